@@ -1,0 +1,1 @@
+//! Dictionaries in the FreeRADIUS text format. To be written.
