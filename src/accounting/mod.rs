@@ -1,1 +1,9 @@
-//! To be written.
+//! Accounting: what Accounting-Requests say, in our words, and counters that only grow.
+//!
+//! Reads packets and adds up; answers none, keeps none, and decides nothing about a hold.
+
+mod counters;
+mod report;
+
+pub use counters::grow;
+pub use report::Report;

@@ -1,1 +1,17 @@
-//! To be written.
+//! Plain domain types and ids: the words every part above shares.
+//!
+//! Decides nothing and knows no protocol, no table and no clock.
+
+mod identity;
+mod ids;
+mod nas;
+mod secret;
+mod time;
+mod user;
+
+pub use identity::{Counters, Identity};
+pub use ids::{ApproverKind, NasName, NodeName, SessionId, UserName};
+pub use nas::{Nas, OctetDirection};
+pub use secret::Secret;
+pub use time::Timestamp;
+pub use user::{Binding, ReplyItem, SecondFactor, User};

@@ -1,1 +1,205 @@
-//! To be written.
+//! Policy: who may log in, on which terms.
+//!
+//! Takes an identity and the request's NAS and gives a [`Grant`], or a [`Refusal`]. Never sees a password: that
+//! verdict is `auth`'s. Never changes a session: that is `session`'s.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ApproverKind, Nas, ReplyItem, SecondFactor, User};
+
+/// What a correct password is worth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Filter-Id (or what the dialect makes of it) that confines the session.
+    pub sandbox_filter: String,
+    /// Filter-Id that lets it through.
+    pub permit_filter: String,
+    /// Held, or waved through.
+    pub terms: Terms,
+    /// How long a permitted session may last.
+    pub session_timeout: Option<Duration>,
+    /// Further attributes of the Access-Accept.
+    pub reply: Vec<ReplyItem>,
+}
+
+/// Whether the session is held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Terms {
+    /// Held until an approver answers.
+    Hold(HoldTerms),
+    /// No hold: the policy says the password is enough.
+    Waived(Waiver),
+}
+
+/// The terms of a hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HoldTerms {
+    /// From Access-Accept to the deadline.
+    pub window: Duration,
+    /// Added to the window for the Session-Timeout by which the NAS itself ends a held session when we cannot.
+    pub grace: Duration,
+    /// Who is asked, in order; the next one when the one before cannot be reached.
+    pub approvers: Vec<ApproverKind>,
+}
+
+/// Proof that a policy said "no hold". Only this module makes one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Waiver {
+    reason: String,
+}
+
+impl Waiver {
+    /// Which policy said so.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// The server's settings where neither user nor NAS says otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Defaults {
+    /// Filter that confines.
+    pub sandbox_filter: String,
+    /// Filter that lets through.
+    pub permit_filter: String,
+    /// Terms of a hold.
+    pub hold: HoldTerms,
+}
+
+/// Why somebody with the right password is refused all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The operator has disabled the account.
+    Disabled,
+}
+
+impl Refusal {
+    /// The label in logs and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "user-disabled",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What this user gets on this NAS.
+///
+/// # Errors
+/// [`Refusal`] when no terms at all are offered.
+pub fn decide(user: &User, nas: &Nas, defaults: &Defaults) -> Result<Grant, Refusal> {
+    if user.disabled {
+        return Err(Refusal::Disabled);
+    }
+    let terms = match user.second_factor {
+        SecondFactor::Required => Terms::Hold(hold_terms(user, defaults)),
+        SecondFactor::None => Terms::Waived(Waiver { reason: "user needs no second factor".to_owned() }),
+    };
+    let first = |choices: [&Option<String>; 2], default: &String| {
+        choices.into_iter().flatten().next().unwrap_or(default).clone()
+    };
+    Ok(Grant {
+        sandbox_filter: first([&None, &nas.sandbox_filter], &defaults.sandbox_filter),
+        permit_filter: first([&user.permit_filter, &nas.permit_filter], &defaults.permit_filter),
+        terms,
+        session_timeout: user.session_timeout,
+        reply: user.reply.clone(),
+    })
+}
+
+fn hold_terms(user: &User, defaults: &Defaults) -> HoldTerms {
+    let mut terms = defaults.hold.clone();
+    if !user.approvers.is_empty() {
+        terms.approvers.clone_from(&user.approvers);
+    }
+    terms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{OctetDirection, Secret, Timestamp};
+
+    fn user() -> User {
+        User {
+            name: "alice".into(),
+            credential: Secret::new(""),
+            disabled: false,
+            second_factor: SecondFactor::Required,
+            approvers: vec![],
+            permit_filter: None,
+            session_timeout: None,
+            reject_delay: None,
+            reply: vec![],
+            created_at: Timestamp::default(),
+        }
+    }
+
+    fn nas() -> Nas {
+        Nas {
+            name: "edge".into(),
+            network: "192.0.2.1/32".parse().unwrap(),
+            secret: Secret::new("x"),
+            dialect: "standard".into(),
+            require_message_authenticator: true,
+            limit_proxy_state: false,
+            allow_ms_chap_v1: false,
+            coa_address: None,
+            coa_port: 3799,
+            coa_source: None,
+            reject_delay: None,
+            octet_direction: OctetDirection::Standard,
+            sandbox_filter: None,
+            permit_filter: Some("nas-permit".into()),
+        }
+    }
+
+    fn defaults() -> Defaults {
+        Defaults {
+            sandbox_filter: "sandbox".into(),
+            permit_filter: "permit".into(),
+            hold: HoldTerms {
+                window: Duration::from_secs(120),
+                grace: Duration::from_secs(30),
+                approvers: vec![ApproverKind::Telegram, ApproverKind::Operator],
+            },
+        }
+    }
+
+    #[test]
+    fn a_hold_is_the_rule() {
+        let grant = decide(&user(), &nas(), &defaults()).unwrap();
+        assert_eq!(grant.terms, Terms::Hold(defaults().hold));
+        assert_eq!((grant.sandbox_filter.as_str(), grant.permit_filter.as_str()), ("sandbox", "nas-permit"));
+    }
+
+    #[test]
+    fn the_user_is_nearer_than_the_nas() {
+        let user = User { permit_filter: Some("gold".into()), approvers: vec![ApproverKind::Operator], ..user() };
+        let grant = decide(&user, &nas(), &defaults()).unwrap();
+        assert_eq!(grant.permit_filter, "gold");
+        assert!(
+            matches!(grant.terms, Terms::Hold(HoldTerms { approvers, .. }) if approvers == [ApproverKind::Operator])
+        );
+    }
+
+    #[test]
+    fn a_waiver_needs_the_operators_word() {
+        let user = User { second_factor: SecondFactor::None, ..user() };
+        assert!(matches!(decide(&user, &nas(), &defaults()).unwrap().terms, Terms::Waived(_)));
+    }
+
+    #[test]
+    fn a_disabled_user_is_refused() {
+        assert_eq!(decide(&User { disabled: true, ..user() }, &nas(), &defaults()), Err(Refusal::Disabled));
+    }
+}

@@ -1,0 +1,53 @@
+//! A NAS as the operator describes it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{NasName, Secret};
+
+/// A NAS: who may send us packets, with which secret, and how it is spoken to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nas {
+    /// Our name for it.
+    pub name: NasName,
+    /// Source addresses it may send from; the longest matching network wins.
+    pub network: IpNet,
+    /// The secret shared with it.
+    pub secret: Secret,
+    /// The dialect it speaks: a file of `config/dialects` or of the operator's directory.
+    pub dialect: String,
+    /// Drop its Access-Requests without Message-Authenticator (CVE-2024-3596). Off only where a NAS cannot send it.
+    pub require_message_authenticator: bool,
+    /// Drop its Access-Requests that carry Proxy-State but no Message-Authenticator (CVE-2024-3596).
+    pub limit_proxy_state: bool,
+    /// Answer MS-CHAPv1, which is broken, for this NAS.
+    pub allow_ms_chap_v1: bool,
+    /// Where CoA-Request and Disconnect-Request go; `None` is the source of its packets, port 3799.
+    pub coa_address: Option<IpAddr>,
+    /// The UDP port for CoA-Request and Disconnect-Request.
+    pub coa_port: u16,
+    /// Source address and port of those requests; `None` leaves it to the system.
+    pub coa_source: Option<SocketAddr>,
+    /// How long an Access-Reject is kept back; `None` is the server's setting.
+    pub reject_delay: Option<Duration>,
+    /// Which way Acct-Input-Octets counts.
+    pub octet_direction: OctetDirection,
+    /// Name of the filter that confines; `None` is the server's setting.
+    pub sandbox_filter: Option<String>,
+    /// Name of the filter that lets through; `None` is the server's setting.
+    pub permit_filter: Option<String>,
+}
+
+/// Which way Acct-Input-Octets counts on a NAS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OctetDirection {
+    /// As RFC 2866 §5.3 says: input is what came from the user.
+    #[default]
+    Standard,
+    /// The other way round, as some NASes count.
+    Swapped,
+}

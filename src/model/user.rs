@@ -1,0 +1,67 @@
+//! A user as the operator describes them, and the chats bound to them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ApproverKind, Secret, Timestamp, UserName};
+
+/// Somebody who may log in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    /// The User-Name they log in with.
+    pub name: UserName,
+    /// The stored form of their password: an argon2id PHC string, or a sealed NT hash or password.
+    pub credential: Secret,
+    /// Refuse every login.
+    pub disabled: bool,
+    /// Whether their sessions are held.
+    pub second_factor: SecondFactor,
+    /// Who is asked, in order; empty is the server's setting.
+    pub approvers: Vec<ApproverKind>,
+    /// Their permit filter; `None` is the NAS's or the server's.
+    pub permit_filter: Option<String>,
+    /// How long a permitted session may last; `None` is without limit.
+    pub session_timeout: Option<Duration>,
+    /// How long an Access-Reject to them is kept back; `None` is the NAS's or the server's setting.
+    pub reject_delay: Option<Duration>,
+    /// Further attributes of their Access-Accept, in dictionary words.
+    pub reply: Vec<ReplyItem>,
+    /// When they were added.
+    pub created_at: Timestamp,
+}
+
+/// Whether a login must be confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondFactor {
+    /// The session is held until an approver answers.
+    #[default]
+    Required,
+    /// The password is enough (service accounts).
+    None,
+}
+
+/// An attribute in the words of the dictionary: `Framed-IP-Address`, `10.0.0.7`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyItem {
+    /// The attribute's name.
+    pub name: String,
+    /// The value as text.
+    pub value: String,
+}
+
+/// A place where a user can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// Whose it is.
+    pub user: UserName,
+    /// By which channel.
+    pub approver: ApproverKind,
+    /// The address there: for Telegram the chat's id.
+    pub address: String,
+    /// Who may press there: for Telegram the user id (in a private chat the same number as the chat's).
+    pub presser: String,
+    /// Since when.
+    pub bound_at: Timestamp,
+}

@@ -1,0 +1,566 @@
+//! The machine: carries out what [`super::table`] names.
+
+use std::time::Duration;
+
+use super::decision::{Approval, DecidedBy, Decision, Denial, Verdict};
+use super::event::{Alert, Effect, Event, Outcome, Told};
+use super::record::{Ask, AskState, End, EndCause, Record, Session, State};
+use super::table::{self, Action, Kind};
+use crate::accounting::{self, Report};
+use crate::dynauth::{ErrorCause, Remedy};
+use crate::model::{ApproverKind, Counters, Timestamp};
+use crate::policy::{HoldTerms, Terms};
+
+/// All the times a session waits, but for its window and grace, which are part of its grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// From Access-Accept to Start; after that the offer is dropped.
+    pub start_within: Duration,
+    /// Before the second try of a CoA-Request or Disconnect-Request that was not answered; doubles each time.
+    pub retry_first: Duration,
+    /// The longest such wait.
+    pub retry_most: Duration,
+    /// From Disconnect-ACK to Stop; after that the Disconnect-Request is sent again.
+    pub stop_patience: Duration,
+    /// How long an acknowledged Disconnect-Request and silence in accounting stand for a lost Stop.
+    pub stale_after: Duration,
+    /// When to give up on a NAS that never acknowledged a Disconnect-Request.
+    pub abandon_after: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            start_within: Duration::from_secs(60),
+            retry_first: Duration::from_secs(1),
+            retry_most: Duration::from_secs(60),
+            stop_patience: Duration::from_secs(10),
+            stale_after: Duration::from_secs(600),
+            abandon_after: Duration::from_secs(86_400),
+        }
+    }
+}
+
+/// What an event made of a session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The session afterwards; its version is one more when anything changed.
+    pub session: Session,
+    /// Orders, to be kept together with the session.
+    pub effects: Vec<Effect>,
+    /// What the counters grew by.
+    pub usage: Counters,
+    /// The answer to whoever brought the event.
+    pub told: Told,
+}
+
+impl Step {
+    /// Whether there is anything to keep.
+    pub fn changes(&self, before: &Session) -> bool {
+        self.session.version != before.version
+    }
+}
+
+/// Applies one event at one time.
+pub fn step(session: &Session, event: &Event, now: Timestamp, timing: &Timing) -> Step {
+    let mut turn =
+        Turn { record: session.record.clone(), effects: Vec::new(), usage: Counters::default(), now, timing };
+    let told = turn.take(event);
+    if turn.record != session.record || !turn.effects.is_empty() {
+        turn.record.version += 1;
+    }
+    Step { session: Session { record: turn.record }, effects: turn.effects, usage: turn.usage, told }
+}
+
+impl Session {
+    /// When the session next wants [`Event::TimerPassed`].
+    pub fn wake_at(&self, timing: &Timing) -> Option<Timestamp> {
+        match self.state {
+            State::Offered => Some(self.accepted_at + timing.start_within),
+            State::Held => earliest(self.deadline, self.retry_at),
+            State::Permitting => self.deadline,
+            State::Evicting => earliest(Some(self.eviction_limit(timing)), self.retry_at),
+            State::Permitted | State::Dropped | State::Closed | State::Observed => None,
+        }
+    }
+
+    /// Whether an order is still worth carrying out; one that was overtaken by events is not.
+    pub fn wants(&self, effect: &Effect) -> bool {
+        match effect {
+            Effect::AskApprover { approver } => {
+                matches!(self.state, State::Offered | State::Held)
+                    && self.decision.is_none()
+                    && self.asks.iter().any(|ask| ask.approver == *approver && ask.state == AskState::Sending)
+            }
+            Effect::TellApprover { outcome, .. } => self.outcome == Some(*outcome),
+            Effect::SendCoa { attempt } => self.state == State::Permitting && self.attempt == *attempt,
+            Effect::SendDisconnect { attempt } => self.state == State::Evicting && self.attempt == *attempt,
+            Effect::AlertOperator { .. } => true,
+        }
+    }
+
+    fn eviction_limit(&self, timing: &Timing) -> Timestamp {
+        let since = self.evicting_since.unwrap_or(self.accepted_at);
+        match self.disconnect_acked_at {
+            Some(_) => since.max(self.heard_at) + timing.stale_after,
+            None => since + timing.abandon_after,
+        }
+    }
+}
+
+/// Proof that a session may leave the sandbox: somebody approved it, or its policy demanded no hold.
+struct MayPermit(());
+
+impl MayPermit {
+    fn proven_by(record: &Record) -> Option<Self> {
+        let proven = match &record.grant.as_ref()?.terms {
+            Terms::Waived(_) => true,
+            Terms::Hold(_) => record.decision.as_ref().is_some_and(|decision| decision.verdict == Verdict::Approved),
+        };
+        proven.then_some(Self(()))
+    }
+}
+
+/// One event being applied.
+struct Turn<'a> {
+    record: Record,
+    effects: Vec<Effect>,
+    usage: Counters,
+    now: Timestamp,
+    timing: &'a Timing,
+}
+
+impl Turn<'_> {
+    fn take(&mut self, event: &Event) -> Told {
+        let action = table::action(self.record.state, Kind::of(event));
+        match (action, event) {
+            (Action::Ask, _) => self.ask_next(),
+            (Action::Begin, Event::Started(report) | Event::Interim(report)) => self.begin(report),
+            (Action::Refresh, Event::Started(report) | Event::Interim(report)) => self.refresh(report),
+            (Action::Verify, Event::Interim(report)) => self.verify(report),
+            (Action::Insist, Event::Interim(report)) => self.insist(report),
+            (Action::Revive, Event::Interim(report)) => self.revive(report),
+            (Action::Close, Event::Stopped(report)) => self.stop(report),
+            (Action::Correct, Event::Stopped(report)) => self.correct(report),
+            (Action::CloseIfOlder, Event::NasRestarted { at }) => self.close_if_older(*at),
+            (Action::NotePrompt, Event::PromptSent { approver, reference }) => self.note_prompt(*approver, reference),
+            (Action::AskNext, Event::PromptUndeliverable { approver, reason }) => self.undeliverable(*approver, reason),
+            (Action::Remember | Action::Decide, Event::Approved(approval)) => return self.approve(approval),
+            (Action::Remember | Action::Decide, Event::Denied(denial)) => return self.deny(denial),
+            (Action::Evict, Event::Kicked(denial)) => self.kick(denial),
+            (Action::EvictAtStart, Event::Kicked(denial)) => self.decide(Verdict::Denied, denial.by()),
+            (Action::TooLate, _) => return self.too_late(),
+            (Action::NothingToDecide, _) => return Told::NotHeld,
+            (Action::Drop, _) => self.drop_offer(),
+            (Action::Wake, _) => self.wake(),
+            (Action::WakeEvicting, _) => self.wake_evicting(),
+            (Action::Lift, _) => self.lift(),
+            (Action::CoaRefused, Event::CoaNaked { attempt, error_cause }) => self.coa_refused(*attempt, *error_cause),
+            (Action::CoaLost, Event::CoaUnanswered { attempt }) => self.coa_lost(*attempt),
+            (Action::AwaitStop, _) => self.await_stop(),
+            (Action::DisconnectRefused, Event::DisconnectNaked { attempt, error_cause }) => {
+                self.disconnect_refused(*attempt, *error_cause);
+            }
+            (Action::DisconnectLost, Event::DisconnectUnanswered { attempt }) => self.disconnect_lost(*attempt),
+            // The table pairs each action with the events above; whatever else it names does nothing.
+            _ => return Told::Nothing,
+        }
+        Told::Done
+    }
+
+    // -- accounting
+
+    fn begin(&mut self, report: &Report) {
+        self.refresh(report);
+        self.record.started_at = Some(report.at);
+        self.record.end = None;
+        let decision = self.record.decision.as_ref().map(|decision| decision.verdict);
+        if self.hold_terms().is_none() {
+            self.lift();
+        } else if decision == Some(Verdict::Denied) {
+            self.evict(Outcome::Denied);
+        } else if self.past_deadline() {
+            self.evict(if decision.is_some() { Outcome::NotLifted } else { Outcome::Expired });
+        } else if decision == Some(Verdict::Approved) {
+            self.order_coa();
+        } else {
+            self.record.state = State::Held;
+        }
+    }
+
+    fn refresh(&mut self, report: &Report) {
+        self.record.identity.absorb(&report.identity);
+        self.record.heard_at = self.record.heard_at.max(report.at);
+        self.usage = accounting::grow(&mut self.record.counters, &report.counters);
+        if self.record.state == State::Observed && self.record.started_at.is_none() {
+            self.record.started_at = Some(report.at.before(Duration::from_secs(report.counters.session_time)));
+        }
+    }
+
+    /// An ACK is not proof: a NAS that shows the sandbox filter after it ACKed the other has not done it.
+    fn verify(&mut self, report: &Report) {
+        self.refresh(report);
+        let (Some(grant), Some(shown), Some(terms)) = (&self.record.grant, &report.filter_id, self.hold_terms()) else {
+            return;
+        };
+        let after_lift = self.record.permitted_at.is_some_and(|lifted| report.at > lifted);
+        if after_lift && *shown == grant.sandbox_filter && grant.sandbox_filter != grant.permit_filter {
+            self.record.deadline = Some(self.now + terms.window);
+            self.record.permitted_at = None;
+            self.record.tries = 0;
+            self.alert(Alert::AckWithoutEffect);
+            self.order_coa();
+        }
+    }
+
+    fn insist(&mut self, report: &Report) {
+        self.refresh(report);
+        if self.record.disconnect_acked_at.is_some_and(|acked| report.at > acked) {
+            self.record.disconnect_acked_at = None;
+            self.order_disconnect();
+        }
+    }
+
+    fn revive(&mut self, report: &Report) {
+        let presumed = self.record.end.is_some_and(|end| end.cause.is_presumed() && report.at > end.at);
+        if !presumed {
+            self.usage = accounting::grow(&mut self.record.counters, &report.counters);
+            return;
+        }
+        self.refresh(report);
+        self.record.end = None;
+        if self.record.grant.is_none() {
+            self.record.state = State::Observed;
+        } else if self.record.permitted_at.is_some() && self.record.evicting_since.is_none() {
+            self.lift();
+        } else {
+            self.record.state = State::Evicting;
+            self.record.evicting_since = Some(self.now);
+            self.record.disconnect_acked_at = None;
+            self.order_disconnect();
+        }
+    }
+
+    fn stop(&mut self, report: &Report) {
+        self.refresh(report);
+        self.close(EndCause::Stop, report.at, report.terminate_cause);
+    }
+
+    fn correct(&mut self, report: &Report) {
+        self.usage = accounting::grow(&mut self.record.counters, &report.counters);
+        if self.record.end.is_none_or(|end| end.cause.is_presumed()) {
+            self.record.end =
+                Some(End { at: report.at, cause: EndCause::Stop, terminate_cause: report.terminate_cause });
+        }
+    }
+
+    fn close_if_older(&mut self, restarted_at: Timestamp) {
+        if self.record.accepted_at <= restarted_at {
+            self.close(EndCause::NasRestart, restarted_at, None);
+        }
+    }
+
+    // -- the person
+
+    fn ask_next(&mut self) {
+        let Some(terms) = self.hold_terms() else { return };
+        let asked = |approver: &ApproverKind| self.record.asks.iter().any(|ask| ask.approver == *approver);
+        if let Some(approver) = terms.approvers.iter().copied().find(|approver| !asked(approver)) {
+            self.record.asks.push(Ask { approver, state: AskState::Sending });
+            self.effects.push(Effect::AskApprover { approver });
+        }
+    }
+
+    fn note_prompt(&mut self, approver: ApproverKind, reference: &str) {
+        let sent = AskState::Sent(reference.to_owned());
+        match self.record.asks.iter_mut().find(|ask| ask.approver == approver) {
+            Some(ask) => ask.state = sent,
+            None => self.record.asks.push(Ask { approver, state: sent }),
+        }
+        if let Some(outcome) = self.record.outcome {
+            self.effects.push(Effect::TellApprover { approver, reference: reference.to_owned(), outcome });
+        }
+    }
+
+    fn undeliverable(&mut self, approver: ApproverKind, reason: &str) {
+        for ask in &mut self.record.asks {
+            if ask.approver == approver && ask.state == AskState::Sending {
+                ask.state = AskState::Undeliverable(reason.to_owned());
+            }
+        }
+        if self.record.decision.is_some() {
+            return;
+        }
+        self.ask_next();
+        if self.record.asks.iter().any(|ask| !matches!(ask.state, AskState::Undeliverable(_))) {
+            return;
+        }
+        self.alert(Alert::Undeliverable { reason: reason.to_owned() });
+        match self.record.state {
+            State::Held => self.evict(Outcome::Expired),
+            // Not started yet: there is nothing to end, so let its deadline be over when it does start.
+            _ => self.record.deadline = Some(self.now),
+        }
+    }
+
+    fn approve(&mut self, approval: &Approval) -> Told {
+        match self.may_decide() {
+            Ok(()) => {
+                self.decide(Verdict::Approved, approval.by());
+                if self.record.state == State::Held {
+                    self.order_coa();
+                }
+                Told::Done
+            }
+            Err(told) => told,
+        }
+    }
+
+    fn deny(&mut self, denial: &Denial) -> Told {
+        match self.may_decide() {
+            Ok(()) => {
+                self.decide(Verdict::Denied, denial.by());
+                if self.record.state == State::Held {
+                    self.evict(Outcome::Denied);
+                } else {
+                    self.tell(Outcome::Denied);
+                }
+                Told::Done
+            }
+            Err(told) => told,
+        }
+    }
+
+    fn kick(&mut self, denial: &Denial) {
+        if self.record.decision.is_none() && self.hold_terms().is_some() {
+            self.decide(Verdict::Denied, denial.by());
+        }
+        self.evict(Outcome::Kicked);
+    }
+
+    /// The first answer counts, before the deadline, for a session that is held.
+    fn may_decide(&mut self) -> Result<(), Told> {
+        if self.hold_terms().is_none() {
+            return Err(Told::NotHeld);
+        }
+        if let Some(decision) = &self.record.decision {
+            return Err(Told::AlreadyDecided(decision.verdict));
+        }
+        if self.past_deadline() {
+            self.wake();
+            return Err(Told::AlreadyExpired);
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, verdict: Verdict, by: &DecidedBy) {
+        self.record.decision = Some(Decision { verdict, by: by.clone(), at: self.now });
+    }
+
+    fn too_late(&self) -> Told {
+        match (&self.record.decision, self.record.state) {
+            (Some(decision), _) => Told::AlreadyDecided(decision.verdict),
+            (None, State::Evicting) => Told::AlreadyExpired,
+            (None, State::Dropped | State::Closed) if self.record.outcome == Some(Outcome::Expired) => {
+                Told::AlreadyExpired
+            }
+            (None, State::Dropped | State::Closed) => Told::SessionOver,
+            (None, _) => Told::NotHeld,
+        }
+    }
+
+    // -- time
+
+    fn drop_offer(&mut self) {
+        if self.now >= self.record.accepted_at + self.timing.start_within {
+            self.record.state = State::Dropped;
+            self.record.end = Some(End { at: self.now, cause: EndCause::NeverStarted, terminate_cause: None });
+            self.tell(Outcome::Disconnected);
+        }
+    }
+
+    fn wake(&mut self) {
+        if self.past_deadline() {
+            if matches!(self.record.state, State::Held | State::Permitting) {
+                let late = if self.record.decision.is_some() { Outcome::NotLifted } else { Outcome::Expired };
+                self.evict(late);
+            }
+        } else if self.record.state == State::Held && self.retry_is_due() {
+            self.order_coa();
+        }
+    }
+
+    fn wake_evicting(&mut self) {
+        let limit = Session { record: self.record.clone() }.eviction_limit(self.timing);
+        if self.now >= limit {
+            if self.record.disconnect_acked_at.is_none() {
+                self.alert(Alert::EvictionUnconfirmed);
+            }
+            self.close(EndCause::Stale, self.now, None);
+        } else if self.retry_is_due() {
+            self.order_disconnect();
+        }
+    }
+
+    // -- the NAS
+
+    fn lift(&mut self) {
+        match MayPermit::proven_by(&self.record) {
+            Some(proof) => {
+                self.permit(proof);
+                self.tell(Outcome::Permitted);
+            }
+            None => self.evict(Outcome::Expired),
+        }
+    }
+
+    /// The only way to [`State::Permitted`].
+    fn permit(&mut self, _: MayPermit) {
+        self.record.state = State::Permitted;
+        self.record.permitted_at = Some(self.now);
+        self.record.retry_at = None;
+        self.record.tries = 0;
+    }
+
+    fn coa_refused(&mut self, attempt: u32, error_cause: Option<u32>) {
+        if attempt != self.record.attempt {
+            return;
+        }
+        match ErrorCause::remedy(error_cause) {
+            Remedy::SessionGone => self.close(EndCause::SessionGone, self.now, None),
+            Remedy::AddIdentifiers if !self.record.identify_fully => {
+                self.record.identify_fully = true;
+                self.order_coa();
+            }
+            Remedy::Retry => self.back_to_held(Some(self.backoff())),
+            Remedy::AddIdentifiers | Remedy::FixDialect | Remedy::NotRetriable => {
+                self.alert(Alert::CoaRefused { error_cause });
+                self.back_to_held(None);
+            }
+        }
+    }
+
+    fn coa_lost(&mut self, attempt: u32) {
+        if attempt == self.record.attempt {
+            self.back_to_held(Some(self.backoff()));
+        }
+    }
+
+    fn back_to_held(&mut self, retry_after: Option<Duration>) {
+        self.record.state = State::Held;
+        self.record.retry_at = retry_after.map(|after| self.now + after);
+        self.tell(Outcome::NasUnreachable);
+    }
+
+    fn await_stop(&mut self) {
+        self.record.disconnect_acked_at = Some(self.now);
+        self.record.retry_at = Some(self.now + self.timing.stop_patience);
+    }
+
+    fn disconnect_refused(&mut self, attempt: u32, error_cause: Option<u32>) {
+        if attempt != self.record.attempt {
+            return;
+        }
+        match ErrorCause::remedy(error_cause) {
+            Remedy::SessionGone => self.close(EndCause::SessionGone, self.now, None),
+            Remedy::AddIdentifiers if !self.record.identify_fully => {
+                self.record.identify_fully = true;
+                self.order_disconnect();
+            }
+            Remedy::Retry => self.record.retry_at = Some(self.now + self.backoff()),
+            Remedy::AddIdentifiers | Remedy::FixDialect | Remedy::NotRetriable => {
+                self.alert(Alert::DisconnectRefused { error_cause });
+                self.record.retry_at = None;
+            }
+        }
+    }
+
+    fn disconnect_lost(&mut self, attempt: u32) {
+        if attempt == self.record.attempt {
+            self.record.retry_at = Some(self.now + self.backoff());
+        }
+    }
+
+    // -- pieces
+
+    fn evict(&mut self, outcome: Outcome) {
+        self.record.state = State::Evicting;
+        self.record.evicting_since = Some(self.now);
+        self.record.disconnect_acked_at = None;
+        self.record.tries = 0;
+        self.order_disconnect();
+        self.tell(outcome);
+    }
+
+    fn close(&mut self, cause: EndCause, at: Timestamp, terminate_cause: Option<u32>) {
+        let waiting = matches!(self.record.state, State::Offered | State::Held | State::Permitting);
+        self.record.state = State::Closed;
+        self.record.retry_at = None;
+        self.record.end = Some(End { at, cause, terminate_cause });
+        if waiting {
+            self.tell(Outcome::Disconnected);
+        }
+    }
+
+    fn order_coa(&mut self) {
+        self.record.state = State::Permitting;
+        let attempt = self.next_attempt();
+        self.effects.push(Effect::SendCoa { attempt });
+    }
+
+    fn order_disconnect(&mut self) {
+        let attempt = self.next_attempt();
+        self.effects.push(Effect::SendDisconnect { attempt });
+    }
+
+    fn next_attempt(&mut self) -> u32 {
+        self.record.attempt += 1;
+        self.record.tries += 1;
+        self.record.retry_at = None;
+        self.record.attempt
+    }
+
+    fn alert(&mut self, alert: Alert) {
+        self.effects.push(Effect::AlertOperator { alert });
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        if self.record.outcome == Some(outcome) || self.hold_terms().is_none() {
+            return;
+        }
+        self.record.outcome = Some(outcome);
+        for ask in &self.record.asks {
+            if let AskState::Sent(reference) = &ask.state {
+                let reference = reference.clone();
+                self.effects.push(Effect::TellApprover { approver: ask.approver, reference, outcome });
+            }
+        }
+    }
+
+    fn backoff(&self) -> Duration {
+        let doublings = self.record.tries.saturating_sub(1).min(16);
+        self.timing.retry_first.saturating_mul(1 << doublings).min(self.timing.retry_most)
+    }
+
+    fn past_deadline(&self) -> bool {
+        self.record.deadline.is_some_and(|deadline| self.now >= deadline)
+    }
+
+    fn retry_is_due(&self) -> bool {
+        self.record.retry_at.is_some_and(|at| self.now >= at)
+    }
+
+    fn hold_terms(&self) -> Option<HoldTerms> {
+        match &self.record.grant.as_ref()?.terms {
+            Terms::Hold(terms) => Some(terms.clone()),
+            Terms::Waived(_) => None,
+        }
+    }
+}
+
+fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
