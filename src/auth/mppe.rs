@@ -150,14 +150,18 @@ mod tests {
         assert_eq!(value, &array("76 a1 52 93 60 96 d7 83 41 c0 0c 58 4b d2 d9 1c 40 17 a2 a1 2f a5 9f 3f"));
     }
 
-    /// §2.5.3 step 3: with what we hand over, a NAS arrives at the RFC's InitialSessionKey.
+    /// §2.5.3 from step 3: with what we hand over, a NAS arrives at the RFC's session key. (Its step 3 prints one octet
+    /// of the initial key as `ca` and step 4 as `c1`; the outcome in step 5 follows from `c1`.)
     #[test]
-    fn rfc3079_section_2_5_3_a_nas_gets_its_start_key_from_ours() {
+    fn rfc3079_section_2_5_3_a_nas_gets_its_session_key_from_ours() {
         let keys = MppeKeys::for_v1(&Credential::NtHash(client_pass()), &client_pass());
         let MppeKeys::V1 { keys: value } = &keys else { panic!("{keys:?}") };
         assert_eq!(value[..8], [0; 8], "no LM hash without the password");
         let challenge: [u8; 8] = array("10 2d b5 df 08 5d 30 41");
         let initial = first_16(Sha1::new().chain_update(&value[8..]).chain_update(&value[8..]).chain_update(challenge));
-        assert_eq!(initial, array("a8 94 78 50 cf c0 ac ca d1 78 9f b6 2d dc dd b0"));
+        assert_eq!(initial, array("a8 94 78 50 cf c0 ac c1 d1 78 9f b6 2d dc dd b0"));
+        let padded = Sha1::new().chain_update(initial).chain_update([0x00; 40]);
+        let session = first_16(padded.chain_update(initial).chain_update([0xF2; 40]));
+        assert_eq!(session, array("59 d1 59 bc 09 f7 6f 1d a2 a8 6a 28 ff ec 0b 1e"));
     }
 }
