@@ -592,9 +592,17 @@ fn is_container(data_type: DataType) -> bool {
     )
 }
 
+/// Whether `VALUE` names may belong to a type. Octets have none that could be written, but published sets give them
+/// names all the same (packed structures), and FreeRADIUS reads those.
 fn is_enumerable(data_type: DataType) -> bool {
     matches!(
         data_type,
-        DataType::Byte | DataType::Short | DataType::Integer | DataType::Integer64 | DataType::Signed | DataType::Date
+        DataType::Byte
+            | DataType::Short
+            | DataType::Integer
+            | DataType::Integer64
+            | DataType::Signed
+            | DataType::Date
+            | DataType::Octets
     )
 }
