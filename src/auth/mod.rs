@@ -3,8 +3,8 @@
 //! PAP, CHAP, MS-CHAPv1 and MS-CHAPv2, with what an Access-Accept must then carry (MS-CHAP2-Success and MPPE keys)
 //! or an Access-Reject may say (MS-CHAP-Error). The credentials' stored forms live in [`sealed`].
 //!
-//! Knows no user lookup, no packet, no socket, no clock and no randomness: attribute values arrive as slices that are
-//! already unhidden; salts, nonces and challenges are arguments. Nothing here decides whether a method is *allowed*
+//! Knows no user lookup, no socket, no clock and no randomness: attribute values arrive as slices that are already
+//! unhidden; salts, nonces and challenges are arguments. Only [`wire`] knows packets. Nothing here decides whether a method is *allowed*
 //! (MS-CHAPv1 per NAS, for one): that is policy.
 //!
 //! The order of work for a caller: build a [`Method`] from the attributes; ask [`needs_slow_hash`] whether the check
@@ -20,6 +20,7 @@ mod mppe;
 mod mschap;
 pub mod sealed;
 mod verdict;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;
