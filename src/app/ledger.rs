@@ -1,0 +1,383 @@
+//! The ledger: every fact about a session passes here, in order, in batches, and is kept before anybody is answered.
+//!
+//! One task per process takes jobs from a bounded queue, applies them to their sessions ([`session::step`]) and commits
+//! each batch in one transaction. Other processes that share the store do the same; who came second to a session learns
+//! it from the store and applies his fact to the newer copy. Decides nothing itself.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::recall::{self, Found, Origin};
+use super::settings::SettingsHandle;
+use super::{chance, clock};
+use crate::accounting::{Request, Status};
+use crate::model::{Nas, SessionId};
+use crate::session::{Event, Session, Told};
+use crate::store::{AuthAttempt, Change, Committed, OrderId, SessionQuery, Store, StoreError};
+use crate::telemetry;
+
+use super::turn::Turn;
+
+/// Jobs taken at once, at most: the size of a transaction.
+const BATCH: usize = 256;
+/// Jobs waiting, at most: beyond that requests are dropped, and their NASes ask again.
+const QUEUE: usize = 8192;
+/// Copies of one session that may come second before its job is given up. Each time somebody else made progress.
+const CONFLICTS: u32 = 16;
+/// Between tries while the store is away.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Something to be kept.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// An Access-Accept went out for this session.
+    Offer(Box<Session>),
+    /// A fact about a session; the outcome of an order, when it settles one.
+    Fact { session: SessionId, event: Event, settles: Option<OrderId>, told: oneshot::Sender<Told> },
+    /// An Accounting-Request.
+    Accounting { nas: Arc<Nas>, nas_address: IpAddr, request: Box<Request>, kept: oneshot::Sender<()> },
+    /// An Access-Request was answered.
+    Attempt(Box<AuthAttempt>),
+}
+
+/// The way in.
+#[derive(Debug, Clone)]
+pub(super) struct Ledger {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// The queue is full, or closed.
+#[derive(Debug)]
+pub(super) struct Full;
+
+impl Ledger {
+    /// The way in, and the task behind it.
+    pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle, new_orders: Arc<Notify>) -> (Self, Keeper) {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        (Self { jobs }, Keeper { store, settings, new_orders, queue, unkept_offers: VecDeque::new() })
+    }
+
+    /// Hands a job over, or says that there is no room.
+    pub(super) fn try_send(&self, job: Job) -> Result<(), Full> {
+        self.jobs.try_send(job).map_err(|_| Full)
+    }
+
+    /// Whether an Access-Request may be taken: there is room for what it will leave behind.
+    pub(super) fn has_room(&self) -> bool {
+        self.jobs.capacity() > QUEUE / 4
+    }
+
+    /// Hands a fact over and waits until it is kept. `None` when it was not: no such session, or the store is away.
+    pub(super) async fn fact(&self, session: SessionId, event: Event, settles: Option<OrderId>) -> Option<Told> {
+        let (told, answer) = oneshot::channel();
+        self.jobs.send(Job::Fact { session, event, settles, told }).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// The task behind the ledger.
+pub(super) struct Keeper {
+    store: Arc<dyn Store>,
+    settings: SettingsHandle,
+    new_orders: Arc<Notify>,
+    queue: mpsc::Receiver<Job>,
+    /// Offers whose Access-Accept went out while the store was away. Were we to die now, the session's Start would bring
+    /// its Class, and with it the same session.
+    unkept_offers: VecDeque<Work>,
+}
+
+/// One job, narrowed to one session.
+struct Work {
+    session: SessionId,
+    kind: Kind,
+    done: Done,
+    conflicts: u32,
+}
+
+enum Kind {
+    Offer(Box<Session>),
+    Fact { event: Event, settles: Option<OrderId> },
+    /// A report, and where its session comes from when none is kept.
+    Report { event: Event, origin: Box<Origin> },
+}
+
+/// Whom to tell when it is kept.
+enum Done {
+    Nobody,
+    Told(oneshot::Sender<Told>),
+    Kept(Arc<Quorum>),
+}
+
+/// One Accounting-Request that touches several sessions is answered when all of them are kept.
+struct Quorum {
+    missing: AtomicUsize,
+    kept: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Keeper {
+    /// Works until every [`Ledger`] is gone and all jobs are done.
+    pub(super) async fn run(mut self) {
+        let mut jobs = Vec::with_capacity(BATCH);
+        loop {
+            let waiting = !self.unkept_offers.is_empty();
+            let received = tokio::select! {
+                received = self.queue.recv_many(&mut jobs, BATCH) => received,
+                () = tokio::time::sleep(STORE_PAUSE), if waiting => 0,
+            };
+            if received == 0 && !waiting {
+                return;
+            }
+            let closed = received == 0 && self.queue.is_closed() && self.queue.is_empty();
+            if let Err(error) = self.keep(std::mem::take(&mut jobs)).await {
+                telemetry::count("store.failed");
+                tracing::error!(%error, "the store did not keep a batch; NASes will ask again");
+                if closed {
+                    // Nothing more can be done: the sessions come back with their Class.
+                    tracing::error!(offers = self.unkept_offers.len(), "stopping with offers that are not kept");
+                    return;
+                }
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+        }
+    }
+
+    /// Keeps what it can. Whoever waits for a job that was not kept sees its channel close.
+    async fn keep(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
+        let mut attempts = Vec::new();
+        let mut work: VecDeque<Work> = std::mem::take(&mut self.unkept_offers);
+        for job in jobs {
+            match job {
+                Job::Attempt(attempt) => attempts.push(*attempt),
+                Job::Offer(session) => {
+                    work.push_back(Work::new(session.id, Kind::Offer(session), Done::Nobody));
+                }
+                Job::Fact { session, event, settles, told } => {
+                    work.push_back(Work::new(session, Kind::Fact { event, settles }, Done::Told(told)));
+                }
+                Job::Accounting { nas, nas_address, request, kept } => {
+                    // What came before may be what this report looks for.
+                    self.rounds(&mut work).await?;
+                    match self.resolve(nas, nas_address, *request, kept).await {
+                        Ok(found) => work.extend(found),
+                        Err(error) => {
+                            self.save_offers(&mut work);
+                            return Err(error);
+                        }
+                    }
+                }
+            }
+        }
+        self.rounds(&mut work).await?;
+        if !attempts.is_empty() {
+            self.store.record_attempts(&attempts).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds the sessions an Accounting-Request is about.
+    async fn resolve(
+        &self,
+        nas: Arc<Nas>,
+        nas_address: IpAddr,
+        request: Request,
+        kept: oneshot::Sender<()>,
+    ) -> Result<Vec<Work>, StoreError> {
+        let event = match request.status {
+            Status::Start => Event::Started(request.report.clone()),
+            Status::InterimUpdate => Event::Interim(request.report.clone()),
+            Status::Stop => Event::Stopped(request.report.clone()),
+            Status::AccountingOn | Status::AccountingOff => {
+                let open = SessionQuery { open: true, nas: Some(nas.name.clone()), ..SessionQuery::default() };
+                let sessions = self.store.sessions(&open).await?;
+                let quorum = Quorum::of(sessions.len(), kept);
+                let restarted = Event::NasRestarted { at: request.report.at };
+                let work = |session: Session| {
+                    let kind = Kind::Fact { event: restarted.clone(), settles: None };
+                    Work::new(session.id, kind, Done::Kept(Arc::clone(&quorum)))
+                };
+                return Ok(sessions.into_iter().map(work).collect());
+            }
+            // Of tunnels and failures (RFC 2867): nothing of ours to keep, so it is kept already.
+            Status::Other(_) => {
+                Quorum::of(0, kept);
+                return Ok(Vec::new());
+            }
+        };
+        let settings = self.settings.current();
+        let Found { session, origin } =
+            recall::find(&*self.store, &settings.class_key, nas, nas_address, request).await?;
+        let session = session.unwrap_or_else(|| chance::session_id(clock::now()));
+        let kind = Kind::Report { event, origin: Box::new(origin) };
+        Ok(vec![Work::new(session, kind, Done::Kept(Quorum::of(1, kept)))])
+    }
+
+    /// Commits all work, one job per session at a time, in order.
+    async fn rounds(&mut self, work: &mut VecDeque<Work>) -> Result<(), StoreError> {
+        while !work.is_empty() {
+            let mut taken = HashSet::new();
+            let (round, later): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(work).into_iter().partition(|item| taken.insert(item.session));
+            *work = later;
+            match self.round(round).await {
+                Ok(again) => again.into_iter().rev().for_each(|item| work.push_front(item)),
+                Err((error, mut lost)) => {
+                    self.save_offers(&mut lost);
+                    self.save_offers(work);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction. Gives back the jobs that came second, or all with the error.
+    async fn round(&self, round: VecDeque<Work>) -> Result<Vec<Work>, (StoreError, VecDeque<Work>)> {
+        let ids: Vec<_> = round.iter().map(|item| item.session).collect();
+        let mut known: HashMap<SessionId, Session> = match self.store.sessions_by_id(&ids).await {
+            Ok(sessions) => sessions.into_iter().map(|session| (session.id, session)).collect(),
+            Err(error) => return Err((error, round)),
+        };
+        let mut changes: Vec<Change> = Vec::with_capacity(round.len());
+        let mut waiting = VecDeque::with_capacity(round.len());
+        let mut told = Vec::with_capacity(round.len());
+        let mut struck = Vec::new();
+        for item in round {
+            let turn = match self.turn(&item, known.remove(&item.session)).await {
+                Ok(Some(turn)) => turn,
+                Ok(None) => {
+                    struck.extend(item.settles());
+                    continue;
+                }
+                Err(error) => {
+                    waiting.push_back(item);
+                    return Err((error, waiting));
+                }
+            };
+            if turn.is_idle() {
+                struck.extend(item.settles());
+                item.done.tell(turn.told());
+                continue;
+            }
+            told.push(turn.told());
+            changes.push(turn.into_change(item.settles()));
+            waiting.push_back(item);
+        }
+        let outcomes = match self.store.commit(&changes).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => return Err((error, waiting)),
+        };
+        let mut again = Vec::new();
+        for (((mut item, change), outcome), told) in waiting.into_iter().zip(&changes).zip(outcomes).zip(told) {
+            match outcome {
+                Committed::Done => {
+                    log(change);
+                    item.done.tell(told);
+                }
+                Committed::Conflict if item.conflicts < CONFLICTS => {
+                    item.conflicts += 1;
+                    again.push(item);
+                }
+                Committed::Conflict => telemetry::count("ledger.conflict-given-up"),
+            }
+        }
+        for order in struck {
+            if let Err(error) = self.store.finish(order).await {
+                tracing::warn!(%error, "an order that changed nothing was not struck off; it will be looked at again");
+            }
+        }
+        if changes.iter().any(|change| !change.orders.is_empty()) {
+            self.new_orders.notify_one();
+        }
+        Ok(again)
+    }
+
+    /// Applies a job to its session as it is kept. `None` when there is nothing to apply it to, or no need.
+    async fn turn(&self, item: &Work, known: Option<Session>) -> Result<Option<Turn>, StoreError> {
+        let settings = self.settings.current();
+        let now = clock::now();
+        let timing = settings.timing;
+        Ok(match (&item.kind, known) {
+            (Kind::Offer(_), Some(_)) | (Kind::Fact { .. }, None) => None,
+            (Kind::Offer(session), None) => Some(Turn::of_new((**session).clone(), now, timing)),
+            (Kind::Fact { event, .. } | Kind::Report { event, .. }, Some(session)) => {
+                Some(Turn::of_kept(session, now, timing).take(event))
+            }
+            (Kind::Report { event, origin }, None) => {
+                let session = recall::rebuild(&*self.store, &settings, item.session, origin).await?;
+                Some(Turn::of_new(session, now, timing).take(event))
+            }
+        })
+    }
+
+    fn save_offers(&mut self, work: &mut VecDeque<Work>) {
+        let offers = std::mem::take(work).into_iter().filter(|item| matches!(item.kind, Kind::Offer(_)));
+        self.unkept_offers.extend(offers);
+        while self.unkept_offers.len() > QUEUE {
+            self.unkept_offers.pop_front();
+            telemetry::count("ledger.offer-forgotten");
+        }
+    }
+}
+
+impl Work {
+    fn new(session: SessionId, kind: Kind, done: Done) -> Self {
+        Self { session, kind, done, conflicts: 0 }
+    }
+
+    fn settles(&self) -> Option<OrderId> {
+        match self.kind {
+            Kind::Fact { settles, .. } => settles,
+            Kind::Offer(_) | Kind::Report { .. } => None,
+        }
+    }
+}
+
+impl Done {
+    fn tell(self, what: Told) {
+        match self {
+            Self::Nobody => (),
+            // Whoever asked may have gone; what is kept is kept.
+            Self::Told(told) => drop(told.send(what)),
+            Self::Kept(quorum) => quorum.one_more(),
+        }
+    }
+}
+
+impl Quorum {
+    fn of(missing: usize, kept: oneshot::Sender<()>) -> Arc<Self> {
+        let quorum = Arc::new(Self { missing: AtomicUsize::new(missing), kept: Mutex::new(Some(kept)) });
+        if missing == 0 {
+            quorum.announce();
+        }
+        quorum
+    }
+
+    fn one_more(&self) {
+        if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.announce();
+        }
+    }
+
+    fn announce(&self) {
+        if let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            drop(kept.send(()));
+        }
+    }
+}
+
+fn log(change: &Change) {
+    let session = &change.session;
+    tracing::info!(
+        session = %session.id,
+        user = %session.user,
+        nas = %session.nas,
+        state = %session.state,
+        orders = ?change.orders.iter().map(crate::session::Effect::as_str).collect::<Vec<_>>(),
+        "session changed"
+    );
+}
