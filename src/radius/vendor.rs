@@ -104,3 +104,32 @@ impl<'a> Iterator for SubAttributes<'a> {
 }
 
 impl FusedIterator for SubAttributes<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(octets: &[u8]) -> Vec<u8> {
+        sub_attributes(octets).map(|inner| inner.kind).collect()
+    }
+
+    #[test]
+    fn rfc2865_section_5_26_several_in_one() {
+        let octets = [0, 0, 1, 0x37, 7, 6, 0, 0, 0, 2, 8, 6, 0, 0, 0, 4, 9, 2];
+        let found: Vec<_> = sub_attributes(&octets).collect();
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[1], VendorAttribute { vendor: MICROSOFT, kind: 8, value: &[0, 0, 0, 4] });
+        assert_eq!(found[2].value, &[]);
+    }
+
+    #[test]
+    fn an_inside_that_does_not_add_up_is_opaque_from_its_first_octet() {
+        let good = [0, 0, 1, 0x37, 7, 3, 1];
+        assert_eq!(kinds(&good), [7]);
+        for bad in [&[8][..], &[8, 0], &[8, 1], &[8, 4, 0], &[8, 255]] {
+            assert_eq!(kinds(&[&good[..], bad].concat()), [], "{bad:?}");
+        }
+        assert_eq!(kinds(&[0, 0, 1]), []);
+        assert_eq!(kinds(&[0, 0, 1, 0x37]), []);
+    }
+}
