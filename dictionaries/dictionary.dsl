@@ -1,5 +1,5 @@
 # Access lines, from the Broadband (formerly ADSL) Forum's own enterprise number.
-# Source: RFC 4679 §3.
+# Source: RFC 4679 §3; Broadband Forum TR-111 (what a gateway told about its device by DHCP).
 
 VENDOR ADSL-Forum 3561
 BEGIN-VENDOR ADSL-Forum
@@ -26,4 +26,11 @@ ATTRIBUTE Maximum-Interleaving-Delay-Upstream    139      integer
 ATTRIBUTE Actual-Interleaving-Delay-Upstream     140      integer
 ATTRIBUTE Maximum-Interleaving-Delay-Downstream  141      integer
 ATTRIBUTE Actual-Interleaving-Delay-Downstream   142      integer
+
+# DHCP options that travel on
+ATTRIBUTE ADSL-Forum-DHCP-Vendor-Specific        255      tlv
+ATTRIBUTE ADSL-Forum-Device-Manufacturer-OUI     255.1    octets
+ATTRIBUTE ADSL-Forum-Device-Serial-Number        255.2    string
+ATTRIBUTE ADSL-Forum-Device-Product-Class        255.3    string
+ATTRIBUTE ADSL-Forum-Gateway-Manufacturer-OUI    255.4    octets
 END-VENDOR ADSL-Forum

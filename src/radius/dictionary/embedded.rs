@@ -14,7 +14,7 @@ macro_rules! files {
     };
 }
 
-const FILES: &[(&str, &str)] = files![
+pub(super) const FILES: &[(&str, &str)] = files![
     "dictionary"
     "dictionary.accel-ppp"
     "dictionary.accounting"
