@@ -25,7 +25,14 @@ pub(super) struct Report<'a> {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<String>>,
     known: RefCell<BTreeSet<Vec<String>>>,
-    unknown: RefCell<Vec<(Vec<String>, Vec<String>, Place)>>,
+    unknown: RefCell<Vec<Unknown>>,
+}
+
+/// A key nobody asked for.
+struct Unknown {
+    path: Vec<String>,
+    pattern: Vec<String>,
+    place: Place,
 }
 
 /// A table of the configuration while it is read.
@@ -82,7 +89,7 @@ impl<'a> Report<'a> {
     pub(super) fn finish(&self) -> (Vec<Problem>, Vec<String>) {
         let mut problems = self.problems.take();
         let known = self.known.borrow();
-        for (path, pattern, place) in self.unknown.take() {
+        for Unknown { path, pattern, place } in self.unknown.take() {
             let near = suggestion(&known, &pattern);
             let stray = matches!(&place, Place::Variable(name) if !name.contains("__"));
             if stray && near.is_none() {
@@ -159,7 +166,7 @@ impl<'a> Section<'a> {
             let path = self.path_of(key);
             let place = self.report.layers.place(&path, value);
             let pattern = [self.pattern.as_slice(), std::slice::from_ref(key)].concat();
-            self.report.unknown.borrow_mut().push((path, pattern, place));
+            self.report.unknown.borrow_mut().push(Unknown { path, pattern, place });
         }
     }
 
