@@ -114,7 +114,7 @@ fn server(mut section: Section<'_>, surroundings: &Surroundings) -> Server {
 fn store(mut section: Section<'_>, state_dir: &Path) -> Store {
     let given = section.secret("url").map(|url| String::from_utf8_lossy(url.expose()).into_owned());
     section.finish();
-    let url = given.unwrap_or_else(|| format!("sqlite:{}", state_dir.join("radhold.sqlite").display()));
+    let url = given.unwrap_or_else(|| format!("sqlite://{}", state_dir.join("radhold.sqlite").display()));
     Store { url: StoreUrl::new(url) }
 }
 

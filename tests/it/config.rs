@@ -211,7 +211,7 @@ fn with_nothing_configured_it_stays_on_loopback() {
     let config = loaded.config;
     assert_eq!(loaded.sources.file, None);
     assert!(config.server.auth.iter().chain(&config.server.accounting).all(|address| address.ip().is_loopback()));
-    assert_eq!(config.store.url.expose(), "sqlite:/state/radhold.sqlite");
+    assert_eq!(config.store.url.expose(), "sqlite:///state/radhold.sqlite");
     assert_eq!(config.keys.sealing_file, Path::new("/state/sealing.key"));
     assert_eq!(config.node.as_str(), "host");
     assert_eq!((config.telegram, config.nas.len()), (None, 0));
