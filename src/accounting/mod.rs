@@ -3,7 +3,9 @@
 //! Reads packets and adds up; answers none, keeps none, and decides nothing about a hold.
 
 mod counters;
+mod identity;
 mod report;
 
 pub use counters::grow;
-pub use report::Report;
+pub use identity::{identity_of, same_session};
+pub use report::{Report, Request, RequestError, Status};

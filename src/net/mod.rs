@@ -1,1 +1,7 @@
-//! To be written.
+//! UDP in and out, and duplicates. Knows no session, no user and no NAS: whoever receives decides what a datagram is.
+
+mod duplicates;
+mod udp;
+
+pub use duplicates::{Admission, Duplicates, RequestKey};
+pub use udp::{Replier, bind, receive};

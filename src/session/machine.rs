@@ -134,7 +134,7 @@ impl Turn<'_> {
     fn take(&mut self, event: &Event) -> Told {
         let action = table::action(self.record.state, Kind::of(event));
         match (action, event) {
-            (Action::Ask, _) => self.ask_next(),
+            (Action::Ask, _) if self.record.asks.is_empty() => self.ask_next(),
             (Action::Begin, Event::Started(report) | Event::Interim(report)) => self.begin(report),
             (Action::Refresh, Event::Started(report) | Event::Interim(report)) => self.refresh(report),
             (Action::Verify, Event::Interim(report)) => self.verify(report),
@@ -264,6 +264,9 @@ impl Turn<'_> {
 
     fn ask_next(&mut self) {
         let Some(terms) = self.hold_terms() else { return };
+        if self.record.decision.is_some() {
+            return;
+        }
         let asked = |approver: &ApproverKind| self.record.asks.iter().any(|ask| ask.approver == *approver);
         if let Some(approver) = terms.approvers.iter().copied().find(|approver| !asked(approver)) {
             self.record.asks.push(Ask { approver, state: AskState::Sending });

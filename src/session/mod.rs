@@ -23,3 +23,6 @@ pub use decision::{Approval, DecidedBy, Decision, Denial, Verdict};
 pub use event::{Alert, Effect, Event, Outcome, Told};
 pub use machine::{Step, Timing, step};
 pub use record::{Ask, AskState, End, EndCause, Record, Session, State};
+
+#[cfg(test)]
+mod tests;

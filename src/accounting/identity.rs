@@ -1,0 +1,63 @@
+//! By which attributes a NAS knows a session, and whether two descriptions can be of one.
+
+use std::net::IpAddr;
+
+use ipnet::Ipv6Net;
+
+use crate::model::Identity;
+use crate::radius::value::{DataType, Value};
+use crate::radius::{Packet, attribute};
+
+/// What a packet of a NAS says about which session it is (RFC 2865 §5, RFC 5176 §3).
+pub fn identity_of(packet: &Packet<'_>) -> Identity {
+    let text = |kind| packet.first(kind).filter(|it| !it.is_empty()).map(|it| String::from_utf8_lossy(it).into_owned());
+    let ip = |v4, v6| packet.ipv4(v4).map(IpAddr::V4).or_else(|| packet.ipv6(v6).map(IpAddr::V6));
+    Identity {
+        nas_port: packet.integer(attribute::NAS_PORT),
+        nas_port_id: text(attribute::NAS_PORT_ID),
+        nas_ip_address: ip(attribute::NAS_IP_ADDRESS, attribute::NAS_IPV6_ADDRESS),
+        nas_identifier: text(attribute::NAS_IDENTIFIER),
+        calling_station_id: text(attribute::CALLING_STATION_ID),
+        called_station_id: text(attribute::CALLED_STATION_ID),
+        acct_session_id: text(attribute::ACCT_SESSION_ID),
+        framed_ip: ip(attribute::FRAMED_IP_ADDRESS, attribute::FRAMED_IPV6_ADDRESS),
+        framed_ipv6_prefix: packet.first(attribute::FRAMED_IPV6_PREFIX).and_then(ipv6_prefix),
+    }
+}
+
+/// Whether a report can be of the session known as `known`: what both state must be the same. Acct-Session-Id alone
+/// never decides, for NASes repeat it.
+pub fn same_session(known: &Identity, reported: &Identity) -> bool {
+    fn agree<T: PartialEq>(known: &Option<T>, reported: &Option<T>) -> bool {
+        match (known, reported) {
+            (Some(known), Some(reported)) => known == reported,
+            _ => true,
+        }
+    }
+    agree(&known.nas_port, &reported.nas_port)
+        && agree(&known.nas_port_id, &reported.nas_port_id)
+        && agree(&known.calling_station_id, &reported.calling_station_id)
+        && agree(&known.acct_session_id, &reported.acct_session_id)
+}
+
+fn ipv6_prefix(octets: &[u8]) -> Option<Ipv6Net> {
+    match Value::decode(DataType::Ipv6Prefix, octets) {
+        Ok(Value::Ipv6Prefix(address, length)) => Ipv6Net::new(address, length).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_both_state_must_agree() {
+        let offer = Identity { nas_port: Some(2), calling_station_id: Some("10.90.0.2".into()), ..Identity::default() };
+        let id = Some("%lX6b0011f6%hX".to_owned());
+        let start = Identity { acct_session_id: id.clone(), ..offer.clone() };
+        assert!(same_session(&offer, &start), "the offer knows no Acct-Session-Id yet");
+        let twin = Identity { nas_port: Some(3), ..start.clone() };
+        assert!(!same_session(&start, &twin), "pppd 2.4.9 gives two logins of one second the same Acct-Session-Id");
+    }
+}

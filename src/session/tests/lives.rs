@@ -1,0 +1,117 @@
+//! Any events in any order, beside a model too simple to be wrong: it knows who answered first and in time.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The reference: one answer, before the deadline, while the session lives.
+#[derive(Debug, Default)]
+struct Model {
+    answer: Option<Verdict>,
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let secs = 0u64..400;
+    let attempt = 0u32..5;
+    let cause = prop::option::of(prop::sample::select(vec![401, 403, 404, 407, 503, 504, 506, 508]));
+    let filter = prop::option::of(prop::sample::select(vec!["sandbox".to_owned(), "permit".to_owned()]));
+    prop_oneof![
+        Just(Event::Accepted),
+        secs.clone().prop_map(|secs| Event::Started(report(secs))),
+        (secs.clone(), filter, 0u64..1000).prop_map(|(secs, filter_id, octets)| {
+            let counters = Counters { input_octets: octets, ..Counters::default() };
+            Event::Interim(Report { filter_id, counters, ..report(secs) })
+        }),
+        secs.clone().prop_map(|secs| Event::Stopped(report(secs))),
+        secs.prop_map(|secs| Event::NasRestarted { at: at(secs) }),
+        Just(Event::PromptSent { approver: ApproverKind::Telegram, reference: "7:1".into() }),
+        Just(Event::PromptUndeliverable { approver: ApproverKind::Telegram, reason: "blocked".into() }),
+        Just(Event::PromptUndeliverable { approver: ApproverKind::Operator, reason: "none".into() }),
+        Just(press(Verdict::Approved)),
+        Just(press(Verdict::Denied)),
+        Just(Event::Kicked(Denial::by_operator("root"))),
+        Just(Event::TimerPassed),
+        attempt.clone().prop_map(|attempt| Event::CoaAcked { attempt }),
+        (attempt.clone(), cause.clone()).prop_map(|(attempt, error_cause)| Event::CoaNaked { attempt, error_cause }),
+        attempt.clone().prop_map(|attempt| Event::CoaUnanswered { attempt }),
+        attempt.clone().prop_map(|attempt| Event::DisconnectAcked { attempt }),
+        (attempt.clone(), cause).prop_map(|(attempt, error_cause)| Event::DisconnectNaked { attempt, error_cause }),
+        attempt.prop_map(|attempt| Event::DisconnectUnanswered { attempt }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn whatever_happens_the_invariants_hold(events in prop::collection::vec((any_event(), 0u64..30), 1..60)) {
+        let timing = Timing::default();
+        let mut session = offer(SecondFactor::Required);
+        let mut model = Model::default();
+        let mut now = 0;
+        for (event, later) in events {
+            now += later;
+            let before = session.clone();
+            let turn = step(&before, &event, at(now), &timing);
+
+            // The version tells whether there is anything to keep.
+            prop_assert_eq!(turn.session.version, before.version + u64::from(turn.changes(&before)));
+            prop_assert!(turn.changes(&before) || turn.effects.is_empty());
+
+            // An answer counts once, the first one, before the deadline (invariants 2 and 6).
+            if let Event::Approved(_) | Event::Denied(_) = &event {
+                let verdict = if matches!(event, Event::Approved(_)) { Verdict::Approved } else { Verdict::Denied };
+                if turn.told == Told::Done {
+                    prop_assert_eq!(model.answer, None);
+                    prop_assert!(at(now) < before.deadline.unwrap());
+                    prop_assert!(matches!(before.state, State::Offered | State::Held));
+                    model.answer = Some(verdict);
+                } else if let Some(answer) = model.answer {
+                    let truth = before.decision.as_ref().map_or(answer, |decision| decision.verdict);
+                    prop_assert_eq!(turn.told, Told::AlreadyDecided(truth));
+                }
+            }
+
+            // Fail closed (invariant 1): only a yes leads out of the sandbox.
+            if turn.session.state == State::Permitted {
+                prop_assert_eq!(model.answer, Some(Verdict::Approved));
+                prop_assert_eq!(turn.session.decision.as_ref().unwrap().verdict, Verdict::Approved);
+            }
+            if turn.effects.iter().any(|effect| matches!(effect, Effect::SendCoa { .. })) {
+                prop_assert_eq!(model.answer, Some(Verdict::Approved));
+            }
+            // What is being ended is never lifted.
+            if before.state == State::Evicting {
+                prop_assert!(matches!(turn.session.state, State::Evicting | State::Closed));
+            }
+            // A hold that is open has a time at which it ends.
+            if matches!(turn.session.state, State::Offered | State::Held | State::Permitting | State::Evicting) {
+                prop_assert!(turn.session.wake_at(&timing).is_some());
+            }
+            // Counters never go back.
+            prop_assert!(turn.session.counters.input_octets >= before.counters.input_octets);
+            // Each order ordered now is wanted now.
+            for effect in &turn.effects {
+                prop_assert!(turn.session.wants(effect), "{:?} in {:?}", effect, turn.session.state);
+            }
+            session = turn.session;
+        }
+
+        // Left alone, it ends by itself or is permitted.
+        for _ in 0..5000 {
+            let Some(wake) = session.wake_at(&timing) else { break };
+            let attempt = session.attempt;
+            session = step(&session, &Event::TimerPassed, wake, &timing).session;
+            session = match session.state {
+                State::Permitting => step(&session, &Event::CoaUnanswered { attempt: session.attempt }, wake, &timing).session,
+                State::Evicting if session.attempt != attempt || session.retry_at.is_none() =>
+                    step(&session, &Event::DisconnectUnanswered { attempt: session.attempt }, wake, &timing).session,
+                _ => session,
+            };
+        }
+        prop_assert!(
+            matches!(session.state, State::Permitted | State::Dropped | State::Closed),
+            "stuck in {}", session.state
+        );
+    }
+}
