@@ -1,1 +1,274 @@
-//! To be written.
+//! Configuration, parsed once, into types.
+//!
+//! Four layers, the later over the earlier: defaults, the TOML file, `RADHOLD_*` in the environment, flags. What is not
+//! understood is an error that names its place; all errors come at once. `config/radhold.toml` explains every key.
+//!
+//! Reads files and the environment while it loads, and keeps nothing behind: loading again is how a reload works. Never
+//! opens a store or a socket, makes no key, and knows no command.
+
+mod duration;
+mod error;
+mod layers;
+pub(crate) mod read;
+mod reader;
+mod surroundings;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use error::{ConfigError, Place, Problem};
+pub use surroundings::Surroundings;
+
+use crate::model::{Nas, NodeName, Secret};
+use crate::policy::Defaults;
+use crate::session::Timing;
+
+/// Where the configuration is looked for when nobody names a file.
+pub const DEFAULT_FILE: &str = "/etc/radhold/radhold.toml";
+
+/// Everything that can be configured. Fields are named as the keys of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where files of ours live: the SQLite database, generated keys, the spool.
+    pub state_dir: PathBuf,
+    /// The name of this process among those that share a store.
+    pub node: NodeName,
+    /// `[server]`
+    pub server: Server,
+    /// `[store]`
+    pub store: Store,
+    /// `[keys]`
+    pub keys: Keys,
+    /// `[hold]`
+    pub hold: Hold,
+    /// `[telegram]`; `None` when there is no such section.
+    pub telegram: Option<Telegram>,
+    /// `[nas.NAME]`, by name. More may be in the store.
+    pub nas: Vec<Nas>,
+    /// `[dynauth]`
+    pub dynauth: Dynauth,
+    /// `[dictionary]`: a directory whose files named `dictionary*` extend the embedded ones.
+    pub dictionary: Option<PathBuf>,
+    /// `[dialects]`: a directory whose `*.toml` files extend the embedded ones.
+    pub dialects: Option<PathBuf>,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// The listening side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// UDP addresses for Access-Request.
+    pub auth: Vec<SocketAddr>,
+    /// UDP addresses for Accounting-Request.
+    pub accounting: Vec<SocketAddr>,
+    /// How long an Access-Reject is kept back where neither user nor NAS says otherwise.
+    pub reject_delay: Duration,
+    /// How many argon2id checks run at once.
+    pub password_checks: usize,
+    /// How many requests may be in work or waiting; beyond that new Access-Requests are dropped.
+    pub max_pending: usize,
+}
+
+/// Where state is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Address of the store.
+    pub url: StoreUrl,
+}
+
+/// The address of a store, which may hold a password: prints without it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(String);
+
+/// Files of the two keys. They are made by `app::keys` when absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// The key shared by all nodes (Class, buttons).
+    pub cluster_file: PathBuf,
+    /// The key passwords and NAS secrets in the store are sealed with.
+    pub sealing_file: PathBuf,
+}
+
+/// The hold: its terms and its times.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hold {
+    /// What applies where neither user nor NAS says otherwise.
+    pub defaults: Defaults,
+    /// How long a session waits for what.
+    pub timing: Timing,
+}
+
+/// The bot that asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telegram {
+    /// The bot's token.
+    pub token: Secret,
+    /// Base URL of the Bot API.
+    pub api_url: Url,
+    /// The chat that gets alerts: its id, or `@channel`.
+    pub operator_chat: Option<String>,
+}
+
+/// Retransmission of CoA-Request and Disconnect-Request (RFC 5080 §2.2.1) and where they leave from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dynauth {
+    /// IRT: the first wait.
+    pub initial_timeout: Duration,
+    /// MRC: how many requests at most go out after the first.
+    pub retries: u32,
+    /// MRT: the longest wait.
+    pub max_timeout: Duration,
+    /// MRD: when to give up, whatever the count.
+    pub total: Duration,
+    /// Source address and port; `None` leaves it to the system.
+    pub source: Option<SocketAddr>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Directives as `tracing-subscriber` reads them: `info`, `radhold=debug,warn`.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the command line says about the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Flags {
+    /// `--config`: the file; goes before `RADHOLD_CONFIG` and [`DEFAULT_FILE`].
+    pub config: Option<PathBuf>,
+    /// Settings that override everything else, the later the earlier.
+    pub settings: Vec<Setting>,
+}
+
+/// One setting from the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The flag, as it is named in errors: `--store`.
+    pub flag: String,
+    /// The key: `store.url`.
+    pub key: String,
+    /// The value, as in an environment variable.
+    pub value: String,
+}
+
+/// A configuration, and where it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// What was said.
+    pub config: Config,
+    /// Where.
+    pub sources: Sources,
+    /// What is allowed but hardly meant, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// The layers that said anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sources {
+    /// The file.
+    pub file: Option<PathBuf>,
+    /// Names of variables of the environment.
+    pub variables: Vec<String>,
+    /// Flags.
+    pub flags: Vec<String>,
+}
+
+impl Config {
+    /// Loads the configuration as this process sees it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong.
+    pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
+        Self::load_in(flags, &Surroundings::of_this_process())
+    }
+
+    /// Loads the configuration in given surroundings; only files are read.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong.
+    pub fn load_in(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded, ConfigError> {
+        read::load(flags, surroundings)
+    }
+
+    /// Every key there is, as `section.key`; a NAS's keys as `nas.NAME.key`.
+    pub fn keys() -> Vec<String> {
+        read::keys()
+    }
+}
+
+impl StoreUrl {
+    /// An address as given.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The whole address, password included, for the one place that opens it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Url::parse(&self.0) {
+            Ok(mut url) if url.password().is_some() => {
+                // Cannot fail: an address with a password has a host.
+                let _ = url.set_password(Some("…"));
+                f.write_str(&url.as_str().replace("%E2%80%A6", "…"))
+            }
+            // Passwords in the query (`?password=`) are legal too.
+            _ if self.0.contains("password=") => {
+                f.write_str(self.0.split(['?', ' ']).next().unwrap_or_default())?;
+                f.write_str("?…")
+            }
+            _ => f.write_str(&self.0),
+        }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreUrl({self})")
+    }
+}
+
+impl Setting {
+    /// A setting by a flag.
+    pub fn new(flag: impl Into<String>, key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { flag: flag.into(), key: key.into(), value: value.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_url_prints_no_password() {
+        for (url, printed) in [
+            ("postgres://radhold:hunter2@db/radhold", "postgres://radhold:…@db/radhold"),
+            ("postgres://db/radhold?user=r&password=hunter2", "postgres://db/radhold?…"),
+            ("sqlite:///var/lib/radhold/radhold.sqlite", "sqlite:/var/lib/radhold/radhold.sqlite"),
+        ] {
+            assert_eq!(StoreUrl::new(url).to_string(), printed);
+        }
+    }
+}

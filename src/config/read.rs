@@ -1,0 +1,370 @@
+//! The keys, their defaults and what must hold between them.
+//!
+//! One function per section, in the order of `config/radhold.toml`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use super::error::ConfigError;
+use super::layers::Layers;
+use super::reader::{Report, Section};
+use super::{
+    Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Store, StoreUrl, Surroundings, Telegram,
+};
+use crate::model::{ApproverKind, Nas, NasName, NodeName, OctetDirection, Secret};
+use crate::policy::{Defaults, HoldTerms};
+use crate::session::Timing;
+
+/// RFC 2865 §3 wants a secret at least as long as a good password, and better 16 octets.
+const SECRET_LEAST: usize = 16;
+
+const AUTH_PORT: u16 = 1812;
+const ACCOUNTING_PORT: u16 = 1813;
+const COA_PORT: u16 = 3799;
+
+pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded, ConfigError> {
+    let mut problems = Vec::new();
+    let layers = Layers::read(flags, surroundings, &mut problems);
+    let report = Report::new(&layers, problems, keys());
+    let config = config(&report, surroundings);
+    let (problems, warnings) = report.finish();
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, sources: layers.sources, warnings }),
+        _ => Err(ConfigError { problems }),
+    }
+}
+
+pub(super) fn keys() -> Vec<String> {
+    let surroundings = Surroundings::default();
+    // Sections that may be missing are only read when something is said in them.
+    let settings = ["telegram.token", "nas.NAME.secret"].map(|key| super::Setting::new("", key, "x"));
+    let flags = Flags { config: None, settings: settings.into() };
+    let layers = Layers::read(&flags, &surroundings, &mut Vec::new());
+    let report = Report::new(&layers, Vec::new(), Vec::new());
+    let _ = config(&report, &surroundings);
+    report.known()
+}
+
+/// `None` only beside a problem in the report.
+fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
+    let mut top = report.top();
+    let state_dir = top.path("state_dir").unwrap_or_else(|| surroundings.state_dir.clone());
+    let node = top.text("node").unwrap_or_else(|| surroundings.host_name.clone());
+    let server = server(top.section("server"), surroundings);
+    let store = store(top.section("store"), &state_dir);
+    let keys = key_files(top.section("keys"), &state_dir);
+    let telegram_section = top.section("telegram");
+    let has_telegram = telegram_section.is_present();
+    let hold = hold(top.section("hold"), has_telegram);
+    let telegram = if has_telegram { telegram(telegram_section) } else { None };
+    let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
+    let dynauth = dynauth(top.section("dynauth"));
+    let dictionary = directory(top.section("dictionary"));
+    let dialects = directory(top.section("dialects"));
+    let log = log(top.section("log"));
+    top.finish();
+
+    if has_telegram && telegram.is_none() {
+        return None;
+    }
+    let nas = nas.into_iter().collect::<Option<Vec<Nas>>>()?;
+    judge_listeners(report, &server, &nas);
+    Some(Config {
+        state_dir,
+        node: NodeName::new(node),
+        server,
+        store,
+        keys,
+        hold,
+        telegram,
+        nas,
+        dynauth,
+        dictionary,
+        dialects,
+        log,
+    })
+}
+
+fn server(mut section: Section<'_>, surroundings: &Surroundings) -> Server {
+    let loopback = |port| vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
+    let addresses = |section: &mut Section<'_>, key: &str, port: u16| {
+        let listed = section.list(key, "an address with port", |text| address_with_port(text, port));
+        if listed.as_ref().is_some_and(Vec::is_empty) {
+            section.problem(key, "lists no address; leave the key out for loopback");
+        }
+        listed.unwrap_or_else(|| loopback(port))
+    };
+    let server = Server {
+        auth: addresses(&mut section, "auth", AUTH_PORT),
+        accounting: addresses(&mut section, "accounting", ACCOUNTING_PORT),
+        reject_delay: section.duration("reject_delay").unwrap_or(Duration::from_secs(1)),
+        password_checks: section.number("password_checks", 1).unwrap_or(surroundings.cores.max(1)),
+        max_pending: section.number("max_pending", 1).unwrap_or(4096),
+    };
+    section.finish();
+    server
+}
+
+fn store(mut section: Section<'_>, state_dir: &Path) -> Store {
+    let given = section.secret("url").map(|url| String::from_utf8_lossy(url.expose()).into_owned());
+    section.finish();
+    let url = given.unwrap_or_else(|| format!("sqlite://{}", state_dir.join("radhold.sqlite").display()));
+    Store { url: StoreUrl::new(url) }
+}
+
+fn key_files(mut section: Section<'_>, state_dir: &Path) -> Keys {
+    let keys = Keys {
+        cluster_file: section.path("cluster_file").unwrap_or_else(|| state_dir.join("cluster.key")),
+        sealing_file: section.path("sealing_file").unwrap_or_else(|| state_dir.join("sealing.key")),
+    };
+    if keys.cluster_file == keys.sealing_file {
+        section.problem("sealing_file", "is the cluster key's file too; each key wants its own");
+    }
+    section.finish();
+    keys
+}
+
+fn hold(mut section: Section<'_>, has_telegram: bool) -> Hold {
+    let usual =
+        if has_telegram { vec![ApproverKind::Telegram, ApproverKind::Operator] } else { vec![ApproverKind::Operator] };
+    let approvers = section.list("approvers", "an approver", str::parse).unwrap_or(usual);
+    if approvers.is_empty() {
+        section.problem("approvers", "lists nobody, so every hold would run out; name telegram or operator");
+    }
+    if approvers.contains(&ApproverKind::Telegram) && !has_telegram {
+        section.problem("approvers", "names telegram, but there is no [telegram] section");
+    }
+    let defaults = Defaults {
+        sandbox_filter: section.text("sandbox_filter").unwrap_or_else(|| "sandbox".to_owned()),
+        permit_filter: section.text("permit_filter").unwrap_or_else(|| "permit".to_owned()),
+        hold: HoldTerms {
+            window: section.duration("window").unwrap_or(Duration::from_secs(120)),
+            grace: section.duration("grace").unwrap_or(Duration::from_secs(30)),
+            approvers,
+        },
+    };
+    let usual = Timing::default();
+    let timing = Timing {
+        start_within: section.duration("start_within").unwrap_or(usual.start_within),
+        retry_first: section.duration("retry_first").unwrap_or(usual.retry_first),
+        retry_most: section.duration("retry_most").unwrap_or(usual.retry_most),
+        stop_patience: section.duration("stop_patience").unwrap_or(usual.stop_patience),
+        stale_after: section.duration("stale_after").unwrap_or(usual.stale_after),
+        abandon_after: section.duration("abandon_after").unwrap_or(usual.abandon_after),
+    };
+    for (key, duration) in [
+        ("window", defaults.hold.window),
+        ("start_within", timing.start_within),
+        ("retry_first", timing.retry_first),
+        ("stop_patience", timing.stop_patience),
+        ("stale_after", timing.stale_after),
+        ("abandon_after", timing.abandon_after),
+    ] {
+        if duration.is_zero() {
+            section.problem(key, "cannot be zero");
+        }
+    }
+    if timing.retry_first > timing.retry_most {
+        section.problem("retry_first", "is longer than retry_most");
+    }
+    if let Err(message) = filters_differ(&defaults.sandbox_filter, &defaults.permit_filter) {
+        section.problem("permit_filter", message);
+    }
+    section.finish();
+    Hold { defaults, timing }
+}
+
+fn telegram(mut section: Section<'_>) -> Option<Telegram> {
+    let missing = !section.has("token") && !section.has("token_file");
+    let token = section.secret("token");
+    if missing {
+        section.problem("token", "is missing; take it from @BotFather and put it here or in token_file");
+    }
+    let shaped = |token: &Secret| {
+        let (id, rest) = std::str::from_utf8(token.expose()).ok()?.split_once(':')?;
+        (id.bytes().all(|octet| octet.is_ascii_digit()) && !id.is_empty() && !rest.is_empty()).then_some(())
+    };
+    if token.as_ref().is_some_and(|token| shaped(token).is_none()) {
+        section.problem("token", "is no bot token; it looks like 123456789:AbCdEf…");
+    }
+    let api_url = section.parsed("api_url", "an http or https URL", |text| {
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("another scheme".to_owned()) }
+    });
+    let operator_chat = section.text_or_number("operator_chat");
+    section.finish();
+    let api_url = api_url.unwrap_or_else(|| Url::parse("https://api.telegram.org").expect("a constant"));
+    Some(Telegram { token: token?, api_url, operator_chat })
+}
+
+fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas> {
+    let name = section.name().to_owned();
+    if let Err(message) = nas_name(&name) {
+        section.problem("address", message);
+    }
+    for (key, other) in [("address", "address"), ("secret", "secret_file")] {
+        if !section.has(key) && !section.has(other) {
+            let or = if key == other { String::new() } else { format!(" (or {other})") };
+            section.problem(key, format!("is missing; a NAS needs it{or}"));
+        }
+    }
+    let network = section.parsed("address", "an address or network", network);
+    let secret = section.secret("secret");
+    if secret.as_ref().is_some_and(|secret| secret.expose().len() < SECRET_LEAST) {
+        report.warn(format!("nas.{name}: the secret is shorter than {SECRET_LEAST} octets (RFC 2865 §3)"));
+    }
+    let direction = section.parsed("octet_direction", "standard or swapped", octet_direction);
+    let dialect = section.text("dialect").unwrap_or_else(|| "standard".to_owned());
+    let require_message_authenticator = section.boolean("require_message_authenticator").unwrap_or(true);
+    let limit_proxy_state = section.boolean("limit_proxy_state").unwrap_or(false);
+    let allow_ms_chap_v1 = section.boolean("allow_ms_chap_v1").unwrap_or(false);
+    let coa_address =
+        section.parsed("coa_address", "an address", |text| text.parse::<IpAddr>().map_err(|error| error.to_string()));
+    let coa_port = section.number("coa_port", 1).unwrap_or(COA_PORT);
+    let coa_source = section.parsed("coa_source", "an address, with or without port", source);
+    let reject_delay = section.duration("reject_delay");
+    let sandbox_filter = section.text("sandbox_filter");
+    let permit_filter = section.text("permit_filter");
+    let sandbox = sandbox_filter.as_ref().unwrap_or(&hold.defaults.sandbox_filter);
+    let permit = permit_filter.as_ref().unwrap_or(&hold.defaults.permit_filter);
+    if let Err(message) = filters_differ(sandbox, permit) {
+        section.problem("permit_filter", message);
+    }
+    section.finish();
+    Some(Nas {
+        name: NasName::new(name),
+        network: network?,
+        secret: secret?,
+        dialect,
+        require_message_authenticator,
+        limit_proxy_state,
+        allow_ms_chap_v1,
+        coa_address,
+        coa_port,
+        coa_source,
+        reject_delay,
+        octet_direction: direction.unwrap_or_default(),
+        sandbox_filter,
+        permit_filter,
+    })
+}
+
+fn dynauth(mut section: Section<'_>) -> Dynauth {
+    // RFC 5080 §2.2.1 suggests IRT 2 s, MRC 5, MRT 16 s, MRD 30 s.
+    let dynauth = Dynauth {
+        initial_timeout: section.duration("initial_timeout").unwrap_or(Duration::from_secs(2)),
+        retries: section.number("retries", 0).unwrap_or(5),
+        max_timeout: section.duration("max_timeout").unwrap_or(Duration::from_secs(16)),
+        total: section.duration("total").unwrap_or(Duration::from_secs(30)),
+        source: section.parsed("source", "an address, with or without port", source),
+    };
+    if dynauth.initial_timeout.is_zero() {
+        section.problem("initial_timeout", "cannot be zero");
+    }
+    if dynauth.initial_timeout > dynauth.max_timeout {
+        section.problem("initial_timeout", "is longer than max_timeout");
+    }
+    if dynauth.initial_timeout > dynauth.total {
+        section.problem("total", "is shorter than initial_timeout");
+    }
+    section.finish();
+    dynauth
+}
+
+fn directory(mut section: Section<'_>) -> Option<PathBuf> {
+    let directory = section.path("directory");
+    if let Some(path) = directory.as_ref().filter(|path| !path.is_dir()) {
+        section.problem("directory", format!("{} is no directory", path.display()));
+    }
+    section.finish();
+    directory
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    let filter =
+        section.parsed("filter", "a list of log directives such as \"info\" or \"radhold=debug,warn\"", |text| {
+            EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+        });
+    let format = section.parsed("format", "text or json", |text| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("there are only these two".to_owned()),
+    });
+    section.finish();
+    Log { filter: filter.unwrap_or_else(|| "info".to_owned()), format: format.unwrap_or_default() }
+}
+
+/// Two NASes on one network could not be told apart; and who listens on loopback alone hears no other host.
+fn judge_listeners(report: &Report<'_>, server: &Server, nases: &[Nas]) {
+    let mut seen: BTreeMap<IpNet, &NasName> = BTreeMap::new();
+    for nas in nases {
+        if let Some(other) = seen.insert(nas.network, &nas.name) {
+            let section = report.top().section("nas").section(nas.name.as_str());
+            section.problem("address", format!("is the address of nas.{other} too; they could not be told apart"));
+        }
+    }
+    let deaf = server.auth.iter().all(|address| address.ip().is_loopback());
+    for nas in nases.iter().filter(|nas| deaf && !nas.network.addr().is_loopback()) {
+        report.warn(format!(
+            "nas.{} is at {}, but server.auth listens on loopback only; add \"0.0.0.0:1812\" or \"[::]:1812\"",
+            nas.name, nas.network
+        ));
+    }
+}
+
+// -- values, also for the command line
+
+/// Whether `name` can name a NAS: it stands in tables, logs and environment variables.
+pub(crate) fn nas_name(name: &str) -> Result<(), String> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(fine) {
+        return Err(format!("{name:?} cannot name a NAS; use up to 64 of letters, digits, - _ ."));
+    }
+    Ok(())
+}
+
+/// An address, or a network as `address/length`; host bits are cut.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address));
+    }
+    text.parse::<IpNet>()
+        .map(|net| net.trunc())
+        .map_err(|_| "write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32".to_owned())
+}
+
+/// An address to send from: with port, or any port.
+pub(crate) fn source(text: &str) -> Result<SocketAddr, String> {
+    address_with_port(text, 0)
+}
+
+/// Which way octets count.
+pub(crate) fn octet_direction(text: &str) -> Result<OctetDirection, String> {
+    match text {
+        "standard" => Ok(OctetDirection::Standard),
+        "swapped" => Ok(OctetDirection::Swapped),
+        _ => Err("there are only these two".to_owned()),
+    }
+}
+
+fn filters_differ(sandbox: &str, permit: &str) -> Result<(), String> {
+    if sandbox.is_empty() || permit.is_empty() {
+        return Err("a filter's name is empty".to_owned());
+    }
+    if sandbox == permit {
+        return Err(format!("is {permit:?} like the sandbox filter; a held session would be let through at once"));
+    }
+    Ok(())
+}
+
+fn address_with_port(text: &str, port: u16) -> Result<SocketAddr, String> {
+    text.parse::<SocketAddr>()
+        .or_else(|_| text.parse::<IpAddr>().map(|address| SocketAddr::new(address, port)))
+        .map_err(|_| "write 127.0.0.1:1812 or [::1]:1812".to_owned())
+}
