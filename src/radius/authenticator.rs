@@ -1,0 +1,171 @@
+//! Authenticators: who a packet is from, as far as the shared secret can tell.
+//!
+//! A check that holds returns a token only this file can mint; the next step asks for the token, so a skipped check
+//! does not compile. Comparisons are constant in time. Knows no NAS and no policy: whether an absent
+//! Message-Authenticator is acceptable is for others to say.
+
+use hmac::{Hmac, KeyInit, Mac};
+use md5::{Digest, Md5};
+use subtle::ConstantTimeEq;
+
+use super::attribute::{Attribute, MESSAGE_AUTHENTICATOR};
+use super::code::RequestKind;
+use super::error::{AuthenticatorError, MessageAuthenticatorError};
+use super::packet::{MIN_PACKET, Packet};
+
+/// Octets of an authenticator.
+pub const LENGTH: usize = 16;
+
+const ZERO: [u8; LENGTH] = [0; LENGTH];
+
+/// Proof: this request had one Message-Authenticator, made with the secret (RFC 3579 §3.2).
+#[derive(Debug)]
+#[must_use = "a proof is for the step that asks for it"]
+pub struct MessageAuthenticatorVerified(());
+
+/// Proof: this Accounting-, CoA- or Disconnect-Request's authenticator was made with the secret (RFC 2866 §3,
+/// RFC 5176 §2.3).
+#[derive(Debug)]
+#[must_use = "a proof is for the step that asks for it"]
+pub struct RequestAuthenticatorVerified(());
+
+/// Proof: this reply answers that request and was made with the secret (RFC 2865 §3).
+#[derive(Debug)]
+#[must_use = "a proof is for the step that asks for it"]
+pub struct ReplyVerified {
+    message_authenticator: bool,
+}
+
+impl ReplyVerified {
+    /// Whether the reply also had a (valid) Message-Authenticator. Without one, a reply over UDP to an Access-Request
+    /// may be forged by collision (CVE-2024-3596).
+    pub fn message_authenticator(&self) -> bool {
+        self.message_authenticator
+    }
+}
+
+impl Packet<'_> {
+    /// Whether the packet carries a Message-Authenticator, valid or not.
+    pub fn has_message_authenticator(&self) -> bool {
+        self.has(MESSAGE_AUTHENTICATOR)
+    }
+
+    /// Checks the Message-Authenticator of a request.
+    ///
+    /// It covers the Request Authenticator as sent for Access-Request and Status-Server (RFC 3579 §3.2, RFC 5997 §3),
+    /// and sixteen zero octets in its place for Accounting-, CoA- and Disconnect-Request (RFC 5176 §3.4).
+    ///
+    /// # Errors
+    /// See [`MessageAuthenticatorError`]; only `Absent` is a matter of policy.
+    pub fn verify_message_authenticator(
+        &self,
+        secret: &[u8],
+    ) -> Result<MessageAuthenticatorVerified, MessageAuthenticatorError> {
+        let authenticator = match self.code().request_kind() {
+            Some(RequestKind::Checksum) => &ZERO,
+            Some(RequestKind::Nonce) | None => self.authenticator(),
+        };
+        check_message_authenticator(self, secret, authenticator).map(MessageAuthenticatorVerified)
+    }
+
+    /// Checks the Request Authenticator of an Accounting-Request (RFC 2866 §3), CoA-Request or Disconnect-Request
+    /// (RFC 5176 §2.3). A Message-Authenticator is not looked at.
+    ///
+    /// # Errors
+    /// `RequestMismatch` when the secret differs or the packet changed; `NotChecked` for other codes.
+    pub fn verify_request_authenticator(
+        &self,
+        secret: &[u8],
+    ) -> Result<RequestAuthenticatorVerified, AuthenticatorError> {
+        if self.code().request_kind() != Some(RequestKind::Checksum) {
+            return Err(AuthenticatorError::NotChecked { code: self.code().as_u8() });
+        }
+        let wanted = checksum(self.as_bytes(), &ZERO, secret);
+        if bool::from(wanted.ct_eq(self.authenticator())) {
+            Ok(RequestAuthenticatorVerified(()))
+        } else {
+            Err(AuthenticatorError::RequestMismatch)
+        }
+    }
+
+    /// Checks a reply against the authenticator of the request it answers: the Response Authenticator (RFC 2865 §3)
+    /// and, when present, the Message-Authenticator (RFC 3579 §3.2). That the Identifier pairs them is for the caller.
+    ///
+    /// # Errors
+    /// See [`AuthenticatorError`]; the reply is then to be silently discarded.
+    pub fn verify_reply(
+        &self,
+        secret: &[u8],
+        request_authenticator: &[u8; LENGTH],
+    ) -> Result<ReplyVerified, AuthenticatorError> {
+        let wanted = checksum(self.as_bytes(), request_authenticator, secret);
+        if !bool::from(wanted.ct_eq(self.authenticator())) {
+            return Err(AuthenticatorError::ResponseMismatch);
+        }
+        let message_authenticator = match check_message_authenticator(self, secret, request_authenticator) {
+            Ok(()) => true,
+            Err(MessageAuthenticatorError::Absent) => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(ReplyVerified { message_authenticator })
+    }
+}
+
+/// MD5 over the packet with `authenticator` in its Authenticator field, then the secret: the Response Authenticator
+/// (RFC 2865 §3) and, with zeroes, the Request Authenticator (RFC 2866 §3).
+pub(super) fn checksum(packet: &[u8], authenticator: &[u8; LENGTH], secret: &[u8]) -> [u8; LENGTH] {
+    Md5::new()
+        .chain_update(&packet[..4])
+        .chain_update(authenticator)
+        .chain_update(&packet[MIN_PACKET..])
+        .chain_update(secret)
+        .finalize()
+        .into()
+}
+
+/// HMAC-MD5 over the packet with `authenticator` in its Authenticator field and zeroes for the sixteen octets at
+/// `offset` (RFC 3579 §3.2).
+pub(super) fn message_authenticator(
+    packet: &[u8],
+    authenticator: &[u8; LENGTH],
+    offset: usize,
+    secret: &[u8],
+) -> [u8; LENGTH] {
+    let mac = Hmac::<Md5>::new_from_slice(secret).expect("HMAC takes a key of any length");
+    mac.chain_update(&packet[..4])
+        .chain_update(authenticator)
+        .chain_update(&packet[MIN_PACKET..offset])
+        .chain_update(ZERO)
+        .chain_update(&packet[offset + LENGTH..])
+        .finalize()
+        .into_bytes()
+        .into()
+}
+
+fn check_message_authenticator(
+    packet: &Packet<'_>,
+    secret: &[u8],
+    authenticator: &[u8; LENGTH],
+) -> Result<(), MessageAuthenticatorError> {
+    let (offset, value) = find_message_authenticator(packet)?;
+    let wanted = message_authenticator(packet.as_bytes(), authenticator, offset, secret);
+    if bool::from(wanted.ct_eq(value)) { Ok(()) } else { Err(MessageAuthenticatorError::Mismatch) }
+}
+
+/// Where the one Message-Authenticator's value starts in the packet, and its octets.
+fn find_message_authenticator<'a>(packet: &Packet<'a>) -> Result<(usize, &'a [u8; LENGTH]), MessageAuthenticatorError> {
+    let mut found = None;
+    let mut attributes = packet.attributes();
+    while let Some(Attribute { kind, value }) = attributes.next() {
+        if kind != MESSAGE_AUTHENTICATOR {
+            continue;
+        }
+        if found.is_some() {
+            return Err(MessageAuthenticatorError::Repeated);
+        }
+        found = Some((packet.as_bytes().len() - attributes.rest().len() - value.len(), value));
+    }
+    let (offset, value) = found.ok_or(MessageAuthenticatorError::Absent)?;
+    let value = value.try_into().map_err(|_| MessageAuthenticatorError::WrongLength { octets: value.len() })?;
+    Ok((offset, value))
+}

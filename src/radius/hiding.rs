@@ -1,0 +1,218 @@
+//! Values hidden with the shared secret: User-Password (RFC 2865 §5.2), Tunnel-Password (RFC 2868 §3.5), the MPPE keys
+//! (RFC 2548 §2.4.2, §2.4.3) and Ascend's secret.
+//!
+//! Draws no salt: it arrives as an argument. None of this is encryption by today's measure; it keeps a value from
+//! whoever does not know the secret and does not try hard.
+
+use md5::{Digest, Md5};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::error::HidingError;
+use super::tag::{self, Tag};
+
+/// The longest User-Password, octets (RFC 2865 §5.2).
+pub const MAX_USER_PASSWORD: usize = 128;
+
+/// The longest Tunnel-Password, octets: 253 less tag and salt, in blocks of 16, less the length octet.
+pub const MAX_TUNNEL_PASSWORD: usize = 239;
+
+/// The longest MPPE key, octets: 247 less the salt, in blocks of 16, less the length octet.
+pub const MAX_MPPE_KEY: usize = 239;
+
+/// The longest value of Ascend's `encrypt=3`, octets.
+pub const MAX_ASCEND_SECRET: usize = 16;
+
+const BLOCK: usize = 16;
+
+const USER_PASSWORD_RULE: &str = "RFC 2865 §5.2";
+const SALT_RULE: &str = "RFC 2868 §3.5, RFC 2548 §2.4.2";
+const ASCEND_RULE: &str = "Ascend-Send-Secret";
+
+/// The two octets that make one hidden value unlike the next in the same packet. The leftmost bit is always set
+/// (RFC 2868 §3.5); uniqueness within the packet is for the caller to see to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Salt([u8; 2]);
+
+impl Salt {
+    /// Takes any two octets and sets the leftmost bit.
+    pub const fn new([first, second]: [u8; 2]) -> Self {
+        Self([first | 0x80, second])
+    }
+
+    /// The octets on the wire.
+    pub const fn octets(self) -> [u8; 2] {
+        self.0
+    }
+}
+
+/// Hides a User-Password (RFC 2865 §5.2). `authenticator` is the packet's Request Authenticator.
+///
+/// # Errors
+/// `PlainTooLong` above 128 octets.
+pub fn hide_user_password(password: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<Vec<u8>, HidingError> {
+    if password.len() > MAX_USER_PASSWORD {
+        let (octets, limit) = (password.len(), MAX_USER_PASSWORD);
+        return Err(HidingError::PlainTooLong { octets, limit, rule: USER_PASSWORD_RULE });
+    }
+    // An empty password still fills one block: the attribute carries 16 to 128 octets.
+    let mut octets = vec![0; password.len().next_multiple_of(BLOCK).max(BLOCK)];
+    octets[..password.len()].copy_from_slice(password);
+    hide_blocks(&mut octets, secret, &[authenticator]);
+    Ok(octets)
+}
+
+/// Reveals a User-Password (RFC 2865 §5.2); the padding, all NULs at the end, is taken off. With the wrong secret the
+/// result is noise, not an error.
+///
+/// # Errors
+/// `HiddenLength` when not of 16 to 128 octets in blocks of 16.
+pub fn reveal_user_password(
+    hidden: &[u8],
+    secret: &[u8],
+    authenticator: &[u8; 16],
+) -> Result<Zeroizing<Vec<u8>>, HidingError> {
+    if hidden.is_empty() || hidden.len() > MAX_USER_PASSWORD || !hidden.len().is_multiple_of(BLOCK) {
+        return Err(HidingError::HiddenLength { octets: hidden.len(), rule: USER_PASSWORD_RULE });
+    }
+    let mut plain = Zeroizing::new(hidden.to_vec());
+    reveal_blocks(&mut plain, secret, &[authenticator]);
+    let end = plain.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+    plain.truncate(end);
+    Ok(plain)
+}
+
+/// Hides a Tunnel-Password and gives the whole value: tag, salt, hidden octets (RFC 2868 §3.5). `authenticator` is the
+/// Request Authenticator of the packet answered.
+///
+/// # Errors
+/// `PlainTooLong` above 239 octets.
+pub fn hide_tunnel_password(
+    tag: Option<Tag>,
+    password: &[u8],
+    secret: &[u8],
+    authenticator: &[u8; 16],
+    salt: Salt,
+) -> Result<Vec<u8>, HidingError> {
+    let mut value = vec![tag::octet(tag)];
+    salted(&mut value, password, secret, authenticator, salt)?;
+    Ok(value)
+}
+
+/// Reveals a Tunnel-Password from the whole value: tag, salt, hidden octets (RFC 2868 §3.5).
+///
+/// # Errors
+/// `HiddenLength`, or `RevealedLength` when the secret differs (most times; the rest is noise).
+pub fn reveal_tunnel_password(
+    value: &[u8],
+    secret: &[u8],
+    authenticator: &[u8; 16],
+) -> Result<(Option<Tag>, Zeroizing<Vec<u8>>), HidingError> {
+    // The tag octet is always there; above 31 it is to be ignored (RFC 2868 §3.5), not read as part of the salt.
+    let (&tag, rest) = value.split_first().ok_or(HidingError::HiddenLength { octets: value.len(), rule: SALT_RULE })?;
+    Ok((Tag::new(tag), unsalted(rest, secret, authenticator)?))
+}
+
+/// Hides the key of an MS-MPPE-Send-Key or MS-MPPE-Recv-Key and gives the whole value: salt, hidden octets
+/// (RFC 2548 §2.4.2, §2.4.3). `authenticator` is the Request Authenticator of the packet answered. The salts of one
+/// packet must differ.
+///
+/// # Errors
+/// `PlainTooLong` above 239 octets.
+pub fn hide_mppe_key(key: &[u8], secret: &[u8], authenticator: &[u8; 16], salt: Salt) -> Result<Vec<u8>, HidingError> {
+    let mut value = Vec::new();
+    salted(&mut value, key, secret, authenticator, salt)?;
+    Ok(value)
+}
+
+/// Reveals the key of an MS-MPPE-Send-Key or MS-MPPE-Recv-Key (RFC 2548 §2.4.2, §2.4.3).
+///
+/// # Errors
+/// `HiddenLength`, or `RevealedLength` when the secret differs (most times; the rest is noise).
+pub fn reveal_mppe_key(
+    value: &[u8],
+    secret: &[u8],
+    authenticator: &[u8; 16],
+) -> Result<Zeroizing<Vec<u8>>, HidingError> {
+    unsalted(value, secret, authenticator)
+}
+
+/// Hides or reveals Ascend's secret (`encrypt=3` in dictionaries): one block, XORed with MD5 of the Request
+/// Authenticator and the secret. The operation is its own inverse; shorter values are filled with NULs.
+///
+/// # Errors
+/// `PlainTooLong` above 16 octets.
+pub fn ascend_secret(value: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<[u8; 16], HidingError> {
+    if value.len() > MAX_ASCEND_SECRET {
+        let (octets, limit) = (value.len(), MAX_ASCEND_SECRET);
+        return Err(HidingError::PlainTooLong { octets, limit, rule: ASCEND_RULE });
+    }
+    let mut block: [u8; BLOCK] = Md5::new().chain_update(authenticator).chain_update(secret).finalize().into();
+    block.iter_mut().zip(value).for_each(|(octet, value)| *octet ^= value);
+    Ok(block)
+}
+
+/// Appends salt and hidden octets. The plain octets are their number, themselves, and zeroes to a whole block.
+fn salted(
+    out: &mut Vec<u8>,
+    plain: &[u8],
+    secret: &[u8],
+    authenticator: &[u8; 16],
+    salt: Salt,
+) -> Result<(), HidingError> {
+    let limit = MAX_TUNNEL_PASSWORD;
+    let length = u8::try_from(plain.len()).ok().filter(|&length| usize::from(length) <= limit);
+    let length = length.ok_or(HidingError::PlainTooLong { octets: plain.len(), limit, rule: SALT_RULE })?;
+    out.extend_from_slice(&salt.octets());
+    let start = out.len();
+    out.push(length);
+    out.extend_from_slice(plain);
+    out.resize(start + (1 + plain.len()).next_multiple_of(BLOCK), 0);
+    hide_blocks(&mut out[start..], secret, &[authenticator, &salt.octets()]);
+    Ok(())
+}
+
+fn unsalted(value: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<Zeroizing<Vec<u8>>, HidingError> {
+    let wrong = HidingError::HiddenLength { octets: value.len(), rule: SALT_RULE };
+    // The leftmost bit of the salt is the sender's to set; a sender that forgot it is understood all the same.
+    let (salt, hidden) = value.split_first_chunk::<2>().ok_or(wrong)?;
+    if hidden.is_empty() || !hidden.len().is_multiple_of(BLOCK) {
+        return Err(wrong);
+    }
+    let mut plain = Zeroizing::new(hidden.to_vec());
+    reveal_blocks(&mut plain, secret, &[authenticator, salt]);
+    let (length, octets) = (plain[0], plain.len() - 1);
+    if usize::from(length) > octets {
+        return Err(HidingError::RevealedLength { length, octets, rule: SALT_RULE });
+    }
+    plain.copy_within(1.., 0);
+    plain.truncate(usize::from(length));
+    Ok(plain)
+}
+
+/// `c(i) = p(i) xor MD5(secret + c(i-1))`, with `first` in the place of `c(0)`.
+fn hide_blocks(octets: &mut [u8], secret: &[u8], first: &[&[u8]]) {
+    let mut pad = pad(secret, first);
+    for block in octets.chunks_mut(BLOCK) {
+        block.iter_mut().zip(pad).for_each(|(octet, pad)| *octet ^= pad);
+        pad = self::pad(secret, &[block]);
+    }
+    pad.zeroize();
+}
+
+/// The inverse of [`hide_blocks`]: the pad comes from the hidden block, so it is taken before that is revealed.
+fn reveal_blocks(octets: &mut [u8], secret: &[u8], first: &[&[u8]]) {
+    let mut pad = pad(secret, first);
+    for block in octets.chunks_mut(BLOCK) {
+        let mut next = self::pad(secret, &[block]);
+        block.iter_mut().zip(pad).for_each(|(octet, pad)| *octet ^= pad);
+        std::mem::swap(&mut pad, &mut next);
+        next.zeroize();
+    }
+    pad.zeroize();
+}
+
+fn pad(secret: &[u8], parts: &[&[u8]]) -> [u8; BLOCK] {
+    let mut digest = Md5::new().chain_update(secret);
+    parts.iter().for_each(|part| digest.update(part));
+    digest.finalize().into()
+}

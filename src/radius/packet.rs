@@ -1,0 +1,162 @@
+//! A packet as it came: borrowed from the datagram, checked once, then read without a copy.
+//!
+//! Never judges who sent it (see `authenticator`) and never gives meaning to an attribute.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::attribute::{Attribute, Attributes, VENDOR_SPECIFIC};
+use super::code::Code;
+use super::error::ParseError;
+use super::vendor::{self, VendorAttribute};
+
+/// Octets of the header, and of the smallest packet (RFC 2865 §3).
+pub const MIN_PACKET: usize = 20;
+
+/// Octets of the largest packet (RFC 2865 §3).
+pub const MAX_PACKET: usize = 4096;
+
+/// A well-formed packet, borrowed from the datagram it came in.
+///
+/// Well formed means: header, Length and every attribute's Length agree. Nothing is said about who sent it; ask
+/// `verify_message_authenticator`, `verify_request_authenticator` or `verify_reply` for that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// The packet without padding: exactly Length octets.
+    bytes: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    /// Reads one datagram. Octets beyond Length are padding and ignored (RFC 2865 §3).
+    ///
+    /// # Errors
+    /// The first rule the octets break; the datagram is then to be silently discarded.
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, ParseError> {
+        let octets = datagram.len();
+        let Some(header) = datagram.first_chunk::<MIN_PACKET>() else {
+            return Err(ParseError::HeaderTruncated { octets });
+        };
+        let length = u16::from_be_bytes([header[2], header[3]]);
+        let whole = usize::from(length);
+        if whole < MIN_PACKET {
+            return Err(ParseError::LengthBelowMinimum { length });
+        }
+        if whole > MAX_PACKET {
+            return Err(ParseError::LengthAboveMaximum { length });
+        }
+        let Some(bytes) = datagram.get(..whole) else {
+            return Err(ParseError::Truncated { length, octets });
+        };
+        check_attributes(bytes)?;
+        Ok(Self { bytes })
+    }
+
+    /// The Code.
+    pub fn code(&self) -> Code {
+        Code::from(self.bytes[0])
+    }
+
+    /// The Identifier, which pairs a reply with its request.
+    pub fn identifier(&self) -> u8 {
+        self.bytes[1]
+    }
+
+    /// The Authenticator field: of a request the Request, of a reply the Response Authenticator (RFC 2865 §3).
+    pub fn authenticator(&self) -> &'a [u8; 16] {
+        self.bytes[4..].first_chunk().expect("parse checked the header")
+    }
+
+    /// Every attribute in the order it came.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::of_checked(&self.bytes[MIN_PACKET..])
+    }
+
+    /// The value of the first attribute of a kind.
+    pub fn first(&self, kind: u8) -> Option<&'a [u8]> {
+        self.all(kind).next()
+    }
+
+    /// The values of all attributes of a kind, in order.
+    pub fn all(&self, kind: u8) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.attributes().filter(move |attribute| attribute.kind == kind).map(|attribute| attribute.value)
+    }
+
+    /// Whether an attribute of a kind is there.
+    pub fn has(&self, kind: u8) -> bool {
+        self.first(kind).is_some()
+    }
+
+    /// The first attribute of a kind as `text` (RFC 8044 §3.4); `None` also when it is not UTF-8.
+    pub fn text(&self, kind: u8) -> Option<&'a str> {
+        std::str::from_utf8(self.first(kind)?).ok()
+    }
+
+    /// The first attribute of a kind as `integer` (RFC 8044 §3.1); `None` also when not of 4 octets.
+    pub fn integer(&self, kind: u8) -> Option<u32> {
+        self.first(kind)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    /// The first attribute of a kind as `ipv4addr` (RFC 8044 §3.8); `None` also when not of 4 octets.
+    pub fn ipv4(&self, kind: u8) -> Option<Ipv4Addr> {
+        self.integer(kind).map(Ipv4Addr::from)
+    }
+
+    /// The first attribute of a kind as `ipv6addr` (RFC 8044 §3.9); `None` also when not of 16 octets.
+    pub fn ipv6(&self, kind: u8) -> Option<Ipv6Addr> {
+        <[u8; 16]>::try_from(self.first(kind)?).ok().map(Ipv6Addr::from)
+    }
+
+    /// The values a vendor has under one of its types, across all Vendor-Specific attributes, in order
+    /// (RFC 2865 §5.26). A Vendor-Specific whose inside does not add up is opaque and yields nothing.
+    pub fn vendor(&self, vendor_id: u32, vendor_type: u8) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.vendor_attributes()
+            .filter(move |inner| inner.vendor == vendor_id && inner.kind == vendor_type)
+            .map(|inner| inner.value)
+    }
+
+    /// The first of [`Packet::vendor`].
+    pub fn vendor_first(&self, vendor_id: u32, vendor_type: u8) -> Option<&'a [u8]> {
+        self.vendor(vendor_id, vendor_type).next()
+    }
+
+    /// Every sub-attribute of every Vendor-Specific that keeps to the form RFC 2865 §5.26 recommends.
+    pub fn vendor_attributes(&self) -> impl Iterator<Item = VendorAttribute<'a>> + use<'a> {
+        self.all(VENDOR_SPECIFIC).flat_map(vendor::sub_attributes)
+    }
+
+    /// The packet as it came, without padding.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+impl std::fmt::Debug for Packet<'_> {
+    /// Code, Identifier and attribute numbers: values may be secret and stay out of logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packet")
+            .field("code", &format_args!("{}", self.code()))
+            .field("identifier", &self.identifier())
+            .field("length", &self.bytes.len())
+            .field("kinds", &self.attributes().map(|Attribute { kind, .. }| kind).collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// Walks the attributes once, so that [`Attributes`] never has to doubt.
+fn check_attributes(bytes: &[u8]) -> Result<(), ParseError> {
+    let mut offset = MIN_PACKET;
+    while offset < bytes.len() {
+        let remaining = bytes.len() - offset;
+        if remaining < 2 {
+            return Err(ParseError::AttributeHeaderTruncated { offset });
+        }
+        let (kind, length) = (bytes[offset], bytes[offset + 1]);
+        if length < 2 {
+            return Err(ParseError::AttributeLengthBelowMinimum { offset, kind, length });
+        }
+        if usize::from(length) > remaining {
+            return Err(ParseError::AttributeOverrun { offset, kind, length, remaining });
+        }
+        offset += usize::from(length);
+    }
+    Ok(())
+}
