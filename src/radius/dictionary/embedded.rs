@@ -1,0 +1,29 @@
+//! The texts under `dictionaries/`, built into the program.
+
+use std::io;
+use std::path::Path;
+
+use super::{Dictionary, DictionaryError, load};
+
+/// Name of the root file, and the prefix the files have in messages.
+const ROOT: &str = "dictionaries/dictionary";
+
+macro_rules! files {
+    ($($name:literal)*) => {
+        &[$((concat!("dictionaries/", $name), include_str!(concat!("../../../dictionaries/", $name)))),*]
+    };
+}
+
+const FILES: &[(&str, &str)] = files!["dictionary"];
+
+pub(super) fn load() -> Result<Dictionary, DictionaryError> {
+    let mut dictionary = Dictionary::new();
+    load::file(&mut dictionary, Path::new(ROOT), &mut |path| {
+        FILES
+            .iter()
+            .find(|(name, _)| Path::new(name) == path)
+            .map(|(_, text)| (*text).to_owned())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "not among the embedded files"))
+    })?;
+    Ok(dictionary)
+}
