@@ -8,6 +8,7 @@
 //! [`Dictionary::describe`] turns them back.
 
 mod attribute;
+mod define;
 mod describe;
 mod embedded;
 mod encode;
