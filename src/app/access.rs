@@ -217,7 +217,7 @@ impl Access {
         let id = chance::session_id(now);
         let class = Class { session: id, accepted_at: now, waived: matches!(grant.terms, Terms::Waived(_)) };
         let class = settings.class_key.seal(&class, &request.nas.name);
-        let reply = match dialect.accept(&grant, &class, &settings.dictionary) {
+        let reply = match dialect.accept(&settings.dictionary, &user.name, &grant, &class) {
             Ok(attributes) => build(request, Code::AccessAccept, |reply| {
                 for octets in &attributes {
                     reply.encoded(octets)?;

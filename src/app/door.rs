@@ -1,6 +1,7 @@
 //! A port's door: from which NAS, is it RADIUS, is it proven, is it a repeat. What passes is worked on; everything else ends
 //! here, counted, and a stranger cannot fill the log.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const REPEATS: Duration = Duration::from_secs(30);
 const MOST_REPEATS: usize = 65_536;
 /// The same complaint about the same peer is logged once in so long.
 const COMPLAINTS: Duration = Duration::from_secs(60);
+/// Peers and complaints told apart, at most.
+const MOST_COMPLAINTS: usize = 1024;
 
 /// What a port is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +44,7 @@ pub(super) struct Door {
     ledger: Ledger,
     duplicates: Mutex<Duplicates>,
     places: Arc<Semaphore>,
-    complaints: Mutex<OncePerWindow<(std::net::IpAddr, &'static str)>>,
+    complaints: OncePerWindow<(IpAddr, &'static str)>,
 }
 
 impl Door {
@@ -59,7 +62,7 @@ impl Door {
             ledger,
             duplicates: Mutex::new(Duplicates::new(REPEATS, MOST_REPEATS)),
             places,
-            complaints: Mutex::new(OncePerWindow::new(COMPLAINTS)),
+            complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS),
         }
     }
 
@@ -175,7 +178,14 @@ impl Door {
             Code::AccessRequest => self.access.answer(datagram, nas, source, received_at).await,
             Code::AccountingRequest => {
                 let request = match Request::read(&packet, received_at, nas.octet_direction) {
-                    Ok(request) => Box::new(request),
+                    Ok(mut request) => {
+                        // On most NASes the Filter-Id in accounting is the one of the Access-Accept, whatever came later.
+                        let dialect = self.settings.current().dialects.get(&nas.dialect).cloned();
+                        if !dialect.is_some_and(|dialect| dialect.accounting_shows_filter()) {
+                            request.report.filter_id = None;
+                        }
+                        Box::new(request)
+                    }
                     Err(error) => {
                         self.complain(source, error.reason(), received_at, &error.to_string());
                         return Fate::Drop(error.reason());
@@ -199,10 +209,9 @@ impl Door {
         }
     }
 
-    fn complain(&self, peer: std::net::IpAddr, label: &'static str, now: Timestamp, what: &str) {
-        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        if complaints.admits((peer, label), now) {
-            tracing::warn!(%peer, port = ?self.port, reason = label, "packet dropped: {what}");
+    fn complain(&self, peer: IpAddr, label: &'static str, now: Timestamp, what: &str) {
+        if let Some(kept_back) = self.complaints.first((peer, label), now) {
+            tracing::warn!(%peer, port = ?self.port, reason = label, kept_back, "packet dropped: {what}");
         }
     }
 

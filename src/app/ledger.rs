@@ -120,27 +120,23 @@ struct Quorum {
 }
 
 impl Keeper {
-    /// Works until every [`Ledger`] is gone and all jobs are done.
-    pub(super) async fn run(mut self) {
+    /// Works until told to stop, and then until all that was handed over is kept.
+    pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         let mut jobs = Vec::with_capacity(BATCH);
+        let mut stopping = false;
         loop {
             let waiting = !self.unkept_offers.is_empty();
-            let received = tokio::select! {
-                received = self.queue.recv_many(&mut jobs, BATCH) => received,
-                () = tokio::time::sleep(STORE_PAUSE), if waiting => 0,
-            };
-            if received == 0 && !waiting {
-                return;
+            tokio::select! {
+                received = self.queue.recv_many(&mut jobs, BATCH) => if received == 0 && !waiting { return },
+                () = tokio::time::sleep(STORE_PAUSE), if waiting => (),
+                _ = &mut stop, if !stopping => {
+                    stopping = true;
+                    self.queue.close();
+                }
             }
-            let closed = received == 0 && self.queue.is_closed() && self.queue.is_empty();
             if let Err(error) = self.keep(std::mem::take(&mut jobs)).await {
                 telemetry::count("store.failed");
                 tracing::error!(%error, "the store did not keep a batch; NASes will ask again");
-                if closed {
-                    // Nothing more can be done: the sessions come back with their Class.
-                    tracing::error!(offers = self.unkept_offers.len(), "stopping with offers that are not kept");
-                    return;
-                }
                 tokio::time::sleep(STORE_PAUSE).await;
             }
         }

@@ -12,12 +12,16 @@ use crate::radius::dictionary::Dictionary;
 use crate::session::{ClassKey, Timing};
 
 /// Everything a request or an order is handled by.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Settings {
     /// Who may send us packets.
     pub nases: NasTable,
+    /// The NASes of the configuration.
+    pub configured: Vec<Nas>,
+    /// The NASes of the store.
+    pub stored: Vec<Nas>,
     /// How they are spoken to.
-    pub dialects: Dialects,
+    pub dialects: Arc<Dialects>,
     /// The words attributes have.
     pub dictionary: Arc<Dictionary>,
     /// The terms where neither user nor NAS says otherwise.
@@ -28,6 +32,15 @@ pub(super) struct Settings {
     pub reject_delay: Duration,
     /// Makes and reads Class.
     pub class_key: ClassKey,
+}
+
+impl Settings {
+    /// The same with these NASes from the store. Where store and configuration name the same network, the
+    /// configuration counts: it is the one an operator can read.
+    pub(super) fn with_stored_nases(self, stored: Vec<Nas>) -> Self {
+        let nases = NasTable::new(stored.iter().chain(&self.configured).cloned());
+        Self { nases, stored, ..self }
+    }
 }
 
 /// The settings in force, shared.
@@ -44,9 +57,10 @@ impl SettingsHandle {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts others in force.
-    pub(super) fn replace(&self, settings: Settings) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    /// Puts others in force, made from those there are.
+    pub(super) fn update(&self, make: impl FnOnce(&Settings) -> Settings) {
+        let mut settings = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *settings = Arc::new(make(&settings));
     }
 }
 

@@ -86,6 +86,21 @@ impl PacketBuilder {
         self.append(kind, &[value])
     }
 
+    /// Adds attributes that are encoded already, headers and all, one or several end to end.
+    ///
+    /// # Errors
+    /// As [`PacketBuilder::attribute`]; `NotAttributes` when the octets do not end where an attribute ends.
+    pub fn encoded(&mut self, octets: &[u8]) -> Result<&mut Self, EncodeError> {
+        let mut rest = octets;
+        while let Some((&[kind, length], _)) = rest.split_first_chunk() {
+            let attribute = rest.split_at_checked(usize::from(length)).filter(|_| length >= 2);
+            let (attribute, behind) = attribute.ok_or(EncodeError::NotAttributes)?;
+            self.attribute(kind, &attribute[2..])?;
+            rest = behind;
+        }
+        if rest.is_empty() { Ok(self) } else { Err(EncodeError::NotAttributes) }
+    }
+
     /// Adds `text` (RFC 8044 §3.4). Empty text is not sent: RFC 2865 §5 has the whole attribute omitted instead.
     ///
     /// # Errors
