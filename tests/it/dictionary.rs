@@ -1,9 +1,12 @@
 //! Our dictionaries beside Debian's `freeradius-common`, which must load whole.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Write};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use radhold::radius::dictionary::{AttributePath, Dictionary, Encryption, VendorFormat};
 use radhold::radius::value::DataType;
@@ -245,4 +248,67 @@ fn text_goes_there_and_back_through_debians_set() {
     assert_eq!(starent, [&[26, 14, 0, 0, 0x1f, 0xe4, 0, 2, 0, 8][..], b"corp"].concat());
     let usr = set.encode("USR-Channel", "7").expect("encodes");
     assert_eq!(usr, [26, 14, 0, 0, 1, 0xad, 0, 0, 0xbf, 0x38, 0, 0, 0, 7]);
+}
+
+/// The same lines given to FreeRADIUS' own client come out as the same octets.
+#[test]
+fn radclient_writes_the_same_octets() {
+    let mut lines: Vec<String> = [
+        "Filter-Id = \"a\\\"b\\\\c\\012\"",
+        "Service-Type = Framed-User",
+        "Session-Timeout = 300",
+        "Event-Timestamp = \"Jan  1 2024 00:00:00 UTC\"",
+        "Delegated-IPv6-Prefix = 2001:db8::/32",
+        "PMIP6-Home-IPv4-HoA = 192.0.2.0/24",
+        "Framed-Interface-Id = 200:5eff:fe00:5301",
+        "Tunnel-Type:3 = L2TP",
+        "Tunnel-Private-Group-Id = \"17\"",
+        "Tunnel-Private-Group-Id:2 = \"17\"",
+        "ERX-Service-Activate:1 = \"gold\"",
+        "Mikrotik-Rate-Limit = \"2M/2M\"",
+        "Cisco-AVPair = \"ip:inacl#1=permit ip any any\"",
+        "Attr-26.9.1 = 0x4142",
+        "WiMAX-Release = \"1.0\"",
+        "WiMAX-Source-Port = 1812",
+        "SN-VPN-Name = \"corp\"",
+        "USR-Channel = 7",
+        "Lucent-Max-Shared-Users = 5",
+        "3GPP2-Remote-IP-Address-Value = 192.0.2.7",
+        "IP-Port-Range-Start = 1024",
+        "FreeRADIUS-802.1X-Anonce = 0x0102",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    // Longer than one attribute, in the three ways there are.
+    lines.push(format!("WiMAX-AAA-Session-Id = 0x{}", "17".repeat(300)));
+    lines.push(format!("FreeRADIUS-802.1X-EAPoL-Key-Msg = 0x{}", "19".repeat(400)));
+    let theirs = radclient(&lines.join("\n"));
+    let mut rest = &theirs[..];
+    for line in lines {
+        let ours = debian().encode_line(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let (same, after) = rest.split_at(rest.len().min(ours.len()));
+        assert_eq!(hex::encode(same), hex::encode(ours), "{line}");
+        rest = after;
+    }
+    assert_eq!(hex::encode(rest), "", "they wrote more");
+}
+
+/// The attributes of the packet that `radclient` makes of these lines.
+fn radclient(lines: &str) -> Vec<u8> {
+    let listener = UdpSocket::bind("127.0.0.1:0").expect("a port on loopback");
+    listener.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
+    let port = listener.local_addr().expect("bound").port();
+    let mut client = Command::new("radclient")
+        .args(["-r", "1", "-t", "0.1", &format!("127.0.0.1:{port}"), "auth", "secret"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("radclient runs: install the Debian package freeradius-utils");
+    client.stdin.take().expect("piped").write_all(lines.as_bytes()).expect("written");
+    let mut packet = [0; 4096];
+    let received = listener.recv(&mut packet);
+    client.wait().expect("it ends by itself, unanswered");
+    let length = received.unwrap_or_else(|error| panic!("nothing came: {error}"));
+    packet[20..length].to_vec()
 }

@@ -497,8 +497,9 @@ fn the_embedded_files_are_right_and_all_in_use() {
     let d = Dictionary::embedded();
     assert_eq!(d.attribute("user-name").map(|a| a.path), Some(AttributePath::plain(1)));
     let names: Vec<_> = d.files.iter().map(|name| &**name).collect();
-    for (name, _) in embedded::FILES {
+    for (name, text) in embedded::FILES {
         assert!(names.contains(name), "{name} is included by nobody");
+        assert!(*name == "dictionaries/dictionary" || text.contains("\n# Source: "), "{name} names no source");
     }
     assert_eq!(names.len(), embedded::FILES.len());
     assert!(d.attributes().count() > 600, "{}", d.attributes().count());
