@@ -34,7 +34,7 @@ pub fn dictionary(directory: Option<&Path>) -> Result<Dictionary, WordsError> {
         Some(directory) => files(directory, |name| name.starts_with("dictionary"))?,
         None => Vec::new(),
     };
-    Ok(Dictionary::extended(&files, |path| std::fs::read_to_string(path))?)
+    Ok(Dictionary::embedded().extended(&files, |path| std::fs::read_to_string(path))?)
 }
 
 /// The embedded dialects and the `*.toml` files of a directory, in the order of their names.

@@ -143,6 +143,7 @@ impl EncodeError {
         match self {
             Self::AttributeTooLong { .. } => "attribute-too-long",
             Self::PacketTooLong { .. } => "packet-too-long",
+            Self::NotAttributes => "not-attributes",
             Self::MessageAuthenticatorIsSigned => "message-authenticator-is-signed",
             Self::WrongDirection { .. } => "wrong-direction",
             Self::WrongSpace { .. } => "wrong-space",
