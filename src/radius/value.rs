@@ -13,7 +13,7 @@ pub enum DataType {
     Octets,
     /// `integer`, 32 bits unsigned (RFC 8044 §3.1); `enum` (§3.2) is the same with names in the dictionary.
     Integer,
-    /// `integer64` (RFC 8044 §3.14).
+    /// `integer64` (RFC 8044 §3.12).
     Integer64,
     /// One octet, unsigned (dictionaries of vendors).
     Byte,
@@ -41,7 +41,7 @@ pub enum DataType {
     Abinary,
     /// `tlv` (RFC 8044 §3.13).
     Tlv,
-    /// `vsa`, Vendor-Specific (RFC 8044 §3.12).
+    /// `vsa`, Vendor-Specific (RFC 8044 §3.14).
     Vsa,
     /// `extended` (RFC 6929 §2.1).
     Extended,
@@ -101,7 +101,7 @@ impl Value {
             DataType::Text => Self::Text(std::str::from_utf8(octets).map_err(|_| ValueError::NotUtf8)?.to_owned()),
             DataType::Integer => Self::Integer(u32::from_be_bytes(fixed(octets, "integer", "4", "RFC 8044 §3.1")?)),
             DataType::Integer64 => {
-                Self::Integer64(u64::from_be_bytes(fixed(octets, "integer64", "8", "RFC 8044 §3.14")?))
+                Self::Integer64(u64::from_be_bytes(fixed(octets, "integer64", "8", "RFC 8044 §3.12")?))
             }
             DataType::Byte => Self::Byte(u8::from_be_bytes(fixed(octets, "byte", "1", "dictionary")?)),
             DataType::Short => Self::Short(u16::from_be_bytes(fixed(octets, "short", "2", "dictionary")?)),

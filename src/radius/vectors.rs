@@ -27,6 +27,10 @@ fn rfc2868(name: &str) -> Vec<u8> {
     vector(include_str!("../../tests/vectors/rfc2868.txt"), name)
 }
 
+fn rfc3579(name: &str) -> Vec<u8> {
+    vector(include_str!("../../tests/vectors/rfc3579.txt"), name)
+}
+
 fn rfc5176(name: &str) -> Vec<u8> {
     vector(include_str!("../../tests/vectors/rfc5176.txt"), name)
 }
@@ -124,6 +128,37 @@ fn rfc2868_section_3_5_tunnel_passwords_of_freeradius() {
 }
 
 #[test]
+fn rfc3579_section_3_2_access_request_of_radclient() {
+    let request = rfc3579("3.2 Access-Request");
+    let packet = Packet::parse(&request).unwrap();
+    assert!(packet.verify_message_authenticator(RFC_SECRET).is_ok());
+    assert_eq!(packet.concat(EAP_MESSAGE), Some(vec![2, 0, 0, 9, 1, b'a', b'b', b'c', b'd']));
+    // RFC 2865 §5.2, over three blocks.
+    let (hidden, password) = (packet.first(USER_PASSWORD).unwrap(), b"a password of more than sixteen octets");
+    assert_eq!(*reveal_user_password(hidden, RFC_SECRET, packet.authenticator()).unwrap(), password);
+    assert_eq!(hide_user_password(password, RFC_SECRET, packet.authenticator()).unwrap(), hidden);
+}
+
+#[test]
+fn rfc3579_section_3_2_accounting_request_of_radclient() {
+    let request = rfc3579("3.2 Accounting-Request");
+    let packet = Packet::parse(&request).unwrap();
+    assert!(packet.verify_request_authenticator(RFC_SECRET).is_ok());
+    assert!(packet.verify_message_authenticator(RFC_SECRET).is_ok());
+}
+
+#[test]
+fn rfc5176_coa_requests_of_radclient() {
+    let (signed, plain) = (rfc5176("3.4 CoA-Request"), rfc5176("2.3 CoA-Request"));
+    let packet = Packet::parse(&signed).unwrap();
+    assert!(packet.verify_request_authenticator(RFC_SECRET).is_ok());
+    assert!(packet.verify_message_authenticator(RFC_SECRET).is_ok());
+    assert_eq!((packet.code(), packet.text(FILTER_ID)), (Code::CoaRequest, Some("permit")));
+    assert!(Packet::parse(&plain).unwrap().verify_request_authenticator(RFC_SECRET).is_ok());
+    assert_eq!(rebuilt(&plain, RFC_SECRET, None), plain);
+}
+
+#[test]
 fn rfc5176_section_2_3_request_authenticator() {
     let request = rfc5176("2.3 Disconnect-Request");
     let packet = Packet::parse(&request).unwrap();
@@ -176,23 +211,23 @@ fn extended(name: &str) -> Result<(u8, u8, Vec<u8>), ValueError> {
 }
 
 #[test]
-fn rfc6929_section_10_values() {
-    assert_eq!(extended("10 241.1 text bob"), Ok((241, 1, b"bob".to_vec())));
-    assert_eq!(extended("10 245.1 text bob"), Ok((245, 1, b"bob".to_vec())));
+fn rfc6929_section_9_values() {
+    assert_eq!(extended("9 241.1 text bob"), Ok((241, 1, b"bob".to_vec())));
+    assert_eq!(extended("9 245.1 text bob"), Ok((245, 1, b"bob".to_vec())));
 }
 
 #[test]
-fn rfc6929_section_10_tlvs() {
-    let (_, _, two) = extended("10 241.2 two TLVs").unwrap();
+fn rfc6929_section_9_tlvs() {
+    let (_, _, two) = extended("9 241.2 two TLVs").unwrap();
     let two: Vec<_> = tlv::parse(&two).unwrap().map(|tlv| (tlv.kind, tlv.value)).collect();
     assert_eq!(two, [(1, &[0x23, 0x45][..]), (2, &[0x67, 0x89])]);
 
-    let (_, _, nested) = extended("10 241.2 TLV within TLV").unwrap();
+    let (_, _, nested) = extended("9 241.2 TLV within TLV").unwrap();
     let outer = tlv::parse(&nested).unwrap().nth(1).unwrap();
     let inner: Vec<_> = outer.children().unwrap().map(|tlv| (tlv.kind, tlv.value)).collect();
     assert_eq!((outer.kind, inner), (3, vec![(1, &[0xab, 0xcd][..]), (2, b"foo")]));
 
-    let (_, _, deep) = extended("10 241.1 five deep").unwrap();
+    let (_, _, deep) = extended("9 241.1 five deep").unwrap();
     let mut tlv = tlv::parse(&deep).unwrap().next().unwrap();
     for kind in 2..=5 {
         tlv = tlv.children().unwrap().next().unwrap();
@@ -202,12 +237,12 @@ fn rfc6929_section_10_tlvs() {
 }
 
 #[test]
-fn rfc6929_section_10_vendors() {
-    for name in ["10 241.26.1.4 text test", "10 245.26.1.4 text test", "2.2 245.26.1.6 in two fragments"] {
+fn rfc6929_section_9_vendors() {
+    for name in ["9 241.26.1.4 text test", "9 245.26.1.4 text test", "2.2 245.26.1.6 in two fragments"] {
         let bytes = rfc6929(name);
         let extended = Packet::parse(&bytes).unwrap().extended().next().unwrap().unwrap();
         let vendor = extended.vendor().unwrap();
-        let wanted = if name.starts_with("10") { (1, 4, &b"test"[..]) } else { (1, 6, &[1][..]) };
+        let wanted = if name.starts_with('9') { (1, 4, &b"test"[..]) } else { (1, 6, &[1][..]) };
         assert_eq!((vendor.vendor, vendor.kind, vendor.value), wanted, "{name}");
     }
 }
@@ -221,7 +256,7 @@ fn rfc6929_section_2_2_invalid_attributes() {
 }
 
 #[test]
-fn rfc6929_section_10_builds_the_same_octets() {
+fn rfc6929_section_9_builds_the_same_octets() {
     let build = |add: &dyn Fn(&mut PacketBuilder)| {
         let mut builder = PacketBuilder::request(Code::AccessRequest, 0, [0; 16]);
         add(builder.with_message_authenticator(false));
@@ -230,11 +265,11 @@ fn rfc6929_section_10_builds_the_same_octets() {
     let short = build(&|builder| {
         builder.extended(241, 1, b"bob").unwrap();
     });
-    assert_eq!(short, rfc6929("10 241.1 text bob"));
+    assert_eq!(short, rfc6929("9 241.1 text bob"));
     let long = build(&|builder| {
         builder.long_extended(245, 1, b"bob").unwrap();
     });
-    assert_eq!(long, rfc6929("10 245.1 text bob"));
+    assert_eq!(long, rfc6929("9 245.1 text bob"));
 }
 
 #[test]

@@ -52,13 +52,13 @@ pub mod microsoft {
     pub const MS_CHAP2_SUCCESS: u8 = 26;
     /// MS-CHAP2-CPW (RFC 2548 §2.3.4).
     pub const MS_CHAP2_CPW: u8 = 27;
-    /// MS-Primary-DNS-Server (RFC 2548 §2.7.1).
+    /// MS-Primary-DNS-Server (RFC 2548 §2.7.6).
     pub const MS_PRIMARY_DNS_SERVER: u8 = 28;
-    /// MS-Secondary-DNS-Server (RFC 2548 §2.7.2).
+    /// MS-Secondary-DNS-Server (RFC 2548 §2.7.7).
     pub const MS_SECONDARY_DNS_SERVER: u8 = 29;
-    /// MS-Primary-NBNS-Server (RFC 2548 §2.7.3).
+    /// MS-Primary-NBNS-Server (RFC 2548 §2.7.8).
     pub const MS_PRIMARY_NBNS_SERVER: u8 = 30;
-    /// MS-Secondary-NBNS-Server (RFC 2548 §2.7.4).
+    /// MS-Secondary-NBNS-Server (RFC 2548 §2.7.9).
     pub const MS_SECONDARY_NBNS_SERVER: u8 = 31;
 }
 
