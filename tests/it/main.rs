@@ -2,3 +2,5 @@
 
 mod config;
 mod dictionary;
+mod postgres;
+mod store;
