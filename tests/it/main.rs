@@ -4,3 +4,5 @@ mod config;
 mod dictionary;
 mod postgres;
 mod store;
+mod bot_api;
+mod telegram;
