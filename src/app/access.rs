@@ -152,9 +152,7 @@ impl Access {
             (Some(user), Verdict::Accepted(proof)) => {
                 match policy::decide(&user, request.nas, &request.settings.defaults) {
                     Ok(grant) => self.accept(request, &user, label, &proof, grant),
-                    Err(refusal) => {
-                        self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)).await
-                    }
+                    Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)).await,
                 }
             }
             (user, Verdict::Refused(why)) => {
@@ -298,9 +296,8 @@ impl Access {
         outcome: &'static str,
         session: Option<crate::model::SessionId>,
     ) {
-        let text = |kind| {
-            request.packet.first(kind).map(|octets| String::from_utf8_lossy(octets).replace('\0', "\u{fffd}"))
-        };
+        let text =
+            |kind| request.packet.first(kind).map(|octets| String::from_utf8_lossy(octets).replace('\0', "\u{fffd}"));
         let user = text(attribute::USER_NAME).unwrap_or_default();
         let calling_station_id = text(attribute::CALLING_STATION_ID);
         tracing::info!(

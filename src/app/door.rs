@@ -91,8 +91,7 @@ impl Door {
             self.complain(peer.ip(), label, received_at, &error);
             label
         })?;
-        let key =
-            RequestKey { source: peer, identifier: packet.identifier(), authenticator: *packet.authenticator() };
+        let key = RequestKey { source: peer, identifier: packet.identifier(), authenticator: *packet.authenticator() };
         match self.duplicates().admit(&key, received_at) {
             Admission::New => (),
             Admission::InWork => return Err("packet.repeat-in-work"),
@@ -222,7 +221,9 @@ impl Door {
 
 fn reply(request: &Packet<'_>, nas: &Nas, code: Code) -> Fate {
     let mut builder = PacketBuilder::reply(request, code);
-    let signed = builder.proxy_states_of(request).and_then(|builder| builder.sign_reply(nas.secret.expose()).map(<[u8]>::to_vec));
+    let signed = builder
+        .proxy_states_of(request)
+        .and_then(|builder| builder.sign_reply(nas.secret.expose()).map(<[u8]>::to_vec));
     match signed {
         Ok(reply) => Fate::Reply(reply),
         Err(error) => {

@@ -101,9 +101,15 @@ struct Work {
 
 enum Kind {
     Offer(Box<Session>),
-    Fact { event: Event, settles: Option<OrderId> },
+    Fact {
+        event: Event,
+        settles: Option<OrderId>,
+    },
     /// A report, and where its session comes from when none is kept.
-    Report { event: Event, origin: Box<Origin> },
+    Report {
+        event: Event,
+        origin: Box<Origin>,
+    },
 }
 
 /// Whom to tell when it is kept.
@@ -361,7 +367,8 @@ impl Quorum {
 
     fn announce(&self) {
         if let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            drop(kept.send(()));
+            // Whoever asked may have gone; what is kept is kept.
+            let _ = kept.send(());
         }
     }
 }

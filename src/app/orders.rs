@@ -3,6 +3,7 @@
 //! is over; done twice, it is harmless.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::settings::SettingsHandle;
 use crate::approver::{Approver, AskError, Question};
 use crate::dynauth::{Answer, ErrorCause, Request};
 use crate::model::{ApproverKind, Nas, NodeName};
-use crate::net::{DynamicAuthorizationClient, Target};
+use crate::net::dynamic_authorization::{DynamicAuthorizationClient, Target};
 use crate::session::{Alert, Effect, Event, Session};
 use crate::store::{Order, Store, StoreError};
 use crate::telemetry;
@@ -40,6 +41,8 @@ pub(super) struct Worker {
     pub settings: SettingsHandle,
     pub approvers: BTreeMap<ApproverKind, Arc<dyn Approver>>,
     pub dynauth: DynamicAuthorizationClient,
+    /// Where its requests leave from, unless the NAS says otherwise.
+    pub dynauth_source: Option<SocketAddr>,
 }
 
 impl Worker {
@@ -183,8 +186,15 @@ impl Worker {
 
     async fn send(&self, session: &Session, nas: &Nas, request: &Request) -> Answer {
         let address = (nas.coa_address.unwrap_or(session.nas_address), nas.coa_port).into();
-        let target = Target { address, source: nas.coa_source, secret: nas.secret.clone() };
-        self.dynauth.send(&target, request).await
+        let source = nas.coa_source.or(self.dynauth_source);
+        let target = Target { address, source, secret: nas.secret.clone() };
+        match self.dynauth.send(&target, request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::error!(session = %session.id, nas = %nas.name, %error, "a request was not sent; trying again");
+                Answer::Unanswered
+            }
+        }
     }
 
     async fn settle(&self, order: &Order, session: &Session, event: Event, answer: Answer) -> Result<(), StoreError> {
@@ -252,7 +262,8 @@ fn alert_text(session: &Session, alert: &Alert) -> String {
             format!("the NAS refuses the Disconnect-Request ({}); end the session there by hand", cause(error_cause))
         }
         Alert::AckWithoutEffect => {
-            "the NAS acknowledged the CoA-Request, but its accounting still shows the sandbox filter; trying again".to_owned()
+            "the NAS acknowledged the CoA-Request, but its accounting still shows the sandbox filter; trying again"
+                .to_owned()
         }
         Alert::EvictionUnconfirmed => {
             "the NAS never confirmed the end of the session; giving up. See to it there".to_owned()

@@ -85,12 +85,13 @@ async fn by_identity(
     request: &Request,
 ) -> Result<Option<SessionId>, StoreError> {
     let reported = &request.report.identity;
-    let query = SessionQuery { nas: Some(nas.name.clone()), user: Some(user.clone()), limit: 64, ..SessionQuery::default() };
+    let query =
+        SessionQuery { nas: Some(nas.name.clone()), user: Some(user.clone()), limit: 64, ..SessionQuery::default() };
     let same_id = SessionQuery { acct_session_id: reported.acct_session_id.clone(), ..query.clone() };
     let sessions = store.sessions(&same_id).await?;
     let current = |session: &&Session| {
-        let reused = request.status == Status::Start
-            && session.end.is_some_and(|end| request.report.at > end.at + REUSED_AFTER);
+        let reused =
+            request.status == Status::Start && session.end.is_some_and(|end| request.report.at > end.at + REUSED_AFTER);
         same_session(&session.identity, reported) && !reused
     };
     if let Some(session) = sessions.iter().find(current) {

@@ -26,7 +26,8 @@ use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
 use crate::model::{ApproverKind, Nas, OctetDirection, Secret};
-use crate::net::{self, DynamicAuthorizationClient};
+use crate::net;
+use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient};
 use crate::session::{ButtonKey, ClassKey};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry;
@@ -117,10 +118,7 @@ pub struct Server {
 ///
 /// # Errors
 /// [`ServeError`] when it cannot start.
-pub async fn serve(
-    loaded: Loaded,
-    reload: impl Fn() -> Result<Loaded, ConfigError>,
-) -> Result<(), ServeError> {
+pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigError>) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -155,7 +153,6 @@ impl Server {
         let sealing_key = keys::sealing_key(&config.keys.sealing_file)?;
         let store = store::open(config.store.url.expose()).await?;
         store.migrate().await?;
-        store.release(&config.node).await?;
         let cluster_key = cluster_key(config, &*store).await?;
         let class_key = ClassKey::new(&cluster_key);
         let welcome = welcome_nas(config, &*store, &sealing_key).await?;
@@ -181,6 +178,7 @@ impl Server {
             settings: settings.clone(),
             approvers,
             dynauth: dynauth(config),
+            dynauth_source: config.dynauth.source,
         };
         background.spawn(Arc::new(worker).run(new_orders));
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone()));
@@ -203,13 +201,8 @@ impl Server {
                     let refused = |problem| ServeError::Bind { address, problem };
                     let socket = Arc::new(net::bind(address).map_err(refused)?);
                     let bound = socket.local_addr().map_err(refused)?;
-                    let door = Door::new(
-                        port,
-                        settings.clone(),
-                        Arc::clone(&access),
-                        ledger.clone(),
-                        Arc::clone(&places),
-                    );
+                    let door =
+                        Door::new(port, settings.clone(), Arc::clone(&access), ledger.clone(), Arc::clone(&places));
                     let door = Arc::new(door);
                     listeners.spawn(net::receive(socket, move |datagram, replier| door.take(datagram, replier)));
                     Ok(bound)
@@ -275,7 +268,8 @@ impl Server {
             tracing::warn!("requests in work were cut off; their NASes will ask again");
         }
         self.background.shutdown().await;
-        drop(self.stop_keeper.send(()));
+        // Gone already when the keeper was.
+        let _ = self.stop_keeper.send(());
         if tokio::time::timeout(LAST_KEEPING, self.keeper).await.is_err() {
             tracing::error!("the store did not keep everything in time; NASes will ask again");
         }
@@ -417,14 +411,15 @@ async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsH
     }
 }
 
-fn approvers(
-    config: &Config,
-    buttons: &ButtonKey,
-) -> Result<BTreeMap<ApproverKind, Arc<dyn Approver>>, ServeError> {
+fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKind, Arc<dyn Approver>>, ServeError> {
     let mut approvers: BTreeMap<ApproverKind, Arc<dyn Approver>> = BTreeMap::new();
     approvers.insert(ApproverKind::Operator, Arc::new(Operator));
     if let Some(telegram) = &config.telegram {
-        let options = TelegramOptions::new(telegram.token.clone(), telegram.api_url.clone(), telegram.operator_chat.clone());
+        let options = TelegramOptions {
+            api_url: Some(telegram.api_url.clone()),
+            operator_chat: telegram.operator_chat,
+            ..TelegramOptions::new(telegram.token.clone())
+        };
         approvers.insert(ApproverKind::Telegram, Arc::new(Telegram::new(options, buttons.clone())?));
     }
     Ok(approvers)
@@ -432,10 +427,16 @@ fn approvers(
 
 fn dynauth(config: &Config) -> DynamicAuthorizationClient {
     let timers = Timers {
-        initial: config.dynauth.initial_timeout,
-        retries: config.dynauth.retries,
-        longest: config.dynauth.max_timeout,
-        total: config.dynauth.total,
+        irt: config.dynauth.initial_timeout,
+        // MRC counts all transmissions, the key only those after the first.
+        mrc: config.dynauth.retries.saturating_add(1),
+        mrt: config.dynauth.max_timeout,
+        mrd: config.dynauth.total,
     };
-    DynamicAuthorizationClient::new(timers, config.dynauth.source, clock::now, || u32::from_be_bytes(chance::octets()))
+    let chance = || u32::from_be_bytes(chance::octets());
+    DynamicAuthorizationClient::new(
+        dynamic_authorization::Settings { timers, ..Default::default() },
+        clock::now,
+        chance,
+    )
 }

@@ -1,8 +1,8 @@
 //! The integration tests, one binary.
 
+mod bot_api;
 mod config;
 mod dictionary;
 mod postgres;
 mod store;
-mod bot_api;
 mod telegram;

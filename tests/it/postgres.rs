@@ -186,7 +186,8 @@ fn account() -> Result<Option<Account>, String> {
     ["postgres", "nobody"]
         .into_iter()
         .find_map(|name| {
-            let fields: Vec<&str> = passwd.lines().map(|line| line.split(':').collect()).find(|f: &Vec<&str>| f[0] == name)?;
+            let fields: Vec<&str> =
+                passwd.lines().map(|line| line.split(':').collect()).find(|f: &Vec<&str>| f[0] == name)?;
             Some(Account { uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
         })
         .map(Some)

@@ -15,8 +15,8 @@ use radhold::model::{
 };
 use radhold::policy::{Grant, HoldTerms, Terms};
 use radhold::session::{
-    Alert, Approval, Ask, AskState, DecidedBy, Decision, Denial, Effect, End, EndCause, Event, Outcome, Record, Session,
-    State, Step, Timing, Verdict, step,
+    Alert, Approval, Ask, AskState, DecidedBy, Decision, Denial, Effect, End, EndCause, Event, Outcome, Record,
+    Session, State, Step, Timing, Verdict, step,
 };
 use radhold::store::{self, AuthAttempt, Change, Committed, OrderId, SessionQuery, Store, StoreError, Usage};
 use uuid::Uuid;
@@ -501,9 +501,8 @@ prop_compose! {
 
 async fn any_session_comes_back_whole(stage: &Stage) {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let sessions: Vec<Session> = (0..64)
-        .map(|_| Session::restore(any_record().new_tree(&mut runner).unwrap().current()))
-        .collect();
+    let sessions: Vec<Session> =
+        (0..64).map(|_| Session::restore(any_record().new_tree(&mut runner).unwrap().current())).collect();
     let changes: Vec<Change> = sessions.iter().map(added).collect();
     assert!(stage.store.commit(&changes).await.unwrap().iter().all(|kept| *kept == Committed::Done));
     for session in sessions {
@@ -657,9 +656,7 @@ fn usage(session: &Session, from: u64, to: u64, octets: u64) -> Usage {
 async fn a_conflict_leaves_nothing(stage: &Stage) {
     let store = stage.store.as_ref();
     let node = NodeName::new("n1");
-    let decided = |number| {
-        Session::restore(Record { id: id(number), version: 1, ..rich_record(number) })
-    };
+    let decided = |number| Session::restore(Record { id: id(number), version: 1, ..rich_record(number) });
     let order = Effect::SendCoa { attempt: 1 };
     keep(store, Change { orders: vec![order.clone()], ..added(&offer(1, NOON)) }).await;
     keep(store, added(&offer(2, NOON))).await;
@@ -929,11 +926,8 @@ async fn an_outcome_settles_its_order(stage: &Stage) {
     let much_later = NOON + Duration::from_secs(1000);
     assert_eq!(store.claim(&node, much_later, lease, 10).await.unwrap(), []);
     // Somebody else settled it already: the change is kept all the same.
-    let (sent, second) = stepped(
-        &asked,
-        &Event::PromptSent { approver: ApproverKind::Telegram, reference: "r".into() },
-        NOON,
-    );
+    let (sent, second) =
+        stepped(&asked, &Event::PromptSent { approver: ApproverKind::Telegram, reference: "r".into() }, NOON);
     keep(store, Change { settles: Some(claimed[0].id), ..second }).await;
     assert_eq!(read(store, id(1)).await.unwrap(), sent);
 }
@@ -964,7 +958,8 @@ async fn usage_repeats_add_nothing(stage: &Stage) {
 
 impl Stage {
     async fn decisions(&self) -> Vec<(SessionId, String, String, String)> {
-        const ALL: &str = "SELECT CAST(session_id AS text), verdict, approver, who FROM decisions ORDER BY 1, decided_at";
+        const ALL: &str =
+            "SELECT CAST(session_id AS text), verdict, approver, who FROM decisions ORDER BY 1, decided_at";
         type Row = (String, String, String, String);
         let rows: Vec<Row> = if let Some(path) = self.url.strip_prefix("sqlite://") {
             let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
