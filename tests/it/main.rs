@@ -6,3 +6,4 @@ mod dictionary;
 mod postgres;
 mod store;
 mod telegram;
+mod house;
