@@ -7,3 +7,4 @@ mod postgres;
 mod store;
 mod telegram;
 mod house;
+mod dynauth;
