@@ -1,1 +1,11 @@
-//! To be written.
+//! What happens, for people and machines to see: the log and named counters.
+//!
+//! Decides nothing, and knows no packet and no session: whoever logs or counts says in words what it was.
+
+mod counters;
+mod log;
+mod once;
+
+pub use counters::{Counters, count, snapshot};
+pub use log::{LogError, LogHandle, init};
+pub use once::OncePerWindow;
