@@ -1,5 +1,7 @@
 //! What can go wrong with a store, and whose fault it is.
 
+use sqlx::error::DatabaseError;
+
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -31,4 +33,17 @@ pub enum StoreError {
     /// The address of the store is not understood.
     #[error("{0}")]
     BadAddress(String),
+}
+
+impl StoreError {
+    /// What an engine's failure means; `is_away` tells which of its own errors say that it is not there, or not in time.
+    pub(super) fn of(error: &sqlx::Error, is_away: impl FnOnce(&dyn DatabaseError) -> bool) -> Self {
+        use sqlx::Error as E;
+        let away = match error {
+            E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => true,
+            E::Database(error) => is_away(error.as_ref()),
+            _ => false,
+        };
+        if away { Self::Away(error.to_string()) } else { Self::Refused(error.to_string()) }
+    }
 }

@@ -5,9 +5,14 @@
 //! record (invariants 3 and 5); a version that is not compared lets a hold end twice (invariant 2).
 
 mod error;
+mod records;
+mod row;
+pub mod sqlite;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +21,28 @@ pub use error::StoreError;
 
 use crate::model::{Binding, Counters, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Effect, Session, State};
+
+/// Opens the store at an address: `sqlite://PATH`, `sqlite::memory:`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
+///
+/// A PostgreSQL that is away is not an error here: the first call that needs it says so.
+///
+/// # Errors
+/// [`StoreError::BadAddress`] when the address is not understood, and whatever keeps a file from being opened.
+pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    match url.split_once(':') {
+        Some(("sqlite", ":memory:")) => Ok(Arc::new(sqlite::SqliteStore::in_memory().await?)),
+        Some(("sqlite", path)) => {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err(StoreError::BadAddress("sqlite:// wants the path of a file".to_owned()));
+            }
+            Ok(Arc::new(sqlite::SqliteStore::open(Path::new(path)).await?))
+        }
+        _ => Err(StoreError::BadAddress(
+            "a store is at sqlite://PATH, sqlite::memory: or postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned(),
+        )),
+    }
+}
 
 /// Where radhold keeps what must survive.
 #[async_trait]

@@ -1,0 +1,172 @@
+//! Rows into records: the columns have the same names in both engines, so this is written once.
+//!
+//! Knows no statement. Writing is each engine's own, in its own types.
+
+use std::net::SocketAddr;
+
+use super::row::Columns;
+use super::{AuthAttempt, Order, OrderId, StoreError, Usage};
+use crate::model::{Binding, Counters, Identity, Nas, NasName, Secret, User, UserName};
+use crate::session::{DecidedBy, Decision, End, Record, Session};
+
+pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
+    Ok(User {
+        name: UserName::new(row.need("name", Columns::text)?),
+        credential: Secret::new(row.need("credential", Columns::text)?),
+        disabled: row.need("disabled", Columns::flag)?,
+        second_factor: row.need("second_factor", Columns::word)?,
+        approvers: row.need("approvers", Columns::json)?,
+        permit_filter: row.text("permit_filter")?,
+        session_timeout: row.span("session_timeout")?,
+        reject_delay: row.span("reject_delay")?,
+        reply: row.need("reply", Columns::json)?,
+        created_at: row.need("created_at", Columns::time)?,
+    })
+}
+
+pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
+    let coa_source = match row.address("coa_source_address")? {
+        Some(address) => Some(SocketAddr::new(address, row.need("coa_source_port", Columns::number)?)),
+        None => None,
+    };
+    Ok(Nas {
+        name: NasName::new(row.need("name", Columns::text)?),
+        network: row.need("network", Columns::network)?,
+        secret: Secret::new(row.need("secret", Columns::octets)?),
+        dialect: row.need("dialect", Columns::text)?,
+        require_message_authenticator: row.need("require_message_authenticator", Columns::flag)?,
+        limit_proxy_state: row.need("limit_proxy_state", Columns::flag)?,
+        allow_ms_chap_v1: row.need("allow_ms_chap_v1", Columns::flag)?,
+        coa_address: row.address("coa_address")?,
+        coa_port: row.need("coa_port", Columns::number)?,
+        coa_source,
+        reject_delay: row.span("reject_delay")?,
+        octet_direction: row.need("octet_direction", Columns::word)?,
+        sandbox_filter: row.text("sandbox_filter")?,
+        permit_filter: row.text("permit_filter")?,
+    })
+}
+
+pub(super) fn binding(row: &impl Columns) -> Result<Binding, StoreError> {
+    Ok(Binding {
+        user: UserName::new(row.need("user_name", Columns::text)?),
+        approver: row.need("approver", Columns::word)?,
+        address: row.need("address", Columns::text)?,
+        presser: row.need("presser", Columns::text)?,
+        bound_at: row.need("bound_at", Columns::time)?,
+    })
+}
+
+pub(super) fn session(row: &impl Columns) -> Result<Session, StoreError> {
+    Ok(Session::restore(Record {
+        id: row.need("id", Columns::session_id)?,
+        version: row.need("version", Columns::number)?,
+        user: UserName::new(row.need("user_name", Columns::text)?),
+        nas: NasName::new(row.need("nas", Columns::text)?),
+        nas_address: row.need("nas_address", Columns::address)?,
+        identity: identity(row)?,
+        grant: row.json("granted")?,
+        state: row.need("state", Columns::word)?,
+        accepted_at: row.need("accepted_at", Columns::time)?,
+        started_at: row.time("started_at")?,
+        heard_at: row.need("heard_at", Columns::time)?,
+        deadline: row.time("deadline")?,
+        permitted_at: row.time("permitted_at")?,
+        evicting_since: row.time("evicting_since")?,
+        disconnect_acked_at: row.time("disconnect_acked_at")?,
+        asks: row.need("asks", Columns::json)?,
+        decision: decision(row)?,
+        outcome: row.word("outcome")?,
+        attempt: row.need("attempt", Columns::number)?,
+        tries: row.need("tries", Columns::number)?,
+        retry_at: row.time("retry_at")?,
+        identify_fully: row.need("identify_fully", Columns::flag)?,
+        counters: counters(row)?,
+        end: end(row)?,
+    }))
+}
+
+pub(super) fn order(row: &impl Columns) -> Result<Order, StoreError> {
+    Ok(Order {
+        id: OrderId(row.need("id", Columns::integer)?),
+        session: row.need("session_id", Columns::session_id)?,
+        effect: row.need("effect", Columns::json)?,
+        attempts: row.need("attempts_before", Columns::number)?,
+        ordered_at: row.need("ordered_at", Columns::time)?,
+    })
+}
+
+pub(super) fn attempt(row: &impl Columns) -> Result<AuthAttempt, StoreError> {
+    Ok(AuthAttempt {
+        at: row.need("at", Columns::time)?,
+        user: row.need("user_name", Columns::text)?,
+        nas: NasName::new(row.need("nas", Columns::text)?),
+        nas_address: row.need("nas_address", Columns::address)?,
+        calling_station_id: row.text("calling_station_id")?,
+        method: row.need("method", Columns::text)?,
+        outcome: row.need("outcome", Columns::text)?,
+        session: row.session_id("session_id")?,
+    })
+}
+
+pub(super) fn usage(row: &impl Columns) -> Result<Usage, StoreError> {
+    Ok(Usage {
+        session: row.need("session_id", Columns::session_id)?,
+        user: UserName::new(row.need("user_name", Columns::text)?),
+        nas: NasName::new(row.need("nas", Columns::text)?),
+        from: row.need("from_at", Columns::time)?,
+        to: row.need("to_at", Columns::time)?,
+        added: counters(row)?,
+    })
+}
+
+fn identity(row: &impl Columns) -> Result<Identity, StoreError> {
+    let framed_ipv6_prefix = match row.network("framed_ipv6_prefix")? {
+        Some(ipnet::IpNet::V6(prefix)) => Some(prefix),
+        Some(ipnet::IpNet::V4(other)) => return Err(row.bad("framed_ipv6_prefix", format!("{other} is not IPv6"))),
+        None => None,
+    };
+    Ok(Identity {
+        nas_port: row.number("nas_port")?,
+        nas_port_id: row.text("nas_port_id")?,
+        nas_ip_address: row.address("nas_ip_address")?,
+        nas_identifier: row.text("nas_identifier")?,
+        calling_station_id: row.text("calling_station_id")?,
+        called_station_id: row.text("called_station_id")?,
+        acct_session_id: row.text("acct_session_id")?,
+        framed_ip: row.address("framed_ip")?,
+        framed_ipv6_prefix,
+    })
+}
+
+fn decision(row: &impl Columns) -> Result<Option<Decision>, StoreError> {
+    let Some(verdict) = row.word("decision")? else { return Ok(None) };
+    let by =
+        DecidedBy { approver: row.need("decided_via", Columns::word)?, who: row.need("decided_by", Columns::text)? };
+    Ok(Some(Decision { verdict, by, at: row.need("decided_at", Columns::time)? }))
+}
+
+fn counters(row: &impl Columns) -> Result<Counters, StoreError> {
+    Ok(Counters {
+        input_octets: row.need("input_octets", Columns::number)?,
+        output_octets: row.need("output_octets", Columns::number)?,
+        input_packets: row.need("input_packets", Columns::number)?,
+        output_packets: row.need("output_packets", Columns::number)?,
+        session_time: row.need("session_time", Columns::number)?,
+    })
+}
+
+fn end(row: &impl Columns) -> Result<Option<End>, StoreError> {
+    let Some(cause) = row.word("end_cause")? else { return Ok(None) };
+    Ok(Some(End { at: row.need("ended_at", Columns::time)?, cause, terminate_cause: row.number("terminate_cause")? }))
+}
+
+pub(super) fn no_such_binding(binding: &Binding) -> StoreError {
+    StoreError::Missing(format!("binding of {} to {} {}", binding.user, binding.approver, binding.address))
+}
+
+/// A record, or a complaint in the log: where one row that makes no sense must not keep all others waiting (deadlines that
+/// pass, orders that are due). A newer node's row may make sense to that node.
+pub(super) fn or_skip<T>(record: Result<T, StoreError>) -> Option<T> {
+    record.inspect_err(|error| tracing::error!(%error, "row passed over")).ok()
+}

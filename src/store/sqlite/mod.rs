@@ -1,0 +1,264 @@
+//! The embedded store: one SQLite file, one writer, several readers.
+//!
+//! A transaction that is reported done has reached the disk (`synchronous=FULL`). Several processes may use the file at
+//! once (`serve` and the command line): SQLite's own locks keep them apart, for as long as [`PATIENCE`]. Not for network
+//! file systems, where those locks do not hold; nodes on several hosts share PostgreSQL.
+
+mod attempt;
+mod binding;
+mod columns;
+mod decision;
+mod nas;
+mod outbox;
+mod secret;
+mod session;
+mod usage;
+mod user;
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::error::DatabaseError;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
+use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::session::Session;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long to wait for another's transaction.
+const PATIENCE: Duration = Duration::from_secs(5);
+const READERS: u32 = 4;
+
+/// A store in an SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    /// One connection: SQLite has one writer at a time, and a queue of our own is fairer than its busy handler.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, which is created when there is none, readable by its owner alone, with its directory.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when the file cannot be created or opened, [`StoreError::Away`] when others keep it locked.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        create(path).map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
+        let options = options().filename(path);
+        let writer = first_connection(options.clone().journal_mode(SqliteJournalMode::Wal)).await?;
+        let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "on"));
+        Ok(Self { writer, readers })
+    }
+
+    /// A store in memory, gone when dropped.
+    ///
+    /// # Errors
+    /// [`StoreError`] when SQLite cannot open it.
+    pub async fn in_memory() -> Result<Self, StoreError> {
+        // Each connection in memory is a store of its own, so that reader and writer must be the same one.
+        let only = first_connection(options().in_memory(true)).await?;
+        Ok(Self { writer: only.clone(), readers: only })
+    }
+
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        // IMMEDIATE: a transaction that begins as a reader cannot wait for the lock when it comes to write.
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failure)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        // SQLx takes no lock for SQLite; the transaction around all of it is the lock. (`run` is the same, but its future
+        // is not `Send` enough for an async trait.)
+        MIGRATIONS.run_direct(None, &mut *tx, false).await.map_err(|error| StoreError::Migration(error.to_string()))?;
+        tx.commit().await.map_err(failure)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.write().await?.rollback().await.map_err(failure)
+    }
+
+    async fn user(&self, name: &UserName) -> Result<Option<User>, StoreError> {
+        user::find(&self.readers, name).await
+    }
+
+    async fn users(&self) -> Result<Vec<User>, StoreError> {
+        user::all(&self.readers).await
+    }
+
+    async fn add_user(&self, user: &User) -> Result<(), StoreError> {
+        user::add(&self.writer, user).await
+    }
+
+    async fn replace_user(&self, user: &User) -> Result<(), StoreError> {
+        user::replace(&self.writer, user).await
+    }
+
+    async fn remove_user(&self, name: &UserName) -> Result<(), StoreError> {
+        user::remove(&self.writer, name).await
+    }
+
+    async fn nases(&self) -> Result<Vec<Nas>, StoreError> {
+        nas::all(&self.readers).await
+    }
+
+    async fn add_nas(&self, nas: &Nas) -> Result<(), StoreError> {
+        nas::add(&self.writer, nas).await
+    }
+
+    async fn remove_nas(&self, name: &NasName) -> Result<(), StoreError> {
+        nas::remove(&self.writer, name).await
+    }
+
+    async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError> {
+        binding::of(&self.readers, user).await
+    }
+
+    async fn bind(&self, binding: &Binding) -> Result<(), StoreError> {
+        binding::put(&self.writer, binding).await
+    }
+
+    async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
+        binding::remove(&self.writer, binding).await
+    }
+
+    async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
+        session::by_id(&self.readers, ids).await
+    }
+
+    async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+        session::matching(&self.readers, query).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError> {
+        session::due(&self.readers, now, limit).await
+    }
+
+    async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+        let mut tx = self.write().await?;
+        let mut committed = Vec::with_capacity(changes.len());
+        for change in changes {
+            committed.push(commit_one(&mut tx, change).await?);
+        }
+        tx.commit().await.map_err(failure)?;
+        Ok(committed)
+    }
+
+    async fn claim(
+        &self,
+        node: &NodeName,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Order>, StoreError> {
+        outbox::claim(&self.writer, node, now, lease, limit).await
+    }
+
+    async fn finish(&self, order: OrderId) -> Result<(), StoreError> {
+        outbox::strike_off(&self.writer, order).await
+    }
+
+    async fn postpone(&self, order: OrderId, until: Timestamp, reason: &str) -> Result<(), StoreError> {
+        outbox::postpone(&self.writer, order, until, reason).await
+    }
+
+    async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for attempt in attempts {
+            attempt::add(&mut *tx, attempt).await?;
+        }
+        tx.commit().await.map_err(failure)
+    }
+
+    async fn attempts(&self, limit: u32) -> Result<Vec<AuthAttempt>, StoreError> {
+        attempt::latest(&self.readers, limit).await
+    }
+
+    async fn usage(&self, session: SessionId) -> Result<Vec<Usage>, StoreError> {
+        usage::of(&self.readers, session).await
+    }
+
+    async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
+        secret::keep(&self.writer, name, candidate).await
+    }
+}
+
+async fn commit_one(tx: &mut Transaction<'_, Sqlite>, change: &Change) -> Result<Committed, StoreError> {
+    // The comparison comes first, so that a conflict has written nothing.
+    if !session::keep(tx, change).await? {
+        return Ok(Committed::Conflict);
+    }
+    for effect in &change.orders {
+        outbox::add(&mut **tx, change.session.id, effect, change.at).await?;
+    }
+    if let Some(usage) = &change.usage {
+        usage::add(&mut **tx, usage).await?;
+    }
+    if let Some(decision) = &change.session.decision {
+        decision::add(&mut **tx, change.session.id, decision).await?;
+    }
+    if let Some(order) = change.settles {
+        outbox::strike_off(&mut **tx, order).await?;
+    }
+    Ok(Committed::Done)
+}
+
+fn options() -> SqliteConnectOptions {
+    SqliteConnectOptions::new().foreign_keys(true).synchronous(SqliteSynchronous::Full).busy_timeout(PATIENCE)
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    // A connection to a file does not wear out, and a store in memory lives in its connection.
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+/// The writer. SQLite does not wait when two turn the same new file to WAL at once, so that this must.
+async fn first_connection(options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut waited = Duration::ZERO;
+    loop {
+        match pool(1).connect_with(options.clone()).await.map_err(failure) {
+            Err(StoreError::Away(_)) if waited < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+                waited += PAUSE;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Makes the file, with the rights it shall have (its WAL inherits them), unless it is there.
+fn create(path: &Path) -> io::Result<()> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn failure(error: sqlx::Error) -> StoreError {
+    StoreError::of(&error, is_away)
+}
+
+/// SQLITE_BUSY and SQLITE_LOCKED (the low octet of an extended code is the plain one).
+fn is_away(error: &dyn DatabaseError) -> bool {
+    let code = error.code().and_then(|code| code.parse::<i32>().ok());
+    matches!(code.map(|code| code & 0xff), Some(5 | 6))
+}

@@ -1,0 +1,84 @@
+//! The outbox: orders that are due, claimed for a while, struck off or put off.
+
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{SqliteExecutor, SqlitePool};
+
+use super::failure;
+use crate::model::{NodeName, SessionId, Timestamp};
+use crate::session::Effect;
+use crate::store::row::{self, Cells, Columns as _};
+use crate::store::{Order, OrderId, StoreError, records};
+
+pub(super) async fn add(
+    executor: impl SqliteExecutor<'_>,
+    session: SessionId,
+    effect: &Effect,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO outbox (session_id, kind, effect, ordered_at, due_at) VALUES (?1, ?2, ?3, ?4, ?4)")
+        .bind(session.to_string())
+        .bind(effect.as_str())
+        .bind(row::json(effect))
+        .bind(row::micros(at))
+        .execute(executor)
+        .await
+        .map_err(failure)?;
+    Ok(())
+}
+
+pub(super) async fn claim(
+    pool: &SqlitePool,
+    node: &NodeName,
+    now: Timestamp,
+    lease: Duration,
+    limit: u32,
+) -> Result<Vec<Order>, StoreError> {
+    // One statement, so that SQLite's write lock keeps two claimers apart.
+    let mut rows = sqlx::query(
+        "UPDATE outbox SET claimed_by = ?1, claimed_until = ?3, attempts = attempts + 1
+         WHERE id IN (
+             SELECT id FROM outbox
+             WHERE due_at <= ?2 AND (claimed_until IS NULL OR claimed_until <= ?2)
+             ORDER BY due_at, id LIMIT ?4
+         )
+         RETURNING id, session_id, effect, attempts - 1 AS attempts_before, ordered_at, due_at",
+    )
+    .bind(row::text(node.as_str()))
+    .bind(row::micros(now))
+    .bind(row::micros(now + lease))
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
+    rows.sort_by_cached_key(|row| (cells(row).time("due_at").ok(), cells(row).integer("id").ok()));
+    Ok(rows.iter().filter_map(|row| records::or_skip(records::order(&cells(row)))).collect())
+}
+
+pub(super) async fn strike_off(executor: impl SqliteExecutor<'_>, order: OrderId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM outbox WHERE id = ?1").bind(order.0).execute(executor).await.map_err(failure)?;
+    Ok(())
+}
+
+pub(super) async fn postpone(
+    pool: &SqlitePool,
+    order: OrderId,
+    until: Timestamp,
+    reason: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE outbox SET due_at = ?2, postponed_for = ?3, claimed_by = NULL, claimed_until = NULL WHERE id = ?1",
+    )
+    .bind(order.0)
+    .bind(row::micros(until))
+    .bind(row::text(reason))
+    .execute(pool)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}
+
+fn cells(row: &SqliteRow) -> Cells<'_, SqliteRow> {
+    Cells { table: "outbox", row }
+}

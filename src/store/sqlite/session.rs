@@ -1,0 +1,133 @@
+//! Sessions: compared by version, found by id, by query and by wake time.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+
+use super::failure;
+use crate::model::{SessionId, Timestamp};
+use crate::session::Session;
+use crate::store::row::{self, Cells};
+use crate::store::{Change, SessionQuery, StoreError, records};
+
+macro_rules! columns {
+    () => {
+        "id, version, user_name, nas, nas_address, nas_port, nas_port_id, nas_ip_address, nas_identifier, \
+         calling_station_id, called_station_id, acct_session_id, framed_ip, framed_ipv6_prefix, granted, state, \
+         accepted_at, started_at, heard_at, deadline, permitted_at, evicting_since, disconnect_acked_at, asks, decision, \
+         decided_via, decided_by, decided_at, outcome, attempt, tries, retry_at, identify_fully, input_octets, \
+         output_octets, input_packets, output_packets, session_time, ended_at, end_cause, terminate_cause, wake_at"
+    };
+}
+
+macro_rules! values {
+    () => {
+        "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, \
+         ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42)"
+    };
+}
+
+const SELECT: &str = concat!("SELECT ", columns!(), " FROM sessions");
+const INSERT: &str =
+    concat!("INSERT INTO sessions (", columns!(), ") VALUES ", values!(), " ON CONFLICT (id) DO NOTHING");
+const UPDATE: &str =
+    concat!("UPDATE sessions SET (", columns!(), ") = ", values!(), " WHERE id = ?1 AND version = ?43");
+
+/// Writes the session when it is still at the version the change was made from; says whether it did.
+pub(super) async fn keep(connection: &mut SqliteConnection, change: &Change) -> Result<bool, StoreError> {
+    let session = &change.session;
+    let statement = if change.from_version.is_none() { INSERT } else { UPDATE };
+    let mut query = sqlx::query(statement)
+        .bind(session.id.to_string())
+        .bind(row::counter(session.version))
+        .bind(row::text(session.user.as_str()))
+        .bind(row::text(session.nas.as_str()))
+        .bind(session.nas_address.to_string())
+        .bind(session.identity.nas_port)
+        .bind(row::text_or_none(&session.identity.nas_port_id))
+        .bind(session.identity.nas_ip_address.map(|address| address.to_string()))
+        .bind(row::text_or_none(&session.identity.nas_identifier))
+        .bind(row::text_or_none(&session.identity.calling_station_id))
+        .bind(row::text_or_none(&session.identity.called_station_id))
+        .bind(row::text_or_none(&session.identity.acct_session_id))
+        .bind(session.identity.framed_ip.map(|address| address.to_string()))
+        .bind(session.identity.framed_ipv6_prefix.map(|prefix| prefix.to_string()))
+        .bind(session.grant.as_ref().map(row::json))
+        .bind(session.state.as_str())
+        .bind(row::micros(session.accepted_at))
+        .bind(session.started_at.map(row::micros))
+        .bind(row::micros(session.heard_at))
+        .bind(session.deadline.map(row::micros))
+        .bind(session.permitted_at.map(row::micros))
+        .bind(session.evicting_since.map(row::micros))
+        .bind(session.disconnect_acked_at.map(row::micros))
+        .bind(row::json(&session.asks))
+        .bind(session.decision.as_ref().map(|decision| decision.verdict.as_str()))
+        .bind(session.decision.as_ref().map(|decision| decision.by.approver.as_str()))
+        .bind(session.decision.as_ref().map(|decision| row::text(&decision.by.who)))
+        .bind(session.decision.as_ref().map(|decision| row::micros(decision.at)))
+        .bind(session.outcome.as_ref().map(row::word))
+        .bind(session.attempt)
+        .bind(session.tries)
+        .bind(session.retry_at.map(row::micros))
+        .bind(session.identify_fully)
+        .bind(row::counter(session.counters.input_octets))
+        .bind(row::counter(session.counters.output_octets))
+        .bind(row::counter(session.counters.input_packets))
+        .bind(row::counter(session.counters.output_packets))
+        .bind(row::counter(session.counters.session_time))
+        .bind(session.end.map(|end| row::micros(end.at)))
+        .bind(session.end.map(|end| end.cause.as_str()))
+        .bind(session.end.and_then(|end| end.terminate_cause))
+        .bind(change.wake_at.map(row::micros));
+    if let Some(version) = change.from_version {
+        query = query.bind(row::counter(version));
+    }
+    let done = query.execute(connection).await.map_err(failure)?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn by_id(pool: &SqlitePool, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let mut sql = QueryBuilder::<Sqlite>::new(SELECT);
+    sql.push(" WHERE id IN (SELECT value FROM json_each(").push_bind(row::json(&ids)).push("))");
+    let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
+    rows.iter().map(session).collect()
+}
+
+pub(super) async fn matching(pool: &SqlitePool, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+    let mut sql = QueryBuilder::<Sqlite>::new(SELECT);
+    sql.push(" WHERE true");
+    if query.open {
+        sql.push(" AND state NOT IN ('dropped', 'closed')");
+    }
+    if let Some(state) = query.state {
+        sql.push(" AND state = ").push_bind(state.as_str());
+    }
+    if let Some(user) = &query.user {
+        sql.push(" AND user_name = ").push_bind(row::text(user.as_str()));
+    }
+    if let Some(nas) = &query.nas {
+        sql.push(" AND nas = ").push_bind(row::text(nas.as_str()));
+    }
+    if let Some(acct_session_id) = &query.acct_session_id {
+        sql.push(" AND acct_session_id = ").push_bind(row::text(acct_session_id));
+    }
+    sql.push(" ORDER BY accepted_at DESC, id DESC");
+    if query.limit > 0 {
+        sql.push(" LIMIT ").push_bind(query.limit);
+    }
+    let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
+    rows.iter().map(session).collect()
+}
+
+pub(super) async fn due(pool: &SqlitePool, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError> {
+    let mut sql = QueryBuilder::<Sqlite>::new(SELECT);
+    sql.push(" WHERE state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(row::micros(now));
+    sql.push(" ORDER BY wake_at, id LIMIT ").push_bind(limit);
+    let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
+    Ok(rows.iter().filter_map(|row| records::or_skip(session(row))).collect())
+}
+
+fn session(row: &SqliteRow) -> Result<Session, StoreError> {
+    records::session(&Cells { table: "sessions", row })
+}
