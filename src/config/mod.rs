@@ -266,7 +266,7 @@ mod tests {
         for (url, printed) in [
             ("postgres://radhold:hunter2@db/radhold", "postgres://radhold:…@db/radhold"),
             ("postgres://db/radhold?user=r&password=hunter2", "postgres://db/radhold?…"),
-            ("sqlite:///var/lib/radhold/radhold.sqlite", "sqlite:/var/lib/radhold/radhold.sqlite"),
+            ("sqlite:///var/lib/radhold/radhold.sqlite", "sqlite:///var/lib/radhold/radhold.sqlite"),
         ] {
             assert_eq!(StoreUrl::new(url).to_string(), printed);
         }

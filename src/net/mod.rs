@@ -6,6 +6,3 @@ mod udp;
 
 pub use duplicates::{Admission, Duplicates, RequestKey};
 pub use udp::{Replier, bind, receive};
-//! UDP out: the Dynamic Authorization Client. Never knows a session or a user.
-
-pub mod dynamic_authorization;

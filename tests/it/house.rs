@@ -25,15 +25,39 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "radius", "eap", "model", "policy", "auth", "accounting", "dynauth", "session", "dialect", "approver",
-            "store", "telemetry", "config", "net",
+            "radius",
+            "eap",
+            "model",
+            "policy",
+            "auth",
+            "accounting",
+            "dynauth",
+            "session",
+            "dialect",
+            "approver",
+            "store",
+            "telemetry",
+            "config",
+            "net",
         ],
     ),
     (
         "cli",
         &[
-            "radius", "model", "policy", "auth", "accounting", "dynauth", "session", "dialect", "approver", "store",
-            "telemetry", "config", "net", "app",
+            "radius",
+            "model",
+            "policy",
+            "auth",
+            "accounting",
+            "dynauth",
+            "session",
+            "dialect",
+            "approver",
+            "store",
+            "telemetry",
+            "config",
+            "net",
+            "app",
         ],
     ),
 ];
@@ -43,16 +67,51 @@ const PURE: &[&str] = &["radius", "eap", "model", "policy", "auth", "accounting"
 
 /// What gives I/O, a clock or randomness away.
 const IMPURE: &[&str] = &[
-    "tokio", "sqlx", "teloxide", "axum", "tracing", "getrandom", "rand", "async_trait", "socket2", "figment",
-    "std::fs", "std::process", "std::env", "std::thread", "UdpSocket", "TcpStream", "TcpListener", "SystemTime",
-    "Instant", "Utc::now", "Local::now", "now_v4", "new_v4", "now_v7", "OsRng",
+    "tokio",
+    "sqlx",
+    "teloxide",
+    "axum",
+    "tracing",
+    "getrandom",
+    "rand",
+    "async_trait",
+    "socket2",
+    "figment",
+    "std::fs",
+    "std::process",
+    "std::env",
+    "std::thread",
+    "UdpSocket",
+    "TcpStream",
+    "TcpListener",
+    "SystemTime",
+    "Instant",
+    "Utc::now",
+    "Local::now",
+    "now_v4",
+    "new_v4",
+    "now_v7",
+    "OsRng",
 ];
 
 const BANNED: &[&str] = &["openssl", "openssl-sys", "native-tls", "aws-lc-sys"];
 
 const LICENCES: &[&str] = &[
-    "MIT", "MIT-0", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "CC0-1.0",
-    "Unicode-3.0", "Unlicense", "BSL-1.0", "CDLA-Permissive-2.0", "MPL-2.0", "0BSD",
+    "MIT",
+    "MIT-0",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "CC0-1.0",
+    "Unicode-3.0",
+    "Unlicense",
+    "BSL-1.0",
+    "CDLA-Permissive-2.0",
+    "MPL-2.0",
+    "0BSD",
 ];
 
 #[test]
@@ -141,7 +200,10 @@ fn dependencies_are_licensed_and_none_is_banned() {
         }
         // An expression with OR is fine when one side is; AND needs all.
         let fine = licence.replace('/', " OR ").split(" OR ").any(|choice| {
-            choice.trim_matches(['(', ')', ' ']).split(" AND ").all(|one| LICENCES.contains(&one.trim_matches(['(', ')', ' '])))
+            choice
+                .trim_matches(['(', ')', ' '])
+                .split(" AND ")
+                .all(|one| LICENCES.contains(&one.trim_matches(['(', ')', ' '])))
         });
         if !fine {
             wrong.push(format!("{name} is licensed {licence}"));
@@ -232,9 +294,8 @@ fn crate_paths(line: &str) -> Vec<String> {
 
 fn has_word(line: &str, word: &str) -> bool {
     let edge = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    line.match_indices(word).any(|(place, _)| {
-        edge(line[..place].chars().next_back()) && edge(line[place + word.len()..].chars().next())
-    })
+    line.match_indices(word)
+        .any(|(place, _)| edge(line[..place].chars().next_back()) && edge(line[place + word.len()..].chars().next()))
 }
 
 fn root() -> &'static Path {

@@ -3,8 +3,8 @@
 mod bot_api;
 mod config;
 mod dictionary;
+mod dynauth;
+mod house;
 mod postgres;
 mod store;
 mod telegram;
-mod house;
-mod dynauth;
