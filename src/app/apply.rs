@@ -28,11 +28,9 @@ pub async fn apply(
     for _ in 0..ROUNDS {
         let Some(before) = store.sessions_by_id(&[id]).await?.pop() else { return Ok(None) };
         let turn = Turn::of_kept(before, clock(), *timing).take(event);
-        let told = turn.told();
-        let idle = turn.is_idle();
-        let change = turn.into_change(None);
-        if idle || store.commit(std::slice::from_ref(&change)).await?.first() == Some(&Committed::Done) {
-            return Ok(Some((change.session, told)));
+        let change = turn.change(None);
+        if turn.is_idle() || store.commit(std::slice::from_ref(&change)).await?.first() == Some(&Committed::Done) {
+            return Ok(Some((change.session, turn.told())));
         }
         tokio::task::yield_now().await;
     }
