@@ -8,3 +8,5 @@ mod house;
 mod postgres;
 mod store;
 mod telegram;
+mod postgres;
+mod store;
