@@ -8,5 +8,3 @@ mod house;
 mod postgres;
 mod store;
 mod telegram;
-mod postgres;
-mod store;
