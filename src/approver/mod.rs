@@ -5,6 +5,9 @@
 //! unverified press would lift a stranger's session, which is why a [`Press`] can only come from
 //! [`crate::session::ButtonKey::redeem`].
 
+pub mod operator;
+pub mod telegram;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -113,8 +113,8 @@ pub struct Telegram {
     pub token: Secret,
     /// Base URL of the Bot API.
     pub api_url: Url,
-    /// The chat that gets alerts: its id, or `@channel`.
-    pub operator_chat: Option<String>,
+    /// The id of the chat that gets alerts.
+    pub operator_chat: Option<i64>,
 }
 
 /// Retransmission of CoA-Request and Disconnect-Request (RFC 5080 §2.2.1) and where they leave from.

@@ -197,7 +197,7 @@ fn telegram(mut section: Section<'_>) -> Option<Telegram> {
         let url = Url::parse(text).map_err(|error| error.to_string())?;
         if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("another scheme".to_owned()) }
     });
-    let operator_chat = section.text_or_number("operator_chat");
+    let operator_chat = section.number("operator_chat", i64::MIN);
     section.finish();
     let api_url = api_url.unwrap_or_else(|| Url::parse("https://api.telegram.org").expect("a constant"));
     Some(Telegram { token: token?, api_url, operator_chat })

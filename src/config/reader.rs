@@ -175,14 +175,6 @@ impl<'a> Section<'a> {
         self.read(key, "text in quotes", |value, _| text(value).map(str::to_owned))
     }
 
-    /// Text, or a whole number that is taken as text.
-    pub(super) fn text_or_number(&mut self, key: &str) -> Option<String> {
-        self.read(key, "text in quotes, or a number", |value, _| match value {
-            Value::Num(..) => value.to_i128().map(|number| number.to_string()).ok_or(Wrong::Type),
-            _ => text(value).map(str::to_owned),
-        })
-    }
-
     /// `true` or `false`.
     pub(super) fn boolean(&mut self, key: &str) -> Option<bool> {
         self.read(key, "true or false", |value, is_text_layer| match value {

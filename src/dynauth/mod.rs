@@ -1,8 +1,16 @@
 //! Dynamic authorization (RFC 5176), our half: the Dynamic Authorization Client.
 //!
-//! Identifiers, retransmission, and what an answer means. Opens no socket, reads no clock, and knows no session:
-//! it is given a target, attributes and the time.
+//! Identifiers, retransmission, requests as octets, and what an answer means. Opens no socket, reads no clock, draws no
+//! randomness and knows no session: it is given a target, attributes, the time and chance.
 
+mod answer;
 mod error_cause;
+mod identifiers;
+mod request;
+mod schedule;
 
+pub use answer::{Answer, Unfit, read_answer};
 pub use error_cause::{ErrorCause, Remedy};
+pub use identifiers::{Identifiers, NoneFree};
+pub use request::{Request, RequestKind};
+pub use schedule::{Next, Schedule, Timers};

@@ -116,6 +116,29 @@ pub fn decide(user: &User, nas: &Nas, defaults: &Defaults) -> Result<Grant, Refu
     })
 }
 
+/// The grant of an Access-Accept that only its Class remembers: what [`decide`] would say, but held or not as it was then.
+///
+/// `waived` comes from a verified Class. A user who is gone or disabled meanwhile leaves a hold on the server's terms, which
+/// somebody must still approve.
+pub fn recall(user: Option<&User>, nas: &Nas, defaults: &Defaults, waived: bool) -> Grant {
+    let decided = user.and_then(|user| decide(user, nas, defaults).ok());
+    let was_waived = || Terms::Waived(Waiver { reason: "no second factor was needed when it was accepted".to_owned() });
+    match decided {
+        Some(grant) if waived => Grant { terms: was_waived(), ..grant },
+        Some(grant) => match grant.terms {
+            Terms::Hold(_) => grant,
+            Terms::Waived(_) => Grant { terms: Terms::Hold(defaults.hold.clone()), ..grant },
+        },
+        None => Grant {
+            sandbox_filter: nas.sandbox_filter.clone().unwrap_or_else(|| defaults.sandbox_filter.clone()),
+            permit_filter: nas.permit_filter.clone().unwrap_or_else(|| defaults.permit_filter.clone()),
+            terms: Terms::Hold(defaults.hold.clone()),
+            session_timeout: None,
+            reply: Vec::new(),
+        },
+    }
+}
+
 fn hold_terms(user: &User, defaults: &Defaults) -> HoldTerms {
     let mut terms = defaults.hold.clone();
     if !user.approvers.is_empty() {
@@ -196,6 +219,15 @@ mod tests {
     fn a_waiver_needs_the_operators_word() {
         let user = User { second_factor: SecondFactor::None, ..user() };
         assert!(matches!(decide(&user, &nas(), &defaults()).unwrap().terms, Terms::Waived(_)));
+    }
+
+    #[test]
+    fn what_class_remembers_decides_whether_it_was_held() {
+        let free = User { second_factor: SecondFactor::None, ..user() };
+        let held = |grant: Grant| matches!(grant.terms, Terms::Hold(_));
+        assert!(held(recall(Some(&free), &nas(), &defaults(), false)), "its Accept carried the sandbox");
+        assert!(!held(recall(Some(&user()), &nas(), &defaults(), true)), "its Accept carried the permit filter");
+        assert!(held(recall(None, &nas(), &defaults(), true)), "a user who is gone is not waved through");
     }
 
     #[test]

@@ -286,3 +286,16 @@ pub const EXTENDED_TYPE_4: u8 = 244;
 pub const LONG_EXTENDED_TYPE_1: u8 = 245;
 /// Long-Extended-Type-2 (RFC 6929 §3.6).
 pub const LONG_EXTENDED_TYPE_2: u8 = 246;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_come_in_order_with_their_values() {
+        let octets = [USER_NAME, 3, b'x', PROXY_STATE, 2, USER_NAME, 3, b'y'];
+        let found: Vec<_> =
+            Attributes::of_checked(&octets).map(|attribute| (attribute.kind, attribute.value)).collect();
+        assert_eq!(found, [(USER_NAME, &b"x"[..]), (PROXY_STATE, b""), (USER_NAME, b"y")]);
+    }
+}

@@ -169,3 +169,117 @@ fn find_message_authenticator<'a>(packet: &Packet<'a>) -> Result<(usize, &'a [u8
     let value = value.try_into().map_err(|_| MessageAuthenticatorError::WrongLength { octets: value.len() })?;
     Ok((offset, value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::attribute::{ACCT_STATUS_TYPE, USER_NAME};
+    use super::super::{Code, Fault, PacketBuilder};
+    use super::*;
+
+    const SECRET: &[u8] = b"xyzzy5461";
+    const NONCE: [u8; 16] = [7; 16];
+
+    /// A signed Access-Request with Message-Authenticator, for tests to damage.
+    fn access_request() -> Vec<u8> {
+        let mut builder = PacketBuilder::request(Code::AccessRequest, 1, NONCE);
+        builder.text(USER_NAME, "nemo").unwrap().sign_request(SECRET).unwrap().to_vec()
+    }
+
+    /// Appends an attribute by hand, as only a careless or hostile sender would.
+    fn append(packet: &mut Vec<u8>, attribute: &[u8]) {
+        packet.extend_from_slice(attribute);
+        let [high, low] = u16::try_from(packet.len()).unwrap().to_be_bytes();
+        packet[2..4].copy_from_slice(&[high, low]);
+    }
+
+    fn verify(packet: &[u8]) -> Result<(), MessageAuthenticatorError> {
+        Packet::parse(packet).unwrap().verify_message_authenticator(SECRET).map(drop)
+    }
+
+    #[test]
+    fn every_changed_bit_is_seen() {
+        let good = access_request();
+        assert_eq!(verify(&good), Ok(()));
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            // Some bits are lengths and types: then there may be no packet, or no Message-Authenticator.
+            if let Ok(packet) = Packet::parse(&bad) {
+                assert!(packet.verify_message_authenticator(SECRET).is_err(), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn rfc3579_section_3_2_what_is_no_message_authenticator() {
+        let mut absent = PacketBuilder::request(Code::AccessRequest, 1, NONCE);
+        let absent = absent.with_message_authenticator(false).sign_request(SECRET).unwrap();
+        assert_eq!(verify(absent), Err(MessageAuthenticatorError::Absent));
+
+        let mut repeated = access_request();
+        let again = repeated[20..38].to_vec();
+        append(&mut repeated, &again);
+        assert_eq!(verify(&repeated), Err(MessageAuthenticatorError::Repeated));
+
+        let mut short = access_request();
+        short.truncate(20);
+        append(&mut short, &[MESSAGE_AUTHENTICATOR, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let error = verify(&short).unwrap_err();
+        assert_eq!((error, error.fault()), (MessageAuthenticatorError::WrongLength { octets: 15 }, Fault::Malformed));
+
+        let good = access_request();
+        let error = Packet::parse(&good).unwrap().verify_message_authenticator(b"other").unwrap_err();
+        assert_eq!((error, error.fault()), (MessageAuthenticatorError::Mismatch, Fault::Unproven));
+    }
+
+    #[test]
+    fn its_place_does_not_matter() {
+        let mut last = access_request();
+        let signed = last.split_off(20);
+        last.extend_from_slice(&signed[18..]);
+        append(&mut last, &[&[MESSAGE_AUTHENTICATOR, 18][..], &[0; 16]].concat());
+        let offset = last.len() - 16;
+        let mac = message_authenticator(&last, &NONCE, offset, SECRET);
+        last[offset..].copy_from_slice(&mac);
+        assert_eq!(verify(&last), Ok(()));
+    }
+
+    #[test]
+    fn only_checksums_are_checked_as_request_authenticators() {
+        let packet = access_request();
+        let error = Packet::parse(&packet).unwrap().verify_request_authenticator(SECRET).unwrap_err();
+        assert_eq!((error, error.fault()), (AuthenticatorError::NotChecked { code: 1 }, Fault::Ours));
+
+        let mut builder = PacketBuilder::request(Code::AccountingRequest, 1, NONCE);
+        let mut packet = builder.integer(ACCT_STATUS_TYPE, 1).unwrap().sign_request(SECRET).unwrap().to_vec();
+        assert!(Packet::parse(&packet).unwrap().verify_request_authenticator(SECRET).is_ok());
+        packet[25] = 2;
+        let error = Packet::parse(&packet).unwrap().verify_request_authenticator(SECRET).unwrap_err();
+        assert_eq!(error, AuthenticatorError::RequestMismatch);
+    }
+
+    #[test]
+    fn a_reply_is_for_one_request() {
+        let request = access_request();
+        let request = Packet::parse(&request).unwrap();
+        let mut reply = PacketBuilder::reply(&request, Code::AccessReject);
+        let reply = reply.sign_reply(SECRET).unwrap();
+        let reply = Packet::parse(reply).unwrap();
+        assert!(reply.verify_reply(SECRET, &NONCE).unwrap().message_authenticator());
+        let other = reply.verify_reply(SECRET, &[8; 16]).unwrap_err();
+        assert_eq!(other.reason(), "response-authenticator-mismatch");
+        assert!(reply.verify_reply(b"other", &NONCE).is_err());
+    }
+
+    #[test]
+    fn a_reply_with_a_false_message_authenticator_is_refused() {
+        let request = access_request();
+        let mut reply = PacketBuilder::reply(&Packet::parse(&request).unwrap(), Code::AccessAccept);
+        let mut forged = reply.sign_reply(SECRET).unwrap().to_vec();
+        forged[30] ^= 1;
+        let response_authenticator = checksum(&forged, &NONCE, SECRET);
+        forged[4..20].copy_from_slice(&response_authenticator);
+        let error = Packet::parse(&forged).unwrap().verify_reply(SECRET, &NONCE).unwrap_err();
+        assert_eq!(error.reason(), "message-authenticator-mismatch");
+    }
+}

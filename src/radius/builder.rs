@@ -86,6 +86,21 @@ impl PacketBuilder {
         self.append(kind, &[value])
     }
 
+    /// Adds attributes that are encoded already, headers and all, one or several end to end.
+    ///
+    /// # Errors
+    /// As [`PacketBuilder::attribute`]; `NotAttributes` when the octets do not end where an attribute ends.
+    pub fn encoded(&mut self, octets: &[u8]) -> Result<&mut Self, EncodeError> {
+        let mut rest = octets;
+        while let Some((&[kind, length], _)) = rest.split_first_chunk() {
+            let attribute = rest.split_at_checked(usize::from(length)).filter(|_| length >= 2);
+            let (attribute, behind) = attribute.ok_or(EncodeError::NotAttributes)?;
+            self.attribute(kind, &attribute[2..])?;
+            rest = behind;
+        }
+        if rest.is_empty() { Ok(self) } else { Err(EncodeError::NotAttributes) }
+    }
+
     /// Adds `text` (RFC 8044 §3.4). Empty text is not sent: RFC 2865 §5 has the whole attribute omitted instead.
     ///
     /// # Errors
@@ -137,7 +152,8 @@ impl PacketBuilder {
         self.all_or_nothing(|builder| concat::split(value).try_for_each(|part| builder.attribute(kind, part).map(drop)))
     }
 
-    /// Adds an extended attribute (RFC 6929 §2.1), kind 241 to 244, at most 252 octets.
+    /// Adds an extended attribute (RFC 6929 §2.1), kind 241 to 244, at most 252 octets. An empty value adds nothing:
+    /// an extended attribute without one is invalid.
     ///
     /// # Errors
     /// As [`PacketBuilder::attribute`], and `WrongSpace` for another kind.
@@ -145,10 +161,11 @@ impl PacketBuilder {
         if !extended::is_extended(kind) {
             return Err(EncodeError::WrongSpace { kind, family: "extended" });
         }
-        self.append(kind, &[&[extended_type], value])
+        if value.is_empty() { Ok(self) } else { self.append(kind, &[&[extended_type], value]) }
     }
 
-    /// Adds a long extended attribute (RFC 6929 §2.2), kind 245 or 246, in as many fragments as it takes.
+    /// Adds a long extended attribute (RFC 6929 §2.2), kind 245 or 246, in as many fragments as it takes. An
+    /// empty value adds nothing: an extended attribute without one is invalid.
     ///
     /// # Errors
     /// As [`PacketBuilder::attribute`], and `WrongSpace` for another kind; the packet is then unchanged.
@@ -308,5 +325,167 @@ impl std::fmt::Debug for PacketBuilder {
             .field("identifier", &self.identifier)
             .field("length", &(self.buffer.len() - self.unused()))
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::attribute::{Attribute, CLASS, FILTER_ID, REPLY_MESSAGE, USER_NAME};
+    use super::*;
+
+    const SECRET: &[u8] = b"xyzzy5461";
+    const NONCE: [u8; 16] = [7; 16];
+
+    fn kinds(packet: &[u8]) -> Vec<u8> {
+        Packet::parse(packet).unwrap().attributes().map(|Attribute { kind, .. }| kind).collect()
+    }
+
+    /// A signed request of a code, with or without Message-Authenticator.
+    fn request(code: Code, message_authenticator: bool) -> Vec<u8> {
+        let mut builder = PacketBuilder::request(code, 9, NONCE);
+        builder.with_message_authenticator(message_authenticator).sign_request(SECRET).unwrap().to_vec()
+    }
+
+    #[test]
+    fn cve_2024_3596_message_authenticator_is_first_in_every_access_reply() {
+        for asked in [Code::AccessRequest, Code::StatusServer] {
+            for had in [true, false] {
+                let request = request(asked, had);
+                for code in [Code::AccessAccept, Code::AccessReject, Code::AccessChallenge] {
+                    let mut reply = PacketBuilder::reply(&Packet::parse(&request).unwrap(), code);
+                    reply.text(REPLY_MESSAGE, "hello").unwrap().with_message_authenticator(false);
+                    let reply = reply.sign_reply(SECRET).unwrap();
+                    assert_eq!(kinds(reply), [MESSAGE_AUTHENTICATOR, REPLY_MESSAGE], "{asked} {code}");
+                    let proof = Packet::parse(reply).unwrap().verify_reply(SECRET, &NONCE).unwrap();
+                    assert!(proof.message_authenticator());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn replies_to_other_requests_follow_the_request_or_the_dialect() {
+        for asked in [Code::AccountingRequest, Code::CoaRequest, Code::DisconnectRequest] {
+            for had in [true, false] {
+                let request = request(asked, had);
+                let request = Packet::parse(&request).unwrap();
+                let mut reply = PacketBuilder::reply(&request, Code::CoaAck);
+                for (choice, wanted) in [(None, had), (Some(true), true), (Some(false), false)] {
+                    choice.map(|choice| reply.with_message_authenticator(choice));
+                    let reply = Packet::parse(reply.sign_reply(SECRET).unwrap()).unwrap();
+                    let proof = reply.verify_reply(SECRET, request.authenticator()).unwrap();
+                    assert_eq!(proof.message_authenticator(), wanted, "{asked} {choice:?}");
+                    assert_eq!(reply.identifier(), 9);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rfc5176_section_3_4_both_authenticators_of_a_request() {
+        for code in [Code::AccountingRequest, Code::CoaRequest, Code::DisconnectRequest] {
+            let signed = request(code, true);
+            let packet = Packet::parse(&signed).unwrap();
+            assert!(packet.verify_message_authenticator(SECRET).is_ok(), "{code}");
+            assert!(packet.verify_request_authenticator(SECRET).is_ok(), "{code}");
+            assert_ne!(packet.authenticator(), &NONCE);
+            assert!(!Packet::parse(&request(code, false)).unwrap().has_message_authenticator());
+        }
+        assert!(Packet::parse(&request(Code::StatusServer, false)).unwrap().has_message_authenticator());
+    }
+
+    #[test]
+    fn rfc2865_section_5_33_proxy_states_come_back_in_order() {
+        let mut asked = PacketBuilder::request(Code::AccessRequest, 9, NONCE);
+        for state in [&b"2"[..], b"1", b"", b"3"] {
+            asked.attribute(PROXY_STATE, state).unwrap().text(USER_NAME, "between").unwrap();
+        }
+        let asked = asked.sign_request(SECRET).unwrap();
+        let asked = Packet::parse(asked).unwrap();
+        let mut reply = PacketBuilder::reply(&asked, Code::AccessAccept);
+        let reply = reply.proxy_states_of(&asked).unwrap().sign_reply(SECRET).unwrap();
+        let states: Vec<_> = Packet::parse(reply).unwrap().all(PROXY_STATE).map(<[u8]>::to_vec).collect();
+        assert_eq!(states, [&b"2"[..], b"1", b"", b"3"]);
+    }
+
+    #[test]
+    fn limits_are_errors_that_change_nothing() {
+        let mut builder = PacketBuilder::request(Code::AccessRequest, 9, NONCE);
+        assert_eq!(builder.attribute(CLASS, &[0; 254]).unwrap_err().reason(), "attribute-too-long");
+        assert_eq!(builder.vendor(311, 1, &[0; 248]).unwrap_err().reason(), "attribute-too-long");
+        assert_eq!(builder.vendor(311, 1, &[0; 300]).unwrap_err().reason(), "attribute-too-long");
+        assert_eq!(builder.extended(241, 1, &[0; 253]).unwrap_err().reason(), "attribute-too-long");
+        assert_eq!(builder.extended(245, 1, &[0]).unwrap_err().reason(), "wrong-space");
+        assert_eq!(builder.long_extended(244, 1, &[0]).unwrap_err().reason(), "wrong-space");
+        let own = builder.attribute(MESSAGE_AUTHENTICATOR, &[0; 16]).unwrap_err();
+        assert_eq!(own, EncodeError::MessageAuthenticatorIsSigned);
+        assert_eq!(builder.concat(CLASS, &[0; 4096]).unwrap_err().reason(), "packet-too-long");
+        assert_eq!(builder.long_extended(245, 1, &[0; 4096]).unwrap_err().reason(), "packet-too-long");
+        assert_eq!(builder.sign_request(SECRET).unwrap().len(), 38);
+        builder.vendor(311, 1, &[0; 247]).unwrap().extended(241, 1, &[0; 252]).unwrap();
+        assert_eq!(builder.sign_request(SECRET).unwrap().len(), 38 + 255 + 255);
+    }
+
+    #[test]
+    fn rfc2865_section_3_exactly_4096_octets_fit() {
+        for message_authenticator in [true, false] {
+            let mut builder = PacketBuilder::request(Code::AccessRequest, 9, NONCE);
+            builder.with_message_authenticator(message_authenticator);
+            while builder.attribute(CLASS, &[0; 8]).is_ok() {}
+            let rest = MAX_PACKET - builder.sign_request(SECRET).unwrap().len();
+            assert_eq!(builder.attribute(CLASS, &vec![0; rest - 1]).unwrap_err().reason(), "packet-too-long");
+            builder.attribute(CLASS, &vec![0; rest - 2]).unwrap();
+            let packet = builder.sign_request(SECRET).unwrap();
+            assert_eq!((packet.len(), Packet::parse(packet).is_ok()), (MAX_PACKET, true));
+        }
+    }
+
+    #[test]
+    fn a_message_authenticator_wanted_too_late_does_not_overflow() {
+        let mut builder = PacketBuilder::request(Code::AccessRequest, 9, NONCE);
+        builder.with_message_authenticator(false);
+        while builder.attribute(CLASS, &[0; 8]).is_ok() {}
+        builder.with_message_authenticator(true);
+        assert_eq!(builder.sign_request(SECRET).unwrap_err().reason(), "packet-too-long");
+    }
+
+    #[test]
+    fn signing_again_after_more_was_added() {
+        let mut builder = PacketBuilder::request(Code::CoaRequest, 9, NONCE);
+        for message_authenticator in [false, true, false] {
+            builder.with_message_authenticator(message_authenticator).text(FILTER_ID, "permit").unwrap();
+            let packet = Packet::parse(builder.sign_request(SECRET).unwrap()).unwrap();
+            assert!(packet.verify_request_authenticator(SECRET).is_ok());
+            assert_eq!(packet.verify_message_authenticator(SECRET).is_ok(), message_authenticator);
+        }
+        builder.restart_request(Code::DisconnectRequest, 10, NONCE);
+        let packet = Packet::parse(builder.sign_request(SECRET).unwrap()).unwrap();
+        assert_eq!((packet.code(), packet.identifier(), packet.has(FILTER_ID)), (Code::DisconnectRequest, 10, false));
+    }
+
+    #[test]
+    fn a_request_is_not_signed_as_a_reply_nor_the_other_way_round() {
+        let asked = request(Code::AccessRequest, true);
+        let mut reply = PacketBuilder::reply(&Packet::parse(&asked).unwrap(), Code::AccessAccept);
+        assert_eq!(reply.sign_request(SECRET).unwrap_err().reason(), "wrong-direction");
+        let mut asked = PacketBuilder::request(Code::AccessRequest, 9, NONCE);
+        assert_eq!(asked.sign_reply(SECRET).unwrap_err().reason(), "wrong-direction");
+        let mut unknown = PacketBuilder::request(Code::Other(200), 9, NONCE);
+        assert_eq!(unknown.sign_request(SECRET).unwrap_err().reason(), "wrong-direction");
+    }
+
+    #[test]
+    fn rfc2865_section_5_empty_text_is_omitted() {
+        let mut builder = PacketBuilder::request(Code::AccessRequest, 9, NONCE);
+        builder.text(REPLY_MESSAGE, "").unwrap().text(USER_NAME, "x").unwrap();
+        assert_eq!(kinds(builder.sign_request(SECRET).unwrap()), [MESSAGE_AUTHENTICATOR, USER_NAME]);
+    }
+
+    #[test]
+    fn debug_shows_no_values() {
+        let mut builder = PacketBuilder::request(Code::AccessRequest, 9, NONCE);
+        builder.text(USER_NAME, "secret").unwrap();
+        let shown = format!("{builder:?}");
+        assert_eq!(shown, "PacketBuilder { code: Access-Request, identifier: 9, length: 46, .. }");
     }
 }

@@ -19,3 +19,30 @@ impl Packet<'_> {
         self.has(kind).then(|| self.all(kind).flatten().copied().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::attribute::{EAP_MESSAGE, STATE};
+    use super::super::{Code, PacketBuilder};
+    use super::*;
+
+    #[test]
+    fn rfc3579_section_3_1_eap_message_of_several_attributes() {
+        for octets in [1_usize, 253, 254, 506, 507, 1500] {
+            let value: Vec<u8> = (0..octets).map(|index| index as u8).collect();
+            let mut builder = PacketBuilder::request(Code::AccessRequest, 0, [0; 16]);
+            builder.concat(EAP_MESSAGE, &value).unwrap().attribute(STATE, b"s").unwrap();
+            let packet = builder.sign_request(b"secret").unwrap();
+            let packet = Packet::parse(packet).unwrap();
+            assert_eq!(packet.all(EAP_MESSAGE).count(), octets.div_ceil(253));
+            assert_eq!(packet.concat(EAP_MESSAGE), Some(value));
+        }
+    }
+
+    #[test]
+    fn nothing_is_nothing() {
+        let mut builder = PacketBuilder::request(Code::AccessRequest, 0, [0; 16]);
+        let packet = builder.concat(EAP_MESSAGE, b"").unwrap().sign_request(b"secret").unwrap();
+        assert_eq!(Packet::parse(packet).unwrap().concat(EAP_MESSAGE), None);
+    }
+}

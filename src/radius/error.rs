@@ -113,6 +113,9 @@ pub enum EncodeError {
         /// Octets the packet would have.
         octets: usize,
     },
+    /// Octets given as encoded attributes are none.
+    #[error("these octets are no whole attributes (RFC 2865 §5)")]
+    NotAttributes,
     /// Message-Authenticator is written by signing and by nothing else.
     #[error("Message-Authenticator is written by signing (RFC 3579 §3.2)")]
     MessageAuthenticatorIsSigned,
@@ -140,6 +143,7 @@ impl EncodeError {
         match self {
             Self::AttributeTooLong { .. } => "attribute-too-long",
             Self::PacketTooLong { .. } => "packet-too-long",
+            Self::NotAttributes => "not-attributes",
             Self::MessageAuthenticatorIsSigned => "message-authenticator-is-signed",
             Self::WrongDirection { .. } => "wrong-direction",
             Self::WrongSpace { .. } => "wrong-space",

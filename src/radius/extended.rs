@@ -68,13 +68,10 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Flags and octets of the fragments a value is sent in; an empty value still takes one.
+/// Flags and octets of the fragments a value is sent in; an empty value has none.
 pub(super) fn fragments(value: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
-    let last = value.len().saturating_sub(1) / MAX_FRAGMENT;
-    (0..=last).map(move |index| {
-        let part = &value[index * MAX_FRAGMENT..value.len().min((index + 1) * MAX_FRAGMENT)];
-        (if index < last { MORE } else { 0 }, part)
-    })
+    let last = value.len().div_ceil(MAX_FRAGMENT).saturating_sub(1);
+    value.chunks(MAX_FRAGMENT).enumerate().map(move |(index, part)| (if index < last { MORE } else { 0 }, part))
 }
 
 struct ExtendedAttributes<'a> {
@@ -97,9 +94,14 @@ impl<'a> Iterator for ExtendedAttributes<'a> {
     }
 }
 
+/// Extended-Type and at least one octet (RFC 6929 §2.1: Length is 4 or more).
 fn short(kind: u8, value: &[u8]) -> Result<Extended<'_>, ValueError> {
-    let (&extended_type, value) = value.split_first().ok_or(ValueError::ExtendedTruncated { octets: value.len() })?;
-    Ok(Extended { kind, extended_type, value: Cow::Borrowed(value) })
+    match value {
+        [extended_type, value @ ..] if !value.is_empty() => {
+            Ok(Extended { kind, extended_type: *extended_type, value: Cow::Borrowed(value) })
+        }
+        _ => Err(ValueError::ExtendedTruncated { octets: value.len() }),
+    }
 }
 
 impl<'a> ExtendedAttributes<'a> {
@@ -122,9 +124,70 @@ impl<'a> ExtendedAttributes<'a> {
     }
 }
 
-/// Extended-Type, whether more follows, and the octets.
+/// Extended-Type, whether more follows, and at least one octet (RFC 6929 §2.2: Length is 5 or more).
 fn fragment(value: &[u8]) -> Result<(u8, bool, &[u8]), ValueError> {
-    let (&[extended_type, flags], part) =
-        value.split_first_chunk().ok_or(ValueError::ExtendedTruncated { octets: value.len() })?;
-    Ok((extended_type, flags & MORE != 0, part))
+    match value {
+        [extended_type, flags, part @ ..] if !part.is_empty() => Ok((*extended_type, flags & MORE != 0, part)),
+        _ => Err(ValueError::ExtendedTruncated { octets: value.len() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Code, PacketBuilder};
+    use super::*;
+
+    /// Builds an Access-Request, signs it, and gives its octets.
+    fn packet(build: impl FnOnce(&mut PacketBuilder)) -> Vec<u8> {
+        let mut builder = PacketBuilder::request(Code::AccessRequest, 0, [0; 16]);
+        build(&mut builder);
+        builder.sign_request(b"secret").unwrap().to_vec()
+    }
+
+    #[test]
+    fn long_values_are_cut_and_joined() {
+        for octets in [1_usize, 250, 251, 252, 502, 503, 3000] {
+            let value: Vec<u8> = (0..octets).map(|index| index as u8).collect();
+            let bytes = packet(|builder| {
+                builder.long_extended(245, 7, &value).unwrap().text(1, "bob").unwrap();
+            });
+            let packet = Packet::parse(&bytes).unwrap();
+            let found: Vec<_> = packet.extended().collect();
+            assert_eq!(found, [Ok(Extended { kind: 245, extended_type: 7, value: Cow::Borrowed(&value) })]);
+            assert_eq!(packet.all(245).count(), octets.div_ceil(MAX_FRAGMENT));
+        }
+    }
+
+    #[test]
+    fn one_fragment_is_borrowed() {
+        let bytes = packet(|builder| {
+            builder.extended(241, 1, b"short").unwrap().long_extended(246, 2, b"long").unwrap();
+        });
+        let found: Vec<_> = Packet::parse(&bytes).unwrap().extended().map(Result::unwrap).collect();
+        assert_eq!(found.len(), 2);
+        assert!(found.iter().all(|extended| matches!(extended.value, Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn a_broken_row_of_fragments_is_one_error_and_spoils_no_other() {
+        let breakers: [(u8, &[u8]); 3] = [(1, b"bob"), (246, &[7, 0, b'y']), (245, &[8, 0, b'y'])];
+        for (kind, value) in breakers {
+            let bytes = packet(|builder| {
+                builder.attribute(245, &[7, MORE, b'x']).unwrap().attribute(kind, value).unwrap();
+            });
+            let found: Vec<_> = Packet::parse(&bytes).unwrap().extended().collect();
+            assert_eq!(found[0], Err(ValueError::FragmentMissing { kind: 245, extended_type: 7 }));
+            assert_eq!(found.len(), if kind == 1 { 1 } else { 2 });
+            assert!(found[1..].iter().all(Result::is_ok));
+        }
+    }
+
+    #[test]
+    fn vendor_inside_needs_vendor_and_type() {
+        let vendor = |value: &'static [u8]| Extended { kind: 241, extended_type: 26, value: Cow::Borrowed(value) };
+        let whole = vendor(&[0, 0, 0, 9, 4, b'x']);
+        assert_eq!(whole.vendor(), Some(ExtendedVendor { vendor: 9, kind: 4, value: b"x" }));
+        assert_eq!(vendor(&[0, 0, 0, 9]).vendor(), None);
+        assert_eq!(Extended { extended_type: 1, ..whole }.vendor(), None);
+    }
 }

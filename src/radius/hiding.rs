@@ -216,3 +216,79 @@ fn pad(secret: &[u8], parts: &[&[u8]]) -> [u8; BLOCK] {
     parts.iter().for_each(|part| digest.update(part));
     digest.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &[u8] = b"xyzzy5461";
+    const AUTHENTICATOR: [u8; 16] = *b"0123456789abcdef";
+    const SALT: Salt = Salt::new([0x01, 0x02]);
+
+    #[test]
+    fn rfc2865_section_5_2_lengths() {
+        for (plain, hidden) in [(0, 16), (1, 16), (16, 16), (17, 32), (128, 128)] {
+            let password = vec![b'x'; plain];
+            let octets = hide_user_password(&password, SECRET, &AUTHENTICATOR).unwrap();
+            assert_eq!(octets.len(), hidden);
+            assert_eq!(*reveal_user_password(&octets, SECRET, &AUTHENTICATOR).unwrap(), password);
+        }
+        let too_long = hide_user_password(&[b'x'; 129], SECRET, &AUTHENTICATOR).unwrap_err();
+        assert_eq!((too_long.reason(), too_long.fault()), ("hiding-plain-too-long", super::super::Fault::Ours));
+        for octets in [0, 15, 17, 144] {
+            let error = reveal_user_password(&vec![0; octets], SECRET, &AUTHENTICATOR).unwrap_err();
+            assert_eq!(error.reason(), "hiding-length");
+        }
+    }
+
+    #[test]
+    fn rfc2868_section_3_5_leftmost_bit_of_the_salt_is_set() {
+        assert_eq!(Salt::new([0x01, 0x02]).octets(), [0x81, 0x02]);
+        assert_eq!(Salt::new([0xff, 0x00]).octets(), [0xff, 0x00]);
+    }
+
+    #[test]
+    fn rfc2868_section_3_5_tag_and_lengths() {
+        for (plain, value) in [(0, 19), (15, 19), (16, 35), (239, 243)] {
+            let password = vec![b'x'; plain];
+            let octets = hide_tunnel_password(Tag::new(3), &password, SECRET, &AUTHENTICATOR, SALT).unwrap();
+            assert_eq!((octets.len(), &octets[..3]), (value, &[3, 0x81, 0x02][..]));
+            let (tag, revealed) = reveal_tunnel_password(&octets, SECRET, &AUTHENTICATOR).unwrap();
+            assert_eq!((tag, &*revealed), (Tag::new(3), &password));
+        }
+        let too_long = hide_tunnel_password(None, &[0; 240], SECRET, &AUTHENTICATOR, SALT).unwrap_err();
+        assert_eq!(too_long.reason(), "hiding-plain-too-long");
+        for octets in [0, 1, 3, 18, 20] {
+            let error = reveal_tunnel_password(&vec![0; octets], SECRET, &AUTHENTICATOR).unwrap_err();
+            assert_eq!(error.reason(), "hiding-length", "{octets}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_told_from_a_value() {
+        let octets = hide_mppe_key(&[7; 16], SECRET, &AUTHENTICATOR, SALT).unwrap();
+        assert_eq!(*reveal_mppe_key(&octets, SECRET, &AUTHENTICATOR).unwrap(), [7; 16]);
+        // The length octet is the first hidden one: flipping its top bit makes 144 of 16.
+        let mut lie = octets;
+        lie[2] ^= 0x80;
+        let error = reveal_mppe_key(&lie, SECRET, &AUTHENTICATOR).unwrap_err();
+        assert_eq!((error.reason(), error.fault()), ("hiding-revealed-length", super::super::Fault::Unproven));
+    }
+
+    #[test]
+    fn salt_makes_equal_keys_unlike() {
+        let first = hide_mppe_key(&[7; 16], SECRET, &AUTHENTICATOR, SALT).unwrap();
+        let second = hide_mppe_key(&[7; 16], SECRET, &AUTHENTICATOR, Salt::new([0x01, 0x03])).unwrap();
+        assert_ne!(first[2..], second[2..]);
+    }
+
+    #[test]
+    fn ascend_secret_is_its_own_inverse() {
+        let hidden = ascend_secret(b"sixteen octets!!", SECRET, &AUTHENTICATOR).unwrap();
+        assert_ne!(&hidden, b"sixteen octets!!");
+        assert_eq!(&ascend_secret(&hidden, SECRET, &AUTHENTICATOR).unwrap(), b"sixteen octets!!");
+        let short = ascend_secret(b"abc", SECRET, &AUTHENTICATOR).unwrap();
+        assert_eq!(&ascend_secret(&short, SECRET, &AUTHENTICATOR).unwrap()[..4], b"abc\0");
+        assert_eq!(ascend_secret(&[0; 17], SECRET, &AUTHENTICATOR).unwrap_err().reason(), "hiding-plain-too-long");
+    }
+}

@@ -21,6 +21,11 @@ pub mod tlv;
 pub mod value;
 pub mod vendor;
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod vectors;
+
 pub use attribute::{Attribute, Attributes};
 pub use authenticator::{MessageAuthenticatorVerified, ReplyVerified, RequestAuthenticatorVerified};
 pub use builder::PacketBuilder;

@@ -160,3 +160,69 @@ fn check_attributes(bytes: &[u8]) -> Result<(), ParseError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::attribute::{NAS_IP_ADDRESS, NAS_PORT, USER_NAME};
+    use super::*;
+
+    /// An Access-Request with the given Length field and attributes.
+    fn datagram(length: u16, attributes: &[u8]) -> Vec<u8> {
+        let [high, low] = length.to_be_bytes();
+        let mut octets = vec![1, 7, high, low];
+        octets.extend_from_slice(&[0xaa; 16]);
+        octets.extend_from_slice(attributes);
+        octets
+    }
+
+    fn reason(octets: &[u8]) -> &'static str {
+        Packet::parse(octets).expect_err("is malformed").reason()
+    }
+
+    #[test]
+    fn rfc2865_section_3_length() {
+        assert_eq!(reason(&[]), "header-truncated");
+        assert_eq!(reason(&datagram(20, &[])[..19]), "header-truncated");
+        assert_eq!(reason(&datagram(19, &[])), "length-below-minimum");
+        assert_eq!(reason(&datagram(0, &[])), "length-below-minimum");
+        assert_eq!(reason(&datagram(21, &[])), "truncated");
+        assert_eq!(reason(&datagram(4097, &[0; 4077])), "length-above-maximum");
+        assert_eq!(reason(&datagram(u16::MAX, &[])), "length-above-maximum");
+    }
+
+    #[test]
+    fn rfc2865_section_3_octets_beyond_length_are_padding() {
+        let whole = datagram(26, &[USER_NAME, 6, b'n', b'e', b'm', b'o', 0xff, 0xff]);
+        let packet = Packet::parse(&whole).unwrap();
+        assert_eq!(packet.as_bytes(), &whole[..26]);
+        assert_eq!(packet.text(USER_NAME), Some("nemo"));
+    }
+
+    #[test]
+    fn rfc2865_section_5_attribute_lengths() {
+        assert_eq!(reason(&datagram(21, &[1])), "attribute-header-truncated");
+        assert_eq!(reason(&datagram(22, &[1, 0])), "attribute-length-below-minimum");
+        assert_eq!(reason(&datagram(22, &[1, 1])), "attribute-length-below-minimum");
+        assert_eq!(reason(&datagram(22, &[1, 3])), "attribute-overrun");
+        // Octets behind Length do not rescue an attribute that runs past it.
+        assert_eq!(reason(&datagram(22, &[1, 3, 0])), "attribute-overrun");
+        assert_eq!(Packet::parse(&datagram(22, &[1, 2])).unwrap().first(1), Some(&[][..]));
+    }
+
+    #[test]
+    fn values_of_the_wrong_size_are_absent() {
+        let octets = datagram(33, &[NAS_PORT, 5, 0, 0, 1, USER_NAME, 3, 0xff, NAS_IP_ADDRESS, 5, 1, 2, 3]);
+        let packet = Packet::parse(&octets).unwrap();
+        assert_eq!(packet.integer(NAS_PORT), None);
+        assert_eq!(packet.text(USER_NAME), None);
+        assert_eq!(packet.ipv4(NAS_IP_ADDRESS), None);
+        assert_eq!(packet.ipv6(95), None);
+    }
+
+    #[test]
+    fn debug_shows_no_values() {
+        let octets = datagram(28, &[USER_NAME, 8, b's', b'e', b'c', b'r', b'e', b't']);
+        let shown = format!("{:?}", Packet::parse(&octets).unwrap());
+        assert_eq!(shown, "Packet { code: Access-Request, identifier: 7, length: 28, kinds: [1] }");
+    }
+}

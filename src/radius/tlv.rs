@@ -85,3 +85,46 @@ impl<'a> Iterator for Tlvs<'a> {
 }
 
 impl FusedIterator for Tlvs<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc6929_section_2_3_lengths() {
+        for bad in [&[1][..], &[1, 0], &[1, 1], &[1, 2], &[1, 4, 0], &[1, 3, 0, 2]] {
+            assert_eq!(parse(bad).unwrap_err().reason(), "nested-length", "{bad:?}");
+        }
+        assert_eq!(parse(&[1, 3, 0, 2, 4]).unwrap_err(), ValueError::NestedLength { offset: 3 });
+        assert_eq!(parse(&[]).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_bomb_is_followed_to_a_fixed_depth() {
+        let mut bomb = vec![0xff];
+        while bomb.len() + 2 <= 253 {
+            let inner = std::mem::take(&mut bomb);
+            encode(1, &inner, &mut bomb).unwrap();
+        }
+        let mut level = parse(&bomb).unwrap();
+        for depth in 2.. {
+            let tlv = level.next().expect("one in each");
+            match tlv.children() {
+                Ok(next) => level = next,
+                Err(error) => {
+                    assert_eq!((depth, error), (MAX_DEPTH + 1, ValueError::TooDeep { limit: MAX_DEPTH }));
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn encode_refuses_what_a_length_cannot_say() {
+        let mut out = Vec::new();
+        encode(1, &[0; 253], &mut out).unwrap();
+        assert_eq!((out.len(), out[1]), (255, 255));
+        assert_eq!(encode(1, &[0; 254], &mut out).unwrap_err().reason(), "value-too-long");
+        assert_eq!(out.len(), 255);
+    }
+}

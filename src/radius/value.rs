@@ -13,7 +13,7 @@ pub enum DataType {
     Octets,
     /// `integer`, 32 bits unsigned (RFC 8044 §3.1); `enum` (§3.2) is the same with names in the dictionary.
     Integer,
-    /// `integer64` (RFC 8044 §3.14).
+    /// `integer64` (RFC 8044 §3.12).
     Integer64,
     /// One octet, unsigned (dictionaries of vendors).
     Byte,
@@ -41,7 +41,7 @@ pub enum DataType {
     Abinary,
     /// `tlv` (RFC 8044 §3.13).
     Tlv,
-    /// `vsa`, Vendor-Specific (RFC 8044 §3.12).
+    /// `vsa`, Vendor-Specific (RFC 8044 §3.14).
     Vsa,
     /// `extended` (RFC 6929 §2.1).
     Extended,
@@ -101,7 +101,7 @@ impl Value {
             DataType::Text => Self::Text(std::str::from_utf8(octets).map_err(|_| ValueError::NotUtf8)?.to_owned()),
             DataType::Integer => Self::Integer(u32::from_be_bytes(fixed(octets, "integer", "4", "RFC 8044 §3.1")?)),
             DataType::Integer64 => {
-                Self::Integer64(u64::from_be_bytes(fixed(octets, "integer64", "8", "RFC 8044 §3.14")?))
+                Self::Integer64(u64::from_be_bytes(fixed(octets, "integer64", "8", "RFC 8044 §3.12")?))
             }
             DataType::Byte => Self::Byte(u8::from_be_bytes(fixed(octets, "byte", "1", "dictionary")?)),
             DataType::Short => Self::Short(u16::from_be_bytes(fixed(octets, "short", "2", "dictionary")?)),
@@ -222,4 +222,101 @@ fn mask_v4(length: u8) -> u32 {
 
 fn mask_v6(length: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes, checks the value, and checks that it encodes to the same octets.
+    fn both_ways(data_type: DataType, octets: &[u8], value: Value) {
+        assert_eq!(Value::decode(data_type, octets), Ok(value.clone()), "{data_type:?}");
+        let mut out = Vec::new();
+        value.encode(&mut out);
+        assert_eq!(out, octets, "{data_type:?}");
+    }
+
+    fn reason(data_type: DataType, octets: &[u8]) -> &'static str {
+        Value::decode(data_type, octets).expect_err("does not fit").reason()
+    }
+
+    #[test]
+    fn rfc8044_section_3_every_type_both_ways() {
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+        both_ways(DataType::Text, "grüß".as_bytes(), Value::Text("grüß".into()));
+        both_ways(DataType::Octets, &[0, 255], Value::Octets(vec![0, 255]));
+        both_ways(DataType::Integer, &[0, 0, 1, 2], Value::Integer(258));
+        both_ways(DataType::Integer64, &[0, 0, 0, 1, 0, 0, 0, 2], Value::Integer64((1 << 32) + 2));
+        both_ways(DataType::Byte, &[9], Value::Byte(9));
+        both_ways(DataType::Short, &[1, 2], Value::Short(258));
+        both_ways(DataType::Signed, &[255, 255, 255, 254], Value::Signed(-2));
+        both_ways(DataType::Date, &[0x80, 0, 0, 0], Value::Date(1 << 31));
+        both_ways(DataType::Ipv4Addr, &[192, 168, 1, 16], Value::Ipv4Addr(Ipv4Addr::new(192, 168, 1, 16)));
+        both_ways(DataType::Ipv6Addr, &v6.octets(), Value::Ipv6Addr(v6));
+        both_ways(DataType::ComboIp, &[10, 0, 0, 1], Value::Ipv4Addr(Ipv4Addr::new(10, 0, 0, 1)));
+        both_ways(DataType::ComboIp, &v6.octets(), Value::Ipv6Addr(v6));
+        both_ways(DataType::InterfaceId, &[1, 2, 3, 4, 5, 6, 7, 8], Value::InterfaceId([1, 2, 3, 4, 5, 6, 7, 8]));
+        both_ways(DataType::Ether, &[1, 2, 3, 4, 5, 6], Value::Ether([1, 2, 3, 4, 5, 6]));
+        for structure in [
+            DataType::Abinary,
+            DataType::Tlv,
+            DataType::Vsa,
+            DataType::Extended,
+            DataType::LongExtended,
+            DataType::Evs,
+            DataType::Struct,
+        ] {
+            both_ways(structure, &[1, 0], Value::Octets(vec![1, 0]));
+        }
+    }
+
+    #[test]
+    fn fixed_sizes_are_kept() {
+        use DataType::{
+            Byte, ComboIp, Date, Ether, Integer, Integer64, InterfaceId, Ipv4Addr, Ipv6Addr, Short, Signed,
+        };
+        let sized = [Byte, Short, Integer, Signed, Date, Ipv4Addr, Ether, Integer64, InterfaceId, Ipv6Addr, ComboIp];
+        for data_type in sized {
+            assert_eq!(reason(data_type, &[]), "value-length", "{data_type:?}");
+            assert_eq!(reason(data_type, &[0; 17]), "value-length", "{data_type:?}");
+        }
+        assert_eq!(reason(DataType::Text, &[0xff]), "value-not-utf8");
+        assert_eq!(Value::decode_or_octets(Integer, &[1]), Value::Octets(vec![1]));
+        assert_eq!(Value::decode_or_octets(Byte, &[1]), Value::Byte(1));
+    }
+
+    #[test]
+    fn rfc8044_section_3_11_ipv4_prefix() {
+        both_ways(DataType::Ipv4Prefix, &[0, 9, 10, 128, 0, 0], Value::Ipv4Prefix(Ipv4Addr::new(10, 128, 0, 0), 9));
+        both_ways(DataType::Ipv4Prefix, &[0, 0, 0, 0, 0, 0], Value::Ipv4Prefix(Ipv4Addr::UNSPECIFIED, 0));
+        both_ways(DataType::Ipv4Prefix, &[0, 32, 1, 2, 3, 4], Value::Ipv4Prefix(Ipv4Addr::new(1, 2, 3, 4), 32));
+        assert_eq!(reason(DataType::Ipv4Prefix, &[0, 33, 1, 2, 3, 4]), "prefix-length");
+        assert_eq!(reason(DataType::Ipv4Prefix, &[0, 9, 10, 64, 0, 0]), "prefix-bits");
+        assert_eq!(reason(DataType::Ipv4Prefix, &[0, 8, 10]), "value-length");
+    }
+
+    #[test]
+    fn rfc8044_section_3_10_ipv6_prefix() {
+        let v6 = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        both_ways(DataType::Ipv6Prefix, &[0, 8, 0x3a], Value::Ipv6Prefix(v6("3a00::"), 8));
+        both_ways(DataType::Ipv6Prefix, &[0, 5, 0x38], Value::Ipv6Prefix(v6("3800::"), 5));
+        both_ways(DataType::Ipv6Prefix, &[0, 0], Value::Ipv6Prefix(v6("::"), 0));
+        let long = [&[0, 32][..], &v6("2001:db8::").octets()].concat();
+        assert_eq!(Value::decode(DataType::Ipv6Prefix, &long), Ok(Value::Ipv6Prefix(v6("2001:db8::"), 32)));
+        assert_eq!(reason(DataType::Ipv6Prefix, &[0, 129]), "prefix-length");
+        assert_eq!(reason(DataType::Ipv6Prefix, &[0, 4, 0x38]), "prefix-bits");
+        assert_eq!(reason(DataType::Ipv6Prefix, &[0, 9, 0x38]), "value-length");
+        assert_eq!(reason(DataType::Ipv6Prefix, &[0; 19]), "value-length");
+        assert_eq!(reason(DataType::Ipv6Prefix, &[0]), "value-length");
+    }
+
+    #[test]
+    fn what_is_sent_is_valid_whatever_the_value_says() {
+        let mut out = Vec::new();
+        Value::Ipv4Prefix(Ipv4Addr::BROADCAST, 9).encode(&mut out);
+        assert_eq!(out, [0, 9, 255, 128, 0, 0]);
+        out.clear();
+        Value::Ipv6Prefix(Ipv6Addr::from([255; 16]), 200).encode(&mut out);
+        assert_eq!(out, [&[0, 128][..], &[255; 16]].concat());
+    }
 }

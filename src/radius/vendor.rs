@@ -52,13 +52,13 @@ pub mod microsoft {
     pub const MS_CHAP2_SUCCESS: u8 = 26;
     /// MS-CHAP2-CPW (RFC 2548 §2.3.4).
     pub const MS_CHAP2_CPW: u8 = 27;
-    /// MS-Primary-DNS-Server (RFC 2548 §2.7.1).
+    /// MS-Primary-DNS-Server (RFC 2548 §2.7.6).
     pub const MS_PRIMARY_DNS_SERVER: u8 = 28;
-    /// MS-Secondary-DNS-Server (RFC 2548 §2.7.2).
+    /// MS-Secondary-DNS-Server (RFC 2548 §2.7.7).
     pub const MS_SECONDARY_DNS_SERVER: u8 = 29;
-    /// MS-Primary-NBNS-Server (RFC 2548 §2.7.3).
+    /// MS-Primary-NBNS-Server (RFC 2548 §2.7.8).
     pub const MS_PRIMARY_NBNS_SERVER: u8 = 30;
-    /// MS-Secondary-NBNS-Server (RFC 2548 §2.7.4).
+    /// MS-Secondary-NBNS-Server (RFC 2548 §2.7.9).
     pub const MS_SECONDARY_NBNS_SERVER: u8 = 31;
 }
 
@@ -104,3 +104,32 @@ impl<'a> Iterator for SubAttributes<'a> {
 }
 
 impl FusedIterator for SubAttributes<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(octets: &[u8]) -> Vec<u8> {
+        sub_attributes(octets).map(|inner| inner.kind).collect()
+    }
+
+    #[test]
+    fn rfc2865_section_5_26_several_in_one() {
+        let octets = [0, 0, 1, 0x37, 7, 6, 0, 0, 0, 2, 8, 6, 0, 0, 0, 4, 9, 2];
+        let found: Vec<_> = sub_attributes(&octets).collect();
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[1], VendorAttribute { vendor: MICROSOFT, kind: 8, value: &[0, 0, 0, 4] });
+        assert_eq!(found[2].value, &[]);
+    }
+
+    #[test]
+    fn an_inside_that_does_not_add_up_is_opaque_from_its_first_octet() {
+        let good = [0, 0, 1, 0x37, 7, 3, 1];
+        assert_eq!(kinds(&good), [7]);
+        for bad in [&[8][..], &[8, 0], &[8, 1], &[8, 4, 0], &[8, 255]] {
+            assert_eq!(kinds(&[&good[..], bad].concat()), [], "{bad:?}");
+        }
+        assert_eq!(kinds(&[0, 0, 1]), []);
+        assert_eq!(kinds(&[0, 0, 1, 0x37]), []);
+    }
+}

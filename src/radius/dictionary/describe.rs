@@ -170,7 +170,7 @@ impl Dictionary {
         }
         let width = text::width(attribute.data_type).filter(|_| attribute.flags.array && !attribute.is_hidden());
         match width {
-            Some(width) if octets.len() > width && octets.len() % width == 0 => {
+            Some(width) if octets.len() > width && octets.len().is_multiple_of(width) => {
                 out.extend(octets.chunks_exact(width).map(|one| describe_one(attribute, path, one)));
             }
             _ => out.push(describe_one(attribute, path, octets)),

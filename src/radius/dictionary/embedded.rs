@@ -14,7 +14,35 @@ macro_rules! files {
     };
 }
 
-const FILES: &[(&str, &str)] = files!["dictionary"];
+pub(super) const FILES: &[(&str, &str)] = files![
+    "dictionary"
+    "dictionary.accel-ppp"
+    "dictionary.accounting"
+    "dictionary.aruba"
+    "dictionary.ascend"
+    "dictionary.cisco"
+    "dictionary.core"
+    "dictionary.digest"
+    "dictionary.dsl"
+    "dictionary.dynauth"
+    "dictionary.eap"
+    "dictionary.extended"
+    "dictionary.extensions"
+    "dictionary.huawei"
+    "dictionary.ieee8021"
+    "dictionary.ipv6"
+    "dictionary.juniper"
+    "dictionary.location"
+    "dictionary.management"
+    "dictionary.microsoft"
+    "dictionary.mikrotik"
+    "dictionary.mobility"
+    "dictionary.redback"
+    "dictionary.roaringpenguin"
+    "dictionary.ruckus"
+    "dictionary.tunnel"
+    "dictionary.wispr"
+];
 
 pub(super) fn load() -> Result<Dictionary, DictionaryError> {
     let mut dictionary = Dictionary::new();

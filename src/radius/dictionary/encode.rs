@@ -16,6 +16,9 @@ const VALUE_MAX: usize = 253;
 /// goes on in the next attribute.
 pub(super) const MORE: u8 = 0x80;
 
+/// What hides a value, when it can.
+type Hide<'a> = &'a mut dyn FnMut(Encryption, &[u8]) -> Option<Vec<u8>>;
+
 /// A name and a text do not make an attribute.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
@@ -112,7 +115,7 @@ impl Dictionary {
         attribute: &Attribute,
         tag: Option<u8>,
         mut octets: Vec<u8>,
-        hide: &mut dyn FnMut(Encryption, &[u8]) -> Option<Vec<u8>>,
+        hide: Hide<'_>,
     ) -> Result<Vec<u8>, EncodeError> {
         if !attribute.travels() {
             return Err(EncodeError::Virtual(name.to_owned()));

@@ -10,7 +10,7 @@ pub struct DictionaryError {
     /// The line, counted from 1; 0 when the file as a whole is at fault.
     pub line: u32,
     /// The broken rule.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 impl fmt::Display for DictionaryError {

@@ -3,11 +3,15 @@
 //! Never opens a file (texts arrive through a closure), never sees a secret or an authenticator (hiding is a closure
 //! too), and decides nothing about a packet.
 //!
+//! Names are global, as in FreeRADIUS 3, whose published sets load whole. The words of version 4 are read, but not its
+//! habit of giving one name to attributes of several vendors: that is the contradiction the errors speak of.
+//!
 //! [`Dictionary::embedded`] holds the files under `dictionaries/`; [`Dictionary::extended`] adds an operator's own.
 //! [`Dictionary::encode`] turns `Filter-Id` and `"sandbox"` into the octets of an attribute,
 //! [`Dictionary::describe`] turns them back.
 
 mod attribute;
+mod define;
 mod describe;
 mod embedded;
 mod encode;

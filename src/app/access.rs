@@ -1,0 +1,362 @@
+//! Access-Request to Access-Accept or Access-Reject: reads the offer, has it checked, and offers a session.
+//!
+//! Waits for nobody but the store (bounded) and, for argon2id, for a place among the password checks. Never for a person.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use super::ledger::{Job, Ledger};
+use super::settings::{Settings, SettingsHandle};
+use super::users::Users;
+use super::{chance, clock};
+use crate::accounting::identity_of;
+use crate::auth::wire::{Offer, write_proof, write_refusal};
+use crate::auth::{
+    Credential, CredentialForm, Decoy, Method, MethodKind, MsChapErrorCode, PasswordCost, Proof, SealingKey,
+    StoredCredential, Verdict, Why, needs_slow_hash, verify,
+};
+use crate::model::{Nas, Timestamp, User, UserName};
+use crate::policy::{self, Refusal, Terms};
+use crate::radius::hiding::Salt;
+use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
+use crate::session::{Class, Session};
+use crate::store::AuthAttempt;
+use crate::{eap, telemetry};
+
+/// Longer User-Names than any NAS sends in good faith are not looked up.
+const LONGEST_USER_NAME: usize = 253;
+
+/// What becomes of an Access-Request.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// This goes back.
+    Reply(Vec<u8>),
+    /// Nothing goes back, and this label says why.
+    Drop(&'static str),
+}
+
+/// The part that answers Access-Requests.
+#[derive(Debug)]
+pub(super) struct Access {
+    settings: SettingsHandle,
+    users: Users,
+    ledger: Ledger,
+    sealing_key: SealingKey,
+    decoy: Decoy,
+    checks: Arc<Semaphore>,
+}
+
+/// An Access-Request on its way.
+struct Request<'a> {
+    packet: Packet<'a>,
+    nas: &'a Nas,
+    source: IpAddr,
+    received_at: Timestamp,
+    settings: Arc<Settings>,
+}
+
+/// Why nobody is let in.
+enum No {
+    /// The password is wrong, or there is no such user, or the two do not go together.
+    Credentials(Why),
+    /// The policy says no.
+    Policy(Refusal),
+    /// The request offers nothing we check.
+    Unusable(&'static str),
+}
+
+impl No {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Credentials(why) => why.label(),
+            Self::Policy(refusal) => refusal.as_str(),
+            Self::Unusable(label) => label,
+        }
+    }
+
+    /// What the person may read. It tells nobody which users exist: only after the right password is it more precise.
+    fn message(&self) -> &'static str {
+        match self {
+            Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.",
+            Self::Credentials(_) | Self::Unusable(_) => "Login failed. Check the name and the password.",
+        }
+    }
+
+    fn ms_chap_code(&self) -> MsChapErrorCode {
+        match self {
+            Self::Policy(Refusal::Disabled) => MsChapErrorCode::AccountDisabled,
+            Self::Credentials(_) | Self::Unusable(_) => MsChapErrorCode::AuthenticationFailure,
+        }
+    }
+}
+
+impl Access {
+    pub(super) fn new(
+        settings: SettingsHandle,
+        users: Users,
+        ledger: Ledger,
+        sealing_key: SealingKey,
+        password_checks: usize,
+    ) -> Self {
+        let decoy = Decoy::new(PasswordCost::default());
+        let checks = Arc::new(Semaphore::new(password_checks.max(1)));
+        Self { settings, users, ledger, sealing_key, decoy, checks }
+    }
+
+    /// Answers an Access-Request whose authenticity has been settled.
+    pub(super) async fn answer(&self, datagram: &[u8], nas: &Nas, source: IpAddr, received_at: Timestamp) -> Fate {
+        let Ok(packet) = Packet::parse(datagram) else { return Fate::Drop("access.malformed") };
+        let settings = self.settings.current();
+        let request = Request { packet, nas, source, received_at, settings };
+        let name = match packet.first(attribute::USER_NAME) {
+            Some(name) if !name.is_empty() && name.len() <= LONGEST_USER_NAME => name,
+            _ => return self.reject(&request, None, "none", None, &No::Unusable("no-user-name")).await,
+        };
+        match Offer::read(&packet, nas.secret.expose()) {
+            Offer::Eap(octets) => self.refuse_eap(&request, &octets).await,
+            Offer::Nothing => self.reject(&request, None, "none", None, &No::Unusable("no-password")).await,
+            Offer::Password(offer) => match offer.method() {
+                Ok(method) => self.check(&request, name, &method).await,
+                Err(_) => self.reject(&request, None, "none", None, &No::Unusable("malformed-credentials")).await,
+            },
+        }
+    }
+
+    async fn check(&self, request: &Request<'_>, name: &[u8], method: &Method<'_>) -> Fate {
+        let label = method_label(method.kind());
+        if method.kind() == MethodKind::MsChapV1 && !request.nas.allow_ms_chap_v1 {
+            let no = No::Unusable("ms-chap-v1-not-allowed");
+            return self.reject(request, Some(method), label, None, &no).await;
+        }
+        // Not UTF-8, so not a name of ours; checked against the decoy like any unknown one.
+        let known = match std::str::from_utf8(name) {
+            Ok(name) => self.users.get(&UserName::from(name), request.received_at).await,
+            Err(_) => Ok(None),
+        };
+        let user = match known {
+            Ok(user) => user,
+            Err(error) => {
+                tracing::warn!(%error, "the store is away and the user not remembered; the NAS may try another server");
+                return Fate::Drop("access.store-away");
+            }
+        };
+        let verdict = match &user {
+            Some(user) => self.verify(user, name, method).await,
+            None => Verdict::Refused(self.decoy.refuse(CredentialForm::NtHash, name, method)),
+        };
+        match (user, verdict) {
+            (Some(user), Verdict::Accepted(proof)) => {
+                match policy::decide(&user, request.nas, &request.settings.defaults) {
+                    Ok(grant) => self.accept(request, &user, label, &proof, grant),
+                    Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)).await,
+                }
+            }
+            (user, Verdict::Refused(why)) => {
+                self.reject(request, Some(method), label, user.as_deref(), &No::Credentials(why)).await
+            }
+            // A proof for nobody cannot be: there was nothing to check it against.
+            (None, Verdict::Accepted(_)) => Fate::Drop("access.impossible"),
+        }
+    }
+
+    /// Checks a password, off the network threads when that is slow work.
+    async fn verify(&self, user: &User, name: &[u8], method: &Method<'_>) -> Verdict {
+        let stored = std::str::from_utf8(user.credential.expose())
+            .map_err(|error| error.to_string())
+            .and_then(|text| StoredCredential::parse(text).map_err(|error| error.to_string()))
+            .and_then(|stored| stored.open(&self.sealing_key, user.name.as_str()).map_err(|error| error.to_string()));
+        let credential = match stored {
+            Ok(credential) => credential,
+            Err(error) => {
+                telemetry::count("user.credential-unreadable");
+                tracing::error!(user = %user.name, %error, "the stored password cannot be read");
+                return Verdict::Refused(self.decoy.refuse(CredentialForm::NtHash, name, method));
+            }
+        };
+        match method {
+            Method::Pap { password } if needs_slow_hash(&credential, method) => {
+                self.verify_slowly(credential, name, password).await
+            }
+            _ => verify(&credential, name, method),
+        }
+    }
+
+    async fn verify_slowly(&self, credential: Credential, name: &[u8], password: &[u8]) -> Verdict {
+        let Ok(place) = Arc::clone(&self.checks).acquire_owned().await else {
+            return Verdict::Refused(Why::HashDidNotRun);
+        };
+        let (name, password) = (name.to_vec(), Zeroizing::new(password.to_vec()));
+        let check = move || {
+            let verdict = verify(&credential, &name, &Method::Pap { password: &password });
+            drop(place);
+            verdict
+        };
+        tokio::task::spawn_blocking(check).await.unwrap_or(Verdict::Refused(Why::HashDidNotRun))
+    }
+
+    fn accept(
+        &self,
+        request: &Request<'_>,
+        user: &User,
+        method: &'static str,
+        proof: &Proof,
+        grant: policy::Grant,
+    ) -> Fate {
+        let settings = &request.settings;
+        let Some(dialect) = settings.dialects.get(&request.nas.dialect) else {
+            tracing::error!(nas = %request.nas.name, dialect = request.nas.dialect, "no such dialect; see radhold check");
+            return Fate::Drop("access.no-dialect");
+        };
+        let now = clock::now();
+        let id = chance::session_id(now);
+        let class = Class { session: id, accepted_at: now, waived: matches!(grant.terms, Terms::Waived(_)) };
+        let class = settings.class_key.seal(&class, &request.nas.name);
+        let reply = match dialect.accept(&settings.dictionary, &user.name, &grant, &class) {
+            Ok(attributes) => build(request, Code::AccessAccept, |reply| {
+                for octets in &attributes {
+                    reply.encoded(octets)?;
+                }
+                write_proof(reply, proof, &request.packet, request.nas.secret.expose(), salts())
+            }),
+            Err(error) => {
+                tracing::error!(user = %user.name, nas = %request.nas.name, %error, "the Access-Accept cannot be written");
+                return Fate::Drop("access.unwritable");
+            }
+        };
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                tracing::error!(user = %user.name, nas = %request.nas.name, %error, "the Access-Accept cannot be written");
+                return Fate::Drop("access.unwritable");
+            }
+        };
+        let identity = identity_of(&request.packet);
+        let session =
+            Session::offer(id, user.name.clone(), request.nas.name.clone(), request.source, identity, grant, now);
+        // The offer is on its way to the store before the NAS can speak of the session.
+        if self.ledger.try_send(Job::Offer(Box::new(session))).is_err() {
+            return Fate::Drop("access.overload");
+        }
+        self.record(request, method, "accepted", Some(id));
+        Fate::Reply(reply)
+    }
+
+    async fn refuse_eap(&self, request: &Request<'_>, octets: &[u8]) -> Fate {
+        match eap::refuse(octets) {
+            Ok(failure) => {
+                self.record(request, "eap", "eap-not-supported", None);
+                self.wait(request, None).await;
+                // RFC 3579 §2.6.3: an Access-Reject to EAP carries EAP-Failure, and no Reply-Message.
+                reply_or_drop(build(request, Code::AccessReject, |reply| {
+                    reply.attribute(attribute::EAP_MESSAGE, &failure).map(drop)
+                }))
+            }
+            Err(_) => Fate::Drop("access.eap-malformed"),
+        }
+    }
+
+    async fn reject(
+        &self,
+        request: &Request<'_>,
+        method: Option<&Method<'_>>,
+        label: &'static str,
+        user: Option<&User>,
+        no: &No,
+    ) -> Fate {
+        self.record(request, label, no.label(), None);
+        let reply = build(request, Code::AccessReject, |reply| {
+            reply.text(attribute::REPLY_MESSAGE, no.message())?;
+            method.map_or(Ok(()), |method| {
+                write_refusal(reply, method, no.ms_chap_code(), &chance::octets(), no.message())
+            })
+        });
+        self.wait(request, user).await;
+        reply_or_drop(reply)
+    }
+
+    /// Keeps a refusal back. It goes out so long after the request came, whatever the check took, so that the clock does
+    /// not tell a wrong password from an unknown user.
+    async fn wait(&self, request: &Request<'_>, user: Option<&User>) {
+        let delay = user
+            .and_then(|user| user.reject_delay)
+            .or(request.nas.reject_delay)
+            .unwrap_or(request.settings.reject_delay);
+        let taken = clock::now().since(request.received_at);
+        tokio::time::sleep(delay.saturating_sub(taken).min(Duration::from_secs(60))).await;
+    }
+
+    fn record(
+        &self,
+        request: &Request<'_>,
+        method: &'static str,
+        outcome: &'static str,
+        session: Option<crate::model::SessionId>,
+    ) {
+        let text =
+            |kind| request.packet.first(kind).map(|octets| String::from_utf8_lossy(octets).replace('\0', "\u{fffd}"));
+        let user = text(attribute::USER_NAME).unwrap_or_default();
+        let calling_station_id = text(attribute::CALLING_STATION_ID);
+        tracing::info!(
+            user,
+            nas = %request.nas.name,
+            calling_station_id,
+            method,
+            outcome,
+            session = session.map(tracing::field::display),
+            "Access-Request answered"
+        );
+        let attempt = AuthAttempt {
+            at: request.received_at,
+            user,
+            nas: request.nas.name.clone(),
+            nas_address: request.source,
+            calling_station_id,
+            method: method.to_owned(),
+            outcome: outcome.to_owned(),
+            session,
+        };
+        if self.ledger.try_send(Job::Attempt(Box::new(attempt))).is_err() {
+            telemetry::count("attempt.not-recorded");
+        }
+    }
+}
+
+fn build(
+    request: &Request<'_>,
+    code: Code,
+    fill: impl FnOnce(&mut PacketBuilder) -> Result<(), EncodeError>,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut reply = PacketBuilder::reply(&request.packet, code);
+    fill(&mut reply)?;
+    reply.proxy_states_of(&request.packet)?;
+    reply.sign_reply(request.nas.secret.expose()).map(<[u8]>::to_vec)
+}
+
+fn reply_or_drop(reply: Result<Vec<u8>, EncodeError>) -> Fate {
+    match reply {
+        Ok(reply) => Fate::Reply(reply),
+        Err(error) => {
+            tracing::error!(%error, "an Access-Reject cannot be written");
+            Fate::Drop("access.unwritable")
+        }
+    }
+}
+
+/// Two salts that differ (RFC 2548 §2.4.2).
+fn salts() -> [Salt; 2] {
+    let [a, b] = chance::octets();
+    [Salt::new([a, b]), Salt::new([a, b ^ 1])]
+}
+
+fn method_label(kind: MethodKind) -> &'static str {
+    match kind {
+        MethodKind::Pap => "pap",
+        MethodKind::Chap => "chap",
+        MethodKind::MsChapV1 => "ms-chap-v1",
+        MethodKind::MsChapV2 => "ms-chap-v2",
+    }
+}

@@ -1,0 +1,40 @@
+//! Wakes sessions when their time has come. The times are kept with the sessions, so a restart forgets none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock;
+use super::ledger::Ledger;
+use crate::session::Event;
+use crate::store::Store;
+use crate::telemetry;
+
+/// How late a deadline may be noticed.
+const PERIOD: Duration = Duration::from_millis(200);
+/// Sessions woken at once.
+const BATCH: u32 = 256;
+
+/// Wakes sessions, for ever. Drop the future to stop.
+pub(super) async fn run(store: Arc<dyn Store>, ledger: Ledger) {
+    loop {
+        let due = match store.due(clock::now(), BATCH).await {
+            Ok(due) => due,
+            Err(error) => {
+                telemetry::count("store.failed");
+                tracing::warn!(%error, "cannot see which deadlines have passed; trying again");
+                Vec::new()
+            }
+        };
+        let full = due.len() == BATCH as usize;
+        let woken = due.into_iter().map(|session| {
+            let ledger = ledger.clone();
+            tokio::spawn(async move { ledger.fact(session.id, Event::TimerPassed, None).await })
+        });
+        for wait in woken.collect::<Vec<_>>() {
+            drop(wait.await);
+        }
+        if !full {
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A port's door: from which NAS, is it RADIUS, is it proven, is it a repeat. What passes is worked on; everything else ends
+//! here, counted, and a stranger cannot fill the log.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::access::{Access, Fate};
+use super::clock;
+use super::ledger::{Job, Ledger};
+use super::settings::SettingsHandle;
+use crate::accounting::Request;
+use crate::model::{Nas, Timestamp};
+use crate::net::{Admission, Duplicates, Replier, RequestKey};
+use crate::radius::{Code, MessageAuthenticatorError, Packet, PacketBuilder, attribute};
+use crate::telemetry::{self, OncePerWindow};
+
+/// How long replies are kept for repeats: longer than any NAS goes on asking.
+const REPEATS: Duration = Duration::from_secs(30);
+/// Requests remembered per port, at most.
+const MOST_REPEATS: usize = 65_536;
+/// The same complaint about the same peer is logged once in so long.
+const COMPLAINTS: Duration = Duration::from_secs(60);
+/// Peers and complaints told apart, at most.
+const MOST_COMPLAINTS: usize = 1024;
+
+/// What a port is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Port {
+    /// Access-Request (RFC 2865) and Status-Server.
+    Access,
+    /// Accounting-Request (RFC 2866) and Status-Server.
+    Accounting,
+}
+
+/// The door of one port.
+#[derive(Debug)]
+pub(super) struct Door {
+    port: Port,
+    settings: SettingsHandle,
+    access: Arc<Access>,
+    ledger: Ledger,
+    duplicates: Mutex<Duplicates>,
+    places: Arc<Semaphore>,
+    complaints: OncePerWindow<(IpAddr, &'static str)>,
+}
+
+impl Door {
+    pub(super) fn new(
+        port: Port,
+        settings: SettingsHandle,
+        access: Arc<Access>,
+        ledger: Ledger,
+        places: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            port,
+            settings,
+            access,
+            ledger,
+            duplicates: Mutex::new(Duplicates::new(REPEATS, MOST_REPEATS)),
+            places,
+            complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS),
+        }
+    }
+
+    /// Takes a datagram in.
+    pub(super) fn take(self: &Arc<Self>, datagram: &[u8], replier: Replier) {
+        if let Err(label) = self.admit(datagram, &replier) {
+            telemetry::count(label);
+        }
+    }
+
+    /// Admits a datagram to be worked on, or gives the label of its end.
+    fn admit(self: &Arc<Self>, datagram: &[u8], replier: &Replier) -> Result<(), &'static str> {
+        let received_at = clock::now();
+        let peer = replier.peer();
+        let settings = self.settings.current();
+        let Some(nas) = settings.nases.at(peer.ip()) else {
+            self.complain(peer.ip(), "packet.unknown-nas", received_at, "not a NAS of ours (radhold nas add)");
+            return Err("packet.unknown-nas");
+        };
+        let packet = Packet::parse(datagram).map_err(|error| {
+            self.complain(peer.ip(), error.reason(), received_at, &error.to_string());
+            telemetry::count("packet.malformed");
+            error.reason()
+        })?;
+        self.prove(&packet, nas).map_err(|(label, error)| {
+            self.complain(peer.ip(), label, received_at, &error);
+            label
+        })?;
+        let key = RequestKey { source: peer, identifier: packet.identifier(), authenticator: *packet.authenticator() };
+        match self.duplicates().admit(&key, received_at) {
+            Admission::New => (),
+            Admission::InWork => return Err("packet.repeat-in-work"),
+            Admission::Answered(reply) => {
+                let replier = replier.clone();
+                tokio::spawn(async move { replier.send(&reply).await });
+                return Err("packet.repeat-answered");
+            }
+        }
+        let room = self.port == Port::Accounting || self.ledger.has_room();
+        let place = room.then(|| Arc::clone(&self.places).try_acquire_owned().ok()).flatten();
+        let Some(place) = place else {
+            self.duplicates().forget(&key);
+            return Err("packet.overload");
+        };
+        let (door, nas, replier, datagram) = (Arc::clone(self), Arc::clone(nas), replier.clone(), datagram.to_vec());
+        tokio::spawn(async move {
+            let fate = door.work(&datagram, &nas, &replier, received_at).await;
+            match fate {
+                Fate::Reply(reply) => {
+                    let reply: Arc<[u8]> = reply.into();
+                    door.duplicates().answered(&key, Arc::clone(&reply));
+                    let code = Code::from(reply[0]);
+                    match replier.send(&reply).await {
+                        Ok(()) => telemetry::count(sent_label(code)),
+                        Err(error) => {
+                            telemetry::count("packet.unsent");
+                            tracing::warn!(peer = %replier.peer(), %error, "a reply could not be sent");
+                        }
+                    }
+                }
+                Fate::Drop(label) => {
+                    door.duplicates().forget(&key);
+                    telemetry::count(label);
+                }
+            }
+            drop(place);
+        });
+        Ok(())
+    }
+
+    /// Whether the packet belongs on this port and is the NAS's own.
+    fn prove(&self, packet: &Packet<'_>, nas: &Nas) -> Result<(), (&'static str, String)> {
+        let secret = nas.secret.expose();
+        let message_authenticator = || match packet.verify_message_authenticator(secret) {
+            Ok(_) => Ok(true),
+            Err(MessageAuthenticatorError::Absent) => Ok(false),
+            Err(error) => Err((error.reason(), format!("{error}; is the secret the same on both sides?"))),
+        };
+        match (self.port, packet.code()) {
+            (Port::Access, Code::AccessRequest) => {
+                let present = message_authenticator()?;
+                // RFC 3579 §3.2: EAP must come with it.
+                let eap = packet.has(attribute::EAP_MESSAGE);
+                let proxied = nas.limit_proxy_state && packet.has(attribute::PROXY_STATE);
+                if !present && (nas.require_message_authenticator || eap || proxied) {
+                    let advice = "Access-Request without Message-Authenticator (CVE-2024-3596); a NAS that cannot send it \
+                                  needs require_message_authenticator = false";
+                    return Err(("packet.message-authenticator-absent", advice.to_owned()));
+                }
+                Ok(())
+            }
+            (Port::Accounting, Code::AccountingRequest) => {
+                message_authenticator()?;
+                packet
+                    .verify_request_authenticator(secret)
+                    .map(drop)
+                    .map_err(|error| (error.reason(), format!("{error}; is the secret the same on both sides?")))
+            }
+            // RFC 5997 §3: Status-Server must carry Message-Authenticator.
+            (_, Code::StatusServer) if message_authenticator()? => Ok(()),
+            (_, Code::StatusServer) => {
+                Err(("packet.message-authenticator-absent", "Status-Server without Message-Authenticator".to_owned()))
+            }
+            (port, code) => Err(("packet.code-out-of-place", format!("{code} does not belong on the {port:?} port"))),
+        }
+    }
+
+    async fn work(&self, datagram: &[u8], nas: &Arc<Nas>, replier: &Replier, received_at: Timestamp) -> Fate {
+        let Ok(packet) = Packet::parse(datagram) else { return Fate::Drop("packet.malformed") };
+        let source = replier.peer().ip().to_canonical();
+        match packet.code() {
+            Code::AccessRequest => self.access.answer(datagram, nas, source, received_at).await,
+            Code::AccountingRequest => {
+                let request = match Request::read(&packet, received_at, nas.octet_direction) {
+                    Ok(mut request) => {
+                        // On most NASes the Filter-Id in accounting is the one of the Access-Accept, whatever came later.
+                        let dialect = self.settings.current().dialects.get(&nas.dialect).cloned();
+                        if !dialect.is_some_and(|dialect| dialect.accounting_shows_filter()) {
+                            request.report.filter_id = None;
+                        }
+                        Box::new(request)
+                    }
+                    Err(error) => {
+                        self.complain(source, error.reason(), received_at, &error.to_string());
+                        return Fate::Drop(error.reason());
+                    }
+                };
+                let (kept, is_kept) = oneshot::channel();
+                let job = Job::Accounting { nas: Arc::clone(nas), nas_address: source, request, kept };
+                if self.ledger.try_send(job).is_err() {
+                    return Fate::Drop("accounting.overload");
+                }
+                // RFC 2866 §4.1: no response before the record is kept.
+                match is_kept.await {
+                    Ok(()) => reply(&packet, nas, Code::AccountingResponse),
+                    Err(_) => Fate::Drop("accounting.not-kept"),
+                }
+            }
+            // RFC 5997 §4.2: the answer says which service is up.
+            Code::StatusServer if self.port == Port::Access => reply(&packet, nas, Code::AccessAccept),
+            Code::StatusServer => reply(&packet, nas, Code::AccountingResponse),
+            _ => Fate::Drop("packet.code-out-of-place"),
+        }
+    }
+
+    fn complain(&self, peer: IpAddr, label: &'static str, now: Timestamp, what: &str) {
+        if let Some(kept_back) = self.complaints.first((peer, label), now) {
+            tracing::warn!(%peer, port = ?self.port, reason = label, kept_back, "packet dropped: {what}");
+        }
+    }
+
+    fn duplicates(&self) -> std::sync::MutexGuard<'_, Duplicates> {
+        self.duplicates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn reply(request: &Packet<'_>, nas: &Nas, code: Code) -> Fate {
+    let mut builder = PacketBuilder::reply(request, code);
+    let signed = builder
+        .proxy_states_of(request)
+        .and_then(|builder| builder.sign_reply(nas.secret.expose()).map(<[u8]>::to_vec));
+    match signed {
+        Ok(reply) => Fate::Reply(reply),
+        Err(error) => {
+            tracing::error!(nas = %nas.name, %error, "a reply cannot be written");
+            Fate::Drop("packet.unwritable")
+        }
+    }
+}
+
+const fn sent_label(code: Code) -> &'static str {
+    match code {
+        Code::AccessAccept => "sent.access-accept",
+        Code::AccessReject => "sent.access-reject",
+        Code::AccountingResponse => "sent.accounting-response",
+        _ => "sent.other",
+    }
+}

@@ -1,0 +1,273 @@
+//! The outbox at work: claims orders, carries them out, and hands their outcome to the ledger, which strikes them off in the same
+//! transaction that keeps the outcome. An order that was claimed by a process that died is claimed again when its lease
+//! is over; done twice, it is harmless.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+
+use super::clock;
+use super::ledger::Ledger;
+use super::settings::SettingsHandle;
+use crate::approver::{Approver, AskError, Question};
+use crate::dynauth::{Answer, ErrorCause, Request};
+use crate::model::{ApproverKind, Nas, NodeName};
+use crate::net::dynamic_authorization::{DynamicAuthorizationClient, Target};
+use crate::session::{Alert, Effect, Event, Session};
+use crate::store::{Order, Store, StoreError};
+use crate::telemetry;
+
+/// How long an order is ours: longer than the slowest takes.
+const LEASE: Duration = Duration::from_secs(90);
+/// How long to wait for an approver's service before the order is put off.
+const APPROVER_PATIENCE: Duration = Duration::from_secs(30);
+/// How often to look for orders of others (another node, the command line) when nobody calls.
+const PERIOD: Duration = Duration::from_millis(200);
+/// Orders carried out at once.
+const AT_ONCE: usize = 256;
+/// The longest wait before an approver's service is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A prompt's last word is not worth more tries than this.
+const TELL_TRIES: u32 = 20;
+
+/// The part that carries orders out.
+pub(super) struct Worker {
+    pub node: NodeName,
+    pub store: Arc<dyn Store>,
+    pub ledger: Ledger,
+    pub settings: SettingsHandle,
+    pub approvers: BTreeMap<ApproverKind, Arc<dyn Approver>>,
+    pub dynauth: DynamicAuthorizationClient,
+    /// Where its requests leave from, unless the NAS says otherwise.
+    pub dynauth_source: Option<SocketAddr>,
+}
+
+impl Worker {
+    /// Works for ever. Drop the future to stop; what is under way is claimed again later.
+    pub(super) async fn run(self: Arc<Self>, new_orders: Arc<Notify>) {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        loop {
+            let free = u32::try_from(places.available_permits()).unwrap_or(0);
+            let orders = match self.store.claim(&self.node, clock::now(), LEASE, free).await {
+                Ok(orders) => orders,
+                Err(error) => {
+                    telemetry::count("store.failed");
+                    tracing::warn!(%error, "cannot see which orders are due; trying again");
+                    Vec::new()
+                }
+            };
+            if orders.is_empty() {
+                tokio::select! {
+                    () = new_orders.notified() => (),
+                    () = tokio::time::sleep(PERIOD) => (),
+                }
+            }
+            for order in orders {
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                let worker = Arc::clone(&self);
+                tokio::spawn(async move {
+                    if let Err(error) = worker.carry_out(&order).await {
+                        telemetry::count("store.failed");
+                        tracing::warn!(session = %order.session, order = order.effect.as_str(), %error,
+                            "the store is away; the order stays and is carried out again");
+                    }
+                    drop(place);
+                });
+            }
+        }
+    }
+
+    async fn carry_out(&self, order: &Order) -> Result<(), StoreError> {
+        let session = self.store.sessions_by_id(&[order.session]).await?.pop();
+        // Overtaken by events, like a question about a session that is over.
+        let Some(session) = session.filter(|session| session.wants(&order.effect)) else {
+            return self.store.finish(order.id).await;
+        };
+        match &order.effect {
+            Effect::AskApprover { approver } => self.ask(order, &session, *approver).await,
+            Effect::TellApprover { approver, reference, outcome } => {
+                let Some(channel) = self.approvers.get(approver) else { return self.store.finish(order.id).await };
+                let question = question(&session);
+                let told = channel.tell(reference, &question, *outcome);
+                match tokio::time::timeout(APPROVER_PATIENCE, told).await.unwrap_or_else(|_| Err(timed_out())) {
+                    Err(AskError::Later { after, reason }) if order.attempts < TELL_TRIES => {
+                        self.put_off(order, after, &reason).await
+                    }
+                    Ok(()) => self.store.finish(order.id).await,
+                    Err(error) => {
+                        tracing::info!(session = %session.id, %error, "a prompt keeps its old words");
+                        self.store.finish(order.id).await
+                    }
+                }
+            }
+            Effect::SendCoa { attempt } => {
+                let (attempt, answer) = (*attempt, self.permit(&session).await);
+                let event = match answer {
+                    Answer::Acked => Event::CoaAcked { attempt },
+                    Answer::Naked(error_cause) => Event::CoaNaked { attempt, error_cause },
+                    Answer::Unanswered => Event::CoaUnanswered { attempt },
+                };
+                self.settle(order, &session, event, answer).await
+            }
+            Effect::SendDisconnect { attempt } => {
+                let (attempt, answer) = (*attempt, self.disconnect(&session).await);
+                let event = match answer {
+                    Answer::Acked => Event::DisconnectAcked { attempt },
+                    Answer::Naked(error_cause) => Event::DisconnectNaked { attempt, error_cause },
+                    Answer::Unanswered => Event::DisconnectUnanswered { attempt },
+                };
+                self.settle(order, &session, event, answer).await
+            }
+            Effect::AlertOperator { alert } => self.alert(order, &session, alert).await,
+        }
+    }
+
+    async fn ask(&self, order: &Order, session: &Session, approver: ApproverKind) -> Result<(), StoreError> {
+        let asked = match self.approvers.get(&approver) {
+            Some(channel) => {
+                let bindings = self.store.bindings(&session.user).await?;
+                let bindings: Vec<_> = bindings.into_iter().filter(|binding| binding.approver == approver).collect();
+                let question = question(session);
+                let asked = channel.ask(&question, &bindings);
+                tokio::time::timeout(APPROVER_PATIENCE, asked).await.unwrap_or_else(|_| Err(timed_out()))
+            }
+            None => Err(AskError::Undeliverable(format!("{approver} is not configured on this server"))),
+        };
+        let event = match asked {
+            Ok(reference) => Event::PromptSent { approver, reference },
+            Err(AskError::Later { after, reason }) => {
+                tracing::warn!(session = %session.id, user = %session.user, %approver, reason, "not asked yet");
+                return self.put_off(order, after, &reason).await;
+            }
+            Err(AskError::Undeliverable(reason)) => {
+                tracing::warn!(session = %session.id, user = %session.user, %approver, reason, "cannot ask");
+                Event::PromptUndeliverable { approver, reason }
+            }
+        };
+        self.ledger.fact(session.id, event, Some(order.id)).await;
+        Ok(())
+    }
+
+    async fn put_off(&self, order: &Order, after: Option<Duration>, reason: &str) -> Result<(), StoreError> {
+        let pause = Duration::from_secs(1).saturating_mul(1 << order.attempts.min(6)).min(LONGEST_PAUSE);
+        self.store.postpone(order.id, clock::now() + after.unwrap_or(pause), reason).await
+    }
+
+    /// Sends what lifts the session; all of it must be acknowledged.
+    async fn permit(&self, session: &Session) -> Answer {
+        let settings = self.settings.current();
+        let Some(nas) = settings.nases.named(session.nas.as_str()) else { return gone(session) };
+        let Some(dialect) = settings.dialects.get(&nas.dialect) else { return gone(session) };
+        let requests = match dialect.permit(&settings.dictionary, session, clock::now()) {
+            Ok(requests) => requests,
+            Err(error) => {
+                tracing::error!(session = %session.id, nas = %nas.name, %error, "the CoA-Request cannot be written");
+                return Answer::Naked(Some(404));
+            }
+        };
+        for request in requests {
+            match self.send(session, nas, &request).await {
+                Answer::Acked => (),
+                other => return other,
+            }
+        }
+        Answer::Acked
+    }
+
+    async fn disconnect(&self, session: &Session) -> Answer {
+        let settings = self.settings.current();
+        let Some(nas) = settings.nases.named(session.nas.as_str()) else { return gone(session) };
+        let Some(dialect) = settings.dialects.get(&nas.dialect) else { return gone(session) };
+        self.send(session, nas, &dialect.disconnect(session)).await
+    }
+
+    async fn send(&self, session: &Session, nas: &Nas, request: &Request) -> Answer {
+        let address = (nas.coa_address.unwrap_or(session.nas_address), nas.coa_port).into();
+        let source = nas.coa_source.or(self.dynauth_source);
+        let target = Target { address, source, secret: nas.secret.clone() };
+        match self.dynauth.send(&target, request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::error!(session = %session.id, nas = %nas.name, %error, "a request was not sent; trying again");
+                Answer::Unanswered
+            }
+        }
+    }
+
+    async fn settle(&self, order: &Order, session: &Session, event: Event, answer: Answer) -> Result<(), StoreError> {
+        let (label, cause) = match answer {
+            Answer::Acked => ("dynauth.ack", None),
+            Answer::Naked(cause) => ("dynauth.nak", cause),
+            Answer::Unanswered => ("dynauth.unanswered", None),
+        };
+        telemetry::count(label);
+        tracing::info!(session = %session.id, nas = %session.nas, order = order.effect.as_str(), answer = label,
+            error_cause = cause.map(|cause| ErrorCause(cause).to_string()), "order carried out");
+        self.ledger.fact(session.id, event, Some(order.id)).await;
+        Ok(())
+    }
+
+    async fn alert(&self, order: &Order, session: &Session, alert: &Alert) -> Result<(), StoreError> {
+        let text = alert_text(session, alert);
+        tracing::error!(session = %session.id, user = %session.user, nas = %session.nas, "{text}");
+        telemetry::count("alert");
+        let mut later = None;
+        for channel in self.approvers.values() {
+            let sent = tokio::time::timeout(APPROVER_PATIENCE, channel.alert(&text)).await;
+            if let Err(AskError::Later { after, reason }) = sent.unwrap_or_else(|_| Err(timed_out())) {
+                later = Some((after, reason));
+            }
+        }
+        match later {
+            Some((after, reason)) if order.attempts < TELL_TRIES => self.put_off(order, after, &reason).await,
+            _ => self.store.finish(order.id).await,
+        }
+    }
+}
+
+fn question(session: &Session) -> Question {
+    Question {
+        session: session.id,
+        user: session.user.to_string(),
+        nas: session.nas.to_string(),
+        calling_station_id: session.identity.calling_station_id.clone(),
+        accepted_at: session.accepted_at,
+        deadline: session.deadline.unwrap_or(session.accepted_at),
+        now: clock::now(),
+    }
+}
+
+/// The NAS was removed from the configuration: nobody to send to, as if it did not answer.
+fn gone(session: &Session) -> Answer {
+    tracing::error!(session = %session.id, nas = %session.nas, "its NAS or the NAS's dialect is not configured any more");
+    Answer::Unanswered
+}
+
+fn timed_out() -> AskError {
+    AskError::Later { after: None, reason: "no answer from the approver's service in time".to_owned() }
+}
+
+fn alert_text(session: &Session, alert: &Alert) -> String {
+    let cause = |cause: &Option<u32>| cause.map_or("no Error-Cause".to_owned(), |cause| ErrorCause(cause).to_string());
+    let what = match alert {
+        Alert::Undeliverable { reason } => format!("nobody could be asked ({reason}); the session is being ended"),
+        Alert::CoaRefused { error_cause } => format!(
+            "the NAS refuses the CoA-Request ({}); the session stays confined until its deadline. Check the NAS's dialect",
+            cause(error_cause)
+        ),
+        Alert::DisconnectRefused { error_cause } => {
+            format!("the NAS refuses the Disconnect-Request ({}); end the session there by hand", cause(error_cause))
+        }
+        Alert::AckWithoutEffect => {
+            "the NAS acknowledged the CoA-Request, but its accounting still shows the sandbox filter; trying again"
+                .to_owned()
+        }
+        Alert::EvictionUnconfirmed => {
+            "the NAS never confirmed the end of the session; giving up. See to it there".to_owned()
+        }
+    };
+    format!("{} on {} (session {}): {what}.", session.user, session.nas, session.id)
+}

@@ -1,0 +1,98 @@
+//! Joins accounting to sessions: by Class, else by what the NAS says of it; and rebuilds what only a Class remembers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::settings::Settings;
+use crate::accounting::{Report, Request, Status, same_session};
+use crate::model::{Identity, Nas, SessionId, Timestamp, User, UserName};
+use crate::policy;
+use crate::session::{Class, ClassError, ClassKey, Session, State};
+use crate::store::{SessionQuery, Store, StoreError};
+use crate::telemetry;
+
+/// A Start this long after the end of a session with its Acct-Session-Id is of another: NASes count anew at boot.
+const REUSED_AFTER: Duration = Duration::from_secs(60);
+
+/// What a session is made from when the store has none.
+pub(super) struct Origin {
+    class: Option<Class>,
+    nas: Arc<Nas>,
+    nas_address: IpAddr,
+    user: UserName,
+    identity: Identity,
+    heard_at: Timestamp,
+}
+
+impl Origin {
+    pub(super) fn new(class: Option<Class>, nas: Arc<Nas>, nas_address: IpAddr, request: Request) -> Self {
+        let user = user_of(&request);
+        let Report { identity, at: heard_at, .. } = request.report;
+        Self { class, nas, nas_address, user, identity, heard_at }
+    }
+}
+
+/// Our Class, when the NAS echoes one.
+pub(super) fn class_of(key: &ClassKey, nas: &Nas, request: &Request) -> Option<Class> {
+    // Some NASes keep only the last Class; ours is the last we send.
+    let mut ours = None;
+    for octets in request.classes.iter().rev() {
+        match key.open(octets, &nas.name) {
+            Ok(class) => ours = ours.or(Some(class)),
+            Err(ClassError::Forged) => telemetry::count("accounting.class-forged"),
+            Err(ClassError::Foreign) => (),
+        }
+    }
+    ours
+}
+
+/// Makes a session the store does not have.
+pub(super) async fn rebuild(
+    store: &dyn Store,
+    settings: &Settings,
+    id: SessionId,
+    origin: &Origin,
+) -> Result<Session, StoreError> {
+    let Origin { class, nas, nas_address, user, identity, heard_at } = origin;
+    let name = nas.name.clone();
+    let Some(class) = class else {
+        return Ok(Session::observe(id, user.clone(), name, *nas_address, identity.clone(), *heard_at));
+    };
+    telemetry::count("accounting.rebuilt-from-class");
+    let known: Option<User> = store.user(user).await?;
+    let grant = policy::recall(known.as_ref(), nas, &settings.defaults, class.waived);
+    Ok(Session::offer(id, user.clone(), name, *nas_address, identity.clone(), grant, class.accepted_at))
+}
+
+/// Without Class: NAS, User-Name and what else both state (design: never by Acct-Session-Id alone).
+pub(super) async fn by_identity(
+    store: &dyn Store,
+    nas: &Nas,
+    request: &Request,
+) -> Result<Option<SessionId>, StoreError> {
+    let reported = &request.report.identity;
+    let query = SessionQuery {
+        nas: Some(nas.name.clone()),
+        user: Some(user_of(request)),
+        limit: 64,
+        ..SessionQuery::default()
+    };
+    let same_id = SessionQuery { acct_session_id: reported.acct_session_id.clone(), ..query.clone() };
+    let sessions = store.sessions(&same_id).await?;
+    let current = |session: &&Session| {
+        let reused =
+            request.status == Status::Start && session.end.is_some_and(|end| request.report.at > end.at + REUSED_AFTER);
+        same_session(&session.identity, reported) && !reused
+    };
+    if let Some(session) = sessions.iter().find(current) {
+        return Ok(Some(session.id));
+    }
+    let offered = SessionQuery { state: Some(State::Offered), ..query };
+    let offers = store.sessions(&offered).await?;
+    Ok(offers.iter().find(|session| same_session(&session.identity, reported)).map(|session| session.id))
+}
+
+fn user_of(request: &Request) -> UserName {
+    UserName::new(request.user.clone().unwrap_or_default())
+}

@@ -1,0 +1,442 @@
+//! The server's life: start, reload, stop.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::access::Access;
+use super::door::{Door, Port};
+use super::keys::{self, KeyError};
+use super::ledger::Ledger;
+use super::orders::Worker;
+use super::settings::{NasTable, Settings, SettingsHandle};
+use super::users::Users;
+use super::words::{self, WordsError};
+use super::{answers, chance, clock, deadlines};
+use crate::approver::operator::Operator;
+use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
+use crate::approver::{Answer, Approver};
+use crate::auth::{CredentialError, SealingKey};
+use crate::config::{Config, ConfigError, Loaded};
+use crate::dynauth::Timers;
+use crate::model::{ApproverKind, Nas, OctetDirection, Secret};
+use crate::net;
+use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient};
+use crate::session::{ButtonKey, ClassKey};
+use crate::store::{self, Store, StoreError};
+use crate::telemetry;
+
+/// How long requests in work may take to end when the server stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long the ledger may take to keep what it has when the server stops.
+const LAST_KEEPING: Duration = Duration::from_secs(10);
+/// How soon a NAS that was added or removed by another process counts.
+const NAS_PERIOD: Duration = Duration::from_secs(2);
+/// Answers of approvers waiting.
+const ANSWERS: usize = 64;
+
+/// Why a server does not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The state directory cannot be made.
+    #[error("state_dir {path}: {problem}")]
+    StateDir {
+        /// Which.
+        path: String,
+        /// What the system says.
+        problem: io::Error,
+    },
+    /// A key cannot be read or made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A dictionary or dialect is wrong.
+    #[error(transparent)]
+    Words(#[from] WordsError),
+    /// A NAS's secret in the store cannot be opened.
+    #[error("the secret of NAS {nas} in the store: {problem}")]
+    NasSecret {
+        /// Which.
+        nas: String,
+        /// Why.
+        problem: CredentialError,
+    },
+    /// A NAS speaks a dialect that does not exist.
+    #[error("NAS {nas} speaks the dialect {dialect:?}, which does not exist; there are {known}")]
+    NoDialect {
+        /// Which NAS.
+        nas: String,
+        /// What it says.
+        dialect: String,
+        /// What it could say.
+        known: String,
+    },
+    /// The Telegram bot cannot be set up.
+    #[error("telegram: {0}")]
+    Telegram(#[from] TelegramError),
+    /// A port cannot be listened on.
+    #[error("cannot listen on UDP {address}: {problem}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        problem: io::Error,
+    },
+    /// The system refuses something else.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    auth: Vec<SocketAddr>,
+    accounting: Vec<SocketAddr>,
+    welcome: Option<Nas>,
+    store: Arc<dyn Store>,
+    sealing_key: SealingKey,
+    class_key: ClassKey,
+    settings: SettingsHandle,
+    listeners: JoinSet<()>,
+    background: JoinSet<()>,
+    keeper: JoinHandle<()>,
+    stop_keeper: oneshot::Sender<()>,
+    places: Arc<Semaphore>,
+    max_pending: usize,
+}
+
+/// Runs a server until SIGTERM or SIGINT. SIGHUP reloads: the configuration is read anew and takes the old one's place as a
+/// whole, or, when anything in it is wrong, not at all.
+///
+/// # Errors
+/// [`ServeError`] when it cannot start.
+pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigError>) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let server = Server::start(&loaded.config).await?;
+    server.announce(&loaded).await?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => match reload() {
+                Ok(loaded) => match server.reload(&loaded.config).await {
+                    Ok(()) => tracing::info!("configuration reloaded"),
+                    Err(error) => tracing::error!(%error, "not reloaded; the old configuration stays in force"),
+                },
+                Err(error) => tracing::error!(%error, "not reloaded; the old configuration stays in force"),
+            },
+        }
+    }
+    tracing::info!("stopping: requests in work are answered, then what is not kept yet is kept");
+    server.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+impl Server {
+    /// Opens store and ports and starts to work.
+    ///
+    /// # Errors
+    /// [`ServeError`] when anything it needs is missing or wrong.
+    pub async fn start(config: &Config) -> Result<Self, ServeError> {
+        make_state_dir(config)?;
+        let sealing_key = keys::sealing_key(&config.keys.sealing_file)?;
+        let store = store::open(config.store.url.expose()).await?;
+        store.migrate().await?;
+        let cluster_key = cluster_key(config, &*store).await?;
+        let class_key = ClassKey::new(&cluster_key);
+        let welcome = welcome_nas(config, &*store, &sealing_key).await?;
+        let settings = SettingsHandle::new(settings(config, &*store, &sealing_key, &class_key).await?);
+        let approvers = approvers(config, &ButtonKey::new(&cluster_key))?;
+
+        let new_orders = Arc::new(Notify::new());
+        let (ledger, keeper) = Ledger::new(Arc::clone(&store), settings.clone(), Arc::clone(&new_orders));
+        let (stop_keeper, stop) = oneshot::channel();
+        let keeper = tokio::spawn(keeper.run(stop));
+        let mut background = JoinSet::new();
+        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone()));
+        let (answers, heard) = mpsc::channel::<Answer>(ANSWERS);
+        background.spawn(answers::run(heard, ledger.clone()));
+        for approver in approvers.values() {
+            let (approver, answers) = (Arc::clone(approver), answers.clone());
+            background.spawn(async move { approver.listen(answers).await });
+        }
+        let worker = Worker {
+            node: config.node.clone(),
+            store: Arc::clone(&store),
+            ledger: ledger.clone(),
+            settings: settings.clone(),
+            approvers,
+            dynauth: dynauth(config),
+            dynauth_source: config.dynauth.source,
+        };
+        background.spawn(Arc::new(worker).run(new_orders));
+        background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone()));
+
+        let users = Users::new(Arc::clone(&store));
+        let access = Arc::new(Access::new(
+            settings.clone(),
+            users,
+            ledger.clone(),
+            sealing_key.clone(),
+            config.server.password_checks,
+        ));
+        let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(max_pending));
+        let mut listeners = JoinSet::new();
+        let mut open = |port: Port, addresses: &[SocketAddr]| -> Result<Vec<SocketAddr>, ServeError> {
+            addresses
+                .iter()
+                .map(|&address| {
+                    let refused = |problem| ServeError::Bind { address, problem };
+                    let socket = Arc::new(net::bind(address).map_err(refused)?);
+                    let bound = socket.local_addr().map_err(refused)?;
+                    let door =
+                        Door::new(port, settings.clone(), Arc::clone(&access), ledger.clone(), Arc::clone(&places));
+                    let door = Arc::new(door);
+                    listeners.spawn(net::receive(socket, move |datagram, replier| door.take(datagram, replier)));
+                    Ok(bound)
+                })
+                .collect()
+        };
+        let auth = open(Port::Access, &config.server.auth)?;
+        let accounting = open(Port::Accounting, &config.server.accounting)?;
+        Ok(Self {
+            auth,
+            accounting,
+            welcome,
+            store,
+            sealing_key,
+            class_key,
+            settings,
+            listeners,
+            background,
+            keeper,
+            stop_keeper,
+            places,
+            max_pending,
+        })
+    }
+
+    /// The UDP addresses that take Access-Requests.
+    pub fn auth(&self) -> &[SocketAddr] {
+        &self.auth
+    }
+
+    /// The UDP addresses that take Accounting-Requests.
+    pub fn accounting(&self) -> &[SocketAddr] {
+        &self.accounting
+    }
+
+    /// The store it works on.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The key passwords and NAS secrets are sealed with.
+    pub fn sealing_key(&self) -> &SealingKey {
+        &self.sealing_key
+    }
+
+    /// Puts another configuration in force: NASes, hold, dictionaries, dialects. Listeners, store, keys and Telegram stay
+    /// as they are until a restart.
+    ///
+    /// # Errors
+    /// [`ServeError`] when anything in it is wrong; nothing has changed then.
+    pub async fn reload(&self, config: &Config) -> Result<(), ServeError> {
+        let settings = settings(config, &*self.store, &self.sealing_key, &self.class_key).await?;
+        self.settings.update(|_| settings);
+        Ok(())
+    }
+
+    /// Stops: first asks, then insists. What was acknowledged is kept; orders under way are carried out after the next
+    /// start.
+    pub async fn stop(mut self) {
+        self.listeners.shutdown().await;
+        let all = u32::try_from(self.max_pending).unwrap_or(u32::MAX);
+        if tokio::time::timeout(DRAIN, self.places.acquire_many(all)).await.is_err() {
+            tracing::warn!("requests in work were cut off; their NASes will ask again");
+        }
+        self.background.shutdown().await;
+        // Gone already when the keeper was.
+        let _ = self.stop_keeper.send(());
+        if tokio::time::timeout(LAST_KEEPING, self.keeper).await.is_err() {
+            tracing::error!("the store did not keep everything in time; NASes will ask again");
+        }
+        for (name, count) in telemetry::snapshot() {
+            tracing::debug!(name, count, "counted");
+        }
+    }
+
+    async fn announce(&self, loaded: &Loaded) -> Result<(), ServeError> {
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        tracing::info!(auth = ?self.auth, accounting = ?self.accounting, store = %loaded.config.store.url,
+            nases = self.settings.current().nases.len(), node = %loaded.config.node, "radhold is ready");
+        if let Some(nas) = &self.welcome {
+            let users = self.store.users().await?;
+            print_next_steps(nas, &self.auth, users.is_empty());
+        }
+        Ok(())
+    }
+}
+
+/// What to do with a server that nobody has configured yet.
+fn print_next_steps(nas: &Nas, auth: &[SocketAddr], no_users: bool) {
+    let secret = String::from_utf8_lossy(nas.secret.expose());
+    let port = auth.first().map_or(1812, SocketAddr::port);
+    println!("radhold runs with its defaults. It serves one NAS, this host:\n");
+    println!("  NAS {}   {}   secret {secret}\n", nas.name, nas.network);
+    println!("Next steps, in another terminal:\n");
+    if no_users {
+        println!("  radhold user add alice                      add a user (asks for the password)");
+    }
+    println!("  radtest alice PASSWORD 127.0.0.1:{port} 0 {secret}");
+    println!("                                              log in: Access-Accept with Filter-Id \"sandbox\"");
+    println!("  radhold session list                        see the session, held");
+    println!("  radhold nas add NAME --address ADDRESS      add your own NAS");
+    println!("  radhold user bind alice --telegram CHAT     let Telegram ask (see README, \"Telegram\")\n");
+}
+
+fn make_state_dir(config: &Config) -> Result<(), ServeError> {
+    std::fs::create_dir_all(&config.state_dir)
+        .map_err(|problem| ServeError::StateDir { path: config.state_dir.display().to_string(), problem })
+}
+
+/// The key of the cluster: from its file when there is one, else the one the store keeps for all nodes.
+async fn cluster_key(config: &Config, store: &dyn Store) -> Result<Secret, ServeError> {
+    if config.keys.cluster_file.exists() {
+        return Ok(keys::cluster_key(&config.keys.cluster_file)?);
+    }
+    let candidate = Secret::new(chance::octets::<32>());
+    Ok(store.cluster_secret("cluster-key", &candidate).await?)
+}
+
+/// With no NAS anywhere, this host becomes one, with a secret of its own.
+async fn welcome_nas(config: &Config, store: &dyn Store, key: &SealingKey) -> Result<Option<Nas>, ServeError> {
+    const NAME: &str = "localhost";
+    if !config.nas.is_empty() {
+        return Ok(None);
+    }
+    let stored = stored_nases(store, key).await?;
+    if !stored.is_empty() {
+        // The first steps are shown until there is more than the NAS made here.
+        return Ok(stored.into_iter().next().filter(|nas| nas.name.as_str() == NAME));
+    }
+    let nas = Nas {
+        name: NAME.into(),
+        network: IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
+        secret: Secret::new(hex::encode(chance::octets::<12>())),
+        dialect: "standard".to_owned(),
+        require_message_authenticator: true,
+        limit_proxy_state: false,
+        allow_ms_chap_v1: false,
+        coa_address: None,
+        coa_port: 3799,
+        coa_source: None,
+        reject_delay: None,
+        octet_direction: OctetDirection::Standard,
+        sandbox_filter: None,
+        permit_filter: None,
+    };
+    let secret_error = |problem| ServeError::NasSecret { nas: NAME.to_owned(), problem };
+    match store.add_nas(&keys::seal_nas(nas.clone(), key).map_err(secret_error)?).await {
+        // Another node was faster; it shows the steps.
+        Err(StoreError::Exists(_)) => Ok(None),
+        added => Ok(added.map(|()| Some(nas))?),
+    }
+}
+
+async fn settings(
+    config: &Config,
+    store: &dyn Store,
+    sealing_key: &SealingKey,
+    class_key: &ClassKey,
+) -> Result<Settings, ServeError> {
+    let dictionary = words::dictionary(config.dictionary.as_deref())?;
+    let dialects = words::dialects(config.dialects.as_deref(), &dictionary)?;
+    let stored = stored_nases(store, sealing_key).await?;
+    for nas in config.nas.iter().chain(&stored) {
+        if dialects.get(&nas.dialect).is_none() {
+            let known = dialects.iter().map(|dialect| dialect.name().to_owned()).collect::<Vec<_>>().join(", ");
+            return Err(ServeError::NoDialect { nas: nas.name.to_string(), dialect: nas.dialect.clone(), known });
+        }
+    }
+    Ok(Settings {
+        dialects: Arc::new(dialects),
+        dictionary: Arc::new(dictionary),
+        defaults: config.hold.defaults.clone(),
+        timing: config.hold.timing,
+        reject_delay: config.server.reject_delay,
+        class_key: class_key.clone(),
+        nases: NasTable::default(),
+        configured: config.nas.clone(),
+        stored: Vec::new(),
+    }
+    .with_stored_nases(stored))
+}
+
+async fn stored_nases(store: &dyn Store, key: &SealingKey) -> Result<Vec<Nas>, ServeError> {
+    let nases = store.nases().await?;
+    let open = |nas: Nas| {
+        let name = nas.name.to_string();
+        keys::open_nas(nas, key).map_err(|problem| ServeError::NasSecret { nas: name, problem })
+    };
+    nases.into_iter().map(open).collect()
+}
+
+/// Takes over NASes that other processes add to the store or remove from it.
+async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsHandle) {
+    loop {
+        tokio::time::sleep(NAS_PERIOD).await;
+        match stored_nases(&*store, &key).await {
+            Ok(stored) if stored != settings.current().stored => {
+                tracing::info!(nases = stored.len(), "the store's list of NASes has changed");
+                settings.update(|current| current.clone().with_stored_nases(stored));
+            }
+            Ok(_) => (),
+            Err(error) => tracing::warn!(%error, "cannot see whether NASes were added; the known ones stay"),
+        }
+    }
+}
+
+fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKind, Arc<dyn Approver>>, ServeError> {
+    let mut approvers: BTreeMap<ApproverKind, Arc<dyn Approver>> = BTreeMap::new();
+    approvers.insert(ApproverKind::Operator, Arc::new(Operator));
+    if let Some(telegram) = &config.telegram {
+        let options = TelegramOptions {
+            api_url: Some(telegram.api_url.clone()),
+            operator_chat: telegram.operator_chat,
+            ..TelegramOptions::new(telegram.token.clone())
+        };
+        approvers.insert(ApproverKind::Telegram, Arc::new(Telegram::new(options, buttons.clone())?));
+    }
+    Ok(approvers)
+}
+
+fn dynauth(config: &Config) -> DynamicAuthorizationClient {
+    let timers = Timers {
+        irt: config.dynauth.initial_timeout,
+        // MRC counts all transmissions, the key only those after the first.
+        mrc: config.dynauth.retries.saturating_add(1),
+        mrt: config.dynauth.max_timeout,
+        mrd: config.dynauth.total,
+    };
+    let chance = || u32::from_be_bytes(chance::octets());
+    DynamicAuthorizationClient::new(
+        dynamic_authorization::Settings { timers, ..Default::default() },
+        clock::now,
+        chance,
+    )
+}

@@ -1,0 +1,151 @@
+//! What the running server goes by: configuration and NASes made ready for use, exchanged as one piece at a reload.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::dialect::Dialects;
+use crate::model::Nas;
+use crate::policy::Defaults;
+use crate::radius::dictionary::Dictionary;
+use crate::session::{ClassKey, Timing};
+
+/// Everything a request or an order is handled by.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// Who may send us packets.
+    pub nases: NasTable,
+    /// The NASes of the configuration.
+    pub configured: Vec<Nas>,
+    /// The NASes of the store.
+    pub stored: Vec<Nas>,
+    /// How they are spoken to.
+    pub dialects: Arc<Dialects>,
+    /// The words attributes have.
+    pub dictionary: Arc<Dictionary>,
+    /// The terms where neither user nor NAS says otherwise.
+    pub defaults: Defaults,
+    /// How long sessions wait.
+    pub timing: Timing,
+    /// How long an Access-Reject is kept back where neither user nor NAS says otherwise.
+    pub reject_delay: Duration,
+    /// Makes and reads Class.
+    pub class_key: ClassKey,
+}
+
+impl Settings {
+    /// The same with these NASes from the store. Where store and configuration name the same network, the
+    /// configuration counts: it is the one an operator can read.
+    pub(super) fn with_stored_nases(self, stored: Vec<Nas>) -> Self {
+        let nases = NasTable::new(stored.iter().chain(&self.configured).cloned());
+        Self { nases, stored, ..self }
+    }
+}
+
+/// The settings in force, shared.
+#[derive(Debug, Clone)]
+pub(super) struct SettingsHandle(Arc<RwLock<Arc<Settings>>>);
+
+impl SettingsHandle {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(settings))))
+    }
+
+    /// Those in force now. Whoever holds them keeps them whole through a reload.
+    pub(super) fn current(&self) -> Arc<Settings> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts others in force, made from those there are.
+    pub(super) fn update(&self, make: impl FnOnce(&Settings) -> Settings) {
+        let mut settings = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *settings = Arc::new(make(&settings));
+    }
+}
+
+/// NASes by the address they send from; the longest matching network wins.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct NasTable {
+    hosts: HashMap<IpAddr, Arc<Nas>>,
+    /// The longest prefix first.
+    networks: Vec<Arc<Nas>>,
+}
+
+impl NasTable {
+    /// A table; of two NASes with the same network the later one counts.
+    pub(super) fn new(nases: impl IntoIterator<Item = Nas>) -> Self {
+        let mut table = Self::default();
+        for nas in nases {
+            let nas = Arc::new(nas);
+            if nas.network.prefix_len() == nas.network.max_prefix_len() {
+                table.hosts.insert(nas.network.addr(), nas);
+            } else {
+                table.networks.retain(|other| other.network.trunc() != nas.network.trunc());
+                table.networks.push(nas);
+            }
+        }
+        table.networks.sort_by_key(|nas| std::cmp::Reverse(nas.network.prefix_len()));
+        table
+    }
+
+    /// The NAS at that address.
+    pub(super) fn at(&self, address: IpAddr) -> Option<&Arc<Nas>> {
+        let address = address.to_canonical();
+        self.hosts.get(&address).or_else(|| self.networks.iter().find(|nas| nas.network.contains(&address)))
+    }
+
+    /// The NAS of that name.
+    pub(super) fn named(&self, name: &str) -> Option<&Arc<Nas>> {
+        self.hosts.values().chain(&self.networks).find(|nas| nas.name.as_str() == name)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.hosts.len() + self.networks.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{OctetDirection, Secret};
+
+    fn nas(name: &str, network: &str) -> Nas {
+        Nas {
+            name: name.into(),
+            network: network.parse().unwrap(),
+            secret: Secret::new("x"),
+            dialect: "standard".into(),
+            require_message_authenticator: true,
+            limit_proxy_state: false,
+            allow_ms_chap_v1: false,
+            coa_address: None,
+            coa_port: 3799,
+            coa_source: None,
+            reject_delay: None,
+            octet_direction: OctetDirection::Standard,
+            sandbox_filter: None,
+            permit_filter: None,
+        }
+    }
+
+    #[test]
+    fn the_longest_network_wins() {
+        let table = NasTable::new([
+            nas("all", "10.0.0.0/8"),
+            nas("site", "10.1.0.0/16"),
+            nas("edge", "10.1.2.3/32"),
+            nas("six", "2001:db8::/32"),
+        ]);
+        let at = |address: &str| table.at(address.parse().unwrap()).map(|nas| nas.name.to_string());
+        assert_eq!(at("10.1.2.3").as_deref(), Some("edge"));
+        assert_eq!(at("::ffff:10.1.2.3").as_deref(), Some("edge"), "an IPv4 peer on an IPv6 socket");
+        assert_eq!(at("10.1.9.9").as_deref(), Some("site"));
+        assert_eq!(at("10.9.9.9").as_deref(), Some("all"));
+        assert_eq!(at("2001:db8::1").as_deref(), Some("six"));
+        assert_eq!(at("192.0.2.1"), None);
+        assert_eq!(table.named("site").map(|nas| nas.network.prefix_len()), Some(16));
+        assert_eq!(table.len(), 4);
+    }
+}

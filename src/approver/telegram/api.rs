@@ -1,0 +1,163 @@
+//! The Bot API calls we make, each with its time limit and its failures in our terms.
+//!
+//! Knows no question and no session: chats, messages and texts only.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use teloxide::payloads::{
+    AnswerCallbackQuerySetters as _, EditMessageTextSetters as _, GetUpdatesSetters as _, SendMessageSetters as _,
+};
+use teloxide::prelude::Requester as _;
+use teloxide::types::{
+    AllowedUpdate, CallbackQueryId, ChatId, InlineKeyboardMarkup, LinkPreviewOptions, MessageId, ParseMode, Update,
+};
+use teloxide::{Bot, RequestError};
+
+use super::failure;
+use super::reference::Reference;
+use super::{TelegramError, TelegramOptions};
+use crate::approver::AskError;
+
+/// The Bot API, for one token.
+#[derive(Clone)]
+pub(super) struct Api {
+    bot: Bot,
+    poll: Duration,
+    longest_poll: Duration,
+    limit: Duration,
+}
+
+impl Api {
+    /// Sets the client up; connects to nothing.
+    pub(super) fn new(options: &TelegramOptions) -> Result<Self, TelegramError> {
+        let token = std::str::from_utf8(options.token.expose()).map_err(|_| TelegramError::BadToken)?.trim();
+        if !is_token(token) {
+            return Err(TelegramError::BadToken);
+        }
+        let mut client = teloxide::net::default_reqwest_settings()
+            .timeout(longest(options))
+            // The token is part of the address, and a Referer would carry it to wherever an answer redirects.
+            .referer(false);
+        if options.api_url.as_ref().is_some_and(is_on_this_host) {
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(|error| TelegramError::Client(error.to_string()))?;
+        let mut bot = Bot::with_client(token, client);
+        if let Some(url) = &options.api_url {
+            if !matches!(url.scheme(), "http" | "https") {
+                return Err(TelegramError::BadUrl(url.to_string()));
+            }
+            let mut url = url.clone();
+            // teloxide appends path segments, and would keep the empty one that a trailing slash stands for.
+            if let Ok(mut path) = url.path_segments_mut() {
+                path.pop_if_empty();
+            }
+            bot = bot.set_api_url(url);
+        }
+        Ok(Self { bot, poll: options.poll_timeout, longest_poll: longest(options), limit: options.request_timeout })
+    }
+
+    /// Sends a message of HTML.
+    pub(super) async fn send(
+        &self,
+        chat: ChatId,
+        html: String,
+        keyboard: Option<InlineKeyboardMarkup>,
+    ) -> Result<MessageId, AskError> {
+        let mut call = self.bot.send_message(chat, html).parse_mode(ParseMode::Html).link_preview_options(no_preview());
+        if let Some(keyboard) = keyboard {
+            call = call.reply_markup(keyboard);
+        }
+        let sent = self.bounded(call).await?;
+        sent.map(|message| message.id).map_err(|error| failure::classify(&error))
+    }
+
+    /// Replaces a message's text and takes its buttons away. A message that is gone, or says so already, is done.
+    pub(super) async fn edit(&self, at: Reference, html: String) -> Result<(), AskError> {
+        // Without reply_markup the keyboard goes (Bot API, editMessageText).
+        let call = self
+            .bot
+            .edit_message_text(at.chat, at.message, html)
+            .parse_mode(ParseMode::Html)
+            .link_preview_options(no_preview());
+        edited(self.bounded(call).await?)
+    }
+
+    /// Takes a message's buttons away and leaves its text: whoever knows how it ended writes that.
+    pub(super) async fn drop_buttons(&self, at: Reference) -> Result<(), AskError> {
+        edited(self.bounded(self.bot.edit_message_reply_markup(at.chat, at.message)).await?)
+    }
+
+    /// Answers a press.
+    pub(super) async fn answer(&self, query: CallbackQueryId, text: &str, alert: bool) -> Result<(), AskError> {
+        let answered = self.bounded(self.bot.answer_callback_query(query).text(text).show_alert(alert)).await?;
+        answered.map(drop).map_err(|error| failure::classify(&error))
+    }
+
+    /// Waits for updates. Those before `offset` are confirmed by this and never come again.
+    pub(super) async fn updates(&self, offset: Option<i32>) -> Result<Vec<Update>, AskError> {
+        // Zero would be a short poll, and a loop of those never rests.
+        let seconds = u32::try_from(self.poll.as_secs()).unwrap_or(u32::MAX).max(1);
+        let mut call = self
+            .bot
+            .get_updates()
+            .timeout(seconds)
+            .allowed_updates([AllowedUpdate::Message, AllowedUpdate::CallbackQuery]);
+        if let Some(offset) = offset {
+            call = call.offset(offset);
+        }
+        let limit = self.longest_poll;
+        let polled = tokio::time::timeout(limit, call.into_future()).await.map_err(|_| failure::timed_out(limit))?;
+        polled.map_err(|error| failure::classify(&error))
+    }
+
+    async fn bounded<T>(
+        &self,
+        call: impl IntoFuture<Output = Result<T, RequestError>>,
+    ) -> Result<Result<T, RequestError>, AskError> {
+        let answer = tokio::time::timeout(self.limit, call.into_future()).await;
+        answer.map_err(|_| failure::timed_out(self.limit))
+    }
+}
+
+fn edited<T>(answer: Result<T, RequestError>) -> Result<(), AskError> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(error) if failure::nothing_to_edit(&error) => Ok(()),
+        Err(error) => Err(failure::classify(&error)),
+    }
+}
+
+/// What a poll may take: its own wait and the way there and back.
+fn longest(options: &TelegramOptions) -> Duration {
+    options.poll_timeout.max(Duration::from_secs(1)).saturating_add(options.request_timeout)
+}
+
+/// Digits, a colon, and what base64url is made of: anything else would change the address it becomes part of.
+fn is_token(token: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    token.split_once(':').is_some_and(|(id, word)| {
+        !id.is_empty() && id.chars().all(|c| c.is_ascii_digit()) && !word.is_empty() && word.chars().all(is_word)
+    })
+}
+
+/// A Bot API server on this host is never behind a proxy, whatever the environment says.
+fn is_on_this_host(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+fn no_preview() -> LinkPreviewOptions {
+    LinkPreviewOptions {
+        is_disabled: true,
+        url: None,
+        prefer_small_media: false,
+        prefer_large_media: false,
+        show_above_text: false,
+    }
+}
