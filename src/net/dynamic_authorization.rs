@@ -20,6 +20,9 @@ use crate::dynauth::{Answer, Identifiers, Next, NoneFree, Request, RequestKind, 
 use crate::model::{Secret, Timestamp};
 use crate::radius::{EncodeError, MAX_PACKET, Packet};
 
+/// Octets asked of the system for answers not yet read; a burst must not cost a retransmission.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
 /// A Dynamic Authorization Server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -234,6 +237,8 @@ impl DynamicAuthorizationClient {
     fn open(&self, source: SocketAddr) -> Result<Arc<Socket>, SendError> {
         let bind = || -> io::Result<UdpSocket> {
             let socket = std::net::UdpSocket::bind(source)?;
+            // Room for the answers to a full set of Identifiers at several servers. The system may grant less.
+            let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
             socket.set_nonblocking(true)?;
             UdpSocket::from_std(socket)
         };

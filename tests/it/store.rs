@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 use radhold::model::{
     ApproverKind, Binding, Counters, Identity, Nas, NasName, NodeName, OctetDirection, ReplyItem, SecondFactor, Secret,
     SessionId, Timestamp, User, UserName,
@@ -91,15 +92,15 @@ impl Stage {
 
 /// Runs each test against each engine, migrated; those after `unmigrated` find the store as it was created.
 macro_rules! battery {
-    ($($name:ident,)* unmigrated: $($early:ident,)*) => {
+    (migrated { $($name:ident,)* } unmigrated { $($early:ident,)* }) => {
         mod sqlite {
-            battery!(@engine sqlite, $($name,)* unmigrated: $($early,)*);
+            battery!(@engine sqlite, { $($name,)* } { $($early,)* });
         }
         mod postgres_ {
-            battery!(@engine postgres, $($name,)* unmigrated: $($early,)*);
+            battery!(@engine postgres, { $($name,)* } { $($early,)* });
         }
     };
-    (@engine $engine:ident, $($name:ident,)* unmigrated: $($early:ident,)*) => {
+    (@engine $engine:ident, { $($name:ident,)* } { $($early:ident,)* }) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
@@ -119,6 +120,7 @@ macro_rules! battery {
 }
 
 battery! {
+    migrated {
     users_are_kept_as_given,
     users_have_one_name_each,
     nases_are_kept_as_given,
@@ -150,9 +152,11 @@ battery! {
     a_bad_row_keeps_no_other_waiting,
     what_is_kept_outlives_the_process,
     ping_answers,
-    unmigrated:
+    }
+    unmigrated {
     nodes_that_start_together_do_not_collide,
     processes_that_start_together_do_not_collide,
+    }
 }
 
 // -- users, NASes, bindings
