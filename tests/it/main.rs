@@ -1,6 +1,7 @@
 //! The integration tests, one binary.
 
 mod bot_api;
+mod cli;
 mod config;
 mod dictionary;
 mod dynauth;
