@@ -1,7 +1,7 @@
 //! The integration tests, one binary.
 
-mod cli;
 mod bot_api;
+mod cli;
 mod config;
 mod dictionary;
 mod dynauth;
@@ -9,5 +9,3 @@ mod house;
 mod postgres;
 mod store;
 mod telegram;
-mod postgres;
-mod store;
