@@ -35,7 +35,7 @@ pub(super) enum NasCommand {
     "  radhold nas add edge --address 192.0.2.1 --generate-secret\n  radhold nas add office --address 198.51.100.0/24 --secret-file ./secret --dialect mikrotik\n  radhold nas add pptp --address 127.0.0.1 --dialect pppd-agent --no-require-message-authenticator"
 ))]
 pub(super) struct AddArgs {
-    /// Your name for it: letters, digits, - _ .
+    /// Your name for it, of letters, digits and any of - . _
     #[arg(value_parser = name)]
     name: NasName,
     /// Where its packets come from: an address, or a network as 192.0.2.0/24.
