@@ -3,11 +3,13 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::app::keys;
+use crate::app::{self, WordsError, keys};
 use crate::config::{Config, Flags, Loaded};
+use crate::dialect::Dialects;
+use crate::model::Nas;
 
 use super::failure::Failure;
-use super::{context, manual, output};
+use super::{manual, output};
 
 /// Check the configuration, and start nothing.
 ///
@@ -56,8 +58,9 @@ pub(super) fn run(args: &CheckArgs, flags: &Flags) -> Result<(), Failure> {
 fn findings(loaded: Loaded) -> Findings {
     let Loaded { config, sources, warnings } = loaded;
     let mut errors = Vec::new();
-    if let Err(failure) = context::dictionary(&config) {
-        errors.push(failure.message);
+    match words(&config) {
+        Ok(dialects) => errors.extend(config.nas.iter().filter_map(|nas| without_dialect(nas, &dialects))),
+        Err(error) => errors.push(error.to_string()),
     }
     for path in [&config.keys.cluster_file, &config.keys.sealing_file] {
         if path.exists()
@@ -78,6 +81,19 @@ fn findings(loaded: Loaded) -> Findings {
         errors,
         warnings,
     }
+}
+
+fn words(config: &Config) -> Result<Dialects, WordsError> {
+    let dictionary = app::dictionary(config.dictionary.as_deref())?;
+    app::dialects(config.dialects.as_deref(), &dictionary)
+}
+
+fn without_dialect(nas: &Nas, dialects: &Dialects) -> Option<String> {
+    if dialects.get(&nas.dialect).is_some() {
+        return None;
+    }
+    let known = dialects.iter().map(|dialect| dialect.name()).collect::<Vec<_>>().join(", ");
+    Some(format!("nas.{}.dialect: there is no dialect {:?}; there are {known}", nas.name, nas.dialect))
 }
 
 fn print_lines(findings: &Findings) -> Result<(), Failure> {

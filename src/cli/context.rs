@@ -1,11 +1,11 @@
 //! What commands need: configuration, the store, keys and words, each opened when it is asked for.
 
-use std::fs;
 use std::sync::Arc;
 
-use crate::app::keys;
+use crate::app::{self, keys};
 use crate::auth::SealingKey;
 use crate::config::{Config, Flags, Log, LogFormat};
+use crate::dialect::Dialects;
 use crate::radius::dictionary::Dictionary;
 use crate::store::{self, Store};
 use crate::telemetry;
@@ -21,7 +21,7 @@ impl Context {
     pub(super) fn load(flags: &Flags) -> Result<Self, Failure> {
         let config = Config::load(flags)?.config;
         // A command is not the server: it says only what somebody must do.
-        let log = Log { filter: "warn,sqlx=error".to_owned(), format: LogFormat::Text };
+        let log = Log { filter: "error,radhold=warn".to_owned(), format: LogFormat::Text };
         telemetry::init(&log).map_err(|error| Failure::failed(error.to_string()))?;
         Ok(Self { config })
     }
@@ -38,14 +38,10 @@ impl Context {
     }
 
     pub(super) fn dictionary(&self) -> Result<Dictionary, Failure> {
-        dictionary(&self.config)
+        Ok(app::dictionary(self.config.dictionary.as_deref())?)
     }
-}
 
-/// The embedded dictionaries, and the operator's over them.
-pub(super) fn dictionary(config: &Config) -> Result<Dictionary, Failure> {
-    let files = config.dictionary_files().map_err(|error| Failure::failed(format!("dictionary.directory: {error}")))?;
-    Dictionary::embedded()
-        .extended(files, |path| fs::read_to_string(path))
-        .map_err(|error| Failure::failed(error.to_string()))
+    pub(super) fn dialects(&self) -> Result<Dialects, Failure> {
+        Ok(app::dialects(self.config.dialects.as_deref(), &self.dictionary()?)?)
+    }
 }

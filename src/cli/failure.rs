@@ -3,9 +3,11 @@
 use std::io;
 
 use crate::app::keys::KeyError;
+use crate::app::{ServeError, WordsError};
 use crate::auth::CredentialError;
 use crate::config::ConfigError;
 use crate::store::StoreError;
+use crate::telemetry::LogError;
 
 /// Why a command did not do it.
 #[derive(Debug)]
@@ -88,6 +90,31 @@ impl From<CredentialError> for Failure {
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         Self::failed(error.to_string())
+    }
+}
+
+impl From<WordsError> for Failure {
+    fn from(error: WordsError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        let advice = match &error {
+            ServeError::Bind { problem, .. } if problem.kind() == io::ErrorKind::AddrInUse => {
+                "; another server is there: stop it, or choose other ports with --auth and --accounting"
+            }
+            ServeError::Bind { .. } => "; see server.auth and server.accounting",
+            _ => "",
+        };
+        Self::failed(format!("{error}{advice}"))
     }
 }
 

@@ -10,6 +10,7 @@ mod migrate;
 mod nas;
 mod output;
 mod secret_input;
+mod serve;
 mod session;
 mod user;
 
@@ -41,7 +42,7 @@ pub(crate) use manual;
 /// Settings come from defaults, a TOML file, the environment and flags, the later over the earlier; see `radhold check`.
 #[derive(Debug, Parser)]
 #[command(name = "radhold", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_long_help = manual!("  radhold check\n  radhold user add alice\n  radhold session list"))]
+#[command(after_long_help = manual!("  radhold serve\n  radhold user add alice\n  radhold session list"))]
 pub struct Cli {
     #[command(flatten)]
     settings: SettingsArgs,
@@ -68,6 +69,7 @@ struct SettingsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Migrate(migrate::MigrateArgs),
     #[command(subcommand)]
@@ -103,17 +105,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn carry_out(cli: Cli) -> Result<(), Failure> {
-    let flags = cli.settings.flags();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match cli.command {
-            Command::Check(check) => check::run(&check, &flags),
-            Command::Migrate(_) => migrate::run(&Context::load(&flags)?).await,
-            Command::User(command) => user::run(command, &Context::load(&flags)?).await,
-            Command::Nas(command) => nas::run(command, &Context::load(&flags)?).await,
-            Command::Session(command) => session::run(command, &Context::load(&flags)?).await,
+    let mut flags = cli.settings.flags();
+    match cli.command {
+        Command::Serve(args) => {
+            // The special before the general: --set has the last word.
+            flags.settings.splice(0..0, args.settings());
+            serve::run(&flags)
         }
-    })
+        Command::Check(args) => check::run(&args, &flags),
+        Command::Migrate(_) => wait(migrate::run(&Context::load(&flags)?)),
+        Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),
+        Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),
+        Command::Session(command) => wait(session::run(command, &Context::load(&flags)?)),
+    }
+}
+
+/// One thread is enough for a command.
+fn wait(done: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(done)
 }
 
 impl SettingsArgs {
@@ -173,6 +182,6 @@ mod tests {
         }
         let mut command = Cli::command();
         command.build();
-        assert!(visit(&mut command, "radhold") >= 17);
+        assert_eq!(visit(&mut command, "radhold"), 18);
     }
 }

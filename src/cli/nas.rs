@@ -29,13 +29,13 @@ pub(super) enum NasCommand {
 /// Add a NAS to the store.
 ///
 /// The secret is asked for twice on the terminal, read from standard input or a file, or made and printed; never given as an
-/// argument. It is sealed with the sealing key. A running server learns of the NAS when it reloads (SIGHUP).
+/// argument. It is sealed with the sealing key. A running server learns of the NAS within seconds.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(
     "  radhold nas add edge --address 192.0.2.1 --generate-secret\n  radhold nas add office --address 198.51.100.0/24 --secret-file ./secret --dialect mikrotik\n  radhold nas add pptp --address 127.0.0.1 --dialect pppd-agent --no-require-message-authenticator"
 ))]
 pub(super) struct AddArgs {
-    /// Your name for it: letters, digits, - _ .
+    /// Your name for it, of letters, digits and any of - . _
     #[arg(value_parser = name)]
     name: NasName,
     /// Where its packets come from: an address, or a network as 192.0.2.0/24.
@@ -91,7 +91,7 @@ pub(super) struct ListArgs {
 
 /// Remove a NAS from the store.
 ///
-/// Its sessions stay, as records. A running server forgets the NAS when it reloads (SIGHUP).
+/// Its sessions stay, as records. A running server forgets the NAS within seconds.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!("  radhold nas remove edge"))]
 pub(super) struct RemoveArgs {
@@ -127,6 +127,11 @@ pub(super) async fn run(command: NasCommand, context: &Context) -> Result<(), Fa
 }
 
 async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
+    let dialects = context.dialects()?;
+    if dialects.get(&args.dialect).is_none() {
+        let known = dialects.iter().map(|dialect| dialect.name()).collect::<Vec<_>>().join(", ");
+        return Err(Failure::usage(format!("there is no dialect {:?}; there are {known}", args.dialect)));
+    }
     let store = context.store().await?;
     for (kept_in, other) in all(context, store.nases().await?) {
         if other.name == args.name {

@@ -14,10 +14,8 @@ mod reader;
 mod surroundings;
 
 use std::fmt;
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
@@ -54,7 +52,7 @@ pub struct Config {
     pub nas: Vec<Nas>,
     /// `[dynauth]`
     pub dynauth: Dynauth,
-    /// `[dictionary]`: a directory whose files extend the embedded dictionaries, see [`Config::dictionary_files`].
+    /// `[dictionary]`: a directory whose files named `dictionary*` extend the embedded ones.
     pub dictionary: Option<PathBuf>,
     /// `[dialects]`: a directory whose `*.toml` files extend the embedded ones.
     pub dialects: Option<PathBuf>,
@@ -88,12 +86,12 @@ pub struct Store {
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl(String);
 
-/// Files of the two keys. They are made by `app::keys` when absent.
+/// Files of the two keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
-    /// The key shared by all nodes (Class, buttons).
+    /// The key shared by all nodes (Class, buttons). Without such a file the store keeps one for all.
     pub cluster_file: PathBuf,
-    /// The key passwords and NAS secrets in the store are sealed with.
+    /// The key passwords and NAS secrets in the store are sealed with. Made when there is no such file.
     pub sealing_file: PathBuf,
 }
 
@@ -210,44 +208,10 @@ impl Config {
         read::load(flags, surroundings)
     }
 
-    /// The files of `[dictionary]`: the one named `dictionary`, which includes the others it wants, or else all named
-    /// `dictionary.*`, by name.
-    ///
-    /// # Errors
-    /// When the directory cannot be read.
-    pub fn dictionary_files(&self) -> io::Result<Vec<PathBuf>> {
-        let Some(directory) = &self.dictionary else { return Ok(Vec::new()) };
-        let root = directory.join("dictionary");
-        if root.is_file() {
-            return Ok(vec![root]);
-        }
-        files(directory, |name| name.starts_with("dictionary."))
-    }
-
-    /// The files of `[dialects]`: all named `*.toml`, by name.
-    ///
-    /// # Errors
-    /// When the directory cannot be read.
-    pub fn dialect_files(&self) -> io::Result<Vec<PathBuf>> {
-        self.dialects.as_ref().map_or(Ok(Vec::new()), |directory| files(directory, |name| name.ends_with(".toml")))
-    }
-
     /// Every key there is, as `section.key`; a NAS's keys as `nas.NAME.key`.
     pub fn keys() -> Vec<String> {
         read::keys()
     }
-}
-
-fn files(directory: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if wanted(&entry.file_name().to_string_lossy()) && entry.path().is_file() {
-            files.push(entry.path());
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 impl StoreUrl {

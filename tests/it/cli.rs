@@ -1,9 +1,9 @@
 //! The real binary, on an SQLite file of its own: what it prints, what it keeps, how it fails.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,8 +55,8 @@ impl House {
         self.run_with(arguments, "")
     }
 
-    fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_radhold"))
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_radhold"))
             .args(arguments)
             .env_clear()
             .env("RADHOLD_CONFIG", self.path("radhold.toml"))
@@ -66,7 +66,11 @@ impl House {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut child = self.spawn(arguments);
         // A command that fails early reads nothing.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();
@@ -381,6 +385,9 @@ fn mistakes_about_nases_are_told_in_one_line() {
         let said = house.fails(code, arguments);
         assert!(said.starts_with(complaint), "{arguments:?}: {said}");
     }
+    let said =
+        house.fails(2, &["nas", "add", "a", "--address", "192.0.2.3", "--generate-secret", "--dialect", "klingon"]);
+    assert!(said.starts_with("radhold: there is no dialect \"klingon\"; there are accel-ppp, cisco, "), "{said}");
     for arguments in [
         ["nas", "add", "a b", "--address", "192.0.2.3", "--generate-secret"],
         ["nas", "add", "a", "--address", "192.0.2.300", "--generate-secret"],
@@ -451,7 +458,7 @@ fn keep_session(house: &House, started: bool, window: Duration) -> SessionId {
 fn bring(house: &House, id: SessionId, event: &Event) -> Session {
     let store = house.store();
     let clock = radhold::app::clock::now;
-    wait(apply::apply(&*store, id, event, None, clock, &Timing::default())).unwrap().unwrap().session
+    wait(apply(&*store, id, event, clock, &Timing::default())).unwrap().unwrap().0
 }
 
 fn orders(house: &House) -> Vec<Effect> {
@@ -618,6 +625,24 @@ fn check_reads_the_dictionaries() {
 }
 
 #[test]
+fn check_reads_the_dialects_and_who_speaks_them() {
+    let nas = "[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"0123456789abcdef\"\ndialect = \"ours\"\n";
+    let house = House::with(nas);
+    let ran = house.run(&["check"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.contains("error: nas.edge.dialect: there is no dialect \"ours\"; there are "), "{}", ran.stdout);
+
+    let house = House::with(&format!("{nas}[dialects]\ndirectory = \"ways\"\n"));
+    fs::create_dir(house.path("ways")).unwrap();
+    house.file("ways/ours.toml", include_str!("../../config/dialects/standard.toml"));
+    house.done(&["check"]);
+    house.file("ways/theirs.toml", "nonsense = 1\n");
+    let ran = house.run(&["check"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.starts_with("error: ways/theirs.toml:1: "), "{}", ran.stdout);
+}
+
+#[test]
 fn check_reads_the_keys_that_are_there() {
     let house = House::new();
     fs::create_dir(house.path("state")).unwrap();
@@ -652,10 +677,93 @@ fn an_address_that_is_no_store_is_told() {
     assert!(!said.contains("hunter2"));
 }
 
+// -- serve
+
+/// A server that is ended whatever the test comes to.
+struct Serving {
+    child: Child,
+    log: BufReader<ChildStderr>,
+}
+
+impl Serving {
+    fn start(house: &House, arguments: &[&str]) -> Self {
+        let ports = ["serve", "--auth", "127.0.0.1:0", "--accounting", "127.0.0.1:0"];
+        let mut child = house.spawn(&[&ports, arguments].concat());
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Self { child, log }
+    }
+
+    /// The next line of the log that contains this. Waits for it; a server that ends without has failed.
+    fn line_with(&mut self, part: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "{part:?} was never said:\n{seen}");
+            if line.contains(part) {
+                return line;
+            }
+            seen += &line;
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It has ended already, in a test that went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn serve_starts_with_nothing_reloads_and_stops() {
+    let house = House::new();
+    let mut serving = Serving::start(&house, &[]);
+    let ready = serving.line_with("radhold is ready");
+    assert!(ready.contains("127.0.0.1:") && !ready.contains('\u{1b}'), "{ready}");
+    assert_eq!(house.json(&["nas", "list"])[0]["address"], "127.0.0.1/32", "a NAS on loopback was made");
+
+    fs::write(house.path("radhold.toml"), "state_dir = \"state\"\n[hold]\nwindov = 1\n").unwrap();
+    serving.signal("HUP");
+    assert!(serving.line_with("not reloaded").contains("did you mean hold.window?"));
+    fs::write(house.path("radhold.toml"), "state_dir = \"state\"\n[hold]\nwindow = 1\n").unwrap();
+    serving.signal("HUP");
+    serving.line_with("configuration reloaded");
+
+    serving.signal("TERM");
+    serving.line_with("stopped");
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn serve_logs_json_when_asked() {
+    let house = House::with("[log]\nformat = \"json\"\n");
+    let mut serving = Serving::start(&house, &["--log", "info"]);
+    let line: Value = serde_json::from_str(&serving.line_with("radhold is ready")).unwrap();
+    assert_eq!((&line["level"], &line["message"]), (&json!("INFO"), &json!("radhold is ready")));
+    assert!(line["node"].is_string());
+}
+
+#[test]
+fn serve_names_the_port_that_is_taken() {
+    let house = House::new();
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said = house.fails(1, &["serve", "--auth", &address, "--accounting", "127.0.0.1:0"]);
+    let complaint = said.lines().last().unwrap();
+    assert!(complaint.starts_with(&format!("radhold: cannot listen on UDP {address}: ")), "{said}");
+    assert!(complaint.contains("another server is there"), "{said}");
+}
+
 #[test]
 fn help_is_the_manual_and_wrong_usage_is_two() {
     let house = House::new();
-    let help = house.done(&["user", "add", "--help"]);
+    let help = house.done(&["user", "add", "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
     for part in ["never given as an argument", "Examples:", "Exit codes: 0 done", "--store-as", "only CHAP needs it"] {
         assert!(help.contains(part), "{part} is not in\n{help}");
     }

@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use crate::app::apply::apply;
-use crate::app::clock;
+use crate::app::{apply, clock};
 use crate::session::{Approval, Denial, Event, State, Told, Verdict};
 
 use super::super::context::Context;
@@ -97,24 +96,23 @@ pub(super) async fn kick(args: &KickArgs, context: &Context) -> Result<(), Failu
 async fn bring(target: &Target, event: &Event, context: &Context) -> Result<State, Failure> {
     let store = context.store().await?;
     let session = super::find(&*store, &target.id).await?;
-    let done = apply(&*store, session.id, event, None, clock::now, &context.config.hold.timing)
+    let (session, told) = apply(&*store, session.id, event, clock::now, &context.config.hold.timing)
         .await?
         .ok_or_else(|| Failure::not_found(format!("there is no session {} any more", session.id)))?;
     let too_late = |truth: &str| Err(Failure::new(Exit::TooLate, format!("too late: {truth}")));
-    match done.told {
-        Told::Done => Ok(done.session.state),
+    match told {
+        Told::Done => Ok(session.state),
         Told::AlreadyDecided(verdict) => {
             let verdict = match verdict {
                 Verdict::Approved => "approved",
                 Verdict::Denied => "denied",
             };
-            let by =
-                done.session.decision.as_ref().map(|decision| format!(" by {} at {}", decision.by.who, decision.at));
+            let by = session.decision.as_ref().map(|decision| format!(" by {} at {}", decision.by.who, decision.at));
             too_late(&format!("the session was {verdict} already{}", by.unwrap_or_default()))
         }
         Told::AlreadyExpired => too_late("the deadline had passed"),
         Told::SessionOver => too_late("the session is over"),
         Told::NotHeld => Err(Failure::failed("this session is not held; there is nothing to decide")),
-        Told::Nothing => Err(Failure::failed(format!("nothing to do for a session that is {}", done.session.state))),
+        Told::Nothing => Err(Failure::failed(format!("nothing to do for a session that is {}", session.state))),
     }
 }
