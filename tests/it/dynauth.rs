@@ -2,8 +2,6 @@
 //! checks our authenticators.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,56 +14,11 @@ use radhold::policy::{Grant, HoldTerms, Terms};
 use radhold::radius::dictionary::Dictionary;
 use radhold::session::Session;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-const SECRET: &str = "coa-secret";
+use crate::das::{Das, PATIENCE, SECRET};
+
 const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// pyrad, running.
-struct Das {
-    _child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    address: SocketAddr,
-}
-
-impl Das {
-    async fn start(actions: &[&str]) -> Self {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let python =
-            std::env::var_os("RADHOLD_TEST_PYTHON").map_or_else(|| root.join("target/venv/bin/python"), PathBuf::from);
-        let help = "a Python with pyrad is needed: `python3 -m venv target/venv && target/venv/bin/pip install pyrad`, \
-                    or name one in RADHOLD_TEST_PYTHON";
-        let mut child = Command::new(&python)
-            .arg(root.join("tests/it/pyrad_das.py"))
-            .args(["--secret", SECRET])
-            .args(actions)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; {help}", python.display()));
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
-        let first = first.unwrap_or_else(|| panic!("{} cannot run pyrad; {help}", python.display()));
-        let first: Value = serde_json::from_str(&first).unwrap();
-        let port = u16::try_from(first["listening"].as_u64().unwrap()).unwrap();
-        Self { _child: child, lines, address: (Ipv4Addr::LOCALHOST, port).into() }
-    }
-
-    /// The next datagram it got. Whatever we send must be found genuine by pyrad and by the script's own sums.
-    async fn next(&mut self) -> Value {
-        let line = timeout(PATIENCE, self.lines.next_line()).await.unwrap().unwrap().unwrap();
-        let request: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!((&request["authenticator"], &request["pyrad"]), (&Value::Bool(true), &Value::Bool(true)), "{line}");
-        request
-    }
-
-    fn target(&self) -> Target {
-        Target { address: self.address, source: None, secret: Secret::new(SECRET) }
-    }
-}
 
 /// Retransmits after about 200 ms, three transmissions in all.
 fn settings() -> Settings {
@@ -106,8 +59,12 @@ fn coa(user: &str) -> Request {
     }
 }
 
+fn target_of(das: &Das) -> Target {
+    Target { address: das.address, source: None, secret: Secret::new(SECRET) }
+}
+
 async fn send(client: &DynamicAuthorizationClient, das: &Das, request: &Request) -> Answer {
-    client.send(&das.target(), request).await.unwrap()
+    client.send(&target_of(das), request).await.unwrap()
 }
 
 /// The counts once they are so.
@@ -206,7 +163,7 @@ async fn wrong_answers_do_not_stop_the_right_one() {
 async fn three_hundred_at_once_share_256_identifiers() {
     let mut das = Das::start(&["gather:256"]).await;
     let client = Arc::new(client(patient()));
-    let target = das.target();
+    let target = target_of(&das);
     let sends: Vec<_> = (0..300)
         .map(|number| {
             let (client, target) = (Arc::clone(&client), target.clone());
@@ -229,7 +186,7 @@ async fn three_hundred_at_once_share_256_identifiers() {
 async fn more_than_256_are_pushed_back() {
     let mut das = Das::start(&["silent"]).await;
     let client = Arc::new(client(Settings { patience: Duration::from_millis(50), ..patient() }));
-    let target = das.target();
+    let target = target_of(&das);
     let sends: Vec<_> = (0..256)
         .map(|number| {
             let (client, target) = (Arc::clone(&client), target.clone());
@@ -249,7 +206,7 @@ async fn fresh_port_gives_each_request_its_own() {
     let mut das = Das::start(&["ack"]).await;
     let client = client(patient());
     let fresh = Request { fresh_port: true, ..coa("alice") };
-    let (shared, target) = (coa("alice"), das.target());
+    let (shared, target) = (coa("alice"), target_of(&das));
     let [a, b, c, d] = [&shared, &shared, &fresh, &fresh].map(|request| client.send(&target, request));
     // All in flight together: the system cannot give a port that is in use to another.
     let answers = tokio::join!(a, b, c, d);
@@ -275,15 +232,15 @@ async fn packets_leave_from_the_configured_address() {
         [("127.0.0.2:0".to_owned(), false), (format!("127.0.0.3:{port}"), false), (format!("127.0.0.3:{port}"), true)]
     {
         let source: SocketAddr = source.parse().unwrap();
-        let target = Target { source: Some(source), ..das.target() };
+        let target = Target { source: Some(source), ..target_of(&das) };
         assert_eq!(client.send(&target, &Request { fresh_port, ..coa("alice") }).await.unwrap(), Answer::Acked);
         let request = das.next().await;
         assert_eq!(request["from"], source.ip().to_string());
         assert_eq!(request["port"] == source.port(), source.port() != 0 && !fresh_port);
     }
-    let target = Target { source: Some("192.0.2.200:0".parse().unwrap()), ..das.target() };
+    let target = Target { source: Some("192.0.2.200:0".parse().unwrap()), ..target_of(&das) };
     assert!(matches!(client.send(&target, &coa("alice")).await, Err(SendError::Bind { .. })));
-    let target = Target { source: Some("[::1]:0".parse().unwrap()), ..das.target() };
+    let target = Target { source: Some("[::1]:0".parse().unwrap()), ..target_of(&das) };
     assert!(matches!(client.send(&target, &coa("alice")).await, Err(SendError::Family { .. })));
     assert!(matches!(client.bind("192.0.2.200:0".parse().unwrap()), Err(SendError::Bind { .. })));
 }
@@ -293,8 +250,8 @@ async fn of_several_requests_the_first_refused_is_the_last() {
     let mut das = Das::start(&["ack", "nak:401", "ack"]).await;
     let client = client(patient());
     let requests = [coa("first"), coa("second"), coa("third")];
-    assert_eq!(client.send_each(&das.target(), &requests).await.unwrap(), Answer::Naked(Some(401)));
-    assert_eq!(client.send_each(&das.target(), &requests[..1]).await.unwrap(), Answer::Acked);
+    assert_eq!(client.send_each(&target_of(&das), &requests).await.unwrap(), Answer::Naked(Some(401)));
+    assert_eq!(client.send_each(&target_of(&das), &requests[..1]).await.unwrap(), Answer::Acked);
     for user in ["first", "second", "first"] {
         assert_eq!(das.next().await["attributes"]["User-Name"][0], user);
     }

@@ -3,9 +3,12 @@
 mod bot_api;
 mod cli;
 mod config;
+mod das;
 mod dictionary;
 mod dynauth;
+mod hold;
 mod house;
 mod postgres;
+mod radhold;
 mod store;
 mod telegram;
