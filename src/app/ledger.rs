@@ -38,7 +38,7 @@ pub(super) enum Job {
     /// An Access-Accept went out for this session.
     Offer(Box<Session>),
     /// A fact about a session; the outcome of an order, when it settles one.
-    Fact { session: SessionId, event: Event, settles: Option<OrderId>, told: oneshot::Sender<Told> },
+    Fact { session: SessionId, event: Box<Event>, settles: Option<OrderId>, told: oneshot::Sender<Told> },
     /// An Accounting-Request.
     Accounting { nas: Arc<Nas>, nas_address: IpAddr, request: Box<Request>, kept: oneshot::Sender<()> },
     /// An Access-Request was answered.
@@ -75,7 +75,7 @@ impl Ledger {
     /// Hands a fact over and waits until it is kept. `None` when it was not: no such session, or the store is away.
     pub(super) async fn fact(&self, session: SessionId, event: Event, settles: Option<OrderId>) -> Option<Told> {
         let (told, answer) = oneshot::channel();
-        self.jobs.send(Job::Fact { session, event, settles, told }).await.ok()?;
+        self.jobs.send(Job::Fact { session, event: Box::new(event), settles, told }).await.ok()?;
         answer.await.ok()
     }
 }
@@ -181,7 +181,7 @@ impl Keeper {
                 Job::Attempt(attempt) => attempts.push(*attempt),
                 Job::Offer(session) => work.push_back(Work::offer(session)),
                 Job::Fact { session, event, settles, told } => {
-                    work.push_back(Work::new(session, Kind::Fact { event, settles }, Done::Told(told)));
+                    work.push_back(Work::new(session, Kind::Fact { event: *event, settles }, Done::Told(told)));
                 }
                 Job::Accounting { nas, nas_address, request, kept } => {
                     self.resolve(nas, nas_address, *request, kept, work).await?;

@@ -1,8 +1,8 @@
 //! The socket side of the Dynamic Authorization Client: sends CoA-Requests and Disconnect-Requests and waits for
 //! their answers.
 //!
-//! When to send again, which Identifier to use and what an answer means is `dynauth`'s. Knows no session, and has no opinion on
-//! what becomes of an unanswered request.
+//! When to send again, which Identifier to use and what an answer means is `dynauth`'s. Knows no session, and has no
+//! opinion on what becomes of an unanswered request.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -187,6 +187,21 @@ impl DynamicAuthorizationClient {
             }
             count(&self.counters.retransmissions);
         }
+    }
+
+    /// Sends the requests one after the other, each when the one before was acknowledged, and gives the first answer
+    /// that is no acknowledgement, or [`Answer::Acked`] when there is none.
+    ///
+    /// # Errors
+    /// As [`DynamicAuthorizationClient::send`]; requests before may have been acknowledged then.
+    pub async fn send_each(&self, target: &Target, requests: &[Request]) -> Result<Answer, SendError> {
+        for request in requests {
+            match self.send(target, request).await? {
+                Answer::Acked => {}
+                answer => return Ok(answer),
+            }
+        }
+        Ok(Answer::Acked)
     }
 
     /// What has been sent and what has come so far.

@@ -106,6 +106,8 @@ pub trait Store: Send + Sync + fmt::Debug {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError>;
+    /// Gives free what a process of that name held when it died. For the start, before anything is claimed.
+    async fn release(&self, node: &NodeName) -> Result<(), StoreError>;
     /// Strikes an order off that changes no session.
     async fn finish(&self, order: OrderId) -> Result<(), StoreError>;
     /// Puts an order off until then, and gives it free.

@@ -160,6 +160,10 @@ impl Store for PostgresStore {
         outbox::claim(&self.pool, node, now, lease, limit).await
     }
 
+    async fn release(&self, node: &NodeName) -> Result<(), StoreError> {
+        outbox::release(&self.pool, node).await
+    }
+
     async fn finish(&self, order: OrderId) -> Result<(), StoreError> {
         outbox::strike_off(&self.pool, &[order]).await.map_err(failure)
     }

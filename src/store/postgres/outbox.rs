@@ -73,6 +73,15 @@ pub(super) async fn claim(
     Ok(rows.iter().filter_map(|row| records::or_skip(records::order(&cells(row)))).collect())
 }
 
+pub(super) async fn release(pool: &PgPool, node: &NodeName) -> Result<(), StoreError> {
+    sqlx::query("UPDATE outbox SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by = $1")
+        .bind(row::text(node.as_str()))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    Ok(())
+}
+
 /// Strikes orders off; those that are gone already are gone.
 pub(super) async fn strike_off(executor: impl PgExecutor<'_>, orders: &[OrderId]) -> Result<(), sqlx::Error> {
     let orders: Vec<i64> = orders.iter().map(|order| order.0).collect();
