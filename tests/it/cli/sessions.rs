@@ -55,6 +55,29 @@ fn approving_before_the_start_is_remembered() {
     assert_eq!(bring(&house, id, &Event::Started(Report { at: now, ..Report::default() })).state, State::Permitting);
 }
 
+/// Invariant 2: whoever comes second learns the truth, however close it was.
+#[test]
+fn of_many_operators_at_once_one_decides() {
+    let house = House::new();
+    let id = keep_session(&house, true, LONG).to_string();
+    let words = ["approve", "deny", "approve", "deny", "kick"];
+    let codes = std::thread::scope(|scope| {
+        let runs = words.map(|word| scope.spawn(|| house.run(&["session", word, &id]).code));
+        runs.map(|run| run.join().unwrap())
+    });
+    let shown = house.json(&["session", "show", &id]);
+    let decided = orders(&house).iter().filter(|order| matches!(order, Effect::SendCoa { .. })).count();
+    match shown["decision"]["verdict"].as_str() {
+        // A kick may follow an approval; a second decision may not.
+        Some("approved") => {
+            assert_eq!((decided, codes.iter().filter(|code| **code == 0).count()), (1, 2), "{codes:?}");
+            assert_eq!(shown["state"], "evicting");
+        }
+        _ => assert_eq!((decided, codes.iter().filter(|code| **code == 0).count()), (0, 1), "{codes:?}"),
+    }
+    assert!(codes.iter().all(|code| matches!(code, 0 | 3)), "{codes:?}");
+}
+
 #[test]
 fn after_the_deadline_it_is_too_late() {
     let house = House::new();

@@ -147,6 +147,8 @@ fn mistakes_about_users_are_told_in_one_line() {
     }
     let usage = house.fails(2, &["user", "add", "bob", "--session-timeout", "soon"]);
     assert!(usage.contains("90s"), "{usage}");
+    house.fails(2, &["user", "set", "alice", "--session-timeout", "0s"]);
+    house.fails(2, &["user", "set", "alice", "--session-timeout", "1500ms"]);
     let secret = house.fails(2, &["user", "add", "bob", "--password", "hunter2"]);
     assert!(secret.contains("--password"), "a password is no argument: {secret}");
 }
