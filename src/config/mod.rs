@@ -9,6 +9,7 @@
 mod duration;
 mod error;
 mod layers;
+mod nearest;
 pub(crate) mod read;
 mod reader;
 mod surroundings;

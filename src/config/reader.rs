@@ -17,6 +17,7 @@ use figment::value::{Dict, Value};
 use super::duration::parse_duration;
 use super::error::{Place, Problem};
 use super::layers::Layers;
+use super::nearest::{join, siblings, suggestion};
 use crate::model::Secret;
 
 /// What was found wrong, and which keys were asked for, over all sections.
@@ -371,43 +372,4 @@ fn kind(value: &Value) -> &'static str {
         Value::Dict(..) => "a table",
         Value::Array(..) => "a list",
     }
-}
-
-/// `a.b.c`, with quotes where TOML wants them.
-fn join(path: &[String]) -> String {
-    let bare = |part: &String| {
-        let is_bare = part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') && !part.is_empty();
-        if is_bare { part.clone() } else { format!("{part:?}") }
-    };
-    path.iter().map(bare).collect::<Vec<_>>().join(".")
-}
-
-/// The known key that was probably meant: spelled alike in the same table, or the same in another one.
-fn suggestion(known: &BTreeSet<Vec<String>>, unknown: &[String]) -> Option<String> {
-    let (name, table) = unknown.split_last()?;
-    let here = known.iter().filter(|path| path.len() > table.len() && path.starts_with(table));
-    let alike = here
-        .map(|path| &path[table.len()])
-        .map(|candidate| (strsim::damerau_levenshtein(candidate, name), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(name.len()).div_ceil(3));
-    if let Some((_, candidate)) = alike {
-        let path = [table, std::slice::from_ref(candidate)].concat();
-        return Some(format!("did you mean {}?", join(&path)));
-    }
-    let elsewhere = known.iter().find(|path| path.last() == Some(name))?;
-    Some(format!("did you mean {}?", join(elsewhere)))
-}
-
-fn siblings(known: &BTreeSet<Vec<String>>, unknown: &[String]) -> String {
-    let table = &unknown[..unknown.len().saturating_sub(1)];
-    let names: BTreeSet<&str> = known
-        .iter()
-        .filter(|path| path.len() > table.len() && path.starts_with(table))
-        .map(|path| path[table.len()].as_str())
-        .collect();
-    if names.is_empty() {
-        return "there is nothing of that name at all".to_owned();
-    }
-    format!("there are {}", names.into_iter().collect::<Vec<_>>().join(", "))
 }

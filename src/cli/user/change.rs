@@ -99,7 +99,7 @@ pub(in crate::cli) struct SetArgs {
     #[arg(long, value_name = "NAME")]
     permit_filter: Option<String>,
     /// How long a permitted session may last, such as 8h, or none.
-    #[arg(long, value_name = "DURATION", value_parser = duration_or_none)]
+    #[arg(long, value_name = "DURATION", value_parser = positive_or_none)]
     session_timeout: Option<OrNone>,
     /// How long an Access-Reject to them is kept back; none for the NAS's or the server's.
     #[arg(long, value_name = "DURATION", value_parser = duration_or_none)]
@@ -188,9 +188,6 @@ pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure>
         user.permit_filter = Some(filter).filter(|filter| !filter.is_empty());
     }
     if let Some(OrNone(timeout)) = args.session_timeout {
-        if timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(Failure::usage("a session of no time at all is none; to refuse logins, --disable"));
-        }
         user.session_timeout = timeout;
     }
     if let Some(OrNone(delay)) = args.reject_delay {
@@ -280,6 +277,10 @@ fn positive(text: &str) -> Result<Duration, String> {
         }
         parsed => parsed.map_err(|error| error.to_string()),
     }
+}
+
+fn positive_or_none(text: &str) -> Result<OrNone, String> {
+    if text == "none" { Ok(OrNone(None)) } else { positive(text).map(|duration| OrNone(Some(duration))) }
 }
 
 fn duration_or_none(text: &str) -> Result<OrNone, String> {
