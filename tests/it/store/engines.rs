@@ -9,10 +9,10 @@ use chrono::NaiveDate;
 use ipnet::IpNet;
 use radhold::model::{Counters, Timestamp};
 use radhold::session::{Record, Session};
-use radhold::store::{self, Change, StoreError, Usage};
+use radhold::store::{self, Change, Committed, StoreError, Usage};
 
 use super::Stage;
-use super::fixtures::{NOON, added, id, keep, offer, read, rich_record, usage};
+use super::fixtures::{NOON, added, change, id, keep, offer, read, rich_record, usage};
 use crate::postgres;
 
 #[tokio::test]
@@ -117,6 +117,36 @@ async fn postgres_answers_reports() {
     assert_eq!(per_network, [("10.8.0.0/24".parse().unwrap(), 2), ("10.8.3.0/24".parse().unwrap(), 1)]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_deadlocks_are_tried_again() {
+    let stage = Stage::postgres("").await.migrated().await;
+    let session = |number, version| Session::restore(Record { version, ..offer(number, NOON).into_record() });
+    for number in [1, 2] {
+        keep(stage.store.as_ref(), added(&session(number, 0))).await;
+    }
+    let pool = sqlx::PgPool::connect(&stage.url).await.unwrap();
+    let mut other = pool.acquire().await.unwrap();
+    // The other does not look for deadlocks itself (where its role may say so), so that the commit is what is undone.
+    let _ = sqlx::query("SET deadlock_timeout = '60s'").execute(&mut *other).await;
+    let lock = |number: u128| sqlx::query("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE").bind(id(number).0);
+    sqlx::query("BEGIN").execute(&mut *other).await.unwrap();
+    lock(2).execute(&mut *other).await.unwrap();
+
+    let store = stage.another().await;
+    let commit = tokio::spawn(async move {
+        store.commit(&[change(&session(1, 1), Some(0)), change(&session(2, 1), Some(0))]).await.unwrap()
+    });
+    let waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON database = pg_database.oid OR database IS NULL
+                   WHERE NOT granted AND datname = current_database()
+                       AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let _ = lock(1).execute(&mut *other).await;
+    sqlx::query("ROLLBACK").execute(&mut *other).await.unwrap();
+    assert_eq!(commit.await.unwrap(), [Committed::Done; 2]);
+}
+
 #[tokio::test]
 async fn sqlite_keeps_its_file_to_itself() {
     let stage = Stage::sqlite("").await.migrated().await;
@@ -187,4 +217,19 @@ async fn a_postgres_that_refuses_us_refuses() {
     url.set_path("no_such_database");
     let store = store::open(url.as_str()).await.unwrap();
     assert!(matches!(store.ping().await, Err(StoreError::Refused(_))));
+}
+
+/// Turning a new file to WAL is the one thing SQLite's own patience does not cover.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_files_can_be_created_by_several_at_once() {
+    for round in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/{round}.db", directory.path().display());
+        let mut nodes = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let url = url.clone();
+            nodes.spawn(async move { store::open(&url).await.unwrap().migrate().await.unwrap() });
+        }
+        nodes.join_all().await;
+    }
 }

@@ -17,6 +17,7 @@ battery! {
         a_bad_row_keeps_no_other_waiting,
         what_is_kept_outlives_the_process,
         what_is_reported_done_survives_a_kill,
+        a_newer_schema_is_left_alone,
         ping_answers,
     }
     created {
@@ -71,6 +72,17 @@ async fn what_is_kept_outlives_the_process(stage: &Stage) {
     let reopened = stage.another().await;
     reopened.migrate().await.unwrap();
     assert_eq!(read(reopened.as_ref(), id(1)).await, Some(offer(1, NOON)));
+}
+
+async fn a_newer_schema_is_left_alone(stage: &Stage) {
+    stage
+        .sql(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'of a later release', true, 'checksum', 0)",
+        )
+        .await;
+    stage.store.migrate().await.unwrap();
+    keep(stage.store.as_ref(), added(&offer(1, NOON))).await;
 }
 
 async fn ping_answers(stage: &Stage) {
