@@ -50,7 +50,7 @@ async fn a_session_is_added_once(stage: &Stage) {
 async fn a_conflict_leaves_nothing(stage: &Stage) {
     let store = stage.store.as_ref();
     let node = NodeName::new("n1");
-    let decided = |number| Session::restore(Record { id: id(number), version: 1, ..rich_record(number) });
+    let decided = |number| Session::restore(Record { version: 1, ..rich_record(number) });
     let order = Effect::SendCoa { attempt: 1 };
     keep(store, Change { orders: vec![order.clone()], ..added(&offer(1, NOON)) }).await;
     keep(store, added(&offer(2, NOON))).await;
@@ -194,8 +194,7 @@ async fn a_hold_lives_through_the_store(stage: &Stage) {
         let now = NOON + Duration::from_secs(secs);
         let before = read(store, id(1)).await.unwrap();
         let (after, change) = stepped(&before, &event, now);
-        let settles = None;
-        keep(store, Change { settles, ..change }).await;
+        keep(store, change).await;
         assert_eq!(read(store, id(1)).await.unwrap(), after);
         assert_eq!(after.state, state, "{event:?}");
         let mut orders = Vec::new();

@@ -136,9 +136,8 @@ async fn postgres_deadlocks_are_tried_again() {
     let commit = tokio::spawn(async move {
         store.commit(&[change(&session(1, 1), Some(0)), change(&session(2, 1), Some(0))]).await.unwrap()
     });
-    let waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON database = pg_database.oid OR database IS NULL
-                   WHERE NOT granted AND datname = current_database()
-                       AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
