@@ -152,7 +152,7 @@ CREATE TABLE outbox (
     claimed_until timestamptz,
     attempts      bigint NOT NULL DEFAULT 0,
     postponed_for text
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000); -- Rows come and go all the time.
 
 COMMENT ON TABLE outbox IS 'Orders not yet carried out: prompts, CoA-Requests, Disconnect-Requests, alerts.';
 COMMENT ON COLUMN outbox.claimed_by IS 'The node that is at it; free again after claimed_until.';

@@ -1,3 +1,5 @@
+//! Every dialect loads, and says what its family of NAS understands.
+
 use std::net::IpAddr;
 
 use super::*;

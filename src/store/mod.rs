@@ -49,7 +49,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
 /// Where radhold keeps what must survive.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
-    /// Brings the schema up to date. Several nodes may call this at once; each returns when it is done.
+    /// Brings the schema up to date. Several nodes may call this at once; each returns when it is done. A schema that is newer
+    /// than this node is left as it is: migrations are such that the code before them can go on.
     async fn migrate(&self) -> Result<(), StoreError>;
 
     /// Answers when the store can be reached and written.
@@ -92,13 +93,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError>;
     /// The sessions that match, newest Access-Accept first.
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError>;
-    /// Open sessions whose wake time is not after `now`, the most overdue first.
+    /// Open sessions whose wake time is not after `now`, the most overdue first. A row that makes no sense is logged and
+    /// passed over: it must not keep the deadlines of all others from passing.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError>;
     /// Keeps changes, all in one transaction: each with its orders, usage and decision, or not at all. The
-    /// answers stand in the order of the changes. `Err` means that nothing was kept.
+    /// answers stand in the order of the changes. `Err` means that nothing was kept, with one exception that no engine can
+    /// spare us: a connection that broke amid COMMIT leaves it open. To repeat the changes is safe either way; if they had
+    /// been kept, the repetition is a conflict.
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError>;
 
-    /// Takes up to `limit` orders that are due and that nobody holds, for `lease`; the oldest due first.
+    /// Takes up to `limit` orders that are due and that nobody holds, for `lease`; the oldest due first. An order that makes
+    /// no sense to this node is logged and left to its lease: a newer node may understand it.
     async fn claim(
         &self,
         node: &NodeName,
@@ -156,7 +161,7 @@ pub struct Change {
     pub wake_at: Option<Timestamp>,
     /// Orders that this change demands, due at once.
     pub orders: Vec<Effect>,
-    /// What its counters grew by, and from when to when.
+    /// What its counters grew by, and from when to when. The same interval of the same session again adds nothing.
     pub usage: Option<Usage>,
     /// The order whose outcome this is; struck off with it.
     pub settles: Option<OrderId>,

@@ -141,7 +141,7 @@ async fn a_wrong_secret_gets_no_answer_and_one_line_in_the_log() {
     let lines = radhold.log().into_iter().filter(|line| message(line).contains("packet dropped")).collect::<Vec<_>>();
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(message(&lines[0]).contains("is the secret the same on both sides?"), "{lines:#?}");
-    assert_eq!(lines[0]["fields"]["peer"], "127.0.0.1");
+    assert_eq!(lines[0]["peer"], "127.0.0.1");
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn an_unknown_nas_gets_no_answer() {
     let ran = radclient(radhold.auth, "auth", SECRET, &attributes);
     assert!(ran.code == 1 && !ran.stdout.contains("Received"), "{ran:?}");
     let line = radhold.wait_for_log(0, |line| message(line).contains("not a NAS of ours"));
-    assert_eq!(line["fields"]["peer"], "127.0.0.9");
+    assert_eq!(line["peer"], "127.0.0.9");
 }
 
 #[tokio::test]

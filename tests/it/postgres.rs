@@ -71,7 +71,7 @@ impl Drop for Database {
 
 enum Server {
     Given { url: String },
-    Docker { url: String, _container: ContainerAsync<GenericImage>, _remover: Child },
+    Docker { url: String, _container: Box<ContainerAsync<GenericImage>>, _remover: Child },
     Cluster { url: String, _keeper: Child },
 }
 
@@ -119,7 +119,7 @@ fn keeper(script: &str, arguments: &[&str]) -> Child {
         .args(["-c", script, "keeper"])
         .args(arguments)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("sh is everywhere")
 }
@@ -135,12 +135,12 @@ async fn docker() -> Result<Server, String> {
         .start()
         .await
         .map_err(|error| error.to_string())?;
-    let remover = keeper("trap '' INT TERM; read -r _; docker rm -f -v \"$1\" >/dev/null 2>&1", &[container.id()]);
     let host = container.get_host().await.map_err(|error| error.to_string())?;
     let port = container.get_host_port_ipv4(5432).await.map_err(|error| error.to_string())?;
     let url = format!("postgres://postgres:{PASSWORD}@{host}:{port}/postgres");
     answers(&url).await?;
-    Ok(Server::Docker { url, _container: container, _remover: remover })
+    let remover = keeper("trap '' INT TERM; read -r _; docker rm -f -v \"$1\" >/dev/null 2>&1", &[container.id()]);
+    Ok(Server::Docker { url, _container: Box::new(container), _remover: remover })
 }
 
 // -- a throw-away cluster
@@ -148,28 +148,43 @@ async fn docker() -> Result<Server, String> {
 fn cluster() -> Result<Server, String> {
     let binaries = binaries().ok_or("initdb is neither on PATH nor under /usr/lib/postgresql")?;
     let account = account()?;
-    let home = tempfile::Builder::new().prefix("radhold-pg-").tempdir().map_err(|error| error.to_string())?.keep();
-    prepare(&home, &binaries, account.as_ref()).map_err(|error| {
-        let _ = fs::remove_dir_all(&home);
-        error
-    })?;
     let mut last = String::new();
     // Between finding a free port and taking it somebody else may take it.
-    for _ in 0..5 {
-        let port = free_port().map_err(|error| error.to_string())?;
-        let mut keeper = start(&home, &binaries, account.as_ref(), port);
-        let url = format!("postgres://radhold:{}@127.0.0.1:{port}/postgres", password(&home));
-        match block_on(answers(&url)) {
-            Ok(()) => return Ok(Server::Cluster { url, _keeper: keeper }),
-            Err(error) => last = format!("{error}\n{}", fs::read_to_string(home.join("log")).unwrap_or_default()),
-        }
-        drop(keeper.stdin.take());
-        let _ = keeper.wait();
-        if !home.exists() {
-            break;
+    for _ in 0..3 {
+        match start(&binaries, account.as_ref()) {
+            Ok(server) => return Ok(server),
+            Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+fn start(binaries: &Path, account: Option<&Account>) -> Result<Server, String> {
+    let home = tempfile::Builder::new().prefix("radhold-pg-").tempdir().map_err(|error| error.to_string())?;
+    prepare(home.path(), binaries, account)?;
+    let port = free_port().map_err(|error| error.to_string())?;
+    let url = format!("postgres://radhold:{}@127.0.0.1:{port}/postgres", password(home.path()));
+    let mut keeper = run(&home.keep(), binaries, account, port);
+    let started = block_on(async {
+        tokio::select! {
+            answer = answers(&url) => answer,
+            () = ended(&mut keeper) => Err("postgres ended at once".to_owned()),
+        }
+    });
+    match started {
+        Ok(()) => Ok(Server::Cluster { url, _keeper: keeper }),
+        Err(error) => {
+            drop(keeper.stdin.take());
+            let log = keeper.wait_with_output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+            Err(format!("{error}: {}", log.unwrap_or_default()))
+        }
+    }
+}
+
+async fn ended(process: &mut Child) {
+    while let Ok(None) = process.try_wait() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// An account without privileges: PostgreSQL refuses to run as root.
@@ -242,18 +257,21 @@ fn prepare(home: &Path, binaries: &Path, account: Option<&Account>) -> Result<()
     if initdb.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&initdb.stderr).into_owned()) }
 }
 
-/// Starts the server under a keeper that stops it and removes it when we are gone. `fsync` stays on: what we measure and
-/// test is durable commits.
-fn start(home: &Path, binaries: &Path, account: Option<&Account>, port: u16) -> Child {
+/// Runs the server under a keeper that stops it and removes its directory when we are gone. `fsync` stays on: what is
+/// tested is durable commits.
+fn run(home: &Path, binaries: &Path, account: Option<&Account>, port: u16) -> Child {
     const SCRIPT: &str = r#"
         trap '' INT TERM
         home=$1
         shift
+        exec 3<&0
         "$@" >"$home/log" 2>&1 &
         server=$!
-        read -r _
-        kill -INT "$server" 2>/dev/null
+        (read -r _ <&3; kill -INT "$server") 2>/dev/null &
+        watcher=$!
         wait "$server"
+        kill -KILL "$watcher" 2>/dev/null
+        tail -n 20 "$home/log"
         rm -rf "$home"
     "#;
     let home = home.display().to_string();

@@ -76,7 +76,7 @@ impl Radhold {
         self.child = Some(child);
         let ready = self.wait_for_log(seen, |line| message(line) == "radhold is ready");
         let bound = |field: &str| {
-            let text = ready["fields"][field].as_str().unwrap();
+            let text = ready[field].as_str().unwrap();
             text.trim_matches(['[', ']']).parse().unwrap()
         };
         (self.auth, self.accounting) = (bound("auth"), bound("accounting"));
@@ -178,7 +178,7 @@ impl Drop for Radhold {
 
 /// What a line of the log says.
 pub(crate) fn message(line: &Value) -> &str {
-    line["fields"]["message"].as_str().unwrap_or_default()
+    line["message"].as_str().unwrap_or_default()
 }
 
 /// Runs Debian's radclient: `kind` is `auth`, `acct`, `status`, ….

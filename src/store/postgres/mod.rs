@@ -1,7 +1,7 @@
 //! The production store, and the only thing nodes share: any number of them against one PostgreSQL (14 or newer), or a
 //! cluster that speaks its protocol and keeps its promises.
 //!
-//! Nodes are kept apart by row locks alone, taken in one order (see [`commit`]); a deadlock or a failed serialization is
+//! Nodes are kept apart by row locks alone, taken in one order (see `commit.rs`); a deadlock or a failed serialization is
 //! tried again here. Nothing is cached.
 
 mod attempt;
@@ -28,8 +28,6 @@ use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::Session;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 const CONNECTIONS: u32 = 10;
 /// How long to wait for a connection.
@@ -72,7 +70,7 @@ impl Store for PostgresStore {
             .await
             .map_err(|_| StoreError::Away("no connection in time".to_owned()))?
             .map_err(failure)?;
-        MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| match error {
+        migrations().run_direct(None, &mut connection, false).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => failure(error),
             other => StoreError::Migration(other.to_string()),
         })?;
@@ -187,6 +185,13 @@ impl Store for PostgresStore {
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
         secret::keep(&self.pool, name, candidate).await
     }
+}
+
+fn migrations() -> Migrator {
+    let mut migrations = sqlx::migrate!("migrations/postgres");
+    // A newer node has been here: that its schema suits this one is the rule for writing migrations.
+    migrations.set_ignore_missing(true);
+    migrations
 }
 
 fn failure(error: sqlx::Error) -> StoreError {

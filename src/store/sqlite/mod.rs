@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite file, one writer, several readers.
 //!
 //! A transaction that is reported done has reached the disk (`synchronous=FULL`). Several processes may use the file at
-//! once (`serve` and the command line): SQLite's own locks keep them apart, for as long as [`PATIENCE`]. Not for network
+//! once (`serve` and the command line): SQLite's own locks keep them apart, for some seconds. Not for network
 //! file systems, where those locks do not hold; nodes on several hosts share PostgreSQL.
 
 mod attempt;
@@ -30,8 +30,6 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::Session;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long to wait for another's transaction.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -80,7 +78,10 @@ impl Store for SqliteStore {
         let mut tx = self.write().await?;
         // SQLx takes no lock for SQLite; the transaction around all of it is the lock. (`run` is the same, but its future
         // is not `Send` enough for an async trait.)
-        MIGRATIONS.run_direct(None, &mut *tx, false).await.map_err(|error| StoreError::Migration(error.to_string()))?;
+        migrations()
+            .run_direct(None, &mut *tx, false)
+            .await
+            .map_err(|error| StoreError::Migration(error.to_string()))?;
         tx.commit().await.map_err(failure)
     }
 
@@ -255,6 +256,13 @@ fn create(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+fn migrations() -> Migrator {
+    let mut migrations = sqlx::migrate!("migrations/sqlite");
+    // A newer node has been here: that its schema suits this one is the rule for writing migrations.
+    migrations.set_ignore_missing(true);
+    migrations
 }
 
 fn failure(error: sqlx::Error) -> StoreError {

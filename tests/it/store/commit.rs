@@ -1,0 +1,208 @@
+//! Who wins, and what a loser leaves: nothing.
+
+use std::time::Duration;
+
+use radhold::model::{ApproverKind, Counters, NodeName};
+use radhold::session::{Approval, Denial, Effect, Event, Record, Session, State};
+use radhold::store::{Change, Committed, SessionQuery};
+
+use super::Stage;
+use super::fixtures::*;
+
+battery! {
+    migrated {
+        a_change_needs_the_version_it_was_made_from,
+        a_session_is_added_once,
+        a_conflict_leaves_nothing,
+        one_batch_may_change_a_session_twice,
+        a_long_batch_is_kept_whole,
+        of_two_racing_nodes_one_wins,
+        racing_batches_do_not_lock_each_other_out,
+        a_hold_lives_through_the_store,
+    }
+}
+
+async fn a_change_needs_the_version_it_was_made_from(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let offered = offer(1, NOON);
+    // There is nothing to change yet.
+    assert_eq!(store.commit(&[change(&offered, Some(0))]).await.unwrap(), [Committed::Conflict]);
+    assert_eq!(read(store, id(1)).await, None);
+
+    keep(store, added(&offered)).await;
+    let (asked, first) = stepped(&offered, &Event::Accepted, NOON);
+    keep(store, first.clone()).await;
+    assert_eq!(store.commit(&[first]).await.unwrap(), [Committed::Conflict]);
+    let ahead = Session::restore(Record { version: 9, ..asked.clone().into_record() });
+    assert_eq!(store.commit(&[change(&ahead, Some(8))]).await.unwrap(), [Committed::Conflict]);
+    assert_eq!(read(store, id(1)).await.unwrap(), asked);
+}
+
+async fn a_session_is_added_once(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let first = offer(1, NOON);
+    let second = offer(1, NOON + Duration::from_secs(1));
+    assert_eq!(store.commit(&[added(&first), added(&second)]).await.unwrap(), [Committed::Done, Committed::Conflict]);
+    assert_eq!(store.commit(&[added(&second)]).await.unwrap(), [Committed::Conflict]);
+    assert_eq!(read(store, id(1)).await.unwrap(), first);
+}
+
+async fn a_conflict_leaves_nothing(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let node = NodeName::new("n1");
+    let decided = |number| Session::restore(Record { version: 1, ..rich_record(number) });
+    let order = Effect::SendCoa { attempt: 1 };
+    keep(store, Change { orders: vec![order.clone()], ..added(&offer(1, NOON)) }).await;
+    keep(store, added(&offer(2, NOON))).await;
+    let held = store.claim(&node, NOON, Duration::from_secs(60), 10).await.unwrap();
+    assert_eq!(held.len(), 1);
+
+    let loser = |session: &Session, from_version| Change {
+        orders: vec![Effect::SendDisconnect { attempt: 5 }],
+        usage: Some(usage(session, 0, 60, 100)),
+        settles: Some(held[0].id),
+        ..change(session, from_version)
+    };
+    let winner = Change { orders: vec![Effect::SendCoa { attempt: 2 }], ..change(&decided(2), Some(0)) };
+    let kept = store.commit(&[loser(&decided(1), Some(7)), winner, loser(&decided(1), None)]).await.unwrap();
+    assert_eq!(kept, [Committed::Conflict, Committed::Done, Committed::Conflict]);
+
+    assert_eq!(read(store, id(1)).await.unwrap(), offer(1, NOON));
+    assert_eq!(store.usage(id(1)).await.unwrap(), []);
+    let decisions = stage.sql("SELECT CAST(session_id AS text) FROM decisions").await;
+    assert_eq!(decisions, [[Some(id(2).to_string())]]);
+    // The losers' order was not added, and the one they would have settled is still there.
+    let later = NOON + Duration::from_secs(61);
+    let orders: Vec<Effect> =
+        store.claim(&node, later, Duration::from_secs(60), 10).await.unwrap().into_iter().map(|o| o.effect).collect();
+    assert_eq!(orders, [order, Effect::SendCoa { attempt: 2 }]);
+}
+
+async fn one_batch_may_change_a_session_twice(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let offered = offer(1, NOON);
+    let (asked, first) = stepped(&offered, &Event::Accepted, NOON);
+    let (approved, second) = stepped(&asked, &Event::Approved(Approval::by_operator("root")), NOON);
+    let stale = change(&asked, Some(0));
+    let kept = store.commit(&[added(&offered), first, stale, second]).await.unwrap();
+    assert_eq!(kept, [Committed::Done, Committed::Done, Committed::Conflict, Committed::Done]);
+    assert_eq!(read(store, id(1)).await.unwrap(), approved);
+    assert_eq!(store.claim(&"n1".into(), NOON, Duration::from_secs(1), 10).await.unwrap().len(), 1);
+}
+
+async fn a_long_batch_is_kept_whole(stage: &Stage) {
+    let store = stage.store.as_ref();
+    assert_eq!(store.commit(&[]).await.unwrap(), []);
+    let mut changes = Vec::new();
+    for number in (0..500).rev() {
+        let session = offer(number, NOON);
+        let usage = Some(usage(&session, 0, 60, 1));
+        changes.push(Change { orders: vec![Effect::SendCoa { attempt: 1 }], usage, ..added(&session) });
+    }
+    let kept = store.commit(&changes).await.unwrap();
+    assert_eq!(kept, vec![Committed::Done; 500]);
+    assert_eq!(store.sessions(&SessionQuery::default()).await.unwrap().len(), 500);
+    assert_eq!(store.usage(id(499)).await.unwrap().len(), 1);
+    assert_eq!(store.claim(&"n1".into(), NOON, Duration::from_secs(1), 1000).await.unwrap().len(), 500);
+}
+
+async fn of_two_racing_nodes_one_wins(stage: &Stage) {
+    let (a, b) = (stage.another().await, stage.another().await);
+    for number in 0..20 {
+        let (held, _) = stepped(&offer(number, NOON), &Event::Accepted, NOON);
+        keep(a.as_ref(), added(&held)).await;
+        let (yes, yes_change) = stepped(&held, &Event::Approved(Approval::by_operator("yes")), NOON);
+        let (no, no_change) = stepped(&held, &Event::Denied(Denial::by_operator("no")), NOON);
+        let (yes_change, no_change) = ([yes_change], [no_change]);
+        let (of_a, of_b) = tokio::join!(a.commit(&yes_change), b.commit(&no_change));
+        let kept = read(b.as_ref(), id(number)).await.unwrap();
+        match (of_a.unwrap()[0], of_b.unwrap()[0]) {
+            (Committed::Done, Committed::Conflict) => assert_eq!(kept, yes),
+            (Committed::Conflict, Committed::Done) => assert_eq!(kept, no),
+            both => panic!("{both:?}"),
+        }
+    }
+    // The same for adding.
+    for number in 100..120 {
+        let change = [added(&offer(number, NOON))];
+        let (of_a, of_b) = tokio::join!(a.commit(&change), b.commit(&change));
+        let mut both = [of_a.unwrap()[0], of_b.unwrap()[0]];
+        both.sort_by_key(|kept| *kept == Committed::Conflict);
+        assert_eq!(both, [Committed::Done, Committed::Conflict]);
+    }
+}
+
+async fn racing_batches_do_not_lock_each_other_out(stage: &Stage) {
+    const SESSIONS: u128 = 30;
+    let sessions: Vec<Session> = (0..SESSIONS).map(|number| offer(number, NOON)).collect();
+    let changes: Vec<Change> = sessions.iter().map(added).collect();
+    stage.store.commit(&changes).await.unwrap();
+
+    // Each node goes through the same sessions in another order, and adds new ones the others add as well.
+    let mut nodes = tokio::task::JoinSet::new();
+    for turn in 0..4usize {
+        let store = stage.another().await;
+        nodes.spawn(async move {
+            let mut won = 0;
+            for version in 0..10 {
+                let mut batch: Vec<Change> = (0..SESSIONS)
+                    .map(|number| {
+                        let next = Record { version: version + 1, ..offer(number, NOON).into_record() };
+                        change(&Session::restore(next), Some(version))
+                    })
+                    .chain((0..5).map(|new| added(&offer(1000 + u128::from(version) * 5 + new, NOON))))
+                    .collect();
+                let length = batch.len();
+                batch.rotate_left(turn * 9 % length);
+                if turn % 2 == 1 {
+                    batch.reverse();
+                }
+                // Until everybody is at the next version, somebody must win.
+                won += store.commit(&batch).await.unwrap().iter().filter(|kept| **kept == Committed::Done).count();
+            }
+            won
+        });
+    }
+    let won: usize = nodes.join_all().await.into_iter().sum();
+    let all = stage.store.sessions(&SessionQuery::default()).await.unwrap();
+    let changed: u64 = all.iter().map(|session| session.version).sum();
+    assert_eq!(all.len(), 30 + 50);
+    assert_eq!(won as u64, changed + 50, "each change was won once");
+    assert_eq!(changed, 300);
+}
+
+/// The machine and the store together: the life of a hold, read back at each step.
+async fn a_hold_lives_through_the_store(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let node = NodeName::new("n1");
+    let report = |secs, octets| radhold::accounting::Report {
+        at: NOON + Duration::from_secs(secs),
+        counters: Counters { input_octets: octets, ..Counters::default() },
+        ..Default::default()
+    };
+    keep(store, added(&offer(1, NOON))).await;
+    for (secs, event, state, ordered) in [
+        (0, Event::Accepted, State::Offered, "ask-approver"),
+        (1, Event::PromptSent { approver: ApproverKind::Telegram, reference: "r".into() }, State::Offered, ""),
+        (2, Event::Started(report(2, 0)), State::Held, ""),
+        (3, Event::Approved(Approval::by_operator("root")), State::Permitting, "send-coa"),
+        (4, Event::CoaAcked { attempt: 1 }, State::Permitted, "tell-approver"),
+        (60, Event::Interim(report(60, 1000)), State::Permitted, ""),
+        (70, Event::Kicked(Denial::by_operator("root")), State::Evicting, "send-disconnect tell-approver"),
+        (71, Event::Stopped(report(71, 1500)), State::Closed, ""),
+    ] {
+        let now = NOON + Duration::from_secs(secs);
+        let before = read(store, id(1)).await.unwrap();
+        let (after, change) = stepped(&before, &event, now);
+        keep(store, change).await;
+        assert_eq!(read(store, id(1)).await.unwrap(), after);
+        assert_eq!(after.state, state, "{event:?}");
+        let mut orders = Vec::new();
+        for order in store.claim(&node, now, Duration::from_secs(60), 10).await.unwrap() {
+            assert_eq!((order.session, order.ordered_at, order.attempts), (id(1), now, 0));
+            store.finish(order.id).await.unwrap();
+            orders.push(order.effect.as_str());
+        }
+        assert_eq!(orders.join(" "), ordered, "{event:?}");
+    }
+}

@@ -1,0 +1,234 @@
+//! What one engine alone promises: native types and reports in PostgreSQL, a private file in SQLite, and addresses.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono::NaiveDate;
+use ipnet::IpNet;
+use radhold::model::{Counters, Timestamp};
+use radhold::session::{Record, Session};
+use radhold::store::{self, Change, Committed, StoreError, Usage};
+
+use super::Stage;
+use super::fixtures::{NOON, added, change, id, keep, offer, read, rich_record, usage};
+use crate::postgres;
+
+#[tokio::test]
+async fn postgres_keeps_native_types() {
+    let database = postgres::Database::create().await;
+    store::open(database.url()).await.unwrap().migrate().await.unwrap();
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT table_name || '.' || column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'",
+    )
+    .fetch_all(&database.pool().await)
+    .await
+    .unwrap();
+    let columns: BTreeMap<String, String> = columns.into_iter().collect();
+    for (column, native) in [
+        ("sessions.id", "uuid"),
+        ("sessions.framed_ip", "inet"),
+        ("sessions.nas_address", "inet"),
+        ("sessions.accepted_at", "timestamp with time zone"),
+        ("sessions.wake_at", "timestamp with time zone"),
+        ("sessions.input_octets", "bigint"),
+        ("sessions.granted", "jsonb"),
+        ("sessions.asks", "jsonb"),
+        ("users.reply", "jsonb"),
+        ("users.session_timeout", "interval"),
+        ("nases.network", "cidr"),
+        ("nases.secret", "bytea"),
+        ("outbox.effect", "jsonb"),
+        ("usage.session_id", "uuid"),
+        ("usage.to_at", "timestamp with time zone"),
+        ("usage.output_octets", "bigint"),
+        ("auth_attempts.nas_address", "inet"),
+        ("report_sessions.framed_ip", "inet"),
+        ("report_sessions.started_at", "timestamp with time zone"),
+        ("report_sessions.output_octets", "bigint"),
+        ("report_usage.output_octets", "bigint"),
+    ] {
+        assert_eq!(columns.get(column).map(String::as_str), Some(native), "{column}");
+    }
+}
+
+#[tokio::test]
+async fn postgres_explains_itself_to_analysts() {
+    let database = postgres::Database::create().await;
+    store::open(database.url()).await.unwrap().migrate().await.unwrap();
+    let silent: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') AND relname <> '_sqlx_migrations'
+             AND obj_description(oid, 'pg_class') IS NULL",
+    )
+    .fetch_all(&database.pool().await)
+    .await
+    .unwrap();
+    assert_eq!(silent, [""; 0], "tables and views without a comment");
+}
+
+#[tokio::test]
+async fn postgres_answers_reports() {
+    let database = postgres::Database::create().await;
+    let store = store::open(database.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    const DAY: u64 = 86_400;
+    // Two users; alice calls from 10.8/16 on two days, with more octets than 32 bits hold; bob from elsewhere.
+    for (number, user, framed_ip, day, octets) in [
+        (1, "alice", "10.8.0.2", 0, 5_000_000_000),
+        (2, "alice", "10.8.3.4", 0, 1),
+        (3, "alice", "10.8.0.2", 1, 7),
+        (4, "bob", "10.9.0.2", 1, 11),
+    ] {
+        let mut record = offer(number, NOON + Duration::from_secs(day * DAY)).into_record();
+        record.user = user.into();
+        record.identity.framed_ip = Some(framed_ip.parse().unwrap());
+        let session = Session::restore(record);
+        let usage = Some(usage(&session, day * DAY, day * DAY + 60, octets));
+        keep(store.as_ref(), Change { usage, ..added(&session) }).await;
+    }
+    let pool = database.pool().await;
+
+    let per_day: Vec<(String, NaiveDate, i64)> = sqlx::query_as(
+        "SELECT user_name, (to_at AT TIME ZONE 'UTC')::date AS day, sum(input_octets + output_octets)::bigint
+         FROM report_usage GROUP BY user_name, day ORDER BY user_name, day",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).unwrap();
+    assert_eq!(
+        per_day,
+        [
+            ("alice".to_owned(), day(20), 15_000_000_003),
+            ("alice".to_owned(), day(21), 21),
+            ("bob".to_owned(), day(21), 33)
+        ]
+    );
+
+    let per_network: Vec<(IpNet, i64)> = sqlx::query_as(
+        "SELECT network(set_masklen(framed_ip, 24)) AS net, count(*) FROM report_sessions
+         WHERE framed_ip << inet '10.8.0.0/16' GROUP BY net ORDER BY net",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(per_network, [("10.8.0.0/24".parse().unwrap(), 2), ("10.8.3.0/24".parse().unwrap(), 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_deadlocks_are_tried_again() {
+    let stage = Stage::postgres("").await.migrated().await;
+    let session = |number, version| Session::restore(Record { version, ..offer(number, NOON).into_record() });
+    for number in [1, 2] {
+        keep(stage.store.as_ref(), added(&session(number, 0))).await;
+    }
+    let pool = sqlx::PgPool::connect(&stage.url).await.unwrap();
+    let mut other = pool.acquire().await.unwrap();
+    // The other does not look for deadlocks itself (where its role may say so), so that the commit is what is undone.
+    let _ = sqlx::query("SET deadlock_timeout = '60s'").execute(&mut *other).await;
+    let lock = |number: u128| sqlx::query("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE").bind(id(number).0);
+    sqlx::query("BEGIN").execute(&mut *other).await.unwrap();
+    lock(2).execute(&mut *other).await.unwrap();
+
+    let store = stage.another().await;
+    let commit = tokio::spawn(async move {
+        store.commit(&[change(&session(1, 1), Some(0)), change(&session(2, 1), Some(0))]).await.unwrap()
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let _ = lock(1).execute(&mut *other).await;
+    sqlx::query("ROLLBACK").execute(&mut *other).await.unwrap();
+    assert_eq!(commit.await.unwrap(), [Committed::Done; 2]);
+}
+
+#[tokio::test]
+async fn sqlite_keeps_its_file_to_itself() {
+    let stage = Stage::sqlite("").await.migrated().await;
+    keep(stage.store.as_ref(), added(&offer(1, NOON))).await;
+    let path = Path::new(stage.url.strip_prefix("sqlite://").unwrap());
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    assert_eq!(mode(path), 0o600);
+    assert_eq!(mode(&path.with_extension("db-wal")), 0o600);
+    assert_eq!(stage.sql("PRAGMA journal_mode").await, [[Some("wal".to_owned())]]);
+}
+
+#[tokio::test]
+async fn sqlite_shows_times_as_rfc_3339() {
+    let stage = Stage::sqlite("").await.migrated().await;
+    let record = Record { started_at: Some(NOON + Duration::from_millis(1500)), ..rich_record(1) };
+    let session = Session::restore(record);
+    let usage = Usage { from: Timestamp::from_secs(0), added: Counters::default(), ..usage(&session, 0, 1, 0) };
+    keep(stage.store.as_ref(), Change { usage: Some(usage), ..added(&session) }).await;
+    let shown = stage.sql("SELECT started_at FROM report_sessions").await;
+    assert_eq!(shown, [[Some("2026-11-20T12:00:01.500Z".to_owned())]]);
+    let shown = stage.sql("SELECT from_at, to_at FROM report_usage").await;
+    let times = ["1970-01-01T00:00:00.000Z", "2026-11-20T12:00:01.000Z"].map(|time| Some(time.to_owned()));
+    assert_eq!(shown, [times]);
+}
+
+#[tokio::test]
+async fn sqlite_lives_in_memory_too() {
+    let store = store::open("sqlite::memory:").await.unwrap();
+    store.migrate().await.unwrap();
+    keep(store.as_ref(), added(&offer(1, NOON))).await;
+    assert_eq!(read(store.as_ref(), id(1)).await, Some(offer(1, NOON)));
+    let other = store::open("sqlite::memory:").await.unwrap();
+    other.migrate().await.unwrap();
+    assert_eq!(read(other.as_ref(), id(1)).await, None);
+}
+
+#[tokio::test]
+async fn addresses_are_understood_or_refused() {
+    for address in
+        ["", "radhold.db", "sqlite://", "mysql://localhost/radhold", "postgres://radhold:sesame@host:port/db"]
+    {
+        match store::open(address).await {
+            Err(StoreError::BadAddress(why)) => assert!(!why.contains("sesame"), "{why}"),
+            other => panic!("{address}: {other:?}"),
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let a_directory = format!("sqlite://{}", directory.path().display());
+    assert!(matches!(store::open(&a_directory).await, Err(StoreError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_postgres_that_is_not_there_is_away() {
+    // A port that was free a moment ago, and that nobody is likely to take.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let begun = Instant::now();
+    let store = store::open(&format!("postgres://radhold@{free}/radhold")).await.unwrap();
+    assert!(matches!(store.ping().await, Err(StoreError::Away(_))));
+    assert!(matches!(store.migrate().await, Err(StoreError::Away(_))));
+    assert!(begun.elapsed() < Duration::from_secs(20), "it does not hang");
+}
+
+#[tokio::test]
+async fn a_postgres_that_refuses_us_refuses() {
+    let database = postgres::Database::create().await;
+    let mut url = url::Url::parse(database.url()).unwrap();
+    url.set_path("no_such_database");
+    let store = store::open(url.as_str()).await.unwrap();
+    assert!(matches!(store.ping().await, Err(StoreError::Refused(_))));
+}
+
+/// Turning a new file to WAL is the one thing SQLite's own patience does not cover.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_files_can_be_created_by_several_at_once() {
+    for round in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/{round}.db", directory.path().display());
+        let mut nodes = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let url = url.clone();
+            nodes.spawn(async move { store::open(&url).await.unwrap().migrate().await.unwrap() });
+        }
+        nodes.join_all().await;
+    }
+}

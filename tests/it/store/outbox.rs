@@ -1,0 +1,144 @@
+//! Orders: claimed once, for a while, and settled.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use radhold::model::{ApproverKind, NodeName};
+use radhold::session::{Alert, Effect, Event, Outcome};
+use radhold::store::{Change, OrderId};
+
+use super::Stage;
+use super::fixtures::*;
+
+battery! {
+    migrated {
+        orders_come_oldest_first,
+        an_order_is_claimed_once,
+        a_lease_runs_out,
+        a_node_that_starts_again_gets_its_own_orders_back,
+        an_order_can_be_put_off_and_struck_off,
+        an_outcome_settles_its_order,
+    }
+}
+
+async fn orders_come_oldest_first(stage: &Stage) {
+    let store = stage.store.as_ref();
+    for (number, secs) in [(1, 30), (2, 10), (3, 20), (4, 10), (5, 99)] {
+        order(store, number, secs).await;
+    }
+    let effects = [
+        Effect::AskApprover { approver: ApproverKind::Operator },
+        Effect::TellApprover {
+            approver: ApproverKind::Telegram,
+            reference: "-100/5".into(),
+            outcome: Outcome::NasUnreachable,
+        },
+        Effect::SendCoa { attempt: 3 },
+        Effect::SendDisconnect { attempt: u32::MAX },
+        Effect::AlertOperator { alert: Alert::CoaRefused { error_cause: Some(401) } },
+        Effect::AlertOperator { alert: Alert::AckWithoutEffect },
+    ];
+    let at = NOON + Duration::from_secs(5);
+    keep(store, Change { orders: effects.to_vec(), at, ..added(&offer(6, NOON)) }).await;
+
+    let now = NOON + Duration::from_secs(30);
+    let node = NodeName::new("n1");
+    let first = store.claim(&node, now, Duration::from_secs(60), 6).await.unwrap();
+    assert_eq!(first.iter().map(|order| &order.effect).collect::<Vec<_>>(), effects.iter().collect::<Vec<_>>());
+    let rest = store.claim(&node, now, Duration::from_secs(60), 100).await.unwrap();
+    let sessions: Vec<u128> = rest.iter().map(|order| order.session.0.as_u128()).collect();
+    assert_eq!(sessions, [2, 4, 3, 1]);
+    assert_eq!(rest[2].ordered_at, NOON + Duration::from_secs(20));
+}
+
+async fn an_order_is_claimed_once(stage: &Stage) {
+    const ORDERS: usize = 120;
+    let orders = (0..ORDERS).map(|attempt| Effect::SendCoa { attempt: u32::try_from(attempt).unwrap() }).collect();
+    keep(stage.store.as_ref(), Change { orders, ..added(&offer(1, NOON)) }).await;
+    let mut claimers = tokio::task::JoinSet::new();
+    for claimer in 0..8 {
+        let store = stage.another().await;
+        claimers.spawn(async move {
+            let node = NodeName::new(format!("n{claimer}"));
+            let mut mine = Vec::new();
+            loop {
+                let claimed = store.claim(&node, NOON, Duration::from_secs(60), 7).await.unwrap();
+                if claimed.is_empty() {
+                    return mine;
+                }
+                assert!(claimed.iter().all(|order| order.attempts == 0));
+                mine.extend(claimed.into_iter().map(|order| order.id));
+            }
+        });
+    }
+    let all: Vec<OrderId> = claimers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(all.len(), ORDERS);
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>().len(), ORDERS);
+}
+
+async fn a_lease_runs_out(stage: &Stage) {
+    let (a, b) = (stage.another().await, stage.another().await);
+    order(a.as_ref(), 1, 0).await;
+    let lease = Duration::from_secs(30);
+    let claimed = a.claim(&"a".into(), NOON, lease, 10).await.unwrap();
+    assert_eq!((claimed.len(), claimed[0].attempts), (1, 0));
+    assert_eq!(b.claim(&"b".into(), NOON + Duration::from_secs(29), lease, 10).await.unwrap(), []);
+    // Its own claimer does not get it twice either.
+    assert_eq!(a.claim(&"a".into(), NOON + Duration::from_secs(29), lease, 10).await.unwrap(), []);
+    let again = b.claim(&"b".into(), NOON + Duration::from_secs(30), lease, 10).await.unwrap();
+    assert_eq!((again.len(), again[0].id, again[0].attempts), (1, claimed[0].id, 1));
+}
+
+async fn a_node_that_starts_again_gets_its_own_orders_back(stage: &Stage) {
+    let store = stage.store.as_ref();
+    order(store, 1, 0).await;
+    order(store, 2, 0).await;
+    let lease = Duration::from_secs(600);
+    let before = store.claim(&"a".into(), NOON, lease, 1).await.unwrap();
+    let others = store.claim(&"b".into(), NOON, lease, 1).await.unwrap();
+    store.release(&"a".into()).await.unwrap();
+    let again = store.claim(&"a".into(), NOON, lease, 10).await.unwrap();
+    assert_eq!(again.iter().map(|order| order.id).collect::<Vec<_>>(), [before[0].id], "not {:?}", others[0].id);
+}
+
+async fn an_order_can_be_put_off_and_struck_off(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let node = NodeName::new("n1");
+    let lease = Duration::from_secs(600);
+    order(store, 1, 0).await;
+    let claimed = store.claim(&node, NOON, lease, 10).await.unwrap();
+    let later = NOON + Duration::from_secs(15);
+    store.postpone(claimed[0].id, later, "429 Too Many Requests").await.unwrap();
+    assert_eq!(store.claim(&node, NOON + Duration::from_secs(14), lease, 10).await.unwrap(), []);
+    let again = store.claim(&node, later, lease, 10).await.unwrap();
+    assert_eq!((again.len(), again[0].attempts, again[0].ordered_at), (1, 1, NOON));
+
+    store.finish(again[0].id).await.unwrap();
+    assert_eq!(store.claim(&node, later + lease + lease, lease, 10).await.unwrap(), []);
+    // Done twice is harmless, and nothing comes back.
+    store.finish(again[0].id).await.unwrap();
+    store.postpone(again[0].id, later, "too late").await.unwrap();
+    assert_eq!(store.claim(&node, later + lease + lease, lease, 10).await.unwrap(), []);
+    order(store, 2, 0).await;
+    let fresh = store.claim(&node, NOON, lease, 10).await.unwrap();
+    assert!(fresh[0].id > again[0].id, "the number of an order is not used again");
+}
+
+async fn an_outcome_settles_its_order(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let node = NodeName::new("n1");
+    let lease = Duration::from_secs(10);
+    let offered = offer(1, NOON);
+    keep(store, Change { orders: vec![Effect::SendCoa { attempt: 1 }], ..added(&offered) }).await;
+    let claimed = store.claim(&node, NOON, lease, 10).await.unwrap();
+
+    let (asked, first) = stepped(&offered, &Event::Accepted, NOON);
+    keep(store, Change { orders: vec![], settles: Some(claimed[0].id), ..first }).await;
+    let much_later = NOON + Duration::from_secs(1000);
+    assert_eq!(store.claim(&node, much_later, lease, 10).await.unwrap(), []);
+    // Somebody else settled it already: the change is kept all the same.
+    let (sent, second) =
+        stepped(&asked, &Event::PromptSent { approver: ApproverKind::Telegram, reference: "r".into() }, NOON);
+    keep(store, Change { settles: Some(claimed[0].id), ..second }).await;
+    assert_eq!(read(store, id(1)).await.unwrap(), sent);
+}

@@ -1,0 +1,109 @@
+//! Users, NASes, and where users can be asked.
+
+use std::time::Duration;
+
+use radhold::model::{ApproverKind, Binding, Nas, OctetDirection, Secret, User, UserName};
+use radhold::store::StoreError;
+
+use super::Stage;
+use super::fixtures::*;
+
+battery! {
+    migrated {
+        users_are_kept_as_given,
+        users_have_one_name_each,
+        nases_are_kept_as_given,
+        bindings_belong_to_users,
+    }
+}
+
+async fn users_are_kept_as_given(stage: &Stage) {
+    let store = &stage.store;
+    // Byte order, whatever the collation of the database.
+    for name in ["bob", "Zoë", "alice", "DOM\\carol", "x' OR '1'='1"] {
+        store.add_user(&rich_user(name)).await.unwrap();
+    }
+    assert_eq!(store.user(&"Zoë".into()).await.unwrap(), Some(rich_user("Zoë")));
+    assert_eq!(store.user(&"zoë".into()).await.unwrap(), None);
+    assert_eq!(store.user(&UserName::new("bob\0")).await.unwrap(), None);
+    let names: Vec<String> = store.users().await.unwrap().into_iter().map(|user| user.name.to_string()).collect();
+    assert_eq!(names, ["DOM\\carol", "Zoë", "alice", "bob", "x' OR '1'='1"]);
+
+    store.replace_user(&user("bob")).await.unwrap();
+    assert_eq!(store.user(&"bob".into()).await.unwrap(), Some(user("bob")));
+    store.remove_user(&"bob".into()).await.unwrap();
+    assert_eq!(store.user(&"bob".into()).await.unwrap(), None);
+}
+
+async fn users_have_one_name_each(stage: &Stage) {
+    let store = &stage.store;
+    store.add_user(&user("alice")).await.unwrap();
+    assert!(matches!(store.add_user(&rich_user("alice")).await, Err(StoreError::Exists(what)) if what == "user alice"));
+    assert_eq!(store.user(&"alice".into()).await.unwrap(), Some(user("alice")));
+    assert!(matches!(store.replace_user(&user("bob")).await, Err(StoreError::Missing(what)) if what == "user bob"));
+    assert!(matches!(store.remove_user(&"bob".into()).await, Err(StoreError::Missing(_))));
+    assert!(matches!(
+        store.add_user(&User { credential: Secret::new([0xff]), ..user("carol") }).await,
+        Err(StoreError::Refused(_))
+    ));
+}
+
+async fn nases_are_kept_as_given(stage: &Stage) {
+    let store = &stage.store;
+    let plain = nas("edge", "192.0.2.0/24");
+    let rich = Nas {
+        require_message_authenticator: false,
+        limit_proxy_state: true,
+        allow_ms_chap_v1: true,
+        coa_address: Some("2001:db8::9".parse().unwrap()),
+        coa_port: 65_535,
+        coa_source: Some("[2001:db8::1]:40000".parse().unwrap()),
+        reject_delay: Some(Duration::ZERO),
+        octet_direction: OctetDirection::Swapped,
+        sandbox_filter: Some("jail".into()),
+        permit_filter: Some("open".into()),
+        ..nas("core", "2001:db8::/64")
+    };
+    store.add_nas(&plain).await.unwrap();
+    store.add_nas(&rich).await.unwrap();
+    // Octets beside the network are dropped, as PostgreSQL's cidr demands.
+    store.add_nas(&nas("lab", "198.51.100.77/24")).await.unwrap();
+    assert_eq!(store.nases().await.unwrap(), [rich, plain.clone(), nas("lab", "198.51.100.0/24")]);
+    assert!(matches!(store.add_nas(&plain).await, Err(StoreError::Exists(what)) if what == "NAS edge"));
+    store.remove_nas(&"core".into()).await.unwrap();
+    assert!(matches!(store.remove_nas(&"core".into()).await, Err(StoreError::Missing(_))));
+    assert_eq!(store.nases().await.unwrap().len(), 2);
+}
+
+async fn bindings_belong_to_users(stage: &Stage) {
+    let store = &stage.store;
+    let binding = |address: &str, bound_at| Binding {
+        user: "alice".into(),
+        approver: ApproverKind::Telegram,
+        address: address.into(),
+        presser: "77".into(),
+        bound_at,
+    };
+    let (old, new) = (binding("-100", NOON), binding("200", NOON + Duration::from_secs(1)));
+    assert!(matches!(store.bind(&old).await, Err(StoreError::Missing(what)) if what == "user alice"));
+
+    store.add_user(&user("alice")).await.unwrap();
+    store.add_user(&user("bob")).await.unwrap();
+    store.bind(&new).await.unwrap();
+    store.bind(&old).await.unwrap();
+    assert_eq!(store.bindings(&"alice".into()).await.unwrap(), [old.clone(), new.clone()]);
+    assert_eq!(store.bindings(&"bob".into()).await.unwrap(), []);
+
+    let rebound = Binding { presser: "78".into(), bound_at: NOON + Duration::from_secs(2), ..old.clone() };
+    store.bind(&rebound).await.unwrap();
+    assert_eq!(store.bindings(&"alice".into()).await.unwrap(), [new.clone(), rebound]);
+    // The old and the rebound one are the same place.
+    store.unbind(&old).await.unwrap();
+    assert!(matches!(store.unbind(&old).await, Err(StoreError::Missing(_))));
+    store.replace_user(&rich_user("alice")).await.unwrap();
+    assert_eq!(store.bindings(&"alice".into()).await.unwrap(), [new]);
+
+    store.remove_user(&"alice".into()).await.unwrap();
+    store.add_user(&user("alice")).await.unwrap();
+    assert_eq!(store.bindings(&"alice".into()).await.unwrap(), []);
+}

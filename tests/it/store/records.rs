@@ -1,0 +1,166 @@
+//! Usage, decisions, attempts, and what all nodes share.
+
+use std::time::Duration;
+
+use radhold::model::{Counters, Secret};
+use radhold::session::{Approval, Denial, Event, Record, Session};
+use radhold::store::{AuthAttempt, Change, Usage};
+
+use super::Stage;
+use super::fixtures::*;
+
+battery! {
+    migrated {
+        the_reports_say_who_and_how_much,
+        usage_repeats_add_nothing,
+        a_decision_is_recorded,
+        attempts_come_newest_first,
+        a_cluster_secret_is_chosen_once,
+    }
+}
+
+async fn usage_repeats_add_nothing(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let mut version = 0;
+    keep(store, added(&offer(1, NOON))).await;
+    let mut report = async |usage: Usage| {
+        let session = Session::restore(Record { version: version + 1, ..offer(1, NOON).into_record() });
+        keep(store, Change { usage: Some(usage), ..change(&session, Some(version)) }).await;
+        version += 1;
+    };
+    let session = offer(1, NOON);
+    let (first, second) = (usage(&session, 0, 60, 100), usage(&session, 60, 120, 5_000_000_000));
+    // Two reports in one second (an Interim-Update and the Stop) are two.
+    let third = usage(&session, 120, 120, 7);
+    report(second.clone()).await;
+    report(first.clone()).await;
+    report(third.clone()).await;
+    report(first.clone()).await;
+    report(Usage { added: Counters::default(), ..second.clone() }).await;
+    assert_eq!(store.usage(id(1)).await.unwrap(), [first, second, third]);
+    assert_eq!(store.usage(id(2)).await.unwrap(), []);
+}
+
+async fn decisions(stage: &Stage) -> Vec<Vec<Option<String>>> {
+    stage
+        .sql("SELECT CAST(session_id AS text), verdict, approver, who FROM decisions ORDER BY session_id, decided_at")
+        .await
+}
+
+fn decided(number: u128, verdict: &str, approver: &str, who: &str) -> Vec<Option<String>> {
+    [&id(number).to_string(), verdict, approver, who].map(|text| Some(text.to_owned())).to_vec()
+}
+
+async fn a_decision_is_recorded(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let offered = offer(1, NOON);
+    keep(store, added(&offered)).await;
+    assert!(decisions(stage).await.is_empty());
+    let (approved, yes) = stepped(&offered, &Event::Approved(Approval::by_operator("root")), NOON);
+    keep(store, yes).await;
+    let approval = decided(1, "approved", "operator", "root");
+    assert_eq!(decisions(stage).await, std::slice::from_ref(&approval));
+    // Changes after it do not write it again.
+    let (asked, next) = stepped(&approved, &Event::Accepted, NOON);
+    keep(store, next).await;
+    assert_eq!(decisions(stage).await, std::slice::from_ref(&approval));
+    // A kick before Start overrides it, and both are on record.
+    let (_, kicked) = stepped(&asked, &Event::Kicked(Denial::by_operator("eve")), NOON + Duration::from_secs(1));
+    keep(store, kicked).await;
+    assert_eq!(decisions(stage).await, [approval, decided(1, "denied", "operator", "eve")]);
+}
+
+async fn attempts_come_newest_first(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let attempt = |secs, user: &str| AuthAttempt {
+        at: NOON + Duration::from_secs(secs),
+        user: user.into(),
+        nas: "edge".into(),
+        nas_address: "192.0.2.1".parse().unwrap(),
+        calling_station_id: None,
+        method: "ms-chap-v2".into(),
+        outcome: "accepted".into(),
+        session: None,
+    };
+    let rich = AuthAttempt {
+        nas_address: "2001:db8::5".parse().unwrap(),
+        calling_station_id: Some("203.0.113.9".into()),
+        session: Some(id(5)),
+        ..attempt(20, "Zoë")
+    };
+    store.record_attempts(&[]).await.unwrap();
+    store.record_attempts(&[rich.clone(), attempt(10, "alice")]).await.unwrap();
+    store.record_attempts(&[attempt(10, "bob\0")]).await.unwrap();
+    assert_eq!(store.attempts(10).await.unwrap(), [rich.clone(), attempt(10, "bob\u{FFFD}"), attempt(10, "alice")]);
+    assert_eq!(store.attempts(1).await.unwrap(), [rich]);
+}
+
+async fn a_cluster_secret_is_chosen_once(stage: &Stage) {
+    let mut nodes = tokio::task::JoinSet::new();
+    for node in 0..8u8 {
+        let store = stage.another().await;
+        nodes.spawn(async move { store.cluster_secret("class", &Secret::new([node; 32])).await.unwrap() });
+    }
+    let chosen = nodes.join_all().await;
+    assert!(chosen.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(chosen[0].expose().len(), 32);
+    let other = Secret::new("another name, another secret");
+    assert_eq!(stage.store.cluster_secret("button", &other).await.unwrap(), other);
+    assert_eq!(stage.store.cluster_secret("class", &other).await.unwrap(), chosen[0]);
+}
+
+async fn the_reports_say_who_and_how_much(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let session = Session::restore(rich_record(1));
+    keep(store, Change { usage: Some(usage(&session, 0, 60, 1)), ..added(&session) }).await;
+    let attempt = AuthAttempt {
+        at: NOON,
+        user: "alice".into(),
+        nas: "edge".into(),
+        nas_address: "192.0.2.1".parse().unwrap(),
+        calling_station_id: None,
+        method: "pap".into(),
+        outcome: "accepted".into(),
+        session: None,
+    };
+    store.record_attempts(&[attempt]).await.unwrap();
+
+    let columns = stage.columns("SELECT * FROM report_sessions").await;
+    assert_eq!(
+        columns.join(" "),
+        "session_id user_name nas nas_address calling_station_id called_station_id acct_session_id framed_ip \
+         framed_ipv6_prefix state accepted_at started_at permitted_at heard_at ended_at end_cause terminate_cause \
+         duration_seconds input_octets output_octets decision decided_via decided_by decided_at outcome"
+    );
+    let columns = stage.columns("SELECT * FROM report_usage").await;
+    assert_eq!(
+        columns.join(" "),
+        "session_id user_name nas from_at to_at input_octets output_octets input_packets output_packets session_time"
+    );
+    let columns = stage.columns("SELECT * FROM report_auth_attempts").await;
+    assert_eq!(columns.join(" "), "at user_name nas nas_address calling_station_id method outcome session_id");
+
+    let row = stage
+        .sql(
+            "SELECT CAST(session_id AS text), user_name, state, CAST(duration_seconds AS text),
+                    CAST(output_octets AS text), decision, decided_via, decided_by, end_cause, outcome
+             FROM report_sessions",
+        )
+        .await;
+    let said: Vec<&str> = row[0].iter().flatten().map(String::as_str).collect();
+    assert_eq!(
+        said,
+        [
+            &id(1).to_string(),
+            "Zoë",
+            "evicting",
+            "7",
+            "5000000000",
+            "approved",
+            "telegram",
+            "77",
+            "nas-restart",
+            "not-lifted"
+        ]
+    );
+}

@@ -1,0 +1,152 @@
+//! Sessions come back as they were kept, and are found.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use radhold::model::{Identity, Timestamp, UserName};
+use radhold::session::{Alert, AskState, Effect, Record, Session, State};
+use radhold::store::{Change, Committed, SessionQuery};
+
+use super::Stage;
+use super::fixtures::*;
+
+battery! {
+    migrated {
+        a_rich_session_comes_back_whole,
+        any_session_comes_back_whole,
+        what_no_column_holds_is_kept_at_its_limit,
+        queries_narrow,
+        open_is_what_the_machine_calls_open,
+        due_sessions_come_most_overdue_first,
+    }
+}
+
+async fn a_rich_session_comes_back_whole(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let rich = Session::restore(rich_record(1));
+    keep(store, added(&rich)).await;
+    assert_eq!(read(store, id(1)).await.unwrap(), rich);
+    // Every field that can be absent is absent after the next change: an update writes absence too.
+    let bare = Session::observe(id(1), "bob".into(), "edge".into(), [10, 0, 0, 1].into(), Identity::default(), NOON);
+    keep(store, change(&bare, Some(41))).await;
+    assert_eq!(read(store, id(1)).await.unwrap(), bare);
+    assert_eq!(store.sessions_by_id(&[id(1), id(9), id(1)]).await.unwrap(), [bare]);
+    assert_eq!(store.sessions_by_id(&[]).await.unwrap(), []);
+}
+
+async fn any_session_comes_back_whole(stage: &Stage) {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let sessions: Vec<Session> =
+        (0..64).map(|_| Session::restore(any_record().new_tree(&mut runner).unwrap().current())).collect();
+    let changes: Vec<Change> = sessions.iter().map(added).collect();
+    assert!(stage.store.commit(&changes).await.unwrap().iter().all(|kept| *kept == Committed::Done));
+    for session in sessions {
+        assert_eq!(read(stage.store.as_ref(), session.id).await.unwrap(), session);
+    }
+}
+
+async fn what_no_column_holds_is_kept_at_its_limit(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let mut record = rich_record(1);
+    record.user = UserName::new("al\0ice");
+    record.asks[0].state = AskState::Sent("a\0b".into());
+    record.counters.input_octets = u64::MAX;
+    record.deadline = Some(Timestamp::from_micros(i64::MAX));
+    let strange = Session::restore(record);
+    let plain = Session::restore(rich_record(2));
+    let mut with_usage = added(&strange);
+    with_usage.orders = vec![Effect::AlertOperator { alert: Alert::Undeliverable { reason: "\0".into() } }];
+    let kept = store.commit(&[with_usage, added(&plain)]).await.unwrap();
+    assert_eq!(kept, [Committed::Done; 2]);
+
+    let kept = read(store, id(1)).await.unwrap();
+    assert_eq!(kept.user.as_str(), "al\u{FFFD}ice");
+    assert_eq!(kept.asks[0].state, AskState::Sent("a\u{FFFD}b".into()));
+    assert_eq!(kept.counters.input_octets, i64::MAX as u64);
+    assert_eq!(kept.deadline.unwrap().to_string(), "9999-12-31T23:59:59Z");
+    let query = SessionQuery { user: Some(UserName::new("al\0ice")), ..SessionQuery::default() };
+    assert_eq!(store.sessions(&query).await.unwrap(), [kept]);
+}
+
+async fn queries_narrow(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let at = |secs| NOON + Duration::from_secs(secs);
+    let record = |number: u128, user: &str, nas: &str, acct: &str, state| {
+        let mut record = offer(number, at(u64::try_from(number).unwrap())).into_record();
+        (record.user, record.nas, record.state) = (user.into(), nas.into(), state);
+        record.identity.acct_session_id = Some(acct.into());
+        Session::restore(record)
+    };
+    let sessions = [
+        record(1, "alice", "edge", "a", State::Held),
+        record(2, "bob", "edge", "a", State::Closed),
+        record(3, "alice", "core", "b", State::Permitted),
+        record(4, "alice", "edge", "c", State::Dropped),
+    ];
+    let changes: Vec<Change> = sessions.iter().map(added).collect();
+    store.commit(&changes).await.unwrap();
+
+    let all = SessionQuery::default();
+    for (query, expected) in [
+        (all.clone(), vec![4, 3, 2, 1]),
+        (SessionQuery { limit: 2, ..all.clone() }, vec![4, 3]),
+        (SessionQuery { open: true, ..all.clone() }, vec![3, 1]),
+        (SessionQuery { open: true, limit: 1, ..all.clone() }, vec![3]),
+        (SessionQuery { state: Some(State::Dropped), ..all.clone() }, vec![4]),
+        (SessionQuery { state: Some(State::Dropped), open: true, ..all.clone() }, vec![]),
+        (SessionQuery { user: Some("alice".into()), ..all.clone() }, vec![4, 3, 1]),
+        (SessionQuery { nas: Some("edge".into()), ..all.clone() }, vec![4, 2, 1]),
+        (SessionQuery { acct_session_id: Some("a".into()), ..all.clone() }, vec![2, 1]),
+        (
+            SessionQuery {
+                open: true,
+                state: Some(State::Held),
+                user: Some("alice".into()),
+                nas: Some("edge".into()),
+                acct_session_id: Some("a".into()),
+                limit: 9,
+            },
+            vec![1],
+        ),
+        (SessionQuery { user: Some("alice' --".into()), ..all }, vec![]),
+    ] {
+        let found: Vec<u128> =
+            store.sessions(&query).await.unwrap().iter().map(|session| session.id.0.as_u128()).collect();
+        assert_eq!(found, expected, "{query:?}");
+    }
+}
+
+async fn open_is_what_the_machine_calls_open(stage: &Stage) {
+    let store = stage.store.as_ref();
+    for (number, state) in (1..).zip(State::ALL) {
+        let session = Session::restore(Record { state, ..offer(number, NOON).into_record() });
+        keep(store, Change { wake_at: Some(NOON), ..added(&session) }).await;
+    }
+    let open: BTreeSet<State> = State::ALL.into_iter().filter(|state| state.is_open()).collect();
+    let listed = store.sessions(&SessionQuery { open: true, ..SessionQuery::default() }).await.unwrap();
+    assert_eq!(listed.iter().map(|session| session.state).collect::<BTreeSet<_>>(), open);
+    let due = store.due(NOON, 100).await.unwrap();
+    assert_eq!(due.iter().map(|session| session.state).collect::<BTreeSet<_>>(), open);
+}
+
+async fn due_sessions_come_most_overdue_first(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let at = |secs| NOON + Duration::from_secs(secs);
+    for (number, wake_at) in [(1, Some(at(30))), (2, Some(at(10))), (3, None), (4, Some(at(20))), (5, Some(at(40)))] {
+        keep(store, Change { wake_at, ..added(&offer(number, NOON)) }).await;
+    }
+    let due = |now, limit| async move {
+        store.due(now, limit).await.unwrap().iter().map(|session| session.id.0.as_u128()).collect::<Vec<_>>()
+    };
+    assert_eq!(due(at(9), 10).await, [0; 0]);
+    assert_eq!(due(at(30), 10).await, [2, 4, 1]);
+    assert_eq!(due(at(30), 2).await, [2, 4]);
+    // A change moves the wake time, or takes it away.
+    let moved = Session::restore(Record { version: 1, ..offer(2, NOON).into_record() });
+    keep(store, Change { wake_at: Some(at(35)), ..change(&moved, Some(0)) }).await;
+    assert_eq!(due(at(36), 10).await, [4, 1, 2]);
+    let settled = Session::restore(Record { version: 2, ..offer(2, NOON).into_record() });
+    keep(store, Change { wake_at: None, ..change(&settled, Some(1)) }).await;
+    assert_eq!(due(at(36), 10).await, [4, 1]);
+}
