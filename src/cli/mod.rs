@@ -4,6 +4,7 @@
 //! came first. No password or secret is ever an argument: the list of processes shows arguments to everybody.
 
 mod check;
+mod client;
 mod context;
 mod failure;
 mod migrate;
@@ -78,6 +79,8 @@ enum Command {
     Nas(nas::NasCommand),
     #[command(subcommand)]
     Session(session::SessionCommand),
+    #[command(subcommand)]
+    Client(client::ClientCommand),
 }
 
 /// Reads the arguments of this process, carries the command out, and gives the exit code.
@@ -96,7 +99,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match carry_out(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("radhold: {}", failure.message.replace('\n', "\nradhold: "));
             ExitCode::from(failure.exit.code())
@@ -104,7 +107,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn carry_out(cli: Cli) -> Result<(), Failure> {
+fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
     let mut flags = cli.settings.flags();
     match cli.command {
         Command::Serve(args) => {
@@ -117,11 +120,14 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),
         Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),
         Command::Session(command) => wait(session::run(command, &Context::load(&flags)?)),
-    }
+        // Its exit code is the answer.
+        Command::Client(command) => return wait(client::run(command, Context::load(&flags)?.dictionary()?)),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// One thread is enough for a command.
-fn wait(done: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn wait<T>(done: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(done)
 }
 
@@ -182,6 +188,6 @@ mod tests {
         }
         let mut command = Cli::command();
         command.build();
-        assert_eq!(visit(&mut command, "radhold"), 18);
+        assert_eq!(visit(&mut command, "radhold"), 23);
     }
 }
