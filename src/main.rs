@@ -1,5 +1,5 @@
 //! radhold, one binary. Reads arguments, calls [`radhold::cli`], and turns the outcome into an exit code.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    radhold::cli::main()
 }

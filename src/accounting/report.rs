@@ -175,9 +175,13 @@ mod tests {
     #[test]
     fn what_rfc_2866_demands_is_demanded() {
         assert_eq!(read(OctetDirection::Standard, |_| ()), Err(RequestError::NoStatusType));
-        let start = |builder: &mut PacketBuilder| drop(builder.integer(attribute::ACCT_STATUS_TYPE, 1).unwrap());
+        let start = |builder: &mut PacketBuilder| {
+            builder.integer(attribute::ACCT_STATUS_TYPE, 1).unwrap();
+        };
         assert_eq!(read(OctetDirection::Standard, start), Err(RequestError::NoSessionId));
-        let on = |builder: &mut PacketBuilder| drop(builder.integer(attribute::ACCT_STATUS_TYPE, 7).unwrap());
+        let on = |builder: &mut PacketBuilder| {
+            builder.integer(attribute::ACCT_STATUS_TYPE, 7).unwrap();
+        };
         assert_eq!(read(OctetDirection::Standard, on).unwrap().status, Status::AccountingOn);
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::recall::{self, Found, Origin};
+use super::recall::{self, Origin};
 use super::settings::SettingsHandle;
 use super::{chance, clock};
 use crate::accounting::{Request, Status};
@@ -38,7 +38,7 @@ pub(super) enum Job {
     /// An Access-Accept went out for this session.
     Offer(Box<Session>),
     /// A fact about a session; the outcome of an order, when it settles one.
-    Fact { session: SessionId, event: Event, settles: Option<OrderId>, told: oneshot::Sender<Told> },
+    Fact { session: SessionId, event: Box<Event>, settles: Option<OrderId>, told: oneshot::Sender<Told> },
     /// An Accounting-Request.
     Accounting { nas: Arc<Nas>, nas_address: IpAddr, request: Box<Request>, kept: oneshot::Sender<()> },
     /// An Access-Request was answered.
@@ -75,7 +75,7 @@ impl Ledger {
     /// Hands a fact over and waits until it is kept. `None` when it was not: no such session, or the store is away.
     pub(super) async fn fact(&self, session: SessionId, event: Event, settles: Option<OrderId>) -> Option<Told> {
         let (told, answer) = oneshot::channel();
-        self.jobs.send(Job::Fact { session, event, settles, told }).await.ok()?;
+        self.jobs.send(Job::Fact { session, event: Box::new(event), settles, told }).await.ok()?;
         answer.await.ok()
     }
 }
@@ -150,152 +150,154 @@ impl Keeper {
 
     /// Keeps what it can. Whoever waits for a job that was not kept sees its channel close.
     async fn keep(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
+        let mut jobs = jobs.into_iter();
+        let mut work = std::mem::take(&mut self.unkept_offers);
+        let kept = self.keep_in_order(&mut jobs, &mut work).await;
+        if kept.is_err() {
+            work.extend(jobs.filter_map(|job| match job {
+                Job::Offer(session) => Some(Work::offer(session)),
+                _ => None,
+            }));
+            work.retain(|item| matches!(item.kind, Kind::Offer(_)));
+            while work.len() > QUEUE {
+                work.pop_front();
+                telemetry::count("ledger.offer-forgotten");
+            }
+            self.unkept_offers = work;
+        }
+        kept
+    }
+
+    /// Takes the jobs one after the other and commits as many as possible together. On an error, `jobs` and `work` are left
+    /// with what is not kept.
+    async fn keep_in_order(
+        &self,
+        jobs: &mut impl Iterator<Item = Job>,
+        work: &mut VecDeque<Work>,
+    ) -> Result<(), StoreError> {
         let mut attempts = Vec::new();
-        let mut work: VecDeque<Work> = std::mem::take(&mut self.unkept_offers);
         for job in jobs {
             match job {
                 Job::Attempt(attempt) => attempts.push(*attempt),
-                Job::Offer(session) => {
-                    work.push_back(Work::new(session.id, Kind::Offer(session), Done::Nobody));
-                }
+                Job::Offer(session) => work.push_back(Work::offer(session)),
                 Job::Fact { session, event, settles, told } => {
-                    work.push_back(Work::new(session, Kind::Fact { event, settles }, Done::Told(told)));
+                    work.push_back(Work::new(session, Kind::Fact { event: *event, settles }, Done::Told(told)));
                 }
                 Job::Accounting { nas, nas_address, request, kept } => {
-                    // What came before may be what this report looks for.
-                    self.rounds(&mut work).await?;
-                    match self.resolve(nas, nas_address, *request, kept).await {
-                        Ok(found) => work.extend(found),
-                        Err(error) => {
-                            self.save_offers(&mut work);
-                            return Err(error);
-                        }
-                    }
+                    self.resolve(nas, nas_address, *request, kept, work).await?;
                 }
             }
         }
-        self.rounds(&mut work).await?;
-        if !attempts.is_empty() {
-            self.store.record_attempts(&attempts).await?;
-        }
-        Ok(())
+        self.rounds(work).await?;
+        if attempts.is_empty() { Ok(()) } else { self.store.record_attempts(&attempts).await }
     }
 
-    /// Finds the sessions an Accounting-Request is about.
+    /// Adds the work of an Accounting-Request: for the session it is about, or for all of its NAS's.
     async fn resolve(
         &self,
         nas: Arc<Nas>,
         nas_address: IpAddr,
         request: Request,
         kept: oneshot::Sender<()>,
-    ) -> Result<Vec<Work>, StoreError> {
+        work: &mut VecDeque<Work>,
+    ) -> Result<(), StoreError> {
         let event = match request.status {
             Status::Start => Event::Started(request.report.clone()),
             Status::InterimUpdate => Event::Interim(request.report.clone()),
             Status::Stop => Event::Stopped(request.report.clone()),
             Status::AccountingOn | Status::AccountingOff => {
+                // What came before it must be among the sessions it ends.
+                self.rounds(work).await?;
                 let open = SessionQuery { open: true, nas: Some(nas.name.clone()), ..SessionQuery::default() };
                 let sessions = self.store.sessions(&open).await?;
                 let quorum = Quorum::of(sessions.len(), kept);
                 let restarted = Event::NasRestarted { at: request.report.at };
-                let work = |session: Session| {
+                work.extend(sessions.into_iter().map(|session| {
                     let kind = Kind::Fact { event: restarted.clone(), settles: None };
                     Work::new(session.id, kind, Done::Kept(Arc::clone(&quorum)))
-                };
-                return Ok(sessions.into_iter().map(work).collect());
+                }));
+                return Ok(());
             }
             // Of tunnels and failures (RFC 2867): nothing of ours to keep, so it is kept already.
             Status::Other(_) => {
                 Quorum::of(0, kept);
-                return Ok(Vec::new());
+                return Ok(());
             }
         };
-        let settings = self.settings.current();
-        let Found { session, origin } =
-            recall::find(&*self.store, &settings.class_key, nas, nas_address, request).await?;
-        let session = session.unwrap_or_else(|| chance::session_id(clock::now()));
-        let kind = Kind::Report { event, origin: Box::new(origin) };
-        Ok(vec![Work::new(session, kind, Done::Kept(Quorum::of(1, kept)))])
+        let class = recall::class_of(&self.settings.current().class_key, &nas, &request);
+        let session = match class {
+            Some(class) => class.session,
+            None => {
+                // What came before it may be what it looks for.
+                self.rounds(work).await?;
+                let found = recall::by_identity(&*self.store, &nas, &request).await?;
+                found.unwrap_or_else(|| chance::session_id(clock::now()))
+            }
+        };
+        let origin = Box::new(Origin::new(class, nas, nas_address, request));
+        work.push_back(Work::new(session, Kind::Report { event, origin }, Done::Kept(Quorum::of(1, kept))));
+        Ok(())
     }
 
-    /// Commits all work, one job per session at a time, in order.
-    async fn rounds(&mut self, work: &mut VecDeque<Work>) -> Result<(), StoreError> {
+    /// Commits all work in order, one job per session at a time. On an error, `work` is left with what is not kept.
+    async fn rounds(&self, work: &mut VecDeque<Work>) -> Result<(), StoreError> {
         while !work.is_empty() {
             let mut taken = HashSet::new();
-            let (round, later): (VecDeque<_>, VecDeque<_>) =
+            let (mut round, later): (VecDeque<_>, VecDeque<_>) =
                 std::mem::take(work).into_iter().partition(|item| taken.insert(item.session));
-            *work = later;
-            match self.round(round).await {
-                Ok(again) => again.into_iter().rev().for_each(|item| work.push_front(item)),
-                Err((error, mut lost)) => {
-                    self.save_offers(&mut lost);
-                    self.save_offers(work);
-                    return Err(error);
-                }
-            }
+            let done = self.round(&mut round).await;
+            // What came second goes before what waited behind it.
+            round.extend(later);
+            *work = round;
+            done?;
         }
         Ok(())
     }
 
-    /// One transaction. Gives back the jobs that came second, or all with the error.
-    async fn round(&self, round: VecDeque<Work>) -> Result<Vec<Work>, (StoreError, VecDeque<Work>)> {
+    /// One transaction. Leaves in `round` the jobs that came second, or on an error all of them.
+    async fn round(&self, round: &mut VecDeque<Work>) -> Result<(), StoreError> {
         let ids: Vec<_> = round.iter().map(|item| item.session).collect();
-        let mut known: HashMap<SessionId, Session> = match self.store.sessions_by_id(&ids).await {
-            Ok(sessions) => sessions.into_iter().map(|session| (session.id, session)).collect(),
-            Err(error) => return Err((error, round)),
-        };
-        let mut changes: Vec<Change> = Vec::with_capacity(round.len());
-        let mut waiting = VecDeque::with_capacity(round.len());
-        let mut told = Vec::with_capacity(round.len());
+        let sessions = self.store.sessions_by_id(&ids).await?;
+        let mut known: HashMap<SessionId, Session> = sessions.into_iter().map(|it| (it.id, it)).collect();
+        let mut turns = Vec::with_capacity(round.len());
+        for item in &*round {
+            turns.push(self.turn(item, known.remove(&item.session)).await?);
+        }
+        let changes: Vec<Change> = round
+            .iter()
+            .zip(&turns)
+            .filter_map(|(item, turn)| Some(turn.as_ref().filter(|turn| !turn.is_idle())?.change(item.settles())))
+            .collect();
+        let mut outcomes = self.store.commit(&changes).await?.into_iter().zip(&changes);
         let mut struck = Vec::new();
-        for item in round {
-            let turn = match self.turn(&item, known.remove(&item.session)).await {
-                Ok(Some(turn)) => turn,
-                Ok(None) => {
+        for (mut item, turn) in std::mem::take(round).into_iter().zip(turns) {
+            match turn {
+                // Nothing to apply it to. Whoever waits sees the channel close.
+                None => struck.extend(item.settles()),
+                Some(turn) if turn.is_idle() => {
                     struck.extend(item.settles());
-                    continue;
+                    item.done.tell(turn.told());
                 }
-                Err(error) => {
-                    waiting.push_back(item);
-                    return Err((error, waiting));
-                }
-            };
-            if turn.is_idle() {
-                struck.extend(item.settles());
-                item.done.tell(turn.told());
-                continue;
-            }
-            told.push(turn.told());
-            changes.push(turn.into_change(item.settles()));
-            waiting.push_back(item);
-        }
-        let outcomes = match self.store.commit(&changes).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => return Err((error, waiting)),
-        };
-        let mut again = Vec::new();
-        for (((mut item, change), outcome), told) in waiting.into_iter().zip(&changes).zip(outcomes).zip(told) {
-            match outcome {
-                Committed::Done => {
-                    log(change);
-                    item.done.tell(told);
-                }
-                Committed::Conflict if item.conflicts < CONFLICTS => {
-                    item.conflicts += 1;
-                    again.push(item);
-                }
-                Committed::Conflict => telemetry::count("ledger.conflict-given-up"),
-            }
-        }
-        for order in struck {
-            if let Err(error) = self.store.finish(order).await {
-                tracing::warn!(%error, "an order that changed nothing was not struck off; it will be looked at again");
+                Some(turn) => match outcomes.next() {
+                    Some((Committed::Done, change)) => {
+                        log(change);
+                        item.done.tell(turn.told());
+                    }
+                    _ if item.conflicts < CONFLICTS => {
+                        item.conflicts += 1;
+                        round.push_back(item);
+                    }
+                    _ => telemetry::count("ledger.conflict-given-up"),
+                },
             }
         }
         if changes.iter().any(|change| !change.orders.is_empty()) {
             self.new_orders.notify_one();
         }
-        Ok(again)
+        for order in struck {
+            self.store.finish(order).await?;
+        }
+        Ok(())
     }
 
     /// Applies a job to its session as it is kept. `None` when there is nothing to apply it to, or no need.
@@ -315,20 +317,15 @@ impl Keeper {
             }
         })
     }
-
-    fn save_offers(&mut self, work: &mut VecDeque<Work>) {
-        let offers = std::mem::take(work).into_iter().filter(|item| matches!(item.kind, Kind::Offer(_)));
-        self.unkept_offers.extend(offers);
-        while self.unkept_offers.len() > QUEUE {
-            self.unkept_offers.pop_front();
-            telemetry::count("ledger.offer-forgotten");
-        }
-    }
 }
 
 impl Work {
     fn new(session: SessionId, kind: Kind, done: Done) -> Self {
         Self { session, kind, done, conflicts: 0 }
+    }
+
+    fn offer(session: Box<Session>) -> Self {
+        Self::new(session.id, Kind::Offer(session), Done::Nobody)
     }
 
     fn settles(&self) -> Option<OrderId> {

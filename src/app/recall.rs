@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::settings::Settings;
-use crate::accounting::{Request, Status, same_session};
+use crate::accounting::{Report, Request, Status, same_session};
 use crate::model::{Identity, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Session, State};
@@ -14,14 +14,6 @@ use crate::telemetry;
 
 /// A Start this long after the end of a session with its Acct-Session-Id is of another: NASes count anew at boot.
 const REUSED_AFTER: Duration = Duration::from_secs(60);
-
-/// What was found of a session.
-pub(super) struct Found {
-    /// Its id, when we know one.
-    pub session: Option<SessionId>,
-    /// Where it comes from when none is kept.
-    pub origin: Origin,
-}
 
 /// What a session is made from when the store has none.
 pub(super) struct Origin {
@@ -33,30 +25,26 @@ pub(super) struct Origin {
     heard_at: Timestamp,
 }
 
-/// Finds the session an Accounting-Request is about.
-pub(super) async fn find(
-    store: &dyn Store,
-    key: &ClassKey,
-    nas: Arc<Nas>,
-    nas_address: IpAddr,
-    request: Request,
-) -> Result<Found, StoreError> {
+impl Origin {
+    pub(super) fn new(class: Option<Class>, nas: Arc<Nas>, nas_address: IpAddr, request: Request) -> Self {
+        let user = user_of(&request);
+        let Report { identity, at: heard_at, .. } = request.report;
+        Self { class, nas, nas_address, user, identity, heard_at }
+    }
+}
+
+/// Our Class, when the NAS echoes one.
+pub(super) fn class_of(key: &ClassKey, nas: &Nas, request: &Request) -> Option<Class> {
     // Some NASes keep only the last Class; ours is the last we send.
-    let mut class = None;
+    let mut ours = None;
     for octets in request.classes.iter().rev() {
         match key.open(octets, &nas.name) {
-            Ok(ours) => class = class.or(Some(ours)),
+            Ok(class) => ours = ours.or(Some(class)),
             Err(ClassError::Forged) => telemetry::count("accounting.class-forged"),
             Err(ClassError::Foreign) => (),
         }
     }
-    let user = UserName::new(request.user.clone().unwrap_or_default());
-    let session = match class {
-        Some(class) => Some(class.session),
-        None => by_identity(store, &nas, &user, &request).await?,
-    };
-    let heard_at = request.report.at;
-    Ok(Found { session, origin: Origin { class, nas, nas_address, user, identity: request.report.identity, heard_at } })
+    ours
 }
 
 /// Makes a session the store does not have.
@@ -78,15 +66,18 @@ pub(super) async fn rebuild(
 }
 
 /// Without Class: NAS, User-Name and what else both state (design: never by Acct-Session-Id alone).
-async fn by_identity(
+pub(super) async fn by_identity(
     store: &dyn Store,
     nas: &Nas,
-    user: &UserName,
     request: &Request,
 ) -> Result<Option<SessionId>, StoreError> {
     let reported = &request.report.identity;
-    let query =
-        SessionQuery { nas: Some(nas.name.clone()), user: Some(user.clone()), limit: 64, ..SessionQuery::default() };
+    let query = SessionQuery {
+        nas: Some(nas.name.clone()),
+        user: Some(user_of(request)),
+        limit: 64,
+        ..SessionQuery::default()
+    };
     let same_id = SessionQuery { acct_session_id: reported.acct_session_id.clone(), ..query.clone() };
     let sessions = store.sessions(&same_id).await?;
     let current = |session: &&Session| {
@@ -100,4 +91,8 @@ async fn by_identity(
     let offered = SessionQuery { state: Some(State::Offered), ..query };
     let offers = store.sessions(&offered).await?;
     Ok(offers.iter().find(|session| same_session(&session.identity, reported)).map(|session| session.id))
+}
+
+fn user_of(request: &Request) -> UserName {
+    UserName::new(request.user.clone().unwrap_or_default())
 }

@@ -153,6 +153,7 @@ impl Server {
         let sealing_key = keys::sealing_key(&config.keys.sealing_file)?;
         let store = store::open(config.store.url.expose()).await?;
         store.migrate().await?;
+        store.release(&config.node).await?;
         let cluster_key = cluster_key(config, &*store).await?;
         let class_key = ClassKey::new(&cluster_key);
         let welcome = welcome_nas(config, &*store, &sealing_key).await?;

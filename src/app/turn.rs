@@ -63,8 +63,8 @@ impl Turn {
     }
 
     /// The change to be kept, with the order it settles.
-    pub(super) fn into_change(self, settles: Option<OrderId>) -> Change {
-        let session = self.session;
+    pub(super) fn change(&self, settles: Option<OrderId>) -> Change {
+        let session = &self.session;
         let usage = (self.usage != Counters::default()).then(|| Usage {
             session: session.id,
             user: session.user.clone(),
@@ -76,11 +76,11 @@ impl Turn {
         Change {
             wake_at: session.wake_at(&self.timing),
             from_version: self.from_version,
-            orders: self.orders,
+            orders: self.orders.clone(),
             usage,
             settles,
             at: self.now,
-            session,
+            session: session.clone(),
         }
     }
 }

@@ -37,8 +37,7 @@ impl<'a> Offer<'a> {
         }
         let revealed = packet
             .first(attribute::USER_PASSWORD)
-            .and_then(|hidden| hiding::reveal_user_password(hidden, secret, packet.authenticator()).ok())
-            .map(Zeroizing::from);
+            .and_then(|hidden| hiding::reveal_user_password(hidden, secret, packet.authenticator()).ok());
         let chap = packet.has(attribute::CHAP_PASSWORD)
             || packet.vendor_first(MICROSOFT, microsoft::MS_CHAP_CHALLENGE).is_some();
         if revealed.is_some() || chap {

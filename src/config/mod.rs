@@ -86,12 +86,12 @@ pub struct Store {
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl(String);
 
-/// Files of the two keys. They are made by `app::keys` when absent.
+/// Files of the two keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
-    /// The key shared by all nodes (Class, buttons).
+    /// The key shared by all nodes (Class, buttons). Without such a file the store keeps one for all.
     pub cluster_file: PathBuf,
-    /// The key passwords and NAS secrets in the store are sealed with.
+    /// The key passwords and NAS secrets in the store are sealed with. Made when there is no such file.
     pub sealing_file: PathBuf,
 }
 
@@ -266,7 +266,7 @@ mod tests {
         for (url, printed) in [
             ("postgres://radhold:hunter2@db/radhold", "postgres://radhold:…@db/radhold"),
             ("postgres://db/radhold?user=r&password=hunter2", "postgres://db/radhold?…"),
-            ("sqlite:///var/lib/radhold/radhold.sqlite", "sqlite:/var/lib/radhold/radhold.sqlite"),
+            ("sqlite:///var/lib/radhold/radhold.sqlite", "sqlite:///var/lib/radhold/radhold.sqlite"),
         ] {
             assert_eq!(StoreUrl::new(url).to_string(), printed);
         }

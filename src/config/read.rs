@@ -22,7 +22,7 @@ use crate::policy::{Defaults, HoldTerms};
 use crate::session::Timing;
 
 /// RFC 2865 §3 wants a secret at least as long as a good password, and better 16 octets.
-const SECRET_LEAST: usize = 16;
+pub(crate) const SECRET_LEAST: usize = 16;
 
 const AUTH_PORT: u16 = 1812;
 const ACCOUNTING_PORT: u16 = 1813;

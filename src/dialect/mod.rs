@@ -1,8 +1,8 @@
 //! Dialects: how one family of NAS expresses sandbox, permit and identification. Data, in `config/dialects/`.
 //!
 //! Turns a grant into the attributes of its Access-Accept, and a session into the CoA-Requests that lift it or the
-//! Disconnect-Request that ends it. Never knows in which state a session is, why it is lifted, or how a request travels; opens
-//! no file.
+//! Disconnect-Request that ends it. Never knows in which state a session is, why it is lifted, or how a request
+//! travels; opens no file.
 //!
 //! One of our three doors: an operator's directory may add files and replace ours, see [`Dialects::add`].
 
@@ -128,8 +128,8 @@ impl Dialect {
         self.accounting_shows_filter
     }
 
-    /// Whether the NAS ends a held session by itself: its Access-Accept carries window plus grace as Session-Timeout, which
-    /// the CoA-Request raises. When not, a hold ends only while radhold (or the agent) is there.
+    /// Whether the NAS ends a held session by itself: its Access-Accept carries window plus grace as Session-Timeout,
+    /// which the CoA-Request raises. When not, a hold ends only while radhold (or the agent) is there.
     pub fn session_timeout_can_be_raised(&self) -> bool {
         self.session_timeout_can_be_raised
     }
@@ -138,8 +138,8 @@ impl Dialect {
     /// of the authentication (MPPE keys, MS-CHAP2-Success) and Message-Authenticator are not among them.
     ///
     /// While the session is held, reply items whose attributes belong to what the CoA-Request lifts are left out
-    /// here: they come with the CoA-Request. Of a plain attribute that both have, the reply item replaces the dialect's;
-    /// of a vendor's, both are sent.
+    /// here: they come with the CoA-Request. Of a plain attribute that both have, the reply item replaces the
+    /// dialect's; of a vendor's, both are sent.
     ///
     /// # Errors
     /// [`RenderError`] when a filter's name or a reply item cannot be sent. Refuse the login then: what would be left

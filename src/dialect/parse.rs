@@ -39,9 +39,8 @@ const COUNTS_FROM: &[&str] = &["request", "start"];
 impl Dialect {
     /// Reads a dialect. `file_name` is named in errors, and its last part without `.toml` is the dialect's name.
     ///
-    /// # Errors
-    /// [`DialectError`] with file and line: text that is not TOML, unknown keys, placeholders and attributes, values that
-    /// do not fit, missing keys, and settings under which a hold would not end by itself.
+    /// # Errors [`DialectError`] with file and line: text that is not TOML, unknown keys, placeholders and
+    /// attributes, values that do not fit, missing keys, and settings under which a hold would not end by itself.
     pub fn parse(file_name: &str, text: &str, dictionary: &Dictionary) -> Result<Self, DialectError> {
         let reader = Reader { text, dictionary };
         reader.dialect(file_name).map_err(|(at, problem)| DialectError {
@@ -158,8 +157,8 @@ fn consistent(dialect: &Dialect) -> Result<(), (&'static str, &'static str)> {
         if !timeout(&dialect.held) {
             return Err((
                 "held",
-                "session_timeout_can_be_raised is true, but held has no {session_timeout}: the NAS would not end a held \
-                 session by itself",
+                "session_timeout_can_be_raised is true, but held has no {session_timeout}: the NAS would not end a \
+                 held session by itself",
             ));
         }
         if !timeout(&dialect.permit) || dialect.unlimited_session_timeout.is_none() {
@@ -207,8 +206,10 @@ impl<'t, 'i> Table<'t, 'i> {
 
     fn number<N: std::str::FromStr>(&self, key: &'static str) -> At<Option<N>> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
-        number.map(Some).ok_or_else(|| wrong(value.span(), key, "a whole number, and not a greater one than fits"))
+        // Of 0x10, `as_str` is "10".
+        let decimal = value.get_ref().as_integer().filter(|number| number.radix() == 10);
+        let number = decimal.and_then(|number| number.as_str().parse().ok());
+        number.map(Some).ok_or_else(|| wrong(value.span(), key, "a whole number in decimal, no greater than fits"))
     }
 
     fn counts_from(&self) -> At<CountsFrom> {

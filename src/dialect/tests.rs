@@ -151,9 +151,9 @@ fn standard_says_it_with_filter_id() {
     let standard = dialect("standard");
     assert_eq!(accept(&standard, &held(None, &[])), [SANDBOX, FOR_THE_HOLD, INTERIM, CLASS]);
     let session = session(held(None, &[]), identity());
-    assert_eq!(permit(&standard, &session, 20), [[USER, ACCT, PORT, CALLING, FOR_A_YEAR, PERMIT]]);
+    assert_eq!(permit(&standard, &session, 20), [[USER, ACCT, CALLING, FOR_A_YEAR, PERMIT]]);
     let disconnect = standard.disconnect(&session);
-    assert_eq!(shown(&disconnect.attributes), [USER, ACCT, PORT, CALLING]);
+    assert_eq!(shown(&disconnect.attributes), [USER, ACCT, CALLING]);
     assert_eq!(disconnect.kind, RequestKind::Disconnect);
     assert!(disconnect.message_authenticator && disconnect.event_timestamp && !disconnect.fresh_port);
 }
@@ -265,7 +265,7 @@ fn reply_items_do_not_lift_a_hold() {
     assert_eq!(accept(&standard, &held(None, &own)), [SANDBOX, FOR_THE_HOLD, INTERIM, CLASS]);
     let [gold, rule] = [r#"Filter-Id = "gold""#, r#"NAS-Filter-Rule = "permit ip from any""#];
     let lifted = permit(&standard, &session(held(None, &own), identity()), 20);
-    assert_eq!(lifted, [[USER, ACCT, PORT, CALLING, gold, rule, "Session-Timeout = 9999"]]);
+    assert_eq!(lifted, [[USER, ACCT, CALLING, gold, rule, "Session-Timeout = 9999"]]);
     for dialect in dialects().iter().filter(|dialect| dialect.confines()) {
         let accepted = accept(dialect, &held(None, &own));
         assert!(!accepted.iter().any(|line| line.contains("gold")), "{}: {accepted:?}", dialect.name());
@@ -323,6 +323,7 @@ fn a_mistake_is_named_with_its_line() {
         ("fresh_port = false", "fresh_port = 1", "fresh_port", "fresh_port must be true or false"),
         ("fresh_port = false", "", "#", "fresh_port is missing"),
         ("coa_port = 3799", "coa_port = 70000", "coa_port", "coa_port must be a whole number"),
+        ("coa_port = 3799", "coa_port = 0x10", "coa_port", "coa_port must be a whole number"),
         ("\"request\"", "\"now\"", "session_timeout_counts_from", "unknown value \"now\"; known are request, start"),
         (
             "[\"User-Name\", ",
@@ -392,4 +393,18 @@ fn an_own_file_adds_or_replaces() {
     dialects.add("gate.toml", &text, dictionary()).unwrap();
     assert_eq!(dialects.get("uspot").unwrap().coa_port(), 1234);
     assert_eq!(dialects.get("gate").unwrap().name(), "gate");
+}
+
+proptest::proptest! {
+    /// An operator's file may be anything.
+    #[test]
+    fn no_text_makes_it_panic(at in 0usize..4_000, cut in 0usize..20, put in "[\\PC\n]{0,8}") {
+        let text = include_str!("../../config/dialects/standard.toml");
+        let at = text.floor_char_boundary(at.min(text.len()));
+        let end = text.floor_char_boundary((at + cut).min(text.len())).max(at);
+        let text = [&text[..at], &put, &text[end..]].concat();
+        if let Err(error) = Dialect::parse("own.toml", &text, dictionary()) {
+            proptest::prop_assert!(error.line <= text.matches('\n').count() + 1);
+        }
+    }
 }

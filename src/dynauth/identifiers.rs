@@ -59,11 +59,6 @@ impl Identifiers {
     pub fn in_flight(&self) -> usize {
         256 - self.idle.len()
     }
-
-    /// Whether all are free, so that nothing need be remembered.
-    pub fn is_rested(&self, now: Duration) -> bool {
-        self.in_flight() == 0 && self.idle.iter().all(|(_, until)| *until <= now)
-    }
 }
 
 #[cfg(test)]

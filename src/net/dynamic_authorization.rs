@@ -1,8 +1,8 @@
 //! The socket side of the Dynamic Authorization Client: sends CoA-Requests and Disconnect-Requests and waits for
 //! their answers.
 //!
-//! When to send again, which Identifier to use and what an answer means is `dynauth`'s. Knows no session, and has no opinion on
-//! what becomes of an unanswered request.
+//! When to send again, which Identifier to use and what an answer means is `dynauth`'s. Knows no session, and has no
+//! opinion on what becomes of an unanswered request.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,6 +19,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::dynauth::{Answer, Identifiers, Next, NoneFree, Request, RequestKind, Schedule, Timers, Unfit, read_answer};
 use crate::model::{Secret, Timestamp};
 use crate::radius::{EncodeError, MAX_PACKET, Packet};
+
+/// Octets asked of the system for answers not yet read; a burst must not cost a retransmission.
+const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// A Dynamic Authorization Server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,6 +189,21 @@ impl DynamicAuthorizationClient {
         }
     }
 
+    /// Sends the requests one after the other, each when the one before was acknowledged, and gives the first answer
+    /// that is no acknowledgement, or [`Answer::Acked`] when there is none.
+    ///
+    /// # Errors
+    /// As [`DynamicAuthorizationClient::send`]; requests before may have been acknowledged then.
+    pub async fn send_each(&self, target: &Target, requests: &[Request]) -> Result<Answer, SendError> {
+        for request in requests {
+            match self.send(target, request).await? {
+                Answer::Acked => {}
+                answer => return Ok(answer),
+            }
+        }
+        Ok(Answer::Acked)
+    }
+
     /// What has been sent and what has come so far.
     pub fn counts(&self) -> Counts {
         let counters = &self.counters;
@@ -234,6 +252,8 @@ impl DynamicAuthorizationClient {
     fn open(&self, source: SocketAddr) -> Result<Arc<Socket>, SendError> {
         let bind = || -> io::Result<UdpSocket> {
             let socket = std::net::UdpSocket::bind(source)?;
+            // Room for the answers to a full set of Identifiers at several servers. The system may grant less.
+            let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
             socket.set_nonblocking(true)?;
             UdpSocket::from_std(socket)
         };

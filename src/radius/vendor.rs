@@ -119,7 +119,7 @@ mod tests {
         let found: Vec<_> = sub_attributes(&octets).collect();
         assert_eq!(found.len(), 3);
         assert_eq!(found[1], VendorAttribute { vendor: MICROSOFT, kind: 8, value: &[0, 0, 0, 4] });
-        assert_eq!(found[2].value, &[]);
+        assert!(found[2].value.is_empty());
     }
 
     #[test]
@@ -127,9 +127,9 @@ mod tests {
         let good = [0, 0, 1, 0x37, 7, 3, 1];
         assert_eq!(kinds(&good), [7]);
         for bad in [&[8][..], &[8, 0], &[8, 1], &[8, 4, 0], &[8, 255]] {
-            assert_eq!(kinds(&[&good[..], bad].concat()), [], "{bad:?}");
+            assert!(kinds(&[&good[..], bad].concat()).is_empty(), "{bad:?}");
         }
-        assert_eq!(kinds(&[0, 0, 1]), []);
-        assert_eq!(kinds(&[0, 0, 1, 0x37]), []);
+        assert!(kinds(&[0, 0, 1]).is_empty());
+        assert!(kinds(&[0, 0, 1, 0x37]).is_empty());
     }
 }

@@ -5,6 +5,7 @@
 //! record (invariants 3 and 5); a version that is not compared lets a hold end twice (invariant 2).
 
 mod error;
+pub mod postgres;
 mod records;
 mod row;
 pub mod sqlite;
@@ -38,6 +39,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
             }
             Ok(Arc::new(sqlite::SqliteStore::open(Path::new(path)).await?))
         }
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(postgres::PostgresStore::open(url)?)),
         _ => Err(StoreError::BadAddress(
             "a store is at sqlite://PATH, sqlite::memory: or postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned(),
         )),
@@ -104,6 +106,8 @@ pub trait Store: Send + Sync + fmt::Debug {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError>;
+    /// Gives free what a process of that name held when it died. For the start, before anything is claimed.
+    async fn release(&self, node: &NodeName) -> Result<(), StoreError>;
     /// Strikes an order off that changes no session.
     async fn finish(&self, order: OrderId) -> Result<(), StoreError>;
     /// Puts an order off until then, and gives it free.

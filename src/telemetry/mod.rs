@@ -7,5 +7,5 @@ mod log;
 mod once;
 
 pub use counters::{Counters, count, snapshot};
-pub use log::{LogError, LogHandle, init};
+pub use log::{LogError, init};
 pub use once::OncePerWindow;

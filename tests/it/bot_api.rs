@@ -13,6 +13,7 @@
 mod checks;
 mod methods;
 mod params;
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -82,6 +83,8 @@ pub(crate) struct Call {
     /// The method, in small letters.
     pub(crate) method: String,
     pub(crate) params: Params,
+    /// When it arrived.
+    pub(crate) at: Instant,
     /// The status it was answered with; `None` while it is being worked on, or when the caller went away.
     pub(crate) status: Option<u16>,
 }
@@ -471,7 +474,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         Err(refusal) => return respond(Err(refusal)),
     };
     let (call, trouble) = shared.change(|world| {
-        world.calls.push(Call { method: method.clone(), params: params.clone(), status: None });
+        world.calls.push(Call { method: method.clone(), params: params.clone(), at: Instant::now(), status: None });
         (world.calls.len() - 1, world.trouble(&method))
     });
     let refusal = match trouble {

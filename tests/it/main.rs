@@ -1,8 +1,11 @@
 //! The integration tests, one binary.
 
 mod bot_api;
+mod cli;
 mod config;
 mod dictionary;
+mod dynauth;
+mod house;
 mod postgres;
 mod store;
 mod telegram;

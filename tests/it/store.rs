@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 use radhold::model::{
     ApproverKind, Binding, Counters, Identity, Nas, NasName, NodeName, OctetDirection, ReplyItem, SecondFactor, Secret,
     SessionId, Timestamp, User, UserName,
@@ -91,15 +92,15 @@ impl Stage {
 
 /// Runs each test against each engine, migrated; those after `unmigrated` find the store as it was created.
 macro_rules! battery {
-    ($($name:ident,)* unmigrated: $($early:ident,)*) => {
+    (migrated { $($name:ident,)* } unmigrated { $($early:ident,)* }) => {
         mod sqlite {
-            battery!(@engine sqlite, $($name,)* unmigrated: $($early,)*);
+            battery!(@engine sqlite, { $($name,)* } { $($early,)* });
         }
         mod postgres_ {
-            battery!(@engine postgres, $($name,)* unmigrated: $($early,)*);
+            battery!(@engine postgres, { $($name,)* } { $($early,)* });
         }
     };
-    (@engine $engine:ident, $($name:ident,)* unmigrated: $($early:ident,)*) => {
+    (@engine $engine:ident, { $($name:ident,)* } { $($early:ident,)* }) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
@@ -119,6 +120,7 @@ macro_rules! battery {
 }
 
 battery! {
+    migrated {
     users_are_kept_as_given,
     users_have_one_name_each,
     nases_are_kept_as_given,
@@ -140,6 +142,7 @@ battery! {
     orders_come_oldest_first,
     an_order_is_claimed_once,
     a_lease_runs_out,
+    a_node_that_starts_again_gets_its_own_orders_back,
     an_order_can_be_put_off_and_struck_off,
     an_outcome_settles_its_order,
     usage_repeats_add_nothing,
@@ -150,9 +153,11 @@ battery! {
     a_bad_row_keeps_no_other_waiting,
     what_is_kept_outlives_the_process,
     ping_answers,
-    unmigrated:
+    }
+    unmigrated {
     nodes_that_start_together_do_not_collide,
     processes_that_start_together_do_not_collide,
+    }
 }
 
 // -- users, NASes, bindings
@@ -888,6 +893,18 @@ async fn a_lease_runs_out(stage: &Stage) {
     assert_eq!(a.claim(&"a".into(), NOON + Duration::from_secs(29), lease, 10).await.unwrap(), []);
     let again = b.claim(&"b".into(), NOON + Duration::from_secs(30), lease, 10).await.unwrap();
     assert_eq!((again.len(), again[0].id, again[0].attempts), (1, claimed[0].id, 1));
+}
+
+async fn a_node_that_starts_again_gets_its_own_orders_back(stage: &Stage) {
+    let store = stage.store.as_ref();
+    order(store, 1, 0).await;
+    order(store, 2, 0).await;
+    let lease = Duration::from_secs(600);
+    let before = store.claim(&"a".into(), NOON, lease, 1).await.unwrap();
+    let others = store.claim(&"b".into(), NOON, lease, 1).await.unwrap();
+    store.release(&"a".into()).await.unwrap();
+    let again = store.claim(&"a".into(), NOON, lease, 10).await.unwrap();
+    assert_eq!(again.iter().map(|order| order.id).collect::<Vec<_>>(), [before[0].id], "not {:?}", others[0].id);
 }
 
 async fn an_order_can_be_put_off_and_struck_off(stage: &Stage) {

@@ -395,19 +395,37 @@ async fn a_server_error_does_not_stop_polling() {
 
 #[tokio::test]
 async fn failed_polls_grow_further_apart() {
-    let scene = Scene::new().await;
+    let mut scene = Scene::new().await;
     scene.api.fail("getUpdates", Failure::Drop, usize::MAX);
-    let options = TelegramOptions {
-        backoff_first: Duration::from_millis(50),
-        backoff_most: Duration::from_secs(3600),
-        ..scene.api.options()
-    };
-    let telegram = Telegram::new(options, key()).unwrap();
-    let (answers, _inbox) = mpsc::channel(1);
-    // 50 + 100 + 200 + 400 + 800 ms lie before the sixth poll: within a second there are at most five.
-    let _ = tokio::time::timeout(Duration::from_secs(1), telegram.listen(answers)).await;
-    let polls = scene.api.count("getUpdates");
-    assert!((1..=5).contains(&polls), "{polls} polls");
+    scene.listen_with(|options| {
+        options.backoff_first = Duration::from_millis(50);
+        options.backoff_most = Duration::from_secs(3600);
+    });
+    let four = |polls: Vec<_>| (polls.len() >= 4).then_some(polls);
+    let at =
+        scene.api.until("four polls", |world| four(world.calls_of("getUpdates").map(|call| call.at).collect())).await;
+    // A slow machine makes these longer, never shorter.
+    for (nth, least) in [50, 100, 200].into_iter().enumerate() {
+        let gap = at[nth + 1] - at[nth];
+        assert!(gap >= Duration::from_millis(least), "{gap:?} between poll {nth} and the next");
+    }
+}
+
+#[tokio::test]
+async fn an_offset_is_given_once_so_that_update_ids_may_start_over() {
+    let mut scene = Scene::listening_with(|options| options.poll_timeout = Duration::from_secs(1)).await;
+    scene.api.write(ALICE, ALICE, "/start");
+    let offsets = scene
+        .api
+        .until("two polls after the update", |world| {
+            let polls: Vec<_> = world.calls_of("getUpdates").map(|call| call.params.0.get("offset").cloned()).collect();
+            let with_offset = polls.iter().position(Option::is_some)?;
+            (polls.len() > with_offset + 1).then_some(polls)
+        })
+        .await;
+    let given: Vec<_> = offsets.into_iter().flatten().collect();
+    assert_eq!(given, [serde_json::json!(2)], "the first update's id is 1");
+    scene.stop().await;
 }
 
 #[tokio::test]

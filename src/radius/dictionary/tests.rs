@@ -1,3 +1,5 @@
+//! Dictionaries in, attributes out; text both ways; errors with their place.
+
 use std::collections::BTreeMap;
 use std::io;
 

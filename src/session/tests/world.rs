@@ -33,8 +33,6 @@ enum Fate {
     Wait(u64),
     /// The NAS repeats its Start, as if the answer was lost.
     StartAgain,
-    /// The client hangs up.
-    HangUp,
     /// Another node acts on the copy it read before our last change.
     StaleNode(Verdict),
 }
@@ -103,7 +101,6 @@ impl World {
             Fate::StartAgain => {
                 self.commit(&Event::Started(report(0)), None);
             }
-            Fate::HangUp => self.hang_up(),
             Fate::StaleNode(verdict) => {
                 let copy = self.read_by_other_node.clone();
                 if let Some(Told::Done) = self.commit_from(&copy, &press(*verdict), None) {

@@ -164,6 +164,10 @@ impl Store for SqliteStore {
         outbox::claim(&self.writer, node, now, lease, limit).await
     }
 
+    async fn release(&self, node: &NodeName) -> Result<(), StoreError> {
+        outbox::release(&self.writer, node).await
+    }
+
     async fn finish(&self, order: OrderId) -> Result<(), StoreError> {
         outbox::strike_off(&self.writer, order).await
     }

@@ -56,6 +56,15 @@ pub(super) async fn claim(
     Ok(rows.iter().filter_map(|row| records::or_skip(records::order(&cells(row)))).collect())
 }
 
+pub(super) async fn release(pool: &SqlitePool, node: &NodeName) -> Result<(), StoreError> {
+    sqlx::query("UPDATE outbox SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by = ?1")
+        .bind(row::text(node.as_str()))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    Ok(())
+}
+
 pub(super) async fn strike_off(executor: impl SqliteExecutor<'_>, order: OrderId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM outbox WHERE id = ?1").bind(order.0).execute(executor).await.map_err(failure)?;
     Ok(())

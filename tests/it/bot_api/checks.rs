@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Button, Refusal};
 
-/// A message's text as people see it, and what is marked in it: tag, start, end (in characters).
+/// A message's text as people see it, and what is marked in it: tag, start, end (in UTF-16 code units).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Formatted {
     pub(super) text: String,
@@ -113,7 +113,7 @@ fn html(raw: &str) -> Result<Formatted, String> {
         }
         let (shown, taken) = entity(rest).unwrap_or((c, c.len_utf8()));
         out.text.push(shown);
-        length += 1;
+        length += shown.len_utf16();
         rest = &rest[taken..];
     }
     match open.pop() {

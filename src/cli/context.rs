@@ -1,0 +1,47 @@
+//! What commands need: configuration, the store, keys and words, each opened when it is asked for.
+
+use std::sync::Arc;
+
+use crate::app::{self, keys};
+use crate::auth::SealingKey;
+use crate::config::{Config, Flags, Log, LogFormat};
+use crate::dialect::Dialects;
+use crate::radius::dictionary::Dictionary;
+use crate::store::{self, Store};
+use crate::telemetry;
+
+use super::failure::Failure;
+
+/// The configuration, and ways to what it names.
+pub(super) struct Context {
+    pub(super) config: Config,
+}
+
+impl Context {
+    pub(super) fn load(flags: &Flags) -> Result<Self, Failure> {
+        let config = Config::load(flags)?.config;
+        // A command is not the server: it says only what somebody must do.
+        let log = Log { filter: "error,radhold=warn".to_owned(), format: LogFormat::Text };
+        telemetry::init(&log).map_err(|error| Failure::failed(error.to_string()))?;
+        Ok(Self { config })
+    }
+
+    /// The store, its schema up to date.
+    pub(super) async fn store(&self) -> Result<Arc<dyn Store>, Failure> {
+        let store = store::open(self.config.store.url.expose()).await?;
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    pub(super) fn sealing_key(&self) -> Result<SealingKey, Failure> {
+        Ok(keys::sealing_key(&self.config.keys.sealing_file)?)
+    }
+
+    pub(super) fn dictionary(&self) -> Result<Dictionary, Failure> {
+        Ok(app::dictionary(self.config.dictionary.as_deref())?)
+    }
+
+    pub(super) fn dialects(&self) -> Result<Dialects, Failure> {
+        Ok(app::dialects(self.config.dialects.as_deref(), &self.dictionary()?)?)
+    }
+}

@@ -1,0 +1,129 @@
+//! `radhold user …`
+
+mod change;
+mod show;
+
+use clap::{Args, Subcommand};
+
+use crate::app::clock;
+use crate::model::{ApproverKind, Binding, User, UserName};
+use crate::store::Store;
+
+use super::context::Context;
+use super::failure::Failure;
+use super::{manual, output};
+use change::{AddArgs, SetArgs};
+use show::{ListArgs, ShowArgs};
+
+/// Add, list, change and remove users, and bind the chats where they are asked.
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    Add(AddArgs),
+    List(ListArgs),
+    Show(ShowArgs),
+    Set(Box<SetArgs>),
+    Remove(RemoveArgs),
+    Bind(BindArgs),
+    Unbind(UnbindArgs),
+}
+
+/// Remove a user and their bindings.
+///
+/// Their sessions stay, as records; one that is open goes on until it ends (`radhold session kick` ends it).
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!("  radhold user remove alice"))]
+pub(super) struct RemoveArgs {
+    /// The User-Name.
+    name: String,
+}
+
+/// Bind a chat to a user: the place where they are asked whether it is they.
+///
+/// The chat's number is the one Telegram gives; the bot tells it to whoever writes /start to it. In a private chat the person has
+/// the same number as the chat; a group has a negative number, and wants --presser: whose press counts. Binding the same chat
+/// again replaces its presser.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!(
+    "  radhold user bind alice --telegram 123456789\n  radhold user bind alice --telegram -1001234567890 --presser 123456789"
+))]
+pub(super) struct BindArgs {
+    /// The User-Name.
+    name: String,
+    /// The chat's number.
+    #[arg(long, value_name = "CHAT_ID", allow_negative_numbers = true)]
+    telegram: i64,
+    /// The number of the person whose press counts [default: the chat's, which must be private].
+    #[arg(long, value_name = "USER_ID", value_parser = clap::value_parser!(i64).range(1..))]
+    presser: Option<i64>,
+}
+
+/// Take a chat from a user.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!("  radhold user unbind alice --telegram 123456789"))]
+pub(super) struct UnbindArgs {
+    /// The User-Name.
+    name: String,
+    /// The chat's number.
+    #[arg(long, value_name = "CHAT_ID", allow_negative_numbers = true)]
+    telegram: i64,
+}
+
+pub(super) async fn run(command: UserCommand, context: &Context) -> Result<(), Failure> {
+    match command {
+        UserCommand::Add(args) => change::add(args, context).await,
+        UserCommand::List(args) => show::list(&args, context).await,
+        UserCommand::Show(args) => show::show(&args, context).await,
+        UserCommand::Set(args) => change::set(*args, context).await,
+        UserCommand::Remove(args) => remove(args, context).await,
+        UserCommand::Bind(args) => bind(args, context).await,
+        UserCommand::Unbind(args) => unbind(args, context).await,
+    }
+}
+
+async fn remove(args: RemoveArgs, context: &Context) -> Result<(), Failure> {
+    let store = context.store().await?;
+    let user = find(&*store, &args.name).await?;
+    store.remove_user(&user.name).await?;
+    output::print(&format!("removed user {}", user.name))
+}
+
+async fn bind(args: BindArgs, context: &Context) -> Result<(), Failure> {
+    let presser = match args.presser {
+        Some(presser) => presser,
+        None if args.telegram > 0 => args.telegram,
+        None => return Err(Failure::usage("a group's chat wants --presser USER_ID: whose press counts")),
+    };
+    let store = context.store().await?;
+    let user = find(&*store, &args.name).await?;
+    let binding = binding(&user.name, args.telegram, presser);
+    store.bind(&binding).await?;
+    output::print(&format!("user {} is asked in Telegram chat {}", user.name, binding.address))
+}
+
+async fn unbind(args: UnbindArgs, context: &Context) -> Result<(), Failure> {
+    let store = context.store().await?;
+    let user = find(&*store, &args.name).await?;
+    let address = args.telegram.to_string();
+    let bindings = store.bindings(&user.name).await?;
+    let bound = bindings
+        .iter()
+        .find(|binding| binding.approver == ApproverKind::Telegram && binding.address == address)
+        .ok_or_else(|| Failure::not_found(format!("user {} has no Telegram chat {address}", user.name)))?;
+    store.unbind(bound).await?;
+    output::print(&format!("user {} is no longer asked in Telegram chat {address}", user.name))
+}
+
+fn binding(user: &UserName, chat: i64, presser: i64) -> Binding {
+    Binding {
+        user: user.clone(),
+        approver: ApproverKind::Telegram,
+        address: chat.to_string(),
+        presser: presser.to_string(),
+        bound_at: clock::now(),
+    }
+}
+
+async fn find(store: &dyn Store, name: &str) -> Result<User, Failure> {
+    let found = store.user(&UserName::new(name)).await?;
+    found.ok_or_else(|| Failure::not_found(format!("there is no user {name:?}; see `radhold user list`")))
+}

@@ -1,0 +1,290 @@
+//! `radhold user add` and `radhold user set`
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::app::{chance, clock};
+use crate::auth::{ClearPassword, Credential, CredentialForm, NtHash, PasswordCost, StoredCredential, hash_password};
+use crate::config::{format_duration, parse_duration};
+use crate::model::{ApproverKind, ReplyItem, SecondFactor, Secret, User, UserName};
+use crate::radius::dictionary::{Dictionary, EncodeError};
+
+use super::super::context::Context;
+use super::super::failure::Failure;
+use super::super::secret_input::PasswordArgs;
+use super::super::{manual, output};
+
+/// The longest User-Name an attribute holds (RFC 2865 §5).
+const NAME_MOST: usize = 253;
+
+/// Add a user.
+///
+/// The password is asked for twice on the terminal, or read from standard input or a file; never given as an argument.
+///
+/// How it is stored decides which methods can check it. `nt`, the default, is the MD4 hash that MS-CHAP works with, sealed with the
+/// sealing key: good for PAP, MS-CHAPv1 and MS-CHAPv2, which is what VPN clients use, and the password itself is nowhere. `clear`
+/// is the password, sealed: only CHAP needs it. `argon2id` cannot be turned back even with the sealing key, but is good for PAP
+/// alone.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!(
+    "  radhold user add alice\n  pass show vpn/bob | radhold user add bob --password-stdin --store-as argon2id\n  radhold user add backup --password-file ./secret --no-second-factor --session-timeout 8h\n  radhold user add carol --reply 'Framed-IP-Address = 10.0.0.7' --reply 'Class = 0x676f6c64'"
+))]
+pub(in crate::cli) struct AddArgs {
+    /// The User-Name they log in with, exactly as their NAS sends it.
+    name: String,
+    #[command(flatten)]
+    password: PasswordArgs,
+    /// How the password is stored.
+    #[arg(long, value_enum, default_value_t = StoreAs::Nt)]
+    store_as: StoreAs,
+    /// Let the password be enough: no hold. For service accounts.
+    #[arg(long)]
+    no_second_factor: bool,
+    /// Refuse every login, for now.
+    #[arg(long)]
+    disabled: bool,
+    /// Who is asked, in this order; may be repeated [default: as the server says].
+    #[arg(long, value_name = "APPROVER")]
+    approver: Vec<ApproverKind>,
+    /// Filter that lets their sessions through [default: as the NAS or the server says].
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    permit_filter: Option<String>,
+    /// How long a permitted session may last, such as 8h [default: without limit].
+    #[arg(long, value_name = "DURATION", value_parser = positive)]
+    session_timeout: Option<Duration>,
+    /// How long an Access-Reject to them is kept back [default: as the NAS or the server says].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    reject_delay: Option<Duration>,
+    /// A further attribute of their Access-Accept, in the dictionary's words; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = reply_item)]
+    reply: Vec<ReplyItem>,
+}
+
+/// Change a user: what is named, and nothing else.
+///
+/// A new password is asked for with --password, or read with --password-stdin or --password-file; it is stored in the form
+/// the old one had unless --store-as says otherwise. Open sessions go on as they were granted.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!(
+    "  radhold user set alice --password\n  radhold user set alice --disable\n  radhold user set alice --session-timeout none --permit-filter ''\n  radhold user set alice --approver operator --no-reply"
+))]
+pub(in crate::cli) struct SetArgs {
+    /// The User-Name.
+    name: String,
+    /// Ask for a new password on the terminal.
+    #[arg(long)]
+    password: bool,
+    #[command(flatten)]
+    source: PasswordArgs,
+    /// How the new password is stored [default: as the old one].
+    #[arg(long, value_enum)]
+    store_as: Option<StoreAs>,
+    /// Whether their sessions are held.
+    #[arg(long, value_enum)]
+    second_factor: Option<Factor>,
+    /// Refuse every login.
+    #[arg(long, conflicts_with = "enable")]
+    disable: bool,
+    /// Accept logins again.
+    #[arg(long)]
+    enable: bool,
+    /// Who is asked, in this order; may be repeated. Replaces the list.
+    #[arg(long, value_name = "APPROVER", conflicts_with = "no_approver")]
+    approver: Vec<ApproverKind>,
+    /// Who is asked is for the server to say.
+    #[arg(long)]
+    no_approver: bool,
+    /// Filter that lets their sessions through; '' for the NAS's or the server's.
+    #[arg(long, value_name = "NAME")]
+    permit_filter: Option<String>,
+    /// How long a permitted session may last, such as 8h, or none.
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_none)]
+    session_timeout: Option<OrNone>,
+    /// How long an Access-Reject to them is kept back; none for the NAS's or the server's.
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_none)]
+    reject_delay: Option<OrNone>,
+    /// A further attribute of their Access-Accept; may be repeated. Replaces the list.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = reply_item, conflicts_with = "no_reply")]
+    reply: Vec<ReplyItem>,
+    /// No further attributes.
+    #[arg(long)]
+    no_reply: bool,
+}
+
+/// How a password is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StoreAs {
+    /// A one-way hash: PAP only
+    Argon2id,
+    /// The NT hash, sealed: PAP, MS-CHAPv1, MS-CHAPv2
+    Nt,
+    /// The password, sealed: PAP, CHAP, MS-CHAPv1, MS-CHAPv2
+    Clear,
+}
+
+/// Whether sessions are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Factor {
+    /// An approver must say yes
+    Required,
+    /// The password is enough
+    None,
+}
+
+/// A duration, or the word `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OrNone(Option<Duration>);
+
+pub(super) async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
+    let name = user_name(&args.name)?;
+    check_reply(&args.reply, &context.dictionary()?)?;
+    let store = context.store().await?;
+    // Asked before the password is, so that nobody types one in vain.
+    if store.user(&name).await?.is_some() {
+        return Err(Failure::failed(format!("user {name} exists already; change them with `radhold user set`")));
+    }
+    let user = User {
+        credential: credential(&args.password.read()?, args.store_as, &name, context)?,
+        disabled: args.disabled,
+        second_factor: if args.no_second_factor { SecondFactor::None } else { SecondFactor::Required },
+        approvers: without_repeats(args.approver),
+        permit_filter: args.permit_filter,
+        session_timeout: args.session_timeout,
+        reject_delay: args.reject_delay,
+        reply: args.reply,
+        created_at: clock::now(),
+        name,
+    };
+    store.add_user(&user).await?;
+    output::print(&format!("added user {}", user.name))
+}
+
+pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure> {
+    let new_password = args.password || args.source.is_given();
+    if args.store_as.is_some() && !new_password {
+        return Err(Failure::usage("--store-as wants the password again: add --password"));
+    }
+    if args.reply.is_empty() && args.permit_filter.is_none() && !new_password && args.changes_nothing() {
+        return Err(Failure::usage("nothing to change; see `radhold user set --help`"));
+    }
+    check_reply(&args.reply, &context.dictionary()?)?;
+    let store = context.store().await?;
+    let mut user = super::find(&*store, &args.name).await?;
+    if new_password {
+        let form = args.store_as.map_or_else(|| form_of(&user.credential), Ok)?;
+        user.credential = credential(&args.source.read()?, form, &user.name, context)?;
+    }
+    match args.second_factor {
+        Some(Factor::Required) => user.second_factor = SecondFactor::Required,
+        Some(Factor::None) => user.second_factor = SecondFactor::None,
+        None => {}
+    }
+    user.disabled = args.disable || (user.disabled && !args.enable);
+    if args.no_approver || !args.approver.is_empty() {
+        user.approvers = without_repeats(args.approver);
+    }
+    if let Some(filter) = args.permit_filter {
+        user.permit_filter = Some(filter).filter(|filter| !filter.is_empty());
+    }
+    if let Some(OrNone(timeout)) = args.session_timeout {
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Failure::usage("a session of no time at all is none; to refuse logins, --disable"));
+        }
+        user.session_timeout = timeout;
+    }
+    if let Some(OrNone(delay)) = args.reject_delay {
+        user.reject_delay = delay;
+    }
+    if args.no_reply || !args.reply.is_empty() {
+        user.reply = args.reply;
+    }
+    store.replace_user(&user).await?;
+    output::print(&format!("changed user {}", user.name))
+}
+
+impl SetArgs {
+    /// Whether none of the plain switches says anything.
+    fn changes_nothing(&self) -> bool {
+        !(self.disable || self.enable || self.no_approver || self.no_reply)
+            && self.approver.is_empty()
+            && self.second_factor.is_none()
+            && self.session_timeout.is_none()
+            && self.reject_delay.is_none()
+    }
+}
+
+fn credential(password: &[u8], form: StoreAs, user: &UserName, context: &Context) -> Result<Secret, Failure> {
+    let credential = match form {
+        StoreAs::Argon2id => Credential::Argon2id(hash_password(password, &chance::octets(), PasswordCost::default())?),
+        StoreAs::Nt => Credential::NtHash(NtHash::of_password(password).ok_or_else(|| {
+            Failure::failed("the password is not UTF-8, so it has no NT hash; use --store-as clear or argon2id")
+        })?),
+        StoreAs::Clear => Credential::Password(ClearPassword::new(password)?),
+    };
+    let stored = StoredCredential::seal(&credential, &context.sealing_key()?, user.as_str(), &chance::octets());
+    Ok(Secret::new(stored.to_text()))
+}
+
+fn form_of(credential: &Secret) -> Result<StoreAs, Failure> {
+    let text = String::from_utf8_lossy(credential.expose());
+    Ok(match StoredCredential::parse(&text)?.form() {
+        CredentialForm::Argon2id => StoreAs::Argon2id,
+        CredentialForm::NtHash => StoreAs::Nt,
+        CredentialForm::Password => StoreAs::Clear,
+    })
+}
+
+fn user_name(name: &str) -> Result<UserName, Failure> {
+    if name.is_empty() || name.len() > NAME_MOST || name.chars().any(char::is_control) {
+        return Err(Failure::usage(format!(
+            "{name:?} cannot be a User-Name: 1 to {NAME_MOST} octets, nothing unprintable"
+        )));
+    }
+    Ok(UserName::new(name))
+}
+
+/// Every item must make an attribute, but for those whose value is hidden with a secret only the answer knows.
+fn check_reply(reply: &[ReplyItem], dictionary: &Dictionary) -> Result<(), Failure> {
+    for item in reply {
+        match dictionary.encode(&item.name, &item.value) {
+            Ok(_) | Err(EncodeError::Hidden(_)) => {}
+            Err(error) => return Err(Failure::failed(format!("--reply: {error}"))),
+        }
+    }
+    Ok(())
+}
+
+fn without_repeats(approvers: Vec<ApproverKind>) -> Vec<ApproverKind> {
+    let mut kept = Vec::new();
+    for approver in approvers {
+        if !kept.contains(&approver) {
+            kept.push(approver);
+        }
+    }
+    kept
+}
+
+fn reply_item(text: &str) -> Result<ReplyItem, String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as Framed-IP-Address=10.0.0.7")?;
+    // Dictionaries and users files also write := and +=.
+    let name = name.trim_end_matches([':', '+']).trim();
+    Ok(ReplyItem { name: name.to_owned(), value: value.trim().to_owned() })
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("must be longer than nothing".to_owned()),
+        Ok(duration) if duration.subsec_nanos() != 0 => {
+            Err(format!("{} is not whole seconds, which is what Session-Timeout counts", format_duration(duration)))
+        }
+        parsed => parsed.map_err(|error| error.to_string()),
+    }
+}
+
+fn duration_or_none(text: &str) -> Result<OrNone, String> {
+    match text {
+        "none" => Ok(OrNone(None)),
+        _ => parse_duration(text).map(|duration| OrNone(Some(duration))).map_err(|error| error.to_string()),
+    }
+}

@@ -1,0 +1,49 @@
+//! Bindings: where users can be asked.
+
+use sqlx::PgPool;
+
+use super::columns::time;
+use super::{failure, user};
+use crate::model::{Binding, UserName};
+use crate::store::row::{self, Cells};
+use crate::store::{StoreError, records};
+
+pub(super) async fn of(pool: &PgPool, user: &UserName) -> Result<Vec<Binding>, StoreError> {
+    let rows = sqlx::query(
+        r#"SELECT user_name, approver, address, presser, bound_at FROM bindings
+         WHERE user_name = $1 ORDER BY bound_at, approver COLLATE "C", address COLLATE "C""#,
+    )
+    .bind(row::text(user.as_str()))
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
+    rows.iter().map(|row| records::binding(&Cells { table: "bindings", row })).collect()
+}
+
+pub(super) async fn put(pool: &PgPool, binding: &Binding) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO bindings (user_name, approver, address, presser, bound_at)
+         SELECT name, $2, $3, $4, $5 FROM users WHERE name = $1
+         ON CONFLICT (user_name, approver, address) DO UPDATE SET presser = excluded.presser, bound_at = excluded.bound_at",
+    )
+    .bind(row::text(binding.user.as_str()))
+    .bind(row::word(&binding.approver))
+    .bind(row::text(&binding.address))
+    .bind(row::text(&binding.presser))
+    .bind(time(binding.bound_at))
+    .execute(pool)
+    .await
+    .map_err(failure)?;
+    if done.rows_affected() == 0 { Err(user::missing(&binding.user)) } else { Ok(()) }
+}
+
+pub(super) async fn remove(pool: &PgPool, binding: &Binding) -> Result<(), StoreError> {
+    let done = sqlx::query("DELETE FROM bindings WHERE user_name = $1 AND approver = $2 AND address = $3")
+        .bind(row::text(binding.user.as_str()))
+        .bind(row::word(&binding.approver))
+        .bind(row::text(&binding.address))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    if done.rows_affected() == 0 { Err(records::no_such_binding(binding)) } else { Ok(()) }
+}

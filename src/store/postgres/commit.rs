@@ -1,0 +1,99 @@
+//! A batch of changes in one transaction, in a handful of round trips however long the batch is.
+//!
+//! Locks are taken in one order by every node, so that batches wait for each other and do not lock each other out: new
+//! sessions by id, then existing sessions by id, then orders by number. The versions are compared here, under those locks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
+
+use super::{decision, failure, outbox, session, usage};
+use crate::model::SessionId;
+use crate::store::{Change, Committed, StoreError};
+
+/// What keeps two nodes that do meet from meeting again at once.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(1), Duration::from_millis(5), Duration::from_millis(20), Duration::from_millis(80)];
+
+pub(super) async fn commit(pool: &PgPool, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+    for pause in PAUSES {
+        match attempt(pool, changes).await {
+            Err(error) if is_passing(&error) => tokio::time::sleep(pause).await,
+            result => return result.map_err(failure),
+        }
+    }
+    attempt(pool, changes).await.map_err(failure)
+}
+
+async fn attempt(pool: &PgPool, changes: &[Change]) -> Result<Vec<Committed>, sqlx::Error> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut tx = pool.begin().await?;
+    let committed = keep(&mut tx, changes).await?;
+    tx.commit().await?;
+    Ok(committed)
+}
+
+async fn keep(connection: &mut PgConnection, changes: &[Change]) -> Result<Vec<Committed>, sqlx::Error> {
+    // The first that adds a session is the one that may.
+    let mut adding = BTreeMap::new();
+    for (index, change) in changes.iter().enumerate().filter(|(_, change)| change.from_version.is_none()) {
+        adding.entry(change.session.id).or_insert(index);
+    }
+    let added = session::insert(connection, adding.values().map(|index| &changes[*index])).await?;
+    let changing: BTreeSet<SessionId> =
+        changes.iter().filter(|change| change.from_version.is_some()).map(|change| change.session.id).collect();
+    let mut versions = session::lock(connection, changing.iter().copied()).await?;
+
+    // Compare and set, in the order given; a session may be changed more than once.
+    let mut last = BTreeMap::new();
+    let mut committed = Vec::with_capacity(changes.len());
+    for (index, change) in changes.iter().enumerate() {
+        let id = change.session.id;
+        let kept = match change.from_version {
+            None => adding.get(&id) == Some(&index) && added.contains(&id),
+            Some(version) => versions.get(&id) == Some(&version) && !comes_too_early(&adding, &added, id, index),
+        };
+        if kept {
+            versions.insert(id, change.session.version);
+            if change.from_version.is_some() {
+                last.insert(id, change);
+            }
+        }
+        committed.push(if kept { Committed::Done } else { Committed::Conflict });
+    }
+
+    let kept: Vec<&Change> = changes
+        .iter()
+        .zip(&committed)
+        .filter(|(_, committed)| **committed == Committed::Done)
+        .map(|(c, _)| c)
+        .collect();
+    session::update(connection, last.into_values()).await?;
+    outbox::add(connection, &kept).await?;
+    usage::add(connection, kept.iter().filter_map(|change| change.usage.as_ref())).await?;
+    decision::add(connection, kept.iter().map(|change| &change.session)).await?;
+    let settled: Vec<_> = kept.iter().filter_map(|change| change.settles).collect();
+    if !settled.is_empty() {
+        outbox::strike_off(connection, &settled).await?;
+    }
+    Ok(committed)
+}
+
+/// Whether a change stands before the one in the same batch that adds its session.
+fn comes_too_early(
+    adding: &BTreeMap<SessionId, usize>,
+    added: &BTreeSet<SessionId>,
+    id: SessionId,
+    index: usize,
+) -> bool {
+    added.contains(&id) && adding.get(&id).is_some_and(|adder| *adder > index)
+}
+
+/// serialization_failure and deadlock_detected: the transaction is gone, and may work the next time.
+fn is_passing(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("40001" | "40P01"))
+}

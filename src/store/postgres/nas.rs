@@ -1,0 +1,67 @@
+//! NASes.
+
+use sqlx::PgPool;
+use sqlx::postgres::PgRow;
+
+use super::columns::interval;
+use super::failure;
+use crate::model::{Nas, NasName};
+use crate::store::row::{self, Cells};
+use crate::store::{StoreError, records};
+
+macro_rules! columns {
+    () => {
+        "name, network, secret, dialect, require_message_authenticator, limit_proxy_state, allow_ms_chap_v1, \
+         coa_address, coa_port, coa_source_address, coa_source_port, reject_delay, octet_direction, sandbox_filter, \
+         permit_filter"
+    };
+}
+
+pub(super) async fn all(pool: &PgPool) -> Result<Vec<Nas>, StoreError> {
+    let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM nases ORDER BY name COLLATE \"C\""))
+        .fetch_all(pool)
+        .await
+        .map_err(failure)?;
+    rows.iter().map(nas).collect()
+}
+
+pub(super) async fn add(pool: &PgPool, nas: &Nas) -> Result<(), StoreError> {
+    const ADD: &str = concat!(
+        "INSERT INTO nases (",
+        columns!(),
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (name) DO NOTHING"
+    );
+    let done = sqlx::query(ADD)
+        .bind(row::text(nas.name.as_str()))
+        .bind(nas.network.trunc())
+        .bind(nas.secret.expose())
+        .bind(row::text(&nas.dialect))
+        .bind(nas.require_message_authenticator)
+        .bind(nas.limit_proxy_state)
+        .bind(nas.allow_ms_chap_v1)
+        .bind(nas.coa_address)
+        .bind(i64::from(nas.coa_port))
+        .bind(nas.coa_source.map(|source| source.ip()))
+        .bind(nas.coa_source.map(|source| i64::from(source.port())))
+        .bind(nas.reject_delay.map(interval))
+        .bind(row::word(&nas.octet_direction))
+        .bind(row::text_or_none(&nas.sandbox_filter))
+        .bind(row::text_or_none(&nas.permit_filter))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    if done.rows_affected() == 0 { Err(StoreError::Exists(format!("NAS {}", nas.name))) } else { Ok(()) }
+}
+
+pub(super) async fn remove(pool: &PgPool, name: &NasName) -> Result<(), StoreError> {
+    let done = sqlx::query("DELETE FROM nases WHERE name = $1")
+        .bind(row::text(name.as_str()))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    if done.rows_affected() == 0 { Err(StoreError::Missing(format!("NAS {name}"))) } else { Ok(()) }
+}
+
+fn nas(row: &PgRow) -> Result<Nas, StoreError> {
+    records::nas(&Cells { table: "nases", row })
+}

@@ -1,0 +1,110 @@
+//! The outbox: orders that are due, claimed for a while, struck off or put off.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor, PgPool};
+use uuid::Uuid;
+
+use super::columns::time;
+use super::failure;
+use crate::model::{NodeName, Timestamp};
+use crate::store::row::{self, Cells, Columns as _};
+use crate::store::{Change, Order, OrderId, StoreError, records};
+
+/// Adds the orders of changes that are kept, numbered in their order.
+pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> Result<(), sqlx::Error> {
+    let (mut sessions, mut kinds, mut effects, mut times) = (vec![], vec![], vec![], vec![]);
+    for change in changes {
+        for effect in &change.orders {
+            sessions.push(change.session.id.0);
+            kinds.push(effect.as_str());
+            effects.push(Json(row::json(effect)));
+            times.push(time(change.at));
+        }
+    }
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO outbox (session_id, kind, effect, ordered_at, due_at)
+         SELECT session_id, kind, effect, at, at
+         FROM unnest($1::uuid[], $2::text[], $3::jsonb[], $4::timestamptz[])
+             WITH ORDINALITY AS new (session_id, kind, effect, at, place)
+         ORDER BY place",
+    )
+    .bind::<Vec<Uuid>>(sessions)
+    .bind(kinds)
+    .bind(effects)
+    .bind(times)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn claim(
+    pool: &PgPool,
+    node: &NodeName,
+    now: Timestamp,
+    lease: Duration,
+    limit: u32,
+) -> Result<Vec<Order>, StoreError> {
+    // SKIP LOCKED: what another node is claiming at this moment is not waited for.
+    let mut rows = sqlx::query(
+        "WITH due AS (
+             SELECT id FROM outbox
+             WHERE due_at <= $2 AND (claimed_until IS NULL OR claimed_until <= $2)
+             ORDER BY due_at, id LIMIT $4
+             FOR UPDATE SKIP LOCKED
+         )
+         UPDATE outbox SET claimed_by = $1, claimed_until = $3, attempts = attempts + 1
+         FROM due WHERE outbox.id = due.id
+         RETURNING outbox.id, session_id, effect, attempts - 1 AS attempts_before, ordered_at, due_at",
+    )
+    .bind(row::text(node.as_str()))
+    .bind(time(now))
+    .bind(time(now + lease))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
+    rows.sort_by_cached_key(|row| (cells(row).time("due_at").ok(), cells(row).integer("id").ok()));
+    Ok(rows.iter().filter_map(|row| records::or_skip(records::order(&cells(row)))).collect())
+}
+
+pub(super) async fn release(pool: &PgPool, node: &NodeName) -> Result<(), StoreError> {
+    sqlx::query("UPDATE outbox SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by = $1")
+        .bind(row::text(node.as_str()))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    Ok(())
+}
+
+/// Strikes orders off; those that are gone already are gone.
+pub(super) async fn strike_off(executor: impl PgExecutor<'_>, orders: &[OrderId]) -> Result<(), sqlx::Error> {
+    let orders: Vec<i64> = orders.iter().map(|order| order.0).collect();
+    sqlx::query("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE)")
+        .bind(orders)
+        .execute(executor)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn postpone(pool: &PgPool, order: OrderId, until: Timestamp, reason: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE outbox SET due_at = $2, postponed_for = $3, claimed_by = NULL, claimed_until = NULL WHERE id = $1",
+    )
+    .bind(order.0)
+    .bind(time(until))
+    .bind(row::text(reason))
+    .execute(pool)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}
+
+fn cells(row: &PgRow) -> Cells<'_, PgRow> {
+    Cells { table: "outbox", row }
+}

@@ -1,0 +1,90 @@
+//! Users.
+
+use sqlx::PgPool;
+use sqlx::postgres::PgRow;
+
+use super::columns::{interval, time};
+use super::failure;
+use crate::model::{User, UserName};
+use crate::store::row::{self, Cells};
+use crate::store::{StoreError, records};
+
+macro_rules! columns {
+    () => {
+        "name, credential, disabled, second_factor, approvers, permit_filter, session_timeout, reject_delay, reply, \
+         created_at"
+    };
+}
+
+pub(super) async fn find(pool: &PgPool, name: &UserName) -> Result<Option<User>, StoreError> {
+    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM users WHERE name = $1"))
+        .bind(row::text(name.as_str()))
+        .fetch_optional(pool)
+        .await
+        .map_err(failure)?;
+    row.as_ref().map(user).transpose()
+}
+
+pub(super) async fn all(pool: &PgPool) -> Result<Vec<User>, StoreError> {
+    let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM users ORDER BY name COLLATE \"C\""))
+        .fetch_all(pool)
+        .await
+        .map_err(failure)?;
+    rows.iter().map(user).collect()
+}
+
+pub(super) async fn add(pool: &PgPool, user: &User) -> Result<(), StoreError> {
+    const ADD: &str = concat!(
+        "INSERT INTO users (",
+        columns!(),
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (name) DO NOTHING"
+    );
+    match write(ADD, pool, user).await? {
+        0 => Err(StoreError::Exists(format!("user {}", user.name))),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn replace(pool: &PgPool, user: &User) -> Result<(), StoreError> {
+    const REPLACE: &str =
+        concat!("UPDATE users SET (", columns!(), ") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) WHERE name = $1");
+    match write(REPLACE, pool, user).await? {
+        0 => Err(missing(&user.name)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn remove(pool: &PgPool, name: &UserName) -> Result<(), StoreError> {
+    let done = sqlx::query("DELETE FROM users WHERE name = $1")
+        .bind(row::text(name.as_str()))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    if done.rows_affected() == 0 { Err(missing(name)) } else { Ok(()) }
+}
+
+pub(super) fn missing(name: &UserName) -> StoreError {
+    StoreError::Missing(format!("user {name}"))
+}
+
+async fn write(statement: &'static str, pool: &PgPool, user: &User) -> Result<u64, StoreError> {
+    let done = sqlx::query(statement)
+        .bind(row::text(user.name.as_str()))
+        .bind(row::credential(user)?)
+        .bind(user.disabled)
+        .bind(row::word(&user.second_factor))
+        .bind(row::json(&user.approvers))
+        .bind(row::text_or_none(&user.permit_filter))
+        .bind(user.session_timeout.map(interval))
+        .bind(user.reject_delay.map(interval))
+        .bind(row::json(&user.reply))
+        .bind(time(user.created_at))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    Ok(done.rows_affected())
+}
+
+fn user(row: &PgRow) -> Result<User, StoreError> {
+    records::user(&Cells { table: "users", row })
+}
