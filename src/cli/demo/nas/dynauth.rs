@@ -187,8 +187,10 @@ mod tests {
     #[test]
     fn rfc5176_section_6_3_a_replay_does_not_count() {
         for (at, fine) in [(NOW - 300, true), (NOW + 300, true), (NOW - 301, false), (NOW + 301, false)] {
-            let octets =
-                request(Code::CoaRequest, &[(attribute::EVENT_TIMESTAMP, &stamp(at))]).sign_request(SECRET).unwrap().to_vec();
+            let octets = request(Code::CoaRequest, &[(attribute::EVENT_TIMESTAMP, &stamp(at))])
+                .sign_request(SECRET)
+                .unwrap()
+                .to_vec();
             assert_eq!(verify(&Packet::parse(&octets).unwrap(), SECRET, NOW).is_ok(), fine, "{}", at - NOW);
         }
         let bare = request(Code::CoaRequest, &[]).sign_request(SECRET).unwrap().to_vec();

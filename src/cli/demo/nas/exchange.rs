@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::seen::What;
 use super::NasError;
+use super::seen::What;
 use crate::radius::{Code, MAX_PACKET, Packet};
 
 /// How a request is repeated.

@@ -186,7 +186,12 @@ impl SimulatedNas {
     ///
     /// # Errors
     /// [`NasError`] when there is no answer, or not from a server that knows the password.
-    pub async fn login(&self, user: &str, calling_station_id: &str, credentials: &Credentials) -> Result<Login, NasError> {
+    pub async fn login(
+        &self,
+        user: &str,
+        calling_station_id: &str,
+        credentials: &Credentials,
+    ) -> Result<Login, NasError> {
         let shared = &self.shared;
         let port = shared.next_port.fetch_add(1, Ordering::Relaxed);
         let authenticator = chance::octets();
@@ -401,7 +406,11 @@ impl Shared {
             Judgement::Refuse(cause) => reply.integer(attribute::ERROR_CAUSE, *cause),
             _ => Ok(&mut reply),
         };
-        written.and_then(|reply| reply.proxy_states_of(request)).and_then(|reply| reply.sign_reply(&self.secret)).map(<[u8]>::to_vec).ok()
+        written
+            .and_then(|reply| reply.proxy_states_of(request))
+            .and_then(|reply| reply.sign_reply(&self.secret))
+            .map(<[u8]>::to_vec)
+            .ok()
     }
 
     /// The fault that strikes a request of this code, counted.
