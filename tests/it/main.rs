@@ -3,6 +3,7 @@
 mod bot_api;
 mod cli;
 mod config;
+mod demo;
 mod dictionary;
 mod dynauth;
 mod house;

@@ -12,6 +12,7 @@ use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Flags;
 
@@ -73,8 +74,12 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
     let style = Style::for_output(args.json);
     let (stage, seen) = Stage::set_up(window).await?;
     let timeline = Timeline::start(style, seen);
-    if !args.json {
-        output::print(&introduction(&stage, args.auto))?;
+    let introduction = introduction(&stage, args.auto);
+    match (args.json, args.auto) {
+        (false, _) => output::print(&introduction)?,
+        // Whoever presses must know the keys.
+        (true, false) => eprintln!("{introduction}"),
+        (true, true) => (),
     }
     let mut play = Play::new(&stage, &timeline);
     let played = if args.auto {
@@ -82,14 +87,14 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
             played = tokio::time::timeout(AUTO_LIMIT, play.auto()) => {
                 played.unwrap_or_else(|_| Err(Failure::failed(format!("not over after {} seconds", AUTO_LIMIT.as_secs()))))
             }
-            _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
+            interrupted = interrupted() => interrupted.and_then(|()| Err(Failure::failed("interrupted"))),
         }
     } else {
-        play.by_hand().await
+        play.by_hand(interrupted()).await
     };
     let results = play.results();
     stage.strike().await;
-    let entries = timeline.end().await;
+    let entries = timeline.end();
     if let Err(failure) = &played
         && !args.auto
     {
@@ -104,6 +109,15 @@ async fn perform(args: &DemoArgs) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::failed(format!("the demo did not show:\n  {}", missing.join("\n  "))))
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn interrupted() -> Result<(), Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 fn introduction(stage: &Stage, auto: bool) -> String {

@@ -90,8 +90,12 @@ impl<'a> Play<'a> {
         self.hang_up(ALICE).await
     }
 
-    /// Waits for keys.
-    pub(super) async fn by_hand(&mut self) -> Result<(), Failure> {
+    /// Waits for keys, until all is decided or somebody interrupts.
+    pub(super) async fn by_hand(
+        &mut self,
+        interrupted: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        tokio::pin!(interrupted);
         self.log_in().await?;
         let [alice, bob, carol] = [ALICE, BOB, CAROL].map(|person| self.port(person));
         let nas = &self.stage.nas;
@@ -113,7 +117,10 @@ impl<'a> Play<'a> {
                     Some('q') | None => break,
                     Some(_) => self.timeline.note(None, "press a, d or q, then Enter"),
                 },
-                _ = tokio::signal::ctrl_c() => break,
+                interrupted = &mut interrupted => {
+                    interrupted?;
+                    break;
+                }
             }
         }
         for person in [ALICE, BOB, CAROL] {
@@ -172,7 +179,8 @@ impl<'a> Play<'a> {
         let Some(session) = store.sessions(&query).await?.pop() else {
             return Err(Failure::failed(format!("there is no session of {} in the store", person.name)));
         };
-        self.timeline.note(Some(person.name), &format!("the operator says: {} is {word}", person.name));
+        // Said first, for what follows from it may be on the wire before the store has told us that it is done.
+        self.timeline.note(Some(person.name), &format!("the operator: {} is {word}", person.name));
         let step = apply(store, session.id, event, clock::now, &self.stage.timing).await?;
         let late = match step.map(|(_, told)| told) {
             Some(Told::Done) => {

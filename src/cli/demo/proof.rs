@@ -203,3 +203,71 @@ fn is_end(entry: &Entry, cause: u32) -> bool {
 fn is_note(entry: &Entry, words: &str) -> bool {
     matches!(entry, Entry::Note { text, .. } if text.contains(words))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::nas::Seen;
+    use super::super::play::Play;
+    use super::super::stage::Stage;
+    use super::super::timeline::{Style, Timeline};
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(3);
+
+    fn octets(entry: &Entry) -> Option<&[u8]> {
+        match entry {
+            Entry::Nas(Seen { what: What::Sent { octets, .. } | What::Received { octets, .. }, .. }) => Some(octets),
+            _ => None,
+        }
+    }
+
+    fn without(entries: &[Entry], gone: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        entries.iter().filter(|entry| !gone(entry)).cloned().collect()
+    }
+
+    fn find(entries: &[Entry], wanted: impl Fn(&Entry) -> bool) -> usize {
+        entries.iter().position(wanted).expect("was played")
+    }
+
+    fn moved(entries: &[Entry], index: usize, by: Duration, earlier: bool) -> Vec<Entry> {
+        let mut entries = entries.to_vec();
+        if let Entry::Nas(seen) = &mut entries[index] {
+            seen.at = if earlier { seen.at - by } else { seen.at + by };
+        }
+        entries.sort_by_key(Entry::at);
+        entries
+    }
+
+    /// One real play, then plays that lack something.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_step_can_be_left_out() {
+        let (stage, seen) = Stage::set_up(WINDOW).await.unwrap();
+        let timeline = Timeline::start(Style::Plain, seen);
+        Play::new(&stage, &timeline).auto().await.unwrap();
+        stage.strike().await;
+        let entries = timeline.end();
+        assert_eq!(missing(&entries, WINDOW), [""; 0]);
+
+        for packet in entries.iter().filter_map(octets) {
+            let lacking = without(&entries, |entry| octets(entry) == Some(packet));
+            let code = Packet::parse(packet).unwrap().code();
+            assert_ne!(missing(&lacking, WINDOW), [""; 0], "{code} is not missed");
+        }
+        for words in ["approved", "denied", "did not answer"] {
+            assert_ne!(missing(&without(&entries, |entry| is_note(entry, words)), WINDOW), [""; 0], "{words}");
+        }
+
+        let of = |user: &'static str, code: Code| {
+            find(&entries, move |entry| entry.user() == Some(user) && received(entry, code).is_some())
+        };
+        let late = moved(&entries, of("alice", Code::CoaRequest), PROMPT, false);
+        assert_ne!(missing(&late, WINDOW), [""; 0], "a late CoA-Request");
+        let early = moved(&entries, of("carol", Code::DisconnectRequest), Duration::from_secs(1), true);
+        assert_ne!(missing(&early, WINDOW), [""; 0], "a Disconnect-Request before the deadline");
+
+        let mut forged = entries.clone();
+        let dropped = What::Dropped { octets: Vec::new(), why: "wrong secret".to_owned() };
+        forged.push(Entry::Nas(Seen { at: entries[0].at(), port: None, user: None, what: dropped }));
+        assert_eq!(missing(&forged, WINDOW).len(), 1);
+    }
+}

@@ -1,13 +1,13 @@
 //! The timeline: what the NAS saw and what people did, printed as it happens and kept for the end.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::cli::failure::Failure;
 use crate::cli::output;
@@ -18,8 +18,8 @@ use crate::radius::{Code, Packet, attribute};
 use super::nas::{Seen, What};
 use super::play::Outcome;
 
-/// How long the last words of the NAS may take.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often to look what the NAS saw: often enough to seem at once.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// How the timeline is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +51,13 @@ pub(super) enum Entry {
 /// The timeline, growing.
 pub(super) struct Timeline {
     kept: Arc<Mutex<Kept>>,
-    listener: JoinHandle<()>,
+    printer: JoinHandle<()>,
 }
 
 struct Kept {
     style: Style,
     begun: Instant,
+    seen: mpsc::UnboundedReceiver<Seen>,
     entries: Vec<Entry>,
 }
 
@@ -92,44 +93,59 @@ impl Entry {
 
 impl Timeline {
     /// Starts with what the NAS sees from now on.
-    pub(super) fn start(style: Style, mut seen: mpsc::UnboundedReceiver<Seen>) -> Self {
-        let kept = Arc::new(Mutex::new(Kept { style, begun: Instant::now(), entries: Vec::new() }));
-        let keeper = Arc::clone(&kept);
-        let listener = tokio::spawn(async move {
-            while let Some(seen) = seen.recv().await {
-                add(&keeper, Entry::Nas(seen));
+    pub(super) fn start(style: Style, seen: mpsc::UnboundedReceiver<Seen>) -> Self {
+        let kept = Arc::new(Mutex::new(Kept { style, begun: Instant::now(), seen, entries: Vec::new() }));
+        let printed = Arc::clone(&kept);
+        let printer = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(GLANCE).await;
+                lock(&printed).catch_up();
             }
         });
-        Self { kept, listener }
+        Self { kept, printer }
     }
 
     /// Adds what a person did or did not do.
     pub(super) fn note(&self, user: Option<&str>, text: &str) {
-        let entry = Entry::Note { at: Instant::now(), user: user.map(str::to_owned), text: text.to_owned() };
-        add(&self.kept, entry);
+        let mut kept = lock(&self.kept);
+        // What the NAS saw before comes before.
+        kept.catch_up();
+        kept.add(Entry::Note { at: Instant::now(), user: user.map(str::to_owned), text: text.to_owned() });
     }
 
-    /// Everything, in the order it happened. The NAS must be gone.
-    pub(super) async fn end(self) -> Vec<Entry> {
-        // When it is not, what was heard so far must do.
-        let _ = timeout(LAST_WORDS, self.listener).await;
-        let mut entries = std::mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner).entries);
+    /// Everything, in the order it happened.
+    pub(super) fn end(self) -> Vec<Entry> {
+        self.printer.abort();
+        let mut kept = lock(&self.kept);
+        kept.catch_up();
+        let mut entries = std::mem::take(&mut kept.entries);
         entries.sort_by_key(Entry::at);
         entries
     }
 }
 
-fn add(kept: &Mutex<Kept>, entry: Entry) {
-    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    let seconds = entry.at().saturating_duration_since(kept.begun).as_secs_f64();
-    let line = match kept.style {
-        Style::Json => json_line(seconds, &entry).to_string(),
-        Style::Plain => plain_line(seconds, &entry),
-        Style::Coloured => format!("\u{1b}[{}m{}\u{1b}[0m", colour(&entry), plain_line(seconds, &entry)),
-    };
-    // A reader that has gone away does not end the play.
-    let _ = output::print(&line);
-    kept.entries.push(entry);
+impl Kept {
+    fn catch_up(&mut self) {
+        while let Ok(seen) = self.seen.try_recv() {
+            self.add(Entry::Nas(seen));
+        }
+    }
+
+    fn add(&mut self, entry: Entry) {
+        let seconds = entry.at().saturating_duration_since(self.begun).as_secs_f64();
+        let line = match self.style {
+            Style::Json => json_line(seconds, &entry).to_string(),
+            Style::Plain => plain_line(seconds, &entry),
+            Style::Coloured => format!("\u{1b}[{}m{}\u{1b}[0m", colour(&entry), plain_line(seconds, &entry)),
+        };
+        // A reader that has gone away does not end the play.
+        let _ = output::print(&line);
+        self.entries.push(entry);
+    }
+}
+
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Prints what became of everybody.
@@ -217,19 +233,21 @@ fn telling(packet: &Packet<'_>) -> Vec<String> {
     };
     out.extend(text_of(attribute::ACCT_STATUS_TYPE).map(|(_, status)| status));
     for kind in KINDS.into_iter().filter(|&kind| packet.has(kind)) {
-        // Accounting repeats what the login said.
+        // Accounting repeats what the login said, and counts nothing at first.
         let said = matches!(kind, attribute::NAS_PORT | attribute::CALLING_STATION_ID);
-        if let Some((name, text)) = text_of(kind).filter(|_| !(accounting && said)) {
+        let silent = accounting && (said || packet.integer(kind) == Some(0));
+        if let Some((name, text)) = text_of(kind).filter(|_| !silent) {
             out.push(format!("{name} {text}"));
         }
     }
     if packet.has(attribute::CLASS) {
         out.push("Class".to_owned());
     }
-    match packet.attributes().position(|attribute| attribute.kind == attribute::MESSAGE_AUTHENTICATOR) {
-        Some(0) => out.push("Message-Authenticator first".to_owned()),
-        Some(_) => out.push("Message-Authenticator".to_owned()),
-        None => (),
+    // Where it must stand first; elsewhere it goes without saying.
+    let answers_access_request = matches!(packet.code(), Code::AccessAccept | Code::AccessReject);
+    let first = packet.attributes().next().map(|attribute| attribute.kind);
+    if answers_access_request && first == Some(attribute::MESSAGE_AUTHENTICATOR) {
+        out.push("Message-Authenticator first".to_owned());
     }
     out
 }

@@ -11,6 +11,8 @@ mod exchange;
 mod peer;
 mod seen;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
