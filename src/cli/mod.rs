@@ -6,6 +6,7 @@
 mod check;
 mod client;
 mod context;
+pub mod demo;
 mod failure;
 mod migrate;
 mod nas;
@@ -71,6 +72,7 @@ struct SettingsArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::ServeArgs),
+    Demo(demo::DemoArgs),
     Check(check::CheckArgs),
     Migrate(migrate::MigrateArgs),
     #[command(subcommand)]
@@ -115,6 +117,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
             flags.settings.splice(0..0, args.settings());
             serve::run(&flags)
         }
+        Command::Demo(args) => demo::run(&args, &flags),
         Command::Check(args) => check::run(&args, &flags),
         Command::Migrate(_) => wait(migrate::run(&Context::load(&flags)?)),
         Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),

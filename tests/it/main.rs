@@ -4,6 +4,7 @@ mod bot_api;
 mod cli;
 mod config;
 mod das;
+mod demo;
 mod dictionary;
 mod dynauth;
 mod hold;
