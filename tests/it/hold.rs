@@ -250,8 +250,8 @@ async fn a_silent_nas_is_asked_again_until_the_deadline_then_told_to_disconnect_
     decide(&radhold, "approve", &session);
     // Each order goes out twice (RFC 5080 §2.2.1), the same octets; the next order is another request.
     let (first, repeat, second) = (das.next().await, das.next().await, das.next().await);
-    assert_eq!(first["octets"], repeat["octets"]);
-    assert_ne!(first["octets"], second["octets"]);
+    assert_eq!(first["raw"], repeat["raw"]);
+    assert_ne!(first["raw"], second["raw"]);
     let mut coas = 3;
     let disconnect = loop {
         let request = das.next().await;
