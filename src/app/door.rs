@@ -84,7 +84,6 @@ impl Door {
         };
         let packet = Packet::parse(datagram).map_err(|error| {
             self.complain(peer.ip(), error.reason(), received_at, &error.to_string());
-            telemetry::count("packet.malformed");
             error.reason()
         })?;
         self.prove(&packet, nas).map_err(|(label, error)| {

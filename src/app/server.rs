@@ -114,7 +114,7 @@ pub struct Server {
 }
 
 /// Runs a server until SIGTERM or SIGINT. SIGHUP reloads: the configuration is read anew and takes the old one's place as a
-/// whole, or, when anything in it is wrong, not at all.
+/// whole, or, when anything in it is wrong, not at all. SIGUSR1 logs all counters.
 ///
 /// # Errors
 /// [`ServeError`] when it cannot start.
@@ -122,12 +122,14 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut tell = signal(SignalKind::user_defined1())?;
     let server = Server::start(&loaded.config).await?;
     server.announce(&loaded).await?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = tell.recv() => log_counters(),
             _ = hangup.recv() => match reload() {
                 Ok(loaded) => match server.reload(&loaded.config).await {
                     Ok(()) => tracing::info!("configuration reloaded"),
@@ -139,6 +141,7 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
     }
     tracing::info!("stopping: requests in work are answered, then what is not kept yet is kept");
     server.stop().await;
+    log_counters();
     tracing::info!("stopped");
     Ok(())
 }
@@ -274,9 +277,6 @@ impl Server {
         if tokio::time::timeout(LAST_KEEPING, self.keeper).await.is_err() {
             tracing::error!("the store did not keep everything in time; NASes will ask again");
         }
-        for (name, count) in telemetry::snapshot() {
-            tracing::debug!(name, count, "counted");
-        }
     }
 
     async fn announce(&self, loaded: &Loaded) -> Result<(), ServeError> {
@@ -290,6 +290,13 @@ impl Server {
             print_next_steps(nas, &self.auth, users.is_empty());
         }
         Ok(())
+    }
+}
+
+/// One line for each counter that is not zero.
+fn log_counters() {
+    for (name, count) in telemetry::snapshot() {
+        tracing::info!(name, count, "counted");
     }
 }
 
