@@ -28,7 +28,7 @@ CREATE TABLE nases (
     limit_proxy_state             boolean NOT NULL,
     allow_ms_chap_v1              boolean NOT NULL,
     coa_address                   inet,
-    coa_port                      bigint NOT NULL,
+    coa_port                      bigint,
     coa_source_address            inet,
     coa_source_port               bigint,
     reject_delay                  interval,

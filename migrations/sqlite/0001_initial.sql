@@ -23,7 +23,7 @@ CREATE TABLE nases (
     limit_proxy_state             INTEGER NOT NULL CHECK (limit_proxy_state IN (0, 1)),
     allow_ms_chap_v1              INTEGER NOT NULL CHECK (allow_ms_chap_v1 IN (0, 1)),
     coa_address                   TEXT,
-    coa_port                      INTEGER NOT NULL,
+    coa_port                      INTEGER,
     coa_source_address            TEXT,
     coa_source_port               INTEGER,
     reject_delay                  INTEGER,

@@ -119,25 +119,9 @@ fn write_draft(draft: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::OctetDirection;
 
     fn nas(name: &str) -> Nas {
-        Nas {
-            name: name.into(),
-            network: "192.0.2.1/32".parse().unwrap(),
-            secret: Secret::new("xyzzy5461"),
-            dialect: "standard".into(),
-            require_message_authenticator: true,
-            limit_proxy_state: false,
-            allow_ms_chap_v1: false,
-            coa_address: None,
-            coa_port: 3799,
-            coa_source: None,
-            reject_delay: None,
-            octet_direction: OctetDirection::Standard,
-            sandbox_filter: None,
-            permit_filter: None,
-        }
+        Nas::new(name, "192.0.2.1/32".parse::<ipnet::IpNet>().unwrap(), Secret::new("xyzzy5461"))
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl Worker {
             }
         };
         for request in requests {
-            match self.send(session, nas, &request).await {
+            match self.send(session, nas, dialect.coa_port(), &request).await {
                 Answer::Acked => (),
                 other => return other,
             }
@@ -181,11 +181,11 @@ impl Worker {
         let settings = self.settings.current();
         let Some(nas) = settings.nases.named(session.nas.as_str()) else { return gone(session) };
         let Some(dialect) = settings.dialects.get(&nas.dialect) else { return gone(session) };
-        self.send(session, nas, &dialect.disconnect(session)).await
+        self.send(session, nas, dialect.coa_port(), &dialect.disconnect(session)).await
     }
 
-    async fn send(&self, session: &Session, nas: &Nas, request: &Request) -> Answer {
-        let address = (nas.coa_address.unwrap_or(session.nas_address), nas.coa_port).into();
+    async fn send(&self, session: &Session, nas: &Nas, port: u16, request: &Request) -> Answer {
+        let address = (nas.coa_address.unwrap_or(session.nas_address), nas.coa_port.unwrap_or(port)).into();
         let source = nas.coa_source.or(self.dynauth_source);
         let target = Target { address, source, secret: nas.secret.clone() };
         match self.dynauth.send(&target, request).await {

@@ -25,7 +25,7 @@ use crate::approver::{Answer, Approver};
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
-use crate::model::{ApproverKind, Nas, OctetDirection, Secret};
+use crate::model::{ApproverKind, Nas, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient};
 use crate::session::{ButtonKey, ClassKey};
@@ -342,22 +342,8 @@ async fn welcome_nas(config: &Config, store: &dyn Store, key: &SealingKey) -> Re
         // The first steps are shown until there is more than the NAS made here.
         return Ok(stored.into_iter().next().filter(|nas| nas.name.as_str() == NAME));
     }
-    let nas = Nas {
-        name: NAME.into(),
-        network: IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
-        secret: Secret::new(hex::encode(chance::octets::<12>())),
-        dialect: "standard".to_owned(),
-        require_message_authenticator: true,
-        limit_proxy_state: false,
-        allow_ms_chap_v1: false,
-        coa_address: None,
-        coa_port: 3799,
-        coa_source: None,
-        reject_delay: None,
-        octet_direction: OctetDirection::Standard,
-        sandbox_filter: None,
-        permit_filter: None,
-    };
+    let secret = Secret::new(hex::encode(chance::octets::<12>()));
+    let nas = Nas::new(NAME, IpAddr::V4(Ipv4Addr::LOCALHOST), secret);
     let secret_error = |problem| ServeError::NasSecret { nas: NAME.to_owned(), problem };
     match store.add_nas(&keys::seal_nas(nas.clone(), key).map_err(secret_error)?).await {
         // Another node was faster; it shows the steps.

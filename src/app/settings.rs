@@ -109,25 +109,10 @@ impl NasTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{OctetDirection, Secret};
+    use crate::model::Secret;
 
     fn nas(name: &str, network: &str) -> Nas {
-        Nas {
-            name: name.into(),
-            network: network.parse().unwrap(),
-            secret: Secret::new("x"),
-            dialect: "standard".into(),
-            require_message_authenticator: true,
-            limit_proxy_state: false,
-            allow_ms_chap_v1: false,
-            coa_address: None,
-            coa_port: 3799,
-            coa_source: None,
-            reject_delay: None,
-            octet_direction: OctetDirection::Standard,
-            sandbox_filter: None,
-            permit_filter: None,
-        }
+        Nas::new(name, network.parse::<ipnet::IpNet>().unwrap(), Secret::new("x"))
     }
 
     #[test]

@@ -58,9 +58,9 @@ pub(super) struct AddArgs {
     /// Where CoA-Request and Disconnect-Request go [default: where its packets come from].
     #[arg(long, value_name = "ADDRESS")]
     coa_address: Option<IpAddr>,
-    /// The UDP port for them.
-    #[arg(long, value_name = "PORT", default_value_t = 3799, value_parser = clap::value_parser!(u16).range(1..))]
-    coa_port: u16,
+    /// The UDP port for them [default: the dialect's, mostly 3799].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    coa_port: Option<u16>,
     /// Where they come from: an address, with a port or without [default: as dynauth.source says].
     #[arg(long, value_name = "ADDRESS", value_parser = read::source)]
     coa_source: Option<SocketAddr>,
@@ -109,7 +109,7 @@ struct Shown<'a> {
     limit_proxy_state: bool,
     allow_ms_chap_v1: bool,
     coa_address: Option<IpAddr>,
-    coa_port: u16,
+    coa_port: Option<u16>,
     coa_source: Option<SocketAddr>,
     reject_delay: Option<f64>,
     octet_direction: OctetDirection,
@@ -194,7 +194,7 @@ async fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
             nas.name.to_string(),
             nas.network.to_string(),
             nas.dialect.clone(),
-            format!("{coa} port {}", nas.coa_port),
+            nas.coa_port.map_or_else(|| coa.clone(), |port| format!("{coa} port {port}")),
             if nas.require_message_authenticator { "required" } else { "optional" }.to_owned(),
             output::or_dash(nas.reject_delay.map(format_duration)),
             (*kept_in).to_owned(),

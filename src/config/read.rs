@@ -26,7 +26,6 @@ pub(crate) const SECRET_LEAST: usize = 16;
 
 const AUTH_PORT: u16 = 1812;
 const ACCOUNTING_PORT: u16 = 1813;
-const COA_PORT: u16 = 3799;
 
 pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
@@ -226,7 +225,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
     let allow_ms_chap_v1 = section.boolean("allow_ms_chap_v1").unwrap_or(false);
     let coa_address =
         section.parsed("coa_address", "an address", |text| text.parse::<IpAddr>().map_err(|error| error.to_string()));
-    let coa_port = section.number("coa_port", 1).unwrap_or(COA_PORT);
+    let coa_port = section.number("coa_port", 1);
     let coa_source = section.parsed("coa_source", "an address, with or without port", source);
     let reject_delay = section.duration("reject_delay");
     let sandbox_filter = section.text("sandbox_filter");

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::model::{
-    ApproverKind, Identity, Nas, OctetDirection, ReplyItem, SecondFactor, Secret, SessionId, Timestamp, User,
-};
+use crate::model::{ApproverKind, Identity, Nas, ReplyItem, SecondFactor, Secret, SessionId, Timestamp, User};
 use crate::policy::{self, Defaults, HoldTerms};
 
 const START: Timestamp = Timestamp::from_secs(1_795_000_000);
@@ -37,22 +35,7 @@ fn grant(second_factor: SecondFactor, session_timeout: Option<u64>, reply: &[(&s
         reply: reply.iter().map(item).collect(),
         created_at: Timestamp::default(),
     };
-    let nas = Nas {
-        name: "edge".into(),
-        network: "192.0.2.1/32".parse().unwrap(),
-        secret: Secret::new("x"),
-        dialect: "standard".into(),
-        require_message_authenticator: true,
-        limit_proxy_state: false,
-        allow_ms_chap_v1: false,
-        coa_address: None,
-        coa_port: 3799,
-        coa_source: None,
-        reject_delay: None,
-        octet_direction: OctetDirection::Standard,
-        sandbox_filter: None,
-        permit_filter: None,
-    };
+    let nas = Nas::new("edge", "192.0.2.1/32".parse::<ipnet::IpNet>().unwrap(), Secret::new("x"));
     let defaults = Defaults {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),

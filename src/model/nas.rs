@@ -25,10 +25,10 @@ pub struct Nas {
     pub limit_proxy_state: bool,
     /// Answer MS-CHAPv1, which is broken, for this NAS.
     pub allow_ms_chap_v1: bool,
-    /// Where CoA-Request and Disconnect-Request go; `None` is the source of its packets, port 3799.
+    /// Where CoA-Request and Disconnect-Request go; `None` is the source of its packets.
     pub coa_address: Option<IpAddr>,
-    /// The UDP port for CoA-Request and Disconnect-Request.
-    pub coa_port: u16,
+    /// The UDP port for CoA-Request and Disconnect-Request; `None` is the dialect's.
+    pub coa_port: Option<u16>,
     /// Source address and port of those requests; `None` leaves it to the system.
     pub coa_source: Option<SocketAddr>,
     /// How long an Access-Reject is kept back; `None` is the server's setting.
@@ -39,6 +39,28 @@ pub struct Nas {
     pub sandbox_filter: Option<String>,
     /// Name of the filter that lets through; `None` is the server's setting.
     pub permit_filter: Option<String>,
+}
+
+impl Nas {
+    /// A NAS of the standard dialect, of which nothing is known but who it is.
+    pub fn new(name: impl Into<NasName>, network: impl Into<IpNet>, secret: Secret) -> Self {
+        Self {
+            name: name.into(),
+            network: network.into(),
+            secret,
+            dialect: "standard".to_owned(),
+            require_message_authenticator: true,
+            limit_proxy_state: false,
+            allow_ms_chap_v1: false,
+            coa_address: None,
+            coa_port: None,
+            coa_source: None,
+            reject_delay: None,
+            octet_direction: OctetDirection::Standard,
+            sandbox_filter: None,
+            permit_filter: None,
+        }
+    }
 }
 
 /// Which way Acct-Input-Octets counts on a NAS.

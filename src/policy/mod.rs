@@ -150,7 +150,7 @@ fn hold_terms(user: &User, defaults: &Defaults) -> HoldTerms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{OctetDirection, Secret, Timestamp};
+    use crate::model::{Secret, Timestamp};
 
     fn user() -> User {
         User {
@@ -169,20 +169,8 @@ mod tests {
 
     fn nas() -> Nas {
         Nas {
-            name: "edge".into(),
-            network: "192.0.2.1/32".parse().unwrap(),
-            secret: Secret::new("x"),
-            dialect: "standard".into(),
-            require_message_authenticator: true,
-            limit_proxy_state: false,
-            allow_ms_chap_v1: false,
-            coa_address: None,
-            coa_port: 3799,
-            coa_source: None,
-            reject_delay: None,
-            octet_direction: OctetDirection::Standard,
-            sandbox_filter: None,
             permit_filter: Some("nas-permit".into()),
+            ..Nas::new("edge", "192.0.2.1/32".parse::<ipnet::IpNet>().unwrap(), Secret::new("x"))
         }
     }
 

@@ -38,7 +38,7 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
         limit_proxy_state: row.need("limit_proxy_state", Columns::flag)?,
         allow_ms_chap_v1: row.need("allow_ms_chap_v1", Columns::flag)?,
         coa_address: row.address("coa_address")?,
-        coa_port: row.need("coa_port", Columns::number)?,
+        coa_port: row.number("coa_port")?,
         coa_source,
         reject_delay: row.span("reject_delay")?,
         octet_direction: row.need("octet_direction", Columns::word)?,

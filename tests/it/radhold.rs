@@ -68,7 +68,7 @@ impl Radhold {
         let (stderr, log) = (child.stderr.take().unwrap(), Arc::clone(&self.log));
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let line = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line));
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 log.lines.lock().unwrap().push(line);
                 log.more.notify_all();
             }
@@ -117,7 +117,7 @@ impl Radhold {
     /// The sessions, as `session list --all --json` tells them, the newest first.
     pub(crate) fn sessions(&self) -> Vec<Value> {
         let ran = self.cli(&["session", "list", "--all", "--json"], "");
-        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
         serde_json::from_str(&ran.stdout).unwrap()
     }
 

@@ -10,9 +10,7 @@ use uuid::Uuid;
 use super::*;
 use crate::accounting::Report;
 use crate::model::Nas;
-use crate::model::{
-    ApproverKind, Counters, Identity, OctetDirection, SecondFactor, Secret, SessionId, Timestamp, User,
-};
+use crate::model::{ApproverKind, Counters, Identity, SecondFactor, Secret, SessionId, Timestamp, User};
 use crate::policy::{self, Defaults, Grant, HoldTerms};
 
 const WINDOW: Duration = Duration::from_secs(120);
@@ -34,22 +32,7 @@ pub(super) fn grant(second_factor: SecondFactor) -> Grant {
         reply: vec![],
         created_at: at(0),
     };
-    let nas = Nas {
-        name: "edge".into(),
-        network: "192.0.2.1/32".parse().unwrap(),
-        secret: Secret::new("x"),
-        dialect: "standard".into(),
-        require_message_authenticator: true,
-        limit_proxy_state: false,
-        allow_ms_chap_v1: false,
-        coa_address: None,
-        coa_port: 3799,
-        coa_source: None,
-        reject_delay: None,
-        octet_direction: OctetDirection::Standard,
-        sandbox_filter: None,
-        permit_filter: None,
-    };
+    let nas = Nas::new("edge", "192.0.2.1/32".parse::<ipnet::IpNet>().unwrap(), Secret::new("x"));
     let defaults = Defaults {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),

@@ -40,7 +40,7 @@ pub(super) async fn add(pool: &PgPool, nas: &Nas) -> Result<(), StoreError> {
         .bind(nas.limit_proxy_state)
         .bind(nas.allow_ms_chap_v1)
         .bind(nas.coa_address)
-        .bind(i64::from(nas.coa_port))
+        .bind(nas.coa_port.map(i64::from))
         .bind(nas.coa_source.map(|source| source.ip()))
         .bind(nas.coa_source.map(|source| i64::from(source.port())))
         .bind(nas.reject_delay.map(interval))

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use radhold::accounting::Report;
 use radhold::app::{apply, chance, clock};
-use radhold::model::{
-    ApproverKind, Counters, Identity, Nas, NasName, NodeName, OctetDirection, Secret, SessionId, Timestamp,
-};
+use radhold::model::{ApproverKind, Counters, Identity, Nas, NodeName, Secret, SessionId, Timestamp};
 use radhold::policy::{self, Defaults, HoldTerms};
 use radhold::session::{Effect, Event, Session, State, Timing, step};
 use radhold::store::{Change, Committed};
@@ -152,22 +150,7 @@ fn keep_session(house: &House, started: bool, window: Duration) -> SessionId {
         permit_filter: "permit".into(),
         hold: HoldTerms { window, grace: Duration::from_secs(30), approvers: vec![ApproverKind::Operator] },
     };
-    let nas = Nas {
-        name: NasName::new("edge"),
-        network: "192.0.2.1/32".parse().unwrap(),
-        secret: Secret::new("x"),
-        dialect: "standard".into(),
-        require_message_authenticator: true,
-        limit_proxy_state: false,
-        allow_ms_chap_v1: false,
-        coa_address: None,
-        coa_port: 3799,
-        coa_source: None,
-        reject_delay: None,
-        octet_direction: OctetDirection::Standard,
-        sandbox_filter: None,
-        permit_filter: None,
-    };
+    let nas = Nas::new("edge", "192.0.2.1/32".parse::<ipnet::IpNet>().unwrap(), Secret::new("x"));
     let grant = policy::decide(&wait(store.user(&user.as_str().into())).unwrap().unwrap(), &nas, &defaults).unwrap();
     let identity = Identity { calling_station_id: Some("198.51.100.9".into()), ..Identity::default() };
     let now = clock::now();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use radhold::model::{
-    ApproverKind, Counters, Identity, Nas, NasName, OctetDirection, ReplyItem, SecondFactor, Secret, SessionId,
-    Timestamp, User, UserName,
+    ApproverKind, Counters, Identity, Nas, NasName, ReplyItem, SecondFactor, Secret, SessionId, Timestamp, User,
+    UserName,
 };
 use radhold::policy::{Grant, HoldTerms, Terms};
 use radhold::session::{
@@ -48,22 +48,7 @@ pub(super) fn rich_user(name: &str) -> User {
 }
 
 pub(super) fn nas(name: &str, network: &str) -> Nas {
-    Nas {
-        name: name.into(),
-        network: network.parse().unwrap(),
-        secret: Secret::new([0, 159, 146, 150, 255]),
-        dialect: "standard".into(),
-        require_message_authenticator: true,
-        limit_proxy_state: false,
-        allow_ms_chap_v1: false,
-        coa_address: None,
-        coa_port: 3799,
-        coa_source: None,
-        reject_delay: None,
-        octet_direction: OctetDirection::Standard,
-        sandbox_filter: None,
-        permit_filter: None,
-    }
+    Nas::new(name, network.parse::<ipnet::IpNet>().unwrap(), Secret::new([0, 159, 146, 150, 255]))
 }
 
 pub(super) fn id(number: u128) -> SessionId {

@@ -56,7 +56,7 @@ async fn nases_are_kept_as_given(stage: &Stage) {
         limit_proxy_state: true,
         allow_ms_chap_v1: true,
         coa_address: Some("2001:db8::9".parse().unwrap()),
-        coa_port: 65_535,
+        coa_port: Some(65_535),
         coa_source: Some("[2001:db8::1]:40000".parse().unwrap()),
         reject_delay: Some(Duration::ZERO),
         octet_direction: OctetDirection::Swapped,

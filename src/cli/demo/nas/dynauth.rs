@@ -225,7 +225,8 @@ mod tests {
         let permit: (u8, &[u8]) = (attribute::FILTER_ID, b"permit");
         let alice: (u8, &[u8]) = (attribute::USER_NAME, b"alice");
         let bob: (u8, &[u8]) = (attribute::USER_NAME, b"bob");
-        let cases: [(Code, &[(u8, &[u8])], u32); 8] = [
+        type Attributes<'a> = &'a [(u8, &'a [u8])];
+        let cases: [(Code, Attributes<'_>, u32); 8] = [
             (Code::CoaRequest, &[alice, permit], 508),
             (Code::CoaRequest, &[(attribute::USER_NAME, b"carol"), permit], 503),
             (Code::CoaRequest, &[bob, (attribute::NAS_PORT, &[0, 0, 0, 1]), permit], 503),
