@@ -35,10 +35,11 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// The same with these NASes from the store. Where store and configuration name the same network, the
+    /// The same with these NASes from the store. Of two with the same name, or for the same network, the one of the
     /// configuration counts: it is the one an operator can read.
     pub(super) fn with_stored_nases(self, stored: Vec<Nas>) -> Self {
-        let nases = NasTable::new(stored.iter().chain(&self.configured).cloned());
+        let configured = |nas: &&Nas| self.configured.iter().any(|other| other.name == nas.name);
+        let nases = NasTable::new(stored.iter().filter(|nas| !configured(nas)).chain(&self.configured).cloned());
         Self { nases, stored, ..self }
     }
 }
