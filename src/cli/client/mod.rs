@@ -407,7 +407,7 @@ mod tests {
         ] {
             assert_eq!(resolve(text, 1812).await.unwrap().to_string(), wanted, "{text}");
         }
-        for wrong in ["192.0.2.1:", "192.0.2.1:radius:1", "[2001:db8::1"] {
+        for wrong in ["192.0.2.1:", "192.0.2.1:radius", "[2001:db8::1]:"] {
             assert_eq!(resolve(wrong, 1812).await.unwrap_err().exit, Exit::Usage, "{wrong}");
         }
     }
