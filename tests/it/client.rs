@@ -26,10 +26,13 @@ const SECRET: &[u8] = b"testing123";
 
 // -- the server
 
+/// Datagrams, with the addresses they came from.
+type Received = Vec<(SocketAddr, Vec<u8>)>;
+
 /// A server on loopback that answers each datagram as its test says.
 struct Responder {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>,
+    received: Arc<Mutex<Received>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -65,7 +68,7 @@ impl Responder {
     }
 
     /// What came, with the address it came from.
-    fn received(&self) -> Vec<(SocketAddr, Vec<u8>)> {
+    fn received(&self) -> Received {
         self.received.lock().unwrap().clone()
     }
 
@@ -95,7 +98,7 @@ fn unsigned(request: &Packet<'_>, code: Code) -> Vec<u8> {
     reply(&Packet::parse(&octets).unwrap(), code, SECRET)
 }
 
-/// Answers a login as a server that knows only alice, with these passwords' proof.
+/// Answers a login as a server that knows only alice, and her by this password.
 fn login(request: &Packet<'_>, password: &str) -> Vec<u8> {
     let _signed = request.verify_message_authenticator(SECRET).unwrap();
     let Offer::Password(offer) = Offer::read(request, SECRET) else { panic!("no password in {request:?}") };
