@@ -124,7 +124,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),
         Command::Session(command) => wait(session::run(command, &Context::load(&flags)?)),
         // Its exit code is the answer.
-        Command::Client(command) => return wait(client::run(command, Context::load(&flags)?.dictionary()?)),
+        Command::Client(command) => return wait(client::run(command, &flags)),
     }?;
     Ok(ExitCode::SUCCESS)
 }

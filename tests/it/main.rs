@@ -2,6 +2,7 @@
 
 mod bot_api;
 mod cli;
+mod client;
 mod config;
 mod das;
 mod demo;

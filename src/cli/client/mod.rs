@@ -4,6 +4,7 @@
 
 mod lines;
 mod peer;
+mod print;
 mod report;
 mod request;
 mod send;
@@ -16,10 +17,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::app;
+use crate::config::{Config, Flags, Surroundings};
 use crate::dynauth::Timers;
 use crate::model::Secret;
 use crate::net::client::Demand;
@@ -27,9 +28,8 @@ use crate::radius::Code;
 use crate::radius::dictionary::{Dictionary, quote};
 
 use super::failure::{Exit, Failure};
-use super::output;
 use lines::Line;
-use report::{Report, Summary};
+use print::Printer;
 use request::{Login, LoginMethod, Recipe};
 
 /// The environment variable that may hold the secret.
@@ -174,9 +174,21 @@ pub(super) struct PacketArgs {
 ///
 /// # Errors
 /// When nothing was sent.
-pub(super) async fn run(command: ClientCommand, dictionary: Dictionary) -> Result<ExitCode, Failure> {
+pub(super) async fn run(command: ClientCommand, flags: &Flags) -> Result<ExitCode, Failure> {
+    let sent = match dictionary(flags) {
+        Ok(dictionary) => send_all(command, dictionary).await,
+        Err(failure) => Err(failure),
+    };
     // 1 is for refusals.
-    send_all(command, dictionary).await.map_err(|failure| Failure::new(Exit::Usage, failure.message))
+    sent.map_err(|failure| Failure::new(Exit::Usage, failure.message))
+}
+
+/// The dictionaries of the configuration, for which the variable with the secret is no setting.
+fn dictionary(flags: &Flags) -> Result<Dictionary, Failure> {
+    let mut surroundings = Surroundings::of_this_process();
+    surroundings.variables.remove(SECRET_VARIABLE);
+    let config = Config::load_in(flags, &surroundings)?.config;
+    Ok(app::dictionary(config.dictionary.as_deref())?)
 }
 
 async fn send_all(command: ClientCommand, dictionary: Dictionary) -> Result<ExitCode, Failure> {
@@ -217,7 +229,7 @@ async fn send_all(command: ClientCommand, dictionary: Dictionary) -> Result<Exit
         Some(source) => Failure::usage(format!("cannot send from {source} to {server}: {error}")),
         None => Failure::usage(format!("cannot send to {server}: {error}")),
     })?;
-    let mut printer = Printer::new(&args, total);
+    let mut printer = Printer::new(args.json, args.show || args.count == 1, total);
     while let Some(report) = reports.recv().await {
         printer.take(report.map_err(Failure::usage)?)?;
     }
@@ -380,59 +392,31 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::usage(format!("{}: {error}", path.display()))
 }
 
-// -- what is printed
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Prints reports as they come; JSON, at the end.
-struct Printer {
-    json: bool,
-    each: bool,
-    total: usize,
-    kept: Vec<Report>,
-    summary: Summary,
-    /// Draws itself on a terminal only.
-    bar: ProgressBar,
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    packets: &'a [Report],
-    summary: &'a Summary,
-}
-
-/// From so many packets on, progress is shown.
-const MANY: usize = 20;
-
-impl Printer {
-    fn new(args: &PacketArgs, total: usize) -> Self {
-        let each = args.show || args.count == 1;
-        let bar = if total >= MANY && (args.json || !each) {
-            let style = ProgressStyle::with_template("{bar:40} {pos}/{len}, {per_sec}, {eta} left");
-            ProgressBar::new(total as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        } else {
-            ProgressBar::hidden()
-        };
-        Self { json: args.json, each, total, kept: vec![], summary: Summary::default(), bar }
+    #[tokio::test]
+    async fn a_server_is_an_address_or_name_with_or_without_port() {
+        for (text, wanted) in [
+            ("192.0.2.1", "192.0.2.1:1812"),
+            ("192.0.2.1:1645", "192.0.2.1:1645"),
+            ("2001:db8::1", "[2001:db8::1]:1812"),
+            ("[2001:db8::1]", "[2001:db8::1]:1812"),
+            ("[2001:db8::1]:1645", "[2001:db8::1]:1645"),
+        ] {
+            assert_eq!(resolve(text, 1812).await.unwrap().to_string(), wanted, "{text}");
+        }
+        for wrong in ["192.0.2.1:", "192.0.2.1:radius", "[2001:db8::1]:"] {
+            assert_eq!(resolve(wrong, 1812).await.unwrap_err().exit, Exit::Usage, "{wrong}");
+        }
     }
 
-    fn take(&mut self, report: Report) -> Result<(), Failure> {
-        self.summary.add(&report);
-        self.bar.inc(1);
-        match (self.each, self.json) {
-            (true, true) => self.kept.push(report),
-            (true, false) => output::print(&report.text())?,
-            (false, _) => {}
+    #[test]
+    fn one_newline_at_the_end_is_not_part_of_a_secret() {
+        for (octets, wanted) in [("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a "), ("a\r", "a\r")] {
+            assert_eq!(*checked("secret", octets.into()).unwrap(), wanted.as_bytes());
         }
-        Ok(())
-    }
-
-    fn finish(mut self, elapsed: Duration) -> Result<ExitCode, Failure> {
-        self.bar.finish_and_clear();
-        self.summary.finish(elapsed);
-        if self.json {
-            output::print_json(&Document { packets: &self.kept, summary: &self.summary })?;
-        } else if self.total > 1 {
-            output::print(&self.summary.text())?;
-        }
-        Ok(ExitCode::from(self.summary.worst().exit_code()))
+        assert!(checked("secret", b"\n".to_vec()).is_err());
     }
 }

@@ -127,7 +127,7 @@ impl Report {
         self.reply.as_ref().map(|_| self.elapsed_ms)
     }
 
-    /// The exchange for people.
+    /// The exchange for people. What it shows of packets is what the dictionary wrote, with escapes.
     pub(super) fn text(&self) -> String {
         let mut out = String::new();
         self.request.write(&mut out, "");
@@ -135,11 +135,11 @@ impl Report {
             if self.transmissions == 1 { String::new() } else { format!(", sent {} times", self.transmissions) };
         match &self.reply {
             Some(reply) => {
-                reply.write(&mut out, &format!(" after {:.1} ms{times}", self.elapsed_ms));
+                reply.write(&mut out, &format!(" after {}{times}", words(self.elapsed_ms)));
                 let _ = write!(out, "  verified: {}", self.verified.join(", "));
             }
             None => {
-                let _ = write!(out, "No answer after {:.1} ms{times}", self.elapsed_ms);
+                let _ = write!(out, "No answer after {}{times}", words(self.elapsed_ms));
             }
         }
         let ignored = self.ignored.words();
@@ -269,7 +269,8 @@ impl Summary {
             elapsed_ms / 1000.0
         );
         if let Some([shortest, median, longest]) = self.round_trip_ms {
-            let _ = write!(out, "; answered after {shortest:.1} ms at least, {median:.1} median, {longest:.1} at most");
+            let [shortest, median, longest] = [shortest, median, longest].map(words);
+            let _ = write!(out, "; answered after {shortest} to {longest}, median {median}");
         }
         out
     }
@@ -278,4 +279,13 @@ impl Summary {
 fn millis(duration: Duration) -> f64 {
     // Microseconds are as fine as anybody can measure here.
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// A time with as many digits as are of use.
+fn words(millis: f64) -> String {
+    match millis {
+        ..10.0 => format!("{millis:.3} ms"),
+        ..1000.0 => format!("{millis:.0} ms"),
+        _ => format!("{:.1} s", millis / 1000.0),
+    }
 }
