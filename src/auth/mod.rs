@@ -18,6 +18,7 @@ mod decoy;
 mod method;
 mod mppe;
 mod mschap;
+pub mod peer;
 pub mod sealed;
 mod verdict;
 pub mod wire;

@@ -20,6 +20,9 @@ const PREFIX: &str = "RADHOLD_";
 /// Not a setting but the place of the file.
 const CONFIG_VARIABLE: &str = "RADHOLD_CONFIG";
 
+/// Not a setting either: the secret `radhold client` signs with.
+const SECRET_VARIABLE: &str = "RADHOLD_SECRET";
+
 const FILE: &str = "file";
 const ENVIRONMENT: &str = "environment";
 const COMMAND_LINE: &str = "command line";
@@ -195,7 +198,9 @@ type TextLayer = (BTreeMap<Vec<String>, String>, Dict);
 fn read_environment(surroundings: &Surroundings, problems: &mut Vec<Problem>) -> TextLayer {
     let mut layer = TextLayer::default();
     for (name, value) in &surroundings.variables {
-        let Some(key) = name.strip_prefix(PREFIX).filter(|_| name != CONFIG_VARIABLE) else { continue };
+        let Some(key) = name.strip_prefix(PREFIX).filter(|_| name != CONFIG_VARIABLE && name != SECRET_VARIABLE) else {
+            continue;
+        };
         let path: Vec<String> = key.to_lowercase().split("__").map(str::to_owned).collect();
         insert(&mut layer, path, name, value, Place::Variable(name.clone()), problems);
     }

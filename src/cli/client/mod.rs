@@ -3,7 +3,6 @@
 //! Needs no server of ours and no store; the configuration is read for its dictionaries alone.
 
 mod lines;
-mod peer;
 mod print;
 mod report;
 mod request;

@@ -3,7 +3,8 @@
 use zeroize::Zeroizing;
 
 use super::lines::Line;
-use super::peer;
+
+use crate::auth::peer;
 use crate::auth::{ClearPassword, Credential, Method, NtHash, Verdict, verify};
 use crate::radius::dictionary::{Dictionary, EncodeError, Encryption};
 use crate::radius::hiding::{self, Salt};
