@@ -6,7 +6,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ipnet::IpNet;
 use radhold::accounting::Report;
-use radhold::model::{ApproverKind, Identity, Nas, SecondFactor, Secret, SessionId, Timestamp, User};
+use radhold::model::{ApproverKind, Identity, Nas, Secret, SessionId, Timestamp, User};
 use radhold::policy::{self, Defaults, HoldTerms};
 use radhold::session::{Approval, Class, ClassKey, Event, Session, State, Timing, step};
 use uuid::Uuid;
@@ -16,18 +16,7 @@ fn at(secs: u64) -> Timestamp {
 }
 
 fn offered() -> Session {
-    let user = User {
-        name: "alice".into(),
-        credential: Secret::new(""),
-        disabled: false,
-        second_factor: SecondFactor::Required,
-        approvers: vec![],
-        permit_filter: None,
-        session_timeout: None,
-        reject_delay: None,
-        reply: vec![],
-        created_at: at(0),
-    };
+    let user = User::new("alice", Secret::new(""), at(0));
     let nas = Nas::new("edge", "192.0.2.1/32".parse::<IpNet>().unwrap(), Secret::new("x"));
     let defaults = Defaults {
         sandbox_filter: "sandbox".into(),

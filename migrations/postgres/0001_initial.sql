@@ -145,6 +145,7 @@ CREATE TABLE outbox (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     session_id    uuid NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
     kind          text NOT NULL,
+    lane          text NOT NULL,
     effect        jsonb NOT NULL,
     ordered_at    timestamptz NOT NULL,
     due_at        timestamptz NOT NULL,
@@ -155,10 +156,11 @@ CREATE TABLE outbox (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000); -- Rows come and go all the time.
 
 COMMENT ON TABLE outbox IS 'Orders not yet carried out: prompts, CoA-Requests, Disconnect-Requests, alerts.';
+COMMENT ON COLUMN outbox.lane IS 'Whom it reaches: nas, or people.';
 COMMENT ON COLUMN outbox.claimed_by IS 'The node that is at it; free again after claimed_until.';
 COMMENT ON COLUMN outbox.postponed_for IS 'Why it was last put off.';
 
-CREATE INDEX outbox_by_due ON outbox (due_at, id);
+CREATE INDEX outbox_by_due ON outbox (lane, due_at, id);
 CREATE INDEX outbox_by_session ON outbox (session_id);
 
 CREATE TABLE usage (

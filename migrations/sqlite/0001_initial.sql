@@ -106,6 +106,7 @@ CREATE TABLE outbox (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     session_id    TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
     kind          TEXT NOT NULL,
+    lane          TEXT NOT NULL,
     effect        TEXT NOT NULL,
     ordered_at    INTEGER NOT NULL,
     due_at        INTEGER NOT NULL,
@@ -115,7 +116,7 @@ CREATE TABLE outbox (
     postponed_for TEXT
 ) STRICT;
 
-CREATE INDEX outbox_by_due ON outbox (due_at, id);
+CREATE INDEX outbox_by_due ON outbox (lane, due_at, id);
 CREATE INDEX outbox_by_session ON outbox (session_id);
 
 CREATE TABLE usage (

@@ -30,11 +30,16 @@ use crate::{eap, telemetry};
 /// Longer User-Names than any NAS sends in good faith are not looked up.
 const LONGEST_USER_NAME: usize = 253;
 
+/// No NAS waits longer for its answer.
+const LONGEST_REJECT_DELAY: Duration = Duration::from_secs(60);
+
 /// What becomes of an Access-Request.
 #[derive(Debug)]
 pub(super) enum Fate {
     /// This goes back.
     Reply(Vec<u8>),
+    /// This goes back, but not before then.
+    ReplyLater(Vec<u8>, Timestamp),
     /// Nothing goes back, and this label says why.
     Drop(&'static str),
 }
@@ -57,6 +62,15 @@ struct Request<'a> {
     source: IpAddr,
     received_at: Timestamp,
     settings: Arc<Settings>,
+}
+
+impl Request<'_> {
+    /// When a refusal goes out: so long after the request came, whatever the check took, so that the clock does not tell a
+    /// wrong password from an unknown user.
+    fn rejected_at(&self, user: Option<&User>) -> Timestamp {
+        let delay = user.and_then(|user| user.reject_delay).or(self.nas.reject_delay);
+        self.received_at + delay.unwrap_or(self.settings.reject_delay).min(LONGEST_REJECT_DELAY)
+    }
 }
 
 /// Why nobody is let in.
@@ -114,14 +128,14 @@ impl Access {
         let request = Request { packet, nas, source, received_at, settings };
         let name = match packet.first(attribute::USER_NAME) {
             Some(name) if !name.is_empty() && name.len() <= LONGEST_USER_NAME => name,
-            _ => return self.reject(&request, None, "none", None, &No::Unusable("no-user-name")).await,
+            _ => return self.reject(&request, None, "none", None, &No::Unusable("no-user-name")),
         };
         match Offer::read(&packet, nas.secret.expose()) {
-            Offer::Eap(octets) => self.refuse_eap(&request, &octets).await,
-            Offer::Nothing => self.reject(&request, None, "none", None, &No::Unusable("no-password")).await,
+            Offer::Eap(octets) => self.refuse_eap(&request, &octets),
+            Offer::Nothing => self.reject(&request, None, "none", None, &No::Unusable("no-password")),
             Offer::Password(offer) => match offer.method() {
                 Ok(method) => self.check(&request, name, &method).await,
-                Err(_) => self.reject(&request, None, "none", None, &No::Unusable("malformed-credentials")).await,
+                Err(_) => self.reject(&request, None, "none", None, &No::Unusable("malformed-credentials")),
             },
         }
     }
@@ -130,7 +144,7 @@ impl Access {
         let label = method_label(method.kind());
         if method.kind() == MethodKind::MsChapV1 && !request.nas.allow_ms_chap_v1 {
             let no = No::Unusable("ms-chap-v1-not-allowed");
-            return self.reject(request, Some(method), label, None, &no).await;
+            return self.reject(request, Some(method), label, None, &no);
         }
         // Not UTF-8, so not a name of ours; checked against the decoy like any unknown one.
         let known = match std::str::from_utf8(name) {
@@ -152,11 +166,11 @@ impl Access {
             (Some(user), Verdict::Accepted(proof)) => {
                 match policy::decide(&user, request.nas, &request.settings.defaults) {
                     Ok(grant) => self.accept(request, &user, label, &proof, grant),
-                    Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)).await,
+                    Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)),
                 }
             }
             (user, Verdict::Refused(why)) => {
-                self.reject(request, Some(method), label, user.as_deref(), &No::Credentials(why)).await
+                self.reject(request, Some(method), label, user.as_deref(), &No::Credentials(why))
             }
             // A proof for nobody cannot be: there was nothing to check it against.
             (None, Verdict::Accepted(_)) => Fate::Drop("access.impossible"),
@@ -245,21 +259,21 @@ impl Access {
         Fate::Reply(reply)
     }
 
-    async fn refuse_eap(&self, request: &Request<'_>, octets: &[u8]) -> Fate {
+    fn refuse_eap(&self, request: &Request<'_>, octets: &[u8]) -> Fate {
         match eap::refuse(octets) {
             Ok(failure) => {
                 self.record(request, "eap", "eap-not-supported", None);
-                self.wait(request, None).await;
                 // RFC 3579 §2.6.3: an Access-Reject to EAP carries EAP-Failure, and no Reply-Message.
-                reply_or_drop(build(request, Code::AccessReject, |reply| {
+                let reply = build(request, Code::AccessReject, |reply| {
                     reply.attribute(attribute::EAP_MESSAGE, &failure).map(drop)
-                }))
+                });
+                later_or_drop(reply, request.rejected_at(None))
             }
             Err(_) => Fate::Drop("access.eap-malformed"),
         }
     }
 
-    async fn reject(
+    fn reject(
         &self,
         request: &Request<'_>,
         method: Option<&Method<'_>>,
@@ -274,19 +288,7 @@ impl Access {
                 write_refusal(reply, method, no.ms_chap_code(), &chance::octets(), no.message())
             })
         });
-        self.wait(request, user).await;
-        reply_or_drop(reply)
-    }
-
-    /// Keeps a refusal back. It goes out so long after the request came, whatever the check took, so that the clock does
-    /// not tell a wrong password from an unknown user.
-    async fn wait(&self, request: &Request<'_>, user: Option<&User>) {
-        let delay = user
-            .and_then(|user| user.reject_delay)
-            .or(request.nas.reject_delay)
-            .unwrap_or(request.settings.reject_delay);
-        let taken = clock::now().since(request.received_at);
-        tokio::time::sleep(delay.saturating_sub(taken).min(Duration::from_secs(60))).await;
+        later_or_drop(reply, request.rejected_at(user))
     }
 
     fn record(
@@ -336,9 +338,9 @@ fn build(
     reply.sign_reply(request.nas.secret.expose()).map(<[u8]>::to_vec)
 }
 
-fn reply_or_drop(reply: Result<Vec<u8>, EncodeError>) -> Fate {
+fn later_or_drop(reply: Result<Vec<u8>, EncodeError>, at: Timestamp) -> Fate {
     match reply {
-        Ok(reply) => Fate::Reply(reply),
+        Ok(reply) => Fate::ReplyLater(reply, at),
         Err(error) => {
             tracing::error!(%error, "an Access-Reject cannot be written");
             Fate::Drop("access.unwritable")

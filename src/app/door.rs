@@ -21,6 +21,8 @@ use crate::telemetry::{self, OncePerWindow};
 const REPEATS: Duration = Duration::from_secs(30);
 /// Requests remembered per port, at most.
 const MOST_REPEATS: usize = 65_536;
+/// Access-Rejects waiting for their time, at most.
+const MOST_HELD_BACK: usize = 16_384;
 /// The same complaint about the same peer is logged once in so long.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Peers and complaints told apart, at most.
@@ -44,6 +46,7 @@ pub(super) struct Door {
     ledger: Ledger,
     duplicates: Mutex<Duplicates>,
     places: Arc<Semaphore>,
+    held_back: Semaphore,
     complaints: OncePerWindow<(IpAddr, &'static str)>,
 }
 
@@ -62,6 +65,7 @@ impl Door {
             ledger,
             duplicates: Mutex::new(Duplicates::new(REPEATS, MOST_REPEATS)),
             places,
+            held_back: Semaphore::new(MOST_HELD_BACK),
             complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS),
         }
     }
@@ -109,27 +113,42 @@ impl Door {
         let (door, nas, replier, datagram) = (Arc::clone(self), Arc::clone(nas), replier.clone(), datagram.to_vec());
         tokio::spawn(async move {
             let fate = door.work(&datagram, &nas, &replier, received_at).await;
-            match fate {
-                Fate::Reply(reply) => {
-                    let reply: Arc<[u8]> = reply.into();
-                    door.duplicates().answered(&key, Arc::clone(&reply));
-                    let code = Code::from(reply[0]);
-                    match replier.send(&reply).await {
-                        Ok(()) => telemetry::count(sent_label(code)),
-                        Err(error) => {
-                            telemetry::count("packet.unsent");
-                            tracing::warn!(peer = %replier.peer(), %error, "a reply could not be sent");
-                        }
-                    }
-                }
-                Fate::Drop(label) => {
-                    door.duplicates().forget(&key);
-                    telemetry::count(label);
-                }
-            }
+            // What waits only for its time keeps nobody else out.
             drop(place);
+            let fate = match fate {
+                Fate::ReplyLater(reply, at) => door.hold_back(reply, at).await,
+                fate => fate,
+            };
+            door.conclude(&key, fate, &replier).await;
         });
         Ok(())
+    }
+
+    /// Keeps a refusal back until its time. Of these there are at most so many; a flood of wrong passwords beyond that gets no
+    /// answer.
+    async fn hold_back(&self, reply: Vec<u8>, at: Timestamp) -> Fate {
+        let Ok(_parked) = self.held_back.try_acquire() else { return Fate::Drop("access.reject-overload") };
+        tokio::time::sleep(at.since(clock::now())).await;
+        Fate::Reply(reply)
+    }
+
+    async fn conclude(&self, key: &RequestKey, fate: Fate, replier: &Replier) {
+        let reply: Arc<[u8]> = match fate {
+            Fate::Reply(reply) | Fate::ReplyLater(reply, _) => reply.into(),
+            Fate::Drop(label) => {
+                self.duplicates().forget(key);
+                telemetry::count(label);
+                return;
+            }
+        };
+        self.duplicates().answered(key, Arc::clone(&reply));
+        match replier.send(&reply).await {
+            Ok(()) => telemetry::count(sent_label(Code::from(reply[0]))),
+            Err(error) => {
+                telemetry::count("packet.unsent");
+                tracing::warn!(peer = %replier.peer(), %error, "a reply could not be sent");
+            }
+        }
     }
 
     /// Whether the packet belongs on this port and is the NAS's own.

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+use super::orders::NewOrders;
 use super::recall::{self, Origin};
 use super::settings::SettingsHandle;
 use super::{chance, clock};
@@ -57,7 +58,7 @@ pub(super) struct Full;
 
 impl Ledger {
     /// The way in, and the task behind it.
-    pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle, new_orders: Arc<Notify>) -> (Self, Keeper) {
+    pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle, new_orders: Arc<NewOrders>) -> (Self, Keeper) {
         let (jobs, queue) = mpsc::channel(QUEUE);
         (Self { jobs }, Keeper { store, settings, new_orders, queue, unkept_offers: VecDeque::new() })
     }
@@ -84,7 +85,7 @@ impl Ledger {
 pub(super) struct Keeper {
     store: Arc<dyn Store>,
     settings: SettingsHandle,
-    new_orders: Arc<Notify>,
+    new_orders: Arc<NewOrders>,
     queue: mpsc::Receiver<Job>,
     /// Offers whose Access-Accept went out while the store was away. Were we to die now, the session's Start would bring
     /// its Class, and with it the same session.
@@ -291,9 +292,7 @@ impl Keeper {
                 },
             }
         }
-        if changes.iter().any(|change| !change.orders.is_empty()) {
-            self.new_orders.notify_one();
-        }
+        self.new_orders.call(changes.iter().flat_map(|change| &change.orders));
         for order in struck {
             self.store.finish(order).await?;
         }

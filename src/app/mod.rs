@@ -22,4 +22,5 @@ mod words;
 
 pub use apply::apply;
 pub use server::{ServeError, Server, serve};
+pub use settings::unconfined;
 pub use words::{WordsError, dialects, dictionary};

@@ -16,7 +16,7 @@ use crate::approver::{Approver, AskError, Question};
 use crate::dynauth::{Answer, ErrorCause, Request};
 use crate::model::{ApproverKind, Nas, NodeName};
 use crate::net::dynamic_authorization::{DynamicAuthorizationClient, Target};
-use crate::session::{Alert, Effect, Event, Session};
+use crate::session::{Alert, Effect, Event, Lane, Session};
 use crate::store::{Order, Store, StoreError};
 use crate::telemetry;
 
@@ -26,12 +26,35 @@ const LEASE: Duration = Duration::from_secs(90);
 const APPROVER_PATIENCE: Duration = Duration::from_secs(30);
 /// How often to look for orders of others (another node, the command line) when nobody calls.
 const PERIOD: Duration = Duration::from_millis(200);
-/// Orders carried out at once.
+/// Orders carried out at once in each lane.
 const AT_ONCE: usize = 256;
 /// The longest wait before an approver's service is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A prompt's last word is not worth more tries than this.
 const TELL_TRIES: u32 = 20;
+
+/// Says that there are new orders, to each lane.
+#[derive(Debug, Default)]
+pub(super) struct NewOrders {
+    nas: Notify,
+    people: Notify,
+}
+
+impl NewOrders {
+    /// Calls the lanes of these orders.
+    pub(super) fn call<'a>(&self, orders: impl IntoIterator<Item = &'a Effect>) {
+        for order in orders {
+            self.of(order.lane()).notify_one();
+        }
+    }
+
+    fn of(&self, lane: Lane) -> &Notify {
+        match lane {
+            Lane::Nas => &self.nas,
+            Lane::People => &self.people,
+        }
+    }
+}
 
 /// The part that carries orders out.
 pub(super) struct Worker {
@@ -46,12 +69,15 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Works for ever. Drop the future to stop; what is under way is claimed again later.
-    pub(super) async fn run(self: Arc<Self>, new_orders: Arc<Notify>) {
+    /// Works in one lane, for ever. Drop the future to stop; what is under way is claimed again later.
+    pub(super) async fn run(self: Arc<Self>, lane: Lane, new_orders: Arc<NewOrders>) {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         loop {
-            let free = u32::try_from(places.available_permits()).unwrap_or(0);
-            let orders = match self.store.claim(&self.node, clock::now(), LEASE, free).await {
+            // Claims no more than it can begin: a lease is for work, not for waiting.
+            let Ok(first) = Arc::clone(&places).acquire_owned().await else { return };
+            let free = u32::try_from(places.available_permits() + 1).unwrap_or(1);
+            drop(first);
+            let orders = match self.store.claim(&self.node, Some(lane), clock::now(), LEASE, free).await {
                 Ok(orders) => orders,
                 Err(error) => {
                     telemetry::count("store.failed");
@@ -61,7 +87,7 @@ impl Worker {
             };
             if orders.is_empty() {
                 tokio::select! {
-                    () = new_orders.notified() => (),
+                    () = new_orders.of(lane).notified() => (),
                     () = tokio::time::sleep(PERIOD) => (),
                 }
             }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::access::Access;
 use super::door::{Door, Port};
 use super::keys::{self, KeyError};
 use super::ledger::Ledger;
-use super::orders::Worker;
+use super::orders::{NewOrders, Worker};
 use super::settings::{NasTable, Settings, SettingsHandle};
 use super::users::Users;
 use super::words::{self, WordsError};
@@ -28,7 +28,7 @@ use crate::dynauth::Timers;
 use crate::model::{ApproverKind, Nas, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient};
-use crate::session::{ButtonKey, ClassKey};
+use crate::session::{ButtonKey, ClassKey, Lane};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry;
 
@@ -163,7 +163,7 @@ impl Server {
         let settings = SettingsHandle::new(settings(config, &*store, &sealing_key, &class_key).await?);
         let approvers = approvers(config, &ButtonKey::new(&cluster_key))?;
 
-        let new_orders = Arc::new(Notify::new());
+        let new_orders = Arc::<NewOrders>::default();
         let (ledger, keeper) = Ledger::new(Arc::clone(&store), settings.clone(), Arc::clone(&new_orders));
         let (stop_keeper, stop) = oneshot::channel();
         let keeper = tokio::spawn(keeper.run(stop));
@@ -184,7 +184,10 @@ impl Server {
             dynauth: dynauth(config),
             dynauth_source: config.dynauth.source,
         };
-        background.spawn(Arc::new(worker).run(new_orders));
+        let worker = Arc::new(worker);
+        for lane in [Lane::Nas, Lane::People] {
+            background.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders)));
+        }
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone()));
 
         let users = Users::new(Arc::clone(&store));
@@ -281,6 +284,9 @@ impl Server {
 
     async fn announce(&self, loaded: &Loaded) -> Result<(), ServeError> {
         for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        for warning in self.settings.current().unconfined() {
             tracing::warn!("{warning}");
         }
         tracing::info!(auth = ?self.auth, accounting = ?self.accounting, store = %loaded.config.store.url,

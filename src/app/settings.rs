@@ -42,6 +42,22 @@ impl Settings {
         let nases = NasTable::new(stored.iter().filter(|nas| !configured(nas)).chain(&self.configured).cloned());
         Self { nases, stored, ..self }
     }
+
+    /// A warning for each NAS on which a held session is not kept from the network.
+    pub(super) fn unconfined(&self) -> Vec<String> {
+        self.nases.iter().filter_map(|nas| unconfined(nas, &self.dialects)).collect()
+    }
+}
+
+/// A warning for a NAS on which a held session is not kept from the network.
+pub fn unconfined(nas: &Nas, dialects: &Dialects) -> Option<String> {
+    let confines = dialects.get(&nas.dialect).is_none_or(|dialect| dialect.confines());
+    (!confines).then(|| {
+        format!(
+            "nas.{}: the dialect {} has no filter to confine a held session; until its deadline it has the network",
+            nas.name, nas.dialect
+        )
+    })
 }
 
 /// The settings in force, shared.
@@ -98,7 +114,12 @@ impl NasTable {
 
     /// The NAS of that name.
     pub(super) fn named(&self, name: &str) -> Option<&Arc<Nas>> {
-        self.hosts.values().chain(&self.networks).find(|nas| nas.name.as_str() == name)
+        self.iter().find(|nas| nas.name.as_str() == name)
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Nas>> {
+        self.hosts.values().chain(&self.networks)
     }
 
     /// How many there are.

@@ -56,10 +56,13 @@ pub(super) fn run(args: &CheckArgs, flags: &Flags) -> Result<(), Failure> {
 }
 
 fn findings(loaded: Loaded) -> Findings {
-    let Loaded { config, sources, warnings } = loaded;
+    let Loaded { config, sources, mut warnings } = loaded;
     let mut errors = Vec::new();
     match words(&config) {
-        Ok(dialects) => errors.extend(config.nas.iter().filter_map(|nas| without_dialect(nas, &dialects))),
+        Ok(dialects) => {
+            errors.extend(config.nas.iter().filter_map(|nas| without_dialect(nas, &dialects)));
+            warnings.extend(config.nas.iter().filter_map(|nas| app::unconfined(nas, &dialects)));
+        }
         Err(error) => errors.push(error.to_string()),
     }
     for path in [&config.keys.cluster_file, &config.keys.sealing_file] {

@@ -24,16 +24,10 @@ fn dialect(name: &str) -> Dialect {
 fn grant(second_factor: SecondFactor, session_timeout: Option<u64>, reply: &[(&str, &str)]) -> Grant {
     let item = |(name, value): &(&str, &str)| ReplyItem { name: (*name).to_owned(), value: (*value).to_owned() };
     let user = User {
-        name: "alice".into(),
-        credential: Secret::new(""),
-        disabled: false,
         second_factor,
-        approvers: vec![],
-        permit_filter: None,
         session_timeout: session_timeout.map(Duration::from_secs),
-        reject_delay: None,
         reply: reply.iter().map(item).collect(),
-        created_at: Timestamp::default(),
+        ..User::new("alice", Secret::new(""), Timestamp::default())
     };
     let nas = Nas::new("edge", "192.0.2.1/32".parse::<ipnet::IpNet>().unwrap(), Secret::new("x"));
     let defaults = Defaults {

@@ -31,6 +31,24 @@ pub struct User {
     pub created_at: Timestamp,
 }
 
+impl User {
+    /// A user of whom nothing is known but name and password: held, with the server's defaults.
+    pub fn new(name: impl Into<UserName>, credential: Secret, created_at: Timestamp) -> Self {
+        Self {
+            name: name.into(),
+            credential,
+            disabled: false,
+            second_factor: SecondFactor::Required,
+            approvers: Vec::new(),
+            permit_filter: None,
+            session_timeout: None,
+            reject_delay: None,
+            reply: Vec::new(),
+            created_at,
+        }
+    }
+}
+
 /// Whether a login must be confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -153,18 +153,7 @@ mod tests {
     use crate::model::{Secret, Timestamp};
 
     fn user() -> User {
-        User {
-            name: "alice".into(),
-            credential: Secret::new(""),
-            disabled: false,
-            second_factor: SecondFactor::Required,
-            approvers: vec![],
-            permit_filter: None,
-            session_timeout: None,
-            reject_delay: None,
-            reply: vec![],
-            created_at: Timestamp::default(),
-        }
+        User::new("alice", Secret::new(""), Timestamp::default())
     }
 
     fn nas() -> Nas {

@@ -126,6 +126,33 @@ impl Effect {
             Self::AlertOperator { .. } => "alert-operator",
         }
     }
+
+    /// Whom it reaches.
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::AskApprover { .. } | Self::TellApprover { .. } | Self::AlertOperator { .. } => Lane::People,
+            Self::SendCoa { .. } | Self::SendDisconnect { .. } => Lane::Nas,
+        }
+    }
+}
+
+/// Whom an order reaches. Each lane is carried out by itself, so that a slow messenger keeps no NAS waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// A NAS.
+    Nas,
+    /// People, by way of an approver.
+    People,
+}
+
+impl Lane {
+    /// The word in tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nas => "nas",
+            Self::People => "people",
+        }
+    }
 }
 
 /// What a prompt says in the end.

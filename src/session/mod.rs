@@ -20,7 +20,7 @@ pub mod table;
 pub use button::{ButtonError, ButtonKey, Place, Press};
 pub use class::{Class, ClassError, ClassKey};
 pub use decision::{Approval, DecidedBy, Decision, Denial, Verdict};
-pub use event::{Alert, Effect, Event, Outcome, Told};
+pub use event::{Alert, Effect, Event, Lane, Outcome, Told};
 pub use machine::{Step, Timing, step};
 pub use record::{Ask, AskState, End, EndCause, Record, Session, State};
 

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 pub use error::StoreError;
 
 use crate::model::{Binding, Counters, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
-use crate::session::{Effect, Session, State};
+use crate::session::{Effect, Lane, Session, State};
 
 /// Opens the store at an address: `sqlite://PATH`, `sqlite::memory:`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
 ///
@@ -102,11 +102,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// been kept, the repetition is a conflict.
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError>;
 
-    /// Takes up to `limit` orders that are due and that nobody holds, for `lease`; the oldest due first. An order that makes
+    /// Takes up to `limit` orders that are due and that nobody holds, for `lease`; the oldest due first. Only those
+    /// of one lane when one is given. An order that makes
     /// no sense to this node is logged and left to its lease: a newer node may understand it.
     async fn claim(
         &self,
         node: &NodeName,
+        lane: Option<Lane>,
         now: Timestamp,
         lease: Duration,
         limit: u32,

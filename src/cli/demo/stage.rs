@@ -14,7 +14,7 @@ use crate::auth::{
     ClearPassword, Credential, CredentialError, NtHash, PasswordCost, SealingKey, StoredCredential, hash_password,
 };
 use crate::config::{Config, Flags, Setting, Surroundings};
-use crate::model::{SecondFactor, Secret, User, UserName};
+use crate::model::{Secret, User};
 use crate::session::Timing;
 use crate::store::Store;
 use crate::telemetry;
@@ -164,18 +164,7 @@ fn surroundings(directory: &Path) -> Surroundings {
 
 async fn add_user(store: &dyn Store, person: &Person, key: &SealingKey) -> Result<(), Failure> {
     let stored = StoredCredential::seal(&person.stored()?, key, person.name, &chance::octets());
-    let user = User {
-        name: UserName::from(person.name),
-        credential: Secret::new(stored.to_text()),
-        disabled: false,
-        second_factor: SecondFactor::Required,
-        approvers: Vec::new(),
-        permit_filter: None,
-        session_timeout: None,
-        reject_delay: None,
-        reply: Vec::new(),
-        created_at: clock::now(),
-    };
+    let user = User::new(person.name, Secret::new(stored.to_text()), clock::now());
     Ok(store.add_user(&user).await?)
 }
 

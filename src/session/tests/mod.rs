@@ -20,18 +20,7 @@ pub(super) fn at(secs: u64) -> Timestamp {
 }
 
 pub(super) fn grant(second_factor: SecondFactor) -> Grant {
-    let user = User {
-        name: "alice".into(),
-        credential: Secret::new(""),
-        disabled: false,
-        second_factor,
-        approvers: vec![],
-        permit_filter: None,
-        session_timeout: None,
-        reject_delay: None,
-        reply: vec![],
-        created_at: at(0),
-    };
+    let user = User { second_factor, ..User::new("alice", Secret::new(""), at(0)) };
     let nas = Nas::new("edge", "192.0.2.1/32".parse::<ipnet::IpNet>().unwrap(), Secret::new("x"));
     let defaults = Defaults {
         sandbox_filter: "sandbox".into(),

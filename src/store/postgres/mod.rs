@@ -27,7 +27,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
 use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
-use crate::session::Session;
+use crate::session::{Lane, Session};
 
 const CONNECTIONS: u32 = 10;
 /// How long to wait for a connection.
@@ -151,11 +151,12 @@ impl Store for PostgresStore {
     async fn claim(
         &self,
         node: &NodeName,
+        lane: Option<Lane>,
         now: Timestamp,
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError> {
-        outbox::claim(&self.pool, node, now, lease, limit).await
+        outbox::claim(&self.pool, node, lane, now, lease, limit).await
     }
 
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {

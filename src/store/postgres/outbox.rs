@@ -10,16 +10,18 @@ use uuid::Uuid;
 use super::columns::time;
 use super::failure;
 use crate::model::{NodeName, Timestamp};
+use crate::session::Lane;
 use crate::store::row::{self, Cells, Columns as _};
 use crate::store::{Change, Order, OrderId, StoreError, records};
 
 /// Adds the orders of changes that are kept, numbered in their order.
 pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> Result<(), sqlx::Error> {
-    let (mut sessions, mut kinds, mut effects, mut times) = (vec![], vec![], vec![], vec![]);
+    let (mut sessions, mut kinds, mut lanes, mut effects, mut times) = (vec![], vec![], vec![], vec![], vec![]);
     for change in changes {
         for effect in &change.orders {
             sessions.push(change.session.id.0);
             kinds.push(effect.as_str());
+            lanes.push(effect.lane().as_str());
             effects.push(Json(row::json(effect)));
             times.push(time(change.at));
         }
@@ -28,14 +30,15 @@ pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> R
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO outbox (session_id, kind, effect, ordered_at, due_at)
-         SELECT session_id, kind, effect, at, at
-         FROM unnest($1::uuid[], $2::text[], $3::jsonb[], $4::timestamptz[])
-             WITH ORDINALITY AS new (session_id, kind, effect, at, place)
+        "INSERT INTO outbox (session_id, kind, lane, effect, ordered_at, due_at)
+         SELECT session_id, kind, lane, effect, at, at
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::timestamptz[])
+             WITH ORDINALITY AS new (session_id, kind, lane, effect, at, place)
          ORDER BY place",
     )
     .bind::<Vec<Uuid>>(sessions)
     .bind(kinds)
+    .bind(lanes)
     .bind(effects)
     .bind(times)
     .execute(connection)
@@ -46,6 +49,7 @@ pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> R
 pub(super) async fn claim(
     pool: &PgPool,
     node: &NodeName,
+    lane: Option<Lane>,
     now: Timestamp,
     lease: Duration,
     limit: u32,
@@ -55,6 +59,7 @@ pub(super) async fn claim(
         "WITH due AS (
              SELECT id FROM outbox
              WHERE due_at <= $2 AND (claimed_until IS NULL OR claimed_until <= $2)
+               AND ($5::text IS NULL OR lane = $5)
              ORDER BY due_at, id LIMIT $4
              FOR UPDATE SKIP LOCKED
          )
@@ -66,6 +71,7 @@ pub(super) async fn claim(
     .bind(time(now))
     .bind(time(now + lease))
     .bind(i64::from(limit))
+    .bind(lane.map(Lane::as_str))
     .fetch_all(pool)
     .await
     .map_err(failure)?;

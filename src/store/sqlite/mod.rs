@@ -29,7 +29,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
-use crate::session::Session;
+use crate::session::{Lane, Session};
 
 /// How long to wait for another's transaction.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -158,11 +158,12 @@ impl Store for SqliteStore {
     async fn claim(
         &self,
         node: &NodeName,
+        lane: Option<Lane>,
         now: Timestamp,
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError> {
-        outbox::claim(&self.writer, node, now, lease, limit).await
+        outbox::claim(&self.writer, node, lane, now, lease, limit).await
     }
 
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {

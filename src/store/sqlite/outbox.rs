@@ -7,7 +7,7 @@ use sqlx::{SqliteExecutor, SqlitePool};
 
 use super::failure;
 use crate::model::{NodeName, SessionId, Timestamp};
-use crate::session::Effect;
+use crate::session::{Effect, Lane};
 use crate::store::row::{self, Cells, Columns as _};
 use crate::store::{Order, OrderId, StoreError, records};
 
@@ -17,20 +17,24 @@ pub(super) async fn add(
     effect: &Effect,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO outbox (session_id, kind, effect, ordered_at, due_at) VALUES (?1, ?2, ?3, ?4, ?4)")
-        .bind(session.to_string())
-        .bind(effect.as_str())
-        .bind(row::json(effect))
-        .bind(row::micros(at))
-        .execute(executor)
-        .await
-        .map_err(failure)?;
+    sqlx::query(
+        "INSERT INTO outbox (session_id, kind, lane, effect, ordered_at, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+    )
+    .bind(session.to_string())
+    .bind(effect.as_str())
+    .bind(effect.lane().as_str())
+    .bind(row::json(effect))
+    .bind(row::micros(at))
+    .execute(executor)
+    .await
+    .map_err(failure)?;
     Ok(())
 }
 
 pub(super) async fn claim(
     pool: &SqlitePool,
     node: &NodeName,
+    lane: Option<Lane>,
     now: Timestamp,
     lease: Duration,
     limit: u32,
@@ -41,6 +45,7 @@ pub(super) async fn claim(
          WHERE id IN (
              SELECT id FROM outbox
              WHERE due_at <= ?2 AND (claimed_until IS NULL OR claimed_until <= ?2)
+               AND (?5 IS NULL OR lane = ?5)
              ORDER BY due_at, id LIMIT ?4
          )
          RETURNING id, session_id, effect, attempts - 1 AS attempts_before, ordered_at, due_at",
@@ -49,6 +54,7 @@ pub(super) async fn claim(
     .bind(row::micros(now))
     .bind(row::micros(now + lease))
     .bind(limit)
+    .bind(lane.map(Lane::as_str))
     .fetch_all(pool)
     .await
     .map_err(failure)?;

@@ -183,6 +183,6 @@ fn bring(house: &House, id: SessionId, event: &Event) -> Session {
 fn orders(house: &House) -> Vec<Effect> {
     let store = house.store();
     let far = clock::now() + Duration::from_secs(3600);
-    let claimed = wait(store.claim(&NodeName::new("test"), far, Duration::from_secs(1), 100)).unwrap();
+    let claimed = wait(store.claim(&NodeName::new("test"), None, far, Duration::from_secs(1), 100)).unwrap();
     claimed.into_iter().map(|order| order.effect).collect()
 }

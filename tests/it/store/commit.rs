@@ -54,7 +54,7 @@ async fn a_conflict_leaves_nothing(stage: &Stage) {
     let order = Effect::SendCoa { attempt: 1 };
     keep(store, Change { orders: vec![order.clone()], ..added(&offer(1, NOON)) }).await;
     keep(store, added(&offer(2, NOON))).await;
-    let held = store.claim(&node, NOON, Duration::from_secs(60), 10).await.unwrap();
+    let held = store.claim(&node, None, NOON, Duration::from_secs(60), 10).await.unwrap();
     assert_eq!(held.len(), 1);
 
     let loser = |session: &Session, from_version| Change {
@@ -73,8 +73,13 @@ async fn a_conflict_leaves_nothing(stage: &Stage) {
     assert_eq!(decisions, [[Some(id(2).to_string())]]);
     // The losers' order was not added, and the one they would have settled is still there.
     let later = NOON + Duration::from_secs(61);
-    let orders: Vec<Effect> =
-        store.claim(&node, later, Duration::from_secs(60), 10).await.unwrap().into_iter().map(|o| o.effect).collect();
+    let orders: Vec<Effect> = store
+        .claim(&node, None, later, Duration::from_secs(60), 10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|o| o.effect)
+        .collect();
     assert_eq!(orders, [order, Effect::SendCoa { attempt: 2 }]);
 }
 
@@ -87,7 +92,7 @@ async fn one_batch_may_change_a_session_twice(stage: &Stage) {
     let kept = store.commit(&[added(&offered), first, stale, second]).await.unwrap();
     assert_eq!(kept, [Committed::Done, Committed::Done, Committed::Conflict, Committed::Done]);
     assert_eq!(read(store, id(1)).await.unwrap(), approved);
-    assert_eq!(store.claim(&"n1".into(), NOON, Duration::from_secs(1), 10).await.unwrap().len(), 1);
+    assert_eq!(store.claim(&"n1".into(), None, NOON, Duration::from_secs(1), 10).await.unwrap().len(), 1);
 }
 
 async fn a_long_batch_is_kept_whole(stage: &Stage) {
@@ -103,7 +108,7 @@ async fn a_long_batch_is_kept_whole(stage: &Stage) {
     assert_eq!(kept, vec![Committed::Done; 500]);
     assert_eq!(store.sessions(&SessionQuery::default()).await.unwrap().len(), 500);
     assert_eq!(store.usage(id(499)).await.unwrap().len(), 1);
-    assert_eq!(store.claim(&"n1".into(), NOON, Duration::from_secs(1), 1000).await.unwrap().len(), 500);
+    assert_eq!(store.claim(&"n1".into(), None, NOON, Duration::from_secs(1), 1000).await.unwrap().len(), 500);
 }
 
 async fn of_two_racing_nodes_one_wins(stage: &Stage) {
@@ -198,7 +203,7 @@ async fn a_hold_lives_through_the_store(stage: &Stage) {
         assert_eq!(read(store, id(1)).await.unwrap(), after);
         assert_eq!(after.state, state, "{event:?}");
         let mut orders = Vec::new();
-        for order in store.claim(&node, now, Duration::from_secs(60), 10).await.unwrap() {
+        for order in store.claim(&node, None, now, Duration::from_secs(60), 10).await.unwrap() {
             assert_eq!((order.session, order.ordered_at, order.attempts), (id(1), now, 0));
             store.finish(order.id).await.unwrap();
             orders.push(order.effect.as_str());

@@ -19,18 +19,7 @@ use uuid::Uuid;
 pub(super) const NOON: Timestamp = Timestamp::from_secs(1_795_176_000);
 
 pub(super) fn user(name: &str) -> User {
-    User {
-        name: name.into(),
-        credential: Secret::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"),
-        disabled: false,
-        second_factor: SecondFactor::Required,
-        approvers: vec![],
-        permit_filter: None,
-        session_timeout: None,
-        reject_delay: None,
-        reply: vec![],
-        created_at: NOON,
-    }
+    User::new(name, Secret::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"), NOON)
 }
 
 pub(super) fn rich_user(name: &str) -> User {

@@ -43,9 +43,9 @@ async fn orders_come_oldest_first(stage: &Stage) {
 
     let now = NOON + Duration::from_secs(30);
     let node = NodeName::new("n1");
-    let first = store.claim(&node, now, Duration::from_secs(60), 6).await.unwrap();
+    let first = store.claim(&node, None, now, Duration::from_secs(60), 6).await.unwrap();
     assert_eq!(first.iter().map(|order| &order.effect).collect::<Vec<_>>(), effects.iter().collect::<Vec<_>>());
-    let rest = store.claim(&node, now, Duration::from_secs(60), 100).await.unwrap();
+    let rest = store.claim(&node, None, now, Duration::from_secs(60), 100).await.unwrap();
     let sessions: Vec<u128> = rest.iter().map(|order| order.session.0.as_u128()).collect();
     assert_eq!(sessions, [2, 4, 3, 1]);
     assert_eq!(rest[2].ordered_at, NOON + Duration::from_secs(20));
@@ -62,7 +62,7 @@ async fn an_order_is_claimed_once(stage: &Stage) {
             let node = NodeName::new(format!("n{claimer}"));
             let mut mine = Vec::new();
             loop {
-                let claimed = store.claim(&node, NOON, Duration::from_secs(60), 7).await.unwrap();
+                let claimed = store.claim(&node, None, NOON, Duration::from_secs(60), 7).await.unwrap();
                 if claimed.is_empty() {
                     return mine;
                 }
@@ -80,12 +80,12 @@ async fn a_lease_runs_out(stage: &Stage) {
     let (a, b) = (stage.another().await, stage.another().await);
     order(a.as_ref(), 1, 0).await;
     let lease = Duration::from_secs(30);
-    let claimed = a.claim(&"a".into(), NOON, lease, 10).await.unwrap();
+    let claimed = a.claim(&"a".into(), None, NOON, lease, 10).await.unwrap();
     assert_eq!((claimed.len(), claimed[0].attempts), (1, 0));
-    assert_eq!(b.claim(&"b".into(), NOON + Duration::from_secs(29), lease, 10).await.unwrap(), []);
+    assert_eq!(b.claim(&"b".into(), None, NOON + Duration::from_secs(29), lease, 10).await.unwrap(), []);
     // Its own claimer does not get it twice either.
-    assert_eq!(a.claim(&"a".into(), NOON + Duration::from_secs(29), lease, 10).await.unwrap(), []);
-    let again = b.claim(&"b".into(), NOON + Duration::from_secs(30), lease, 10).await.unwrap();
+    assert_eq!(a.claim(&"a".into(), None, NOON + Duration::from_secs(29), lease, 10).await.unwrap(), []);
+    let again = b.claim(&"b".into(), None, NOON + Duration::from_secs(30), lease, 10).await.unwrap();
     assert_eq!((again.len(), again[0].id, again[0].attempts), (1, claimed[0].id, 1));
 }
 
@@ -94,10 +94,10 @@ async fn a_node_that_starts_again_gets_its_own_orders_back(stage: &Stage) {
     order(store, 1, 0).await;
     order(store, 2, 0).await;
     let lease = Duration::from_secs(600);
-    let before = store.claim(&"a".into(), NOON, lease, 1).await.unwrap();
-    let others = store.claim(&"b".into(), NOON, lease, 1).await.unwrap();
+    let before = store.claim(&"a".into(), None, NOON, lease, 1).await.unwrap();
+    let others = store.claim(&"b".into(), None, NOON, lease, 1).await.unwrap();
     store.release(&"a".into()).await.unwrap();
-    let again = store.claim(&"a".into(), NOON, lease, 10).await.unwrap();
+    let again = store.claim(&"a".into(), None, NOON, lease, 10).await.unwrap();
     assert_eq!(again.iter().map(|order| order.id).collect::<Vec<_>>(), [before[0].id], "not {:?}", others[0].id);
 }
 
@@ -106,21 +106,21 @@ async fn an_order_can_be_put_off_and_struck_off(stage: &Stage) {
     let node = NodeName::new("n1");
     let lease = Duration::from_secs(600);
     order(store, 1, 0).await;
-    let claimed = store.claim(&node, NOON, lease, 10).await.unwrap();
+    let claimed = store.claim(&node, None, NOON, lease, 10).await.unwrap();
     let later = NOON + Duration::from_secs(15);
     store.postpone(claimed[0].id, later, "429 Too Many Requests").await.unwrap();
-    assert_eq!(store.claim(&node, NOON + Duration::from_secs(14), lease, 10).await.unwrap(), []);
-    let again = store.claim(&node, later, lease, 10).await.unwrap();
+    assert_eq!(store.claim(&node, None, NOON + Duration::from_secs(14), lease, 10).await.unwrap(), []);
+    let again = store.claim(&node, None, later, lease, 10).await.unwrap();
     assert_eq!((again.len(), again[0].attempts, again[0].ordered_at), (1, 1, NOON));
 
     store.finish(again[0].id).await.unwrap();
-    assert_eq!(store.claim(&node, later + lease + lease, lease, 10).await.unwrap(), []);
+    assert_eq!(store.claim(&node, None, later + lease + lease, lease, 10).await.unwrap(), []);
     // Done twice is harmless, and nothing comes back.
     store.finish(again[0].id).await.unwrap();
     store.postpone(again[0].id, later, "too late").await.unwrap();
-    assert_eq!(store.claim(&node, later + lease + lease, lease, 10).await.unwrap(), []);
+    assert_eq!(store.claim(&node, None, later + lease + lease, lease, 10).await.unwrap(), []);
     order(store, 2, 0).await;
-    let fresh = store.claim(&node, NOON, lease, 10).await.unwrap();
+    let fresh = store.claim(&node, None, NOON, lease, 10).await.unwrap();
     assert!(fresh[0].id > again[0].id, "the number of an order is not used again");
 }
 
@@ -130,12 +130,12 @@ async fn an_outcome_settles_its_order(stage: &Stage) {
     let lease = Duration::from_secs(10);
     let offered = offer(1, NOON);
     keep(store, Change { orders: vec![Effect::SendCoa { attempt: 1 }], ..added(&offered) }).await;
-    let claimed = store.claim(&node, NOON, lease, 10).await.unwrap();
+    let claimed = store.claim(&node, None, NOON, lease, 10).await.unwrap();
 
     let (asked, first) = stepped(&offered, &Event::Accepted, NOON);
     keep(store, Change { orders: vec![], settles: Some(claimed[0].id), ..first }).await;
     let much_later = NOON + Duration::from_secs(1000);
-    assert_eq!(store.claim(&node, much_later, lease, 10).await.unwrap(), []);
+    assert_eq!(store.claim(&node, None, much_later, lease, 10).await.unwrap(), []);
     // Somebody else settled it already: the change is kept all the same.
     let (sent, second) =
         stepped(&asked, &Event::PromptSent { approver: ApproverKind::Telegram, reference: "r".into() }, NOON);
