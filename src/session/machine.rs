@@ -83,7 +83,12 @@ impl Session {
             State::Held => earliest(self.deadline, self.retry_at),
             State::Permitting => self.deadline,
             State::Evicting => earliest(Some(self.eviction_limit(timing)), self.retry_at),
-            State::Permitted | State::Dropped | State::Closed | State::Observed => None,
+            // Silence means something only on a NAS that sends Interim-Updates.
+            State::Permitted | State::Observed => {
+                let interims = self.started_at.is_some_and(|started| self.heard_at > started);
+                interims.then(|| self.heard_at + timing.stale_after)
+            }
+            State::Dropped | State::Closed => None,
         }
     }
 
@@ -116,9 +121,10 @@ struct MayPermit(());
 
 impl MayPermit {
     fn proven_by(record: &Record) -> Option<Self> {
+        let verdict = record.decision.as_ref().map(|decision| decision.verdict);
         let proven = match &record.grant.as_ref()?.terms {
-            Terms::Waived(_) => true,
-            Terms::Hold(_) => record.decision.as_ref().is_some_and(|decision| decision.verdict == Verdict::Approved),
+            Terms::Waived(_) => verdict != Some(Verdict::Denied),
+            Terms::Hold(_) => verdict == Some(Verdict::Approved),
         };
         proven.then_some(Self(()))
     }
@@ -157,6 +163,7 @@ impl Turn<'_> {
             (Action::Drop, _) => self.drop_offer(),
             (Action::Wake, _) => self.wake(),
             (Action::WakeEvicting, _) => self.wake_evicting(),
+            (Action::CloseIfStale, _) => self.close_if_stale(),
             (Action::Lift, _) => self.lift(),
             (Action::CoaRefused, Event::CoaNaked { attempt, error_cause }) => self.coa_refused(*attempt, *error_cause),
             (Action::CoaLost, Event::CoaUnanswered { attempt }) => self.coa_lost(*attempt),
@@ -174,30 +181,42 @@ impl Turn<'_> {
     // -- accounting
 
     fn begin(&mut self, report: &Report) {
+        let was_dropped = self.record.state == State::Dropped;
         self.refresh(report);
-        self.record.started_at = Some(report.at);
+        // An Interim-Update or a Stop may be the first we hear: it says itself since when it has been up.
+        self.record.started_at = Some(report.at.before(Duration::from_secs(report.counters.session_time)));
         self.record.end = None;
         let decision = self.record.decision.as_ref().map(|decision| decision.verdict);
-        if self.hold_terms().is_none() {
-            self.lift();
-        } else if decision == Some(Verdict::Denied) {
+        if decision == Some(Verdict::Denied) {
             self.evict(Outcome::Denied);
+        } else if self.hold_terms().is_none() {
+            self.lift();
         } else if self.past_deadline() {
             self.evict(if decision.is_some() { Outcome::NotLifted } else { Outcome::Expired });
         } else if decision == Some(Verdict::Approved) {
             self.order_coa();
         } else {
             self.record.state = State::Held;
+            if was_dropped {
+                // Whoever was asked has been told that it was over.
+                self.record.outcome = None;
+                self.record.asks.clear();
+                self.ask_next();
+            }
         }
     }
 
     fn refresh(&mut self, report: &Report) {
         self.record.identity.absorb(&report.identity);
-        self.record.heard_at = self.record.heard_at.max(report.at);
-        self.usage = accounting::grow(&mut self.record.counters, &report.counters);
+        self.count(report);
         if self.record.state == State::Observed && self.record.started_at.is_none() {
             self.record.started_at = Some(report.at.before(Duration::from_secs(report.counters.session_time)));
         }
+    }
+
+    fn count(&mut self, report: &Report) {
+        self.record.heard_at = self.record.heard_at.max(report.at);
+        self.usage = accounting::grow(&mut self.record.counters, &report.counters);
     }
 
     /// An ACK is not proof: a NAS that shows the sandbox filter after it ACKed the other has not done it.
@@ -229,7 +248,7 @@ impl Turn<'_> {
     fn revive(&mut self, report: &Report) {
         let presumed = self.record.end.is_some_and(|end| end.cause.is_presumed() && report.at > end.at);
         if !presumed {
-            self.usage = accounting::grow(&mut self.record.counters, &report.counters);
+            self.count(report);
             return;
         }
         self.refresh(report);
@@ -252,7 +271,7 @@ impl Turn<'_> {
     }
 
     fn correct(&mut self, report: &Report) {
-        self.usage = accounting::grow(&mut self.record.counters, &report.counters);
+        self.count(report);
         if self.record.end.is_none_or(|end| end.cause.is_presumed()) {
             self.record.end =
                 Some(End { at: report.at, cause: EndCause::Stop, terminate_cause: report.terminate_cause });
@@ -395,6 +414,14 @@ impl Turn<'_> {
             }
         } else if self.record.state == State::Held && self.retry_is_due() {
             self.order_coa();
+        }
+    }
+
+    /// A Stop can be lost, and with it would the session stay open for ever.
+    fn close_if_stale(&mut self) {
+        let silent_since = self.record.heard_at;
+        if self.now >= silent_since + self.timing.stale_after {
+            self.close(EndCause::Stale, silent_since, None);
         }
     }
 

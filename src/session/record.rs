@@ -178,7 +178,7 @@ pub struct End {
 pub enum EndCause {
     /// Accounting-Request Stop.
     Stop,
-    /// Accounting-On or Accounting-Off: the NAS restarted.
+    /// Accounting-On or Accounting-Off: the NAS restarted, and did not say which sessions that ended.
     NasRestart,
     /// The NAS answered Error-Cause 503, Session Context Not Found.
     SessionGone,
@@ -205,7 +205,7 @@ impl EndCause {
 
     /// Whether the NAS never told us of the end, so that it may contradict us yet.
     pub const fn is_presumed(self) -> bool {
-        matches!(self, Self::SessionGone | Self::Stale | Self::NeverStarted)
+        matches!(self, Self::SessionGone | Self::Stale | Self::NeverStarted | Self::NasRestart)
     }
 }
 

@@ -73,6 +73,8 @@ pub enum Action {
     Wake,
     /// Next try to end, or give up waiting for the Stop.
     WakeEvicting,
+    /// Nothing was heard of it for too long: its Stop was lost.
+    CloseIfStale,
     /// The NAS says it is lifted.
     Lift,
     /// The NAS will not lift it: see why.
@@ -166,6 +168,7 @@ pub const fn action(state: State, kind: Kind) -> Action {
         (_,             K::PromptUndeliverable)  => A::Ignore,
 
         (S::Offered,    K::Approved | K::Denied) => A::Remember,
+        (S::Dropped,    K::Denied)               => A::Remember,
         (S::Held,       K::Approved | K::Denied) => A::Decide,
         (S::Observed,   K::Approved | K::Denied) => A::NothingToDecide,
         (_,             K::Approved | K::Denied) => A::TooLate,
@@ -179,7 +182,9 @@ pub const fn action(state: State, kind: Kind) -> Action {
         (S::Held | S::Permitting,
                         K::TimerPassed)          => A::Wake,
         (S::Evicting,   K::TimerPassed)          => A::WakeEvicting,
-        (S::Permitted | S::Dropped | S::Closed | S::Observed,
+        (S::Permitted | S::Observed,
+                        K::TimerPassed)          => A::CloseIfStale,
+        (S::Dropped | S::Closed,
                         K::TimerPassed)          => A::Ignore,
 
         (S::Permitting, K::CoaAcked)             => A::Lift,

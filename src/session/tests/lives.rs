@@ -44,14 +44,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn whatever_happens_the_invariants_hold(events in prop::collection::vec((any_event(), 0u64..30), 1..60)) {
+    fn whatever_happens_the_invariants_hold(
+        held in prop::bool::weighted(0.8),
+        events in prop::collection::vec((any_event(), 0u64..30), 1..60),
+    ) {
         let timing = Timing::default();
-        let mut session = offer(SecondFactor::Required);
+        let mut session = offer(if held { SecondFactor::Required } else { SecondFactor::None });
+        let mut kicked = false;
         let mut model = Model::default();
         let mut now = 0;
         for (event, later) in events {
             now += later;
             let before = session.clone();
+            kicked |= matches!(event, Event::Kicked(_)) && before.state != State::Dropped && before.state != State::Closed;
             let turn = step(&before, &event, at(now), &timing);
 
             // The version tells whether there is anything to keep.
@@ -64,7 +69,8 @@ proptest! {
                 if turn.told == Told::Done {
                     prop_assert_eq!(model.answer, None);
                     prop_assert!(at(now) < before.deadline.unwrap());
-                    prop_assert!(matches!(before.state, State::Offered | State::Held));
+                    let late_no = before.state == State::Dropped && verdict == Verdict::Denied;
+                    prop_assert!(late_no || matches!(before.state, State::Offered | State::Held));
                     model.answer = Some(verdict);
                 } else if let Some(answer) = model.answer {
                     let truth = before.decision.as_ref().map_or(answer, |decision| decision.verdict);
@@ -72,8 +78,11 @@ proptest! {
                 }
             }
 
-            // Fail closed (invariant 1): only a yes leads out of the sandbox.
+            // Fail closed (invariant 1): only a yes leads out of the sandbox, or a policy that asks for none.
             if turn.session.state == State::Permitted {
+                prop_assert!(!kicked, "a kicked session was permitted");
+            }
+            if held && turn.session.state == State::Permitted {
                 prop_assert_eq!(model.answer, Some(Verdict::Approved));
                 prop_assert_eq!(turn.session.decision.as_ref().unwrap().verdict, Verdict::Approved);
             }

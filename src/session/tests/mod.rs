@@ -326,6 +326,44 @@ fn a_waived_session_is_permitted_at_start_and_asks_nobody() {
 }
 
 #[test]
+fn a_kick_before_start_ends_even_a_session_that_needs_no_yes() {
+    let mut life = Life::new(SecondFactor::None);
+    assert_eq!(life.event(1, &Event::Kicked(Denial::by_operator("root"))), Told::Done);
+    life.event(2, &Event::Started(report(2)));
+    assert_eq!(life.session.state, State::Evicting);
+}
+
+#[test]
+fn a_permitted_session_whose_stop_is_lost_closes_and_comes_back_when_heard_of() {
+    let mut life = Life::new(SecondFactor::None);
+    life.event(1, &Event::Started(report(1)));
+    assert_eq!(life.session.wake_at(&life.timing), None, "a NAS without Interim-Updates is silent by nature");
+    life.event(61, &Event::Interim(report(61)));
+    assert_eq!(life.session.wake_at(&life.timing), Some(at(661)));
+    life.event(660, &Event::TimerPassed);
+    assert_eq!(life.session.state, State::Permitted);
+    life.event(661, &Event::TimerPassed);
+    assert_eq!(life.session.end, Some(End { at: at(61), cause: EndCause::Stale, terminate_cause: None }));
+    life.event(700, &Event::Interim(report(700)));
+    assert_eq!(life.session.state, State::Permitted);
+}
+
+#[test]
+fn a_late_start_asks_anew_and_keeps_a_late_no() {
+    let mut life = Life::new(SecondFactor::Required);
+    life.event(60, &Event::TimerPassed);
+    life.orders();
+    life.event(70, &Event::Started(report(70)));
+    assert_eq!(life.orders(), [Effect::AskApprover { approver: ApproverKind::Telegram }]);
+
+    let mut life = Life::new(SecondFactor::Required);
+    life.event(60, &Event::TimerPassed);
+    assert_eq!(life.event(65, &press(Verdict::Denied)), Told::Done);
+    life.event(70, &Event::Started(report(70)));
+    assert_eq!(life.session.state, State::Evicting);
+}
+
+#[test]
 fn an_observed_session_cannot_be_approved() {
     let observed = Session::observe(
         SessionId(Uuid::from_u128(1)),
