@@ -174,10 +174,12 @@ CREATE TABLE usage (
     input_packets  bigint NOT NULL,
     output_packets bigint NOT NULL,
     session_time   bigint NOT NULL,
-    PRIMARY KEY (session_id, to_at, from_at)
+    version        bigint NOT NULL,
+    PRIMARY KEY (session_id, version)
 );
 
 COMMENT ON TABLE usage IS 'What sessions carried between two reports of the NAS. Outlives the session''s own row.';
+COMMENT ON COLUMN usage.version IS 'The version of the session that this came with: each counts once.';
 
 CREATE INDEX usage_by_time ON usage (to_at);
 CREATE INDEX usage_by_user ON usage (user_name, to_at);

@@ -130,7 +130,8 @@ CREATE TABLE usage (
     input_packets  INTEGER NOT NULL,
     output_packets INTEGER NOT NULL,
     session_time   INTEGER NOT NULL,
-    PRIMARY KEY (session_id, to_at, from_at)
+    version        INTEGER NOT NULL,
+    PRIMARY KEY (session_id, version)
 ) STRICT;
 
 CREATE INDEX usage_by_time ON usage (to_at);

@@ -40,6 +40,19 @@ pub fn same_session(known: &Identity, reported: &Identity) -> bool {
         && agree(&known.acct_session_id, &reported.acct_session_id)
 }
 
+/// Whether two packets are of one device, where several share an entry: by NAS-Identifier, else NAS-IP-Address, when both
+/// state it, else by where they came from.
+pub fn same_nas(known: (&Identity, IpAddr), reported: (&Identity, IpAddr)) -> bool {
+    let ((known, known_from), (reported, reported_from)) = (known, reported);
+    if let (Some(known), Some(reported)) = (&known.nas_identifier, &reported.nas_identifier) {
+        return known == reported;
+    }
+    if let (Some(known), Some(reported)) = (known.nas_ip_address, reported.nas_ip_address) {
+        return known == reported;
+    }
+    known_from == reported_from
+}
+
 fn ipv6_prefix(octets: &[u8]) -> Option<Ipv6Net> {
     match Value::decode(DataType::Ipv6Prefix, octets) {
         Ok(Value::Ipv6Prefix(address, length)) => Ipv6Net::new(address, length).ok(),
@@ -50,6 +63,20 @@ fn ipv6_prefix(octets: &[u8]) -> Option<Ipv6Net> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices_that_share_an_entry_are_told_apart() {
+        let (a, b) = ("198.51.100.1".parse().unwrap(), "198.51.100.2".parse().unwrap());
+        let nothing = Identity::default();
+        assert!(same_nas((&nothing, a), (&nothing, a)));
+        assert!(!same_nas((&nothing, a), (&nothing, b)));
+        let named = |name: &str| Identity { nas_identifier: Some(name.into()), ..Identity::default() };
+        assert!(same_nas((&named("ap1"), a), (&named("ap1"), b)), "one device may send from two addresses");
+        assert!(!same_nas((&named("ap1"), a), (&named("ap2"), a)), "two devices may stand behind one address");
+        let at = |address| Identity { nas_ip_address: Some(address), ..Identity::default() };
+        assert!(!same_nas((&at(a), a), (&at(b), a)));
+        assert!(same_nas((&at(a), a), (&named("ap1"), a)));
+    }
 
     #[test]
     fn what_both_state_must_agree() {

@@ -7,5 +7,5 @@ mod identity;
 mod report;
 
 pub use counters::grow;
-pub use identity::{identity_of, same_session};
+pub use identity::{identity_of, same_nas, same_session};
 pub use report::{Report, Request, RequestError, Status};

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -19,13 +20,16 @@ use crate::auth::{
     Credential, CredentialForm, Decoy, Method, MethodKind, MsChapErrorCode, PasswordCost, Proof, SealingKey,
     StoredCredential, Verdict, Why, needs_slow_hash, verify,
 };
-use crate::model::{Nas, Timestamp, User, UserName};
+use crate::model::{Nas, SessionId, Timestamp, User, UserName};
 use crate::policy::{self, Refusal, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
 use crate::session::{Class, Session};
 use crate::store::AuthAttempt;
 use crate::{eap, telemetry};
+
+/// Logins that may wait for each password check that runs: about the two seconds a NAS waits for its answer.
+const QUEUE_PER_CHECK: usize = 64;
 
 /// Longer User-Names than any NAS sends in good faith are not looked up.
 const LONGEST_USER_NAME: usize = 253;
@@ -53,6 +57,10 @@ pub(super) struct Access {
     sealing_key: SealingKey,
     decoy: Decoy,
     checks: Arc<Semaphore>,
+    /// Those who may wait for a check; whoever finds no place here is not answered.
+    queue: Semaphore,
+    /// Whether anybody met so far has an argon2id password: then a name nobody has must cost as much.
+    slow_users: AtomicBool,
 }
 
 /// An Access-Request on its way.
@@ -81,6 +89,8 @@ enum No {
     Policy(Refusal),
     /// The request offers nothing we check.
     Unusable(&'static str),
+    /// The password is right, but its Access-Accept cannot be written: a reply item or dialect is wrong.
+    Unwritable,
 }
 
 impl No {
@@ -89,6 +99,7 @@ impl No {
             Self::Credentials(why) => why.label(),
             Self::Policy(refusal) => refusal.as_str(),
             Self::Unusable(label) => label,
+            Self::Unwritable => "accept-unwritable",
         }
     }
 
@@ -97,13 +108,14 @@ impl No {
         match self {
             Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.",
             Self::Credentials(_) | Self::Unusable(_) => "Login failed. Check the name and the password.",
+            Self::Unwritable => "This account is set up wrongly. Ask your administrator.",
         }
     }
 
     fn ms_chap_code(&self) -> MsChapErrorCode {
         match self {
             Self::Policy(Refusal::Disabled) => MsChapErrorCode::AccountDisabled,
-            Self::Credentials(_) | Self::Unusable(_) => MsChapErrorCode::AuthenticationFailure,
+            Self::Credentials(_) | Self::Unusable(_) | Self::Unwritable => MsChapErrorCode::AuthenticationFailure,
         }
     }
 }
@@ -118,7 +130,8 @@ impl Access {
     ) -> Self {
         let decoy = Decoy::new(PasswordCost::default());
         let checks = Arc::new(Semaphore::new(password_checks.max(1)));
-        Self { settings, users, ledger, sealing_key, decoy, checks }
+        let queue = Semaphore::new(password_checks.max(1) * QUEUE_PER_CHECK);
+        Self { settings, users, ledger, sealing_key, decoy, checks, queue, slow_users: AtomicBool::new(false) }
     }
 
     /// Answers an Access-Request whose authenticity has been settled.
@@ -160,12 +173,13 @@ impl Access {
         };
         let verdict = match &user {
             Some(user) => self.verify(user, name, method).await,
-            None => Verdict::Refused(self.decoy.refuse(CredentialForm::NtHash, name, method)),
+            None => self.verify_nobody(name, method).await,
         };
+        let Some(verdict) = verdict else { return Fate::Drop("access.checks-overload") };
         match (user, verdict) {
             (Some(user), Verdict::Accepted(proof)) => {
                 match policy::decide(&user, request.nas, &request.settings.defaults) {
-                    Ok(grant) => self.accept(request, &user, label, &proof, grant),
+                    Ok(grant) => self.accept(request, &user, method, &proof, grant),
                     Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)),
                 }
             }
@@ -177,8 +191,25 @@ impl Access {
         }
     }
 
-    /// Checks a password, off the network threads when that is slow work.
-    async fn verify(&self, user: &User, name: &[u8], method: &Method<'_>) -> Verdict {
+    /// Spends what a check costs on a name that nobody has.
+    async fn verify_nobody(&self, name: &[u8], method: &Method<'_>) -> Option<Verdict> {
+        let form = match self.slow_users.load(Ordering::Relaxed) {
+            true => CredentialForm::Argon2id,
+            false => CredentialForm::NtHash,
+        };
+        let decoy = self.decoy.credential(form);
+        match method {
+            Method::Pap { password } if needs_slow_hash(decoy, method) => {
+                let spent = self.verify_slowly(decoy.clone(), name, password).await?;
+                drop(spent);
+                Some(Verdict::Refused(Why::UnknownUser))
+            }
+            _ => Some(Verdict::Refused(self.decoy.refuse(CredentialForm::NtHash, name, method))),
+        }
+    }
+
+    /// Checks a password, off the network threads when that is slow work. `None` when too many wait already.
+    async fn verify(&self, user: &User, name: &[u8], method: &Method<'_>) -> Option<Verdict> {
         let stored = std::str::from_utf8(user.credential.expose())
             .map_err(|error| error.to_string())
             .and_then(|text| StoredCredential::parse(text).map_err(|error| error.to_string()))
@@ -188,64 +219,45 @@ impl Access {
             Err(error) => {
                 telemetry::count("user.credential-unreadable");
                 tracing::error!(user = %user.name, %error, "the stored password cannot be read");
-                return Verdict::Refused(self.decoy.refuse(CredentialForm::NtHash, name, method));
+                return Some(Verdict::Refused(self.decoy.refuse(CredentialForm::NtHash, name, method)));
             }
         };
         match method {
             Method::Pap { password } if needs_slow_hash(&credential, method) => {
+                self.slow_users.store(true, Ordering::Relaxed);
                 self.verify_slowly(credential, name, password).await
             }
-            _ => verify(&credential, name, method),
+            _ => Some(verify(&credential, name, method)),
         }
     }
 
-    async fn verify_slowly(&self, credential: Credential, name: &[u8], password: &[u8]) -> Verdict {
-        let Ok(place) = Arc::clone(&self.checks).acquire_owned().await else {
-            return Verdict::Refused(Why::HashDidNotRun);
-        };
+    async fn verify_slowly(&self, credential: Credential, name: &[u8], password: &[u8]) -> Option<Verdict> {
+        let _waiting = self.queue.try_acquire().ok()?;
+        let place = Arc::clone(&self.checks).acquire_owned().await.ok()?;
         let (name, password) = (name.to_vec(), Zeroizing::new(password.to_vec()));
         let check = move || {
             let verdict = verify(&credential, &name, &Method::Pap { password: &password });
             drop(place);
             verdict
         };
-        tokio::task::spawn_blocking(check).await.unwrap_or(Verdict::Refused(Why::HashDidNotRun))
+        Some(tokio::task::spawn_blocking(check).await.unwrap_or(Verdict::Refused(Why::HashDidNotRun)))
     }
 
     fn accept(
         &self,
         request: &Request<'_>,
         user: &User,
-        method: &'static str,
+        method: &Method<'_>,
         proof: &Proof,
         grant: policy::Grant,
     ) -> Fate {
-        let settings = &request.settings;
-        let Some(dialect) = settings.dialects.get(&request.nas.dialect) else {
-            tracing::error!(nas = %request.nas.name, dialect = request.nas.dialect, "no such dialect; see radhold check");
-            return Fate::Drop("access.no-dialect");
-        };
         let now = clock::now();
         let id = chance::session_id(now);
-        let class = Class { session: id, accepted_at: now, waived: matches!(grant.terms, Terms::Waived(_)) };
-        let class = settings.class_key.seal(&class, &request.nas.name);
-        let reply = match dialect.accept(&settings.dictionary, &user.name, &grant, &class) {
-            Ok(attributes) => build(request, Code::AccessAccept, |reply| {
-                for octets in &attributes {
-                    reply.encoded(octets)?;
-                }
-                write_proof(reply, proof, &request.packet, request.nas.secret.expose(), salts())
-            }),
-            Err(error) => {
-                tracing::error!(user = %user.name, nas = %request.nas.name, %error, "the Access-Accept cannot be written");
-                return Fate::Drop("access.unwritable");
-            }
-        };
-        let reply = match reply {
+        let reply = match accept_reply(request, user, proof, &grant, id, now) {
             Ok(reply) => reply,
             Err(error) => {
-                tracing::error!(user = %user.name, nas = %request.nas.name, %error, "the Access-Accept cannot be written");
-                return Fate::Drop("access.unwritable");
+                tracing::error!(user = %user.name, nas = %request.nas.name, error, "the Access-Accept cannot be written");
+                return self.reject(request, Some(method), method_label(method.kind()), Some(user), &No::Unwritable);
             }
         };
         let identity = identity_of(&request.packet);
@@ -255,7 +267,7 @@ impl Access {
         if self.ledger.try_send(Job::Offer(Box::new(session))).is_err() {
             return Fate::Drop("access.overload");
         }
-        self.record(request, method, "accepted", Some(id));
+        self.record(request, method_label(method.kind()), "accepted", Some(id));
         Fate::Reply(reply)
     }
 
@@ -291,13 +303,7 @@ impl Access {
         later_or_drop(reply, request.rejected_at(user))
     }
 
-    fn record(
-        &self,
-        request: &Request<'_>,
-        method: &'static str,
-        outcome: &'static str,
-        session: Option<crate::model::SessionId>,
-    ) {
+    fn record(&self, request: &Request<'_>, method: &'static str, outcome: &'static str, session: Option<SessionId>) {
         let text =
             |kind| request.packet.first(kind).map(|octets| String::from_utf8_lossy(octets).replace('\0', "\u{fffd}"));
         let user = text(attribute::USER_NAME).unwrap_or_default();
@@ -325,6 +331,29 @@ impl Access {
             telemetry::count("attempt.not-recorded");
         }
     }
+}
+
+fn accept_reply(
+    request: &Request<'_>,
+    user: &User,
+    proof: &Proof,
+    grant: &policy::Grant,
+    session: SessionId,
+    now: Timestamp,
+) -> Result<Vec<u8>, String> {
+    let Settings { dialects, dictionary, class_key, .. } = &*request.settings;
+    let dialect = &request.nas.dialect;
+    let dialect = dialects.get(dialect).ok_or_else(|| format!("there is no dialect {dialect:?}; see radhold check"))?;
+    let class = Class { session, accepted_at: now, waived: matches!(grant.terms, Terms::Waived(_)) };
+    let class = class_key.seal(&class, &request.nas.name);
+    let attributes = dialect.accept(dictionary, &user.name, grant, &class).map_err(|error| error.to_string())?;
+    build(request, Code::AccessAccept, |reply| {
+        for octets in &attributes {
+            reply.encoded(octets)?;
+        }
+        write_proof(reply, proof, &request.packet, request.nas.secret.expose(), salts())
+    })
+    .map_err(|error| error.to_string())
 }
 
 fn build(

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use super::clock;
 use super::ledger::Ledger;
 use crate::session::Event;
@@ -26,13 +28,12 @@ pub(super) async fn run(store: Arc<dyn Store>, ledger: Ledger) {
             }
         };
         let full = due.len() == BATCH as usize;
-        let woken = due.into_iter().map(|session| {
+        let mut woken = JoinSet::new();
+        for session in due {
             let ledger = ledger.clone();
-            tokio::spawn(async move { ledger.fact(session.id, Event::TimerPassed, None).await })
-        });
-        for wait in woken.collect::<Vec<_>>() {
-            drop(wait.await);
+            woken.spawn(async move { ledger.fact(session.id, Event::TimerPassed, None).await });
         }
+        woken.join_all().await;
         if !full {
             tokio::time::sleep(PERIOD).await;
         }

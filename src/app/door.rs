@@ -99,8 +99,7 @@ impl Door {
             Admission::New => (),
             Admission::InWork => return Err("packet.repeat-in-work"),
             Admission::Answered(reply) => {
-                let replier = replier.clone();
-                tokio::spawn(async move { replier.send(&reply).await });
+                replier.send_now(&reply);
                 return Err("packet.repeat-answered");
             }
         }

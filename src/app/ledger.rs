@@ -16,7 +16,7 @@ use super::orders::NewOrders;
 use super::recall::{self, Origin};
 use super::settings::SettingsHandle;
 use super::{chance, clock};
-use crate::accounting::{Request, Status};
+use crate::accounting::{Request, Status, same_nas};
 use crate::model::{Nas, SessionId};
 use crate::session::{Event, Session, Told};
 use crate::store::{AuthAttempt, Change, Committed, OrderId, SessionQuery, Store, StoreError};
@@ -60,7 +60,10 @@ impl Ledger {
     /// The way in, and the task behind it.
     pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle, new_orders: Arc<NewOrders>) -> (Self, Keeper) {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        (Self { jobs }, Keeper { store, settings, new_orders, queue, unkept_offers: VecDeque::new() })
+        (
+            Self { jobs },
+            Keeper { store, settings, new_orders, queue, unkept_offers: VecDeque::new(), unrecorded: Vec::new() },
+        )
     }
 
     /// Hands a job over, or says that there is no room.
@@ -90,6 +93,8 @@ pub(super) struct Keeper {
     /// Offers whose Access-Accept went out while the store was away. Were we to die now, the session's Start would bring
     /// its Class, and with it the same session.
     unkept_offers: VecDeque<Work>,
+    /// Attempts that wait for the store.
+    unrecorded: Vec<AuthAttempt>,
 }
 
 /// One job, narrowed to one session.
@@ -153,7 +158,17 @@ impl Keeper {
     async fn keep(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
         let mut jobs = jobs.into_iter();
         let mut work = std::mem::take(&mut self.unkept_offers);
-        let kept = self.keep_in_order(&mut jobs, &mut work).await;
+        let mut attempts = std::mem::take(&mut self.unrecorded);
+        let mut kept = self.keep_in_order(&mut jobs, &mut work, &mut attempts).await;
+        if kept.is_ok() && !attempts.is_empty() {
+            kept = self.store.record_attempts(&attempts).await;
+            if !matches!(kept, Err(StoreError::Away(_))) {
+                attempts.clear();
+            }
+        }
+        let surplus = attempts.len().saturating_sub(QUEUE);
+        attempts.drain(..surplus).for_each(|_| telemetry::count("attempt.not-recorded"));
+        self.unrecorded = attempts;
         if kept.is_err() {
             work.extend(jobs.filter_map(|job| match job {
                 Job::Offer(session) => Some(Work::offer(session)),
@@ -175,8 +190,8 @@ impl Keeper {
         &self,
         jobs: &mut impl Iterator<Item = Job>,
         work: &mut VecDeque<Work>,
+        attempts: &mut Vec<AuthAttempt>,
     ) -> Result<(), StoreError> {
-        let mut attempts = Vec::new();
         for job in jobs {
             match job {
                 Job::Attempt(attempt) => attempts.push(*attempt),
@@ -185,12 +200,17 @@ impl Keeper {
                     work.push_back(Work::new(session, Kind::Fact { event: *event, settles }, Done::Told(told)));
                 }
                 Job::Accounting { nas, nas_address, request, kept } => {
-                    self.resolve(nas, nas_address, *request, kept, work).await?;
+                    match self.resolve(nas, nas_address, *request, kept, work).await {
+                        Err(error) if !matches!(error, StoreError::Away(_)) => {
+                            telemetry::count("ledger.refused");
+                            tracing::error!(%error, "an Accounting-Request finds no session because of this");
+                        }
+                        resolved => resolved?,
+                    }
                 }
             }
         }
-        self.rounds(work).await?;
-        if attempts.is_empty() { Ok(()) } else { self.store.record_attempts(&attempts).await }
+        self.rounds(work).await
     }
 
     /// Adds the work of an Accounting-Request: for the session it is about, or for all of its NAS's.
@@ -210,7 +230,10 @@ impl Keeper {
                 // What came before it must be among the sessions it ends.
                 self.rounds(work).await?;
                 let open = SessionQuery { open: true, nas: Some(nas.name.clone()), ..SessionQuery::default() };
-                let sessions = self.store.sessions(&open).await?;
+                let mut sessions = self.store.sessions(&open).await?;
+                // Several devices may share an entry; only this one has restarted.
+                let reporter = (&request.report.identity, nas_address);
+                sessions.retain(|session| same_nas((&session.identity, session.nas_address), reporter));
                 let quorum = Quorum::of(sessions.len(), kept);
                 let restarted = Event::NasRestarted { at: request.report.at };
                 work.extend(sessions.into_iter().map(|session| {
@@ -231,7 +254,7 @@ impl Keeper {
             None => {
                 // What came before it may be what it looks for.
                 self.rounds(work).await?;
-                let found = recall::by_identity(&*self.store, &nas, &request).await?;
+                let found = recall::by_identity(&*self.store, &nas, nas_address, &request).await?;
                 found.unwrap_or_else(|| chance::session_id(clock::now()))
             }
         };
@@ -245,13 +268,40 @@ impl Keeper {
         while !work.is_empty() {
             let mut taken = HashSet::new();
             let (mut round, later): (VecDeque<_>, VecDeque<_>) =
-                std::mem::take(work).into_iter().partition(|item| taken.insert(item.session));
-            let done = self.round(&mut round).await;
+                std::mem::take(work).into_iter().partition(|item| taken.len() < BATCH && taken.insert(item.session));
+            let mut done = self.round(&mut round).await;
+            if done.as_ref().is_err_and(|error| !matches!(error, StoreError::Away(_))) {
+                done = self.one_by_one(&mut round).await;
+            }
             // What came second goes before what waited behind it.
             round.extend(later);
             *work = round;
             done?;
         }
+        Ok(())
+    }
+
+    /// A job that the store refuses must not cost its neighbours: each gets a transaction of its own, and what is refused
+    /// alone is given up. Whoever waits for it sees the channel close.
+    async fn one_by_one(&self, round: &mut VecDeque<Work>) -> Result<(), StoreError> {
+        let mut second = VecDeque::new();
+        while let Some(item) = round.pop_front() {
+            let session = item.session;
+            let mut alone = VecDeque::from([item]);
+            match self.round(&mut alone).await {
+                Ok(()) => second.extend(alone),
+                Err(error @ StoreError::Away(_)) => {
+                    round.extend(alone);
+                    round.extend(second);
+                    return Err(error);
+                }
+                Err(error) => {
+                    telemetry::count("ledger.refused");
+                    tracing::error!(%session, %error, "the store refuses this; its neighbours are kept");
+                }
+            }
+        }
+        *round = second;
         Ok(())
     }
 
@@ -273,8 +323,11 @@ impl Keeper {
         let mut struck = Vec::new();
         for (mut item, turn) in std::mem::take(round).into_iter().zip(turns) {
             match turn {
-                // Nothing to apply it to. Whoever waits sees the channel close.
-                None => struck.extend(item.settles()),
+                // Nothing to apply it to.
+                None => {
+                    struck.extend(item.settles());
+                    item.done.tell(Told::SessionOver);
+                }
                 Some(turn) if turn.is_idle() => {
                     struck.extend(item.settles());
                     item.done.tell(turn.told());

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
 
 use super::clock;
 use super::ledger::Ledger;
@@ -15,17 +16,19 @@ use super::settings::SettingsHandle;
 use crate::approver::{Approver, AskError, Question};
 use crate::dynauth::{Answer, ErrorCause, Request};
 use crate::model::{ApproverKind, Nas, NodeName};
-use crate::net::dynamic_authorization::{DynamicAuthorizationClient, Target};
+use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, Target};
 use crate::session::{Alert, Effect, Event, Lane, Session};
 use crate::store::{Order, Store, StoreError};
 use crate::telemetry;
 
-/// How long an order is ours: longer than the slowest takes.
-const LEASE: Duration = Duration::from_secs(90);
+/// How long an outcome is offered to a ledger that cannot keep it.
+const OUTCOME_PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait for an approver's service before the order is put off.
 const APPROVER_PATIENCE: Duration = Duration::from_secs(30);
 /// How often to look for orders of others (another node, the command line) when nobody calls.
 const PERIOD: Duration = Duration::from_millis(200);
+/// Attributes of a permit that a NAS may want one by one.
+const MOST_REQUESTS: u32 = 4;
 /// Orders carried out at once in each lane.
 const AT_ONCE: usize = 256;
 /// The longest wait before an approver's service is tried again.
@@ -66,18 +69,28 @@ pub(super) struct Worker {
     pub dynauth: DynamicAuthorizationClient,
     /// Where its requests leave from, unless the NAS says otherwise.
     pub dynauth_source: Option<SocketAddr>,
+    /// How long an order is ours: longer than the slowest takes.
+    pub lease: Duration,
 }
 
 impl Worker {
-    /// Works in one lane, for ever. Drop the future to stop; what is under way is claimed again later.
-    pub(super) async fn run(self: Arc<Self>, lane: Lane, new_orders: Arc<NewOrders>) {
+    /// How long an order may take at the worst: to send, to a NAS that takes one attribute at a time, and to be kept.
+    pub(super) fn lease(dynauth: &dynamic_authorization::Settings) -> Duration {
+        let request = dynauth.patience + dynauth.timers.mrd;
+        (request * MOST_REQUESTS).max(APPROVER_PATIENCE) + OUTCOME_PATIENCE + Duration::from_secs(10)
+    }
+
+    /// Works in one lane until told to stop, and then until what it has begun is done.
+    pub(super) async fn run(self: Arc<Self>, lane: Lane, new_orders: Arc<NewOrders>, mut stop: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        loop {
+        while !*stop.borrow() {
+            while tasks.try_join_next().is_some() {}
             // Claims no more than it can begin: a lease is for work, not for waiting.
             let Ok(first) = Arc::clone(&places).acquire_owned().await else { return };
             let free = u32::try_from(places.available_permits() + 1).unwrap_or(1);
             drop(first);
-            let orders = match self.store.claim(&self.node, Some(lane), clock::now(), LEASE, free).await {
+            let orders = match self.store.claim(&self.node, Some(lane), clock::now(), self.lease, free).await {
                 Ok(orders) => orders,
                 Err(error) => {
                     telemetry::count("store.failed");
@@ -89,12 +102,13 @@ impl Worker {
                 tokio::select! {
                     () = new_orders.of(lane).notified() => (),
                     () = tokio::time::sleep(PERIOD) => (),
+                    _ = stop.changed() => (),
                 }
             }
             for order in orders {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                 let worker = Arc::clone(&self);
-                tokio::spawn(async move {
+                tasks.spawn(async move {
                     if let Err(error) = worker.carry_out(&order).await {
                         telemetry::count("store.failed");
                         tracing::warn!(session = %order.session, order = order.effect.as_str(), %error,
@@ -104,6 +118,7 @@ impl Worker {
                 });
             }
         }
+        tasks.join_all().await;
     }
 
     async fn carry_out(&self, order: &Order) -> Result<(), StoreError> {
@@ -173,7 +188,21 @@ impl Worker {
                 Event::PromptUndeliverable { approver, reason }
             }
         };
-        self.ledger.fact(session.id, event, Some(order.id)).await;
+        self.conclude(order, event).await
+    }
+
+    /// Hands the outcome of an order to the ledger. What was done once should not be done again only because the store is away for
+    /// a moment.
+    async fn conclude(&self, order: &Order, event: Event) -> Result<(), StoreError> {
+        let begun = clock::now();
+        let mut pause = Duration::from_millis(250);
+        while self.ledger.fact(order.session, event.clone(), Some(order.id)).await.is_none() {
+            if clock::now().since(begun) > OUTCOME_PATIENCE {
+                return self.store.postpone(order.id, clock::now() + pause, "its outcome could not be kept").await;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
         Ok(())
     }
 
@@ -182,7 +211,7 @@ impl Worker {
         self.store.postpone(order.id, clock::now() + after.unwrap_or(pause), reason).await
     }
 
-    /// Sends what lifts the session; all of it must be acknowledged.
+    /// Sends what lifts the session.
     async fn permit(&self, session: &Session) -> Answer {
         let settings = self.settings.current();
         let Some(nas) = settings.nases.named(session.nas.as_str()) else { return gone(session) };
@@ -194,27 +223,22 @@ impl Worker {
                 return Answer::Naked(Some(404));
             }
         };
-        for request in requests {
-            match self.send(session, nas, dialect.coa_port(), &request).await {
-                Answer::Acked => (),
-                other => return other,
-            }
-        }
-        Answer::Acked
+        self.send(session, nas, dialect.coa_port(), &requests).await
     }
 
     async fn disconnect(&self, session: &Session) -> Answer {
         let settings = self.settings.current();
         let Some(nas) = settings.nases.named(session.nas.as_str()) else { return gone(session) };
         let Some(dialect) = settings.dialects.get(&nas.dialect) else { return gone(session) };
-        self.send(session, nas, dialect.coa_port(), &dialect.disconnect(session)).await
+        self.send(session, nas, dialect.coa_port(), &[dialect.disconnect(session)]).await
     }
 
-    async fn send(&self, session: &Session, nas: &Nas, port: u16, request: &Request) -> Answer {
+    /// Sends requests one after the other; all of them must be acknowledged.
+    async fn send(&self, session: &Session, nas: &Nas, port: u16, requests: &[Request]) -> Answer {
         let address = (nas.coa_address.unwrap_or(session.nas_address), nas.coa_port.unwrap_or(port)).into();
         let source = nas.coa_source.or(self.dynauth_source);
         let target = Target { address, source, secret: nas.secret.clone() };
-        match self.dynauth.send(&target, request).await {
+        match self.dynauth.send_each(&target, requests).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::error!(session = %session.id, nas = %nas.name, %error, "a request was not sent; trying again");
@@ -232,8 +256,7 @@ impl Worker {
         telemetry::count(label);
         tracing::info!(session = %session.id, nas = %session.nas, order = order.effect.as_str(), answer = label,
             error_cause = cause.map(|cause| ErrorCause(cause).to_string()), "order carried out");
-        self.ledger.fact(session.id, event, Some(order.id)).await;
-        Ok(())
+        self.conclude(order, event).await
     }
 
     async fn alert(&self, order: &Order, session: &Session, alert: &Alert) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::settings::Settings;
-use crate::accounting::{Report, Request, Status, same_session};
+use crate::accounting::{Report, Request, Status, same_nas, same_session};
 use crate::model::{Identity, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Session, State};
@@ -69,6 +69,7 @@ pub(super) async fn rebuild(
 pub(super) async fn by_identity(
     store: &dyn Store,
     nas: &Nas,
+    nas_address: IpAddr,
     request: &Request,
 ) -> Result<Option<SessionId>, StoreError> {
     let reported = &request.report.identity;
@@ -80,17 +81,26 @@ pub(super) async fn by_identity(
     };
     let same_id = SessionQuery { acct_session_id: reported.acct_session_id.clone(), ..query.clone() };
     let sessions = store.sessions(&same_id).await?;
+    let matches = |session: &&Session| {
+        same_session(&session.identity, reported)
+            && same_nas((&session.identity, session.nas_address), (reported, nas_address))
+    };
     let current = |session: &&Session| {
         let reused =
             request.status == Status::Start && session.end.is_some_and(|end| request.report.at > end.at + REUSED_AFTER);
-        same_session(&session.identity, reported) && !reused
+        matches(session) && !reused
     };
     if let Some(session) = sessions.iter().find(current) {
         return Ok(Some(session.id));
     }
-    let offered = SessionQuery { state: Some(State::Offered), ..query };
-    let offers = store.sessions(&offered).await?;
-    Ok(offers.iter().find(|session| same_session(&session.identity, reported)).map(|session| session.id))
+    // An offer that was dropped is taken up late by a NAS that was cut off.
+    for state in [State::Offered, State::Dropped] {
+        let offers = store.sessions(&SessionQuery { state: Some(state), ..query.clone() }).await?;
+        if let Some(session) = offers.iter().find(matches) {
+            return Ok(Some(session.id));
+        }
+    }
+    Ok(None)
 }
 
 fn user_of(request: &Request) -> UserName {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::access::Access;
@@ -27,7 +29,7 @@ use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
 use crate::model::{ApproverKind, Nas, Secret};
 use crate::net;
-use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient};
+use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
 use crate::session::{ButtonKey, ClassKey, Lane};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry;
@@ -90,13 +92,18 @@ pub enum ServeError {
         /// What the system says.
         problem: io::Error,
     },
+    /// CoA-Requests cannot leave from where they should.
+    #[error("CoA-Requests and Disconnect-Requests: {0}")]
+    DynauthSource(#[from] SendError),
+    /// A part of the server ended, which none should.
+    #[error("a part of the server has ended by itself; see the log")]
+    PartEnded,
     /// The system refuses something else.
     #[error(transparent)]
     System(#[from] io::Error),
 }
 
 /// A running server.
-#[derive(Debug)]
 pub struct Server {
     auth: Vec<SocketAddr>,
     accounting: Vec<SocketAddr>,
@@ -107,9 +114,12 @@ pub struct Server {
     settings: SettingsHandle,
     listeners: JoinSet<()>,
     background: JoinSet<()>,
+    workers: JoinSet<()>,
+    stop_workers: watch::Sender<bool>,
+    worker: Arc<Worker>,
     keeper: JoinHandle<()>,
     stop_keeper: oneshot::Sender<()>,
-    places: Arc<Semaphore>,
+    places: [Arc<Semaphore>; 2],
     max_pending: usize,
 }
 
@@ -123,16 +133,24 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut tell = signal(SignalKind::user_defined1())?;
-    let server = Server::start(&loaded.config).await?;
+    let mut server = Server::start(&loaded.config).await?;
     server.announce(&loaded).await?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = tell.recv() => log_counters(),
+            _ = tell.recv() => server.log_counters(),
+            () = server.part_ended() => {
+                tracing::error!("a part of the server has ended by itself; stopping");
+                server.stop().await;
+                return Err(ServeError::PartEnded);
+            }
             _ = hangup.recv() => match reload() {
                 Ok(loaded) => match server.reload(&loaded.config).await {
-                    Ok(()) => tracing::info!("configuration reloaded"),
+                    Ok(()) => {
+                        server.warn(&loaded);
+                        tracing::info!("configuration reloaded");
+                    }
                     Err(error) => tracing::error!(%error, "not reloaded; the old configuration stays in force"),
                 },
                 Err(error) => tracing::error!(%error, "not reloaded; the old configuration stays in force"),
@@ -140,8 +158,8 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
         }
     }
     tracing::info!("stopping: requests in work are answered, then what is not kept yet is kept");
+    server.log_counters();
     server.stop().await;
-    log_counters();
     tracing::info!("stopped");
     Ok(())
 }
@@ -153,6 +171,9 @@ impl Server {
     /// [`ServeError`] when anything it needs is missing or wrong.
     pub async fn start(config: &Config) -> Result<Self, ServeError> {
         make_state_dir(config)?;
+        // The ports first: whoever has them is the one that works, and a second server started by mistake ends here.
+        let auth_sockets = bind_all(&config.server.auth)?;
+        let accounting_sockets = bind_all(&config.server.accounting)?;
         let sealing_key = keys::sealing_key(&config.keys.sealing_file)?;
         let store = store::open(config.store.url.expose()).await?;
         store.migrate().await?;
@@ -170,23 +191,29 @@ impl Server {
         let mut background = JoinSet::new();
         background.spawn(deadlines::run(Arc::clone(&store), ledger.clone()));
         let (answers, heard) = mpsc::channel::<Answer>(ANSWERS);
-        background.spawn(answers::run(heard, ledger.clone()));
+        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone()));
         for approver in approvers.values() {
             let (approver, answers) = (Arc::clone(approver), answers.clone());
             background.spawn(async move { approver.listen(answers).await });
         }
+        let dynauth = dynauth_settings(config);
         let worker = Worker {
             node: config.node.clone(),
             store: Arc::clone(&store),
             ledger: ledger.clone(),
             settings: settings.clone(),
             approvers,
-            dynauth: dynauth(config),
+            dynauth: DynamicAuthorizationClient::new(dynauth, clock::now, || u32::from_be_bytes(chance::octets())),
             dynauth_source: config.dynauth.source,
+            lease: Worker::lease(&dynauth),
         };
+        let sources = config.nas.iter().filter_map(|nas| nas.coa_source).chain(config.dynauth.source);
+        sources.into_iter().try_for_each(|source| worker.dynauth.bind(source))?;
         let worker = Arc::new(worker);
+        let (stop_workers, stopping) = watch::channel(false);
+        let mut workers = JoinSet::new();
         for lane in [Lane::Nas, Lane::People] {
-            background.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders)));
+            workers.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders), stopping.clone()));
         }
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone()));
 
@@ -201,23 +228,21 @@ impl Server {
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(max_pending));
         let mut listeners = JoinSet::new();
-        let mut open = |port: Port, addresses: &[SocketAddr]| -> Result<Vec<SocketAddr>, ServeError> {
-            addresses
-                .iter()
-                .map(|&address| {
-                    let refused = |problem| ServeError::Bind { address, problem };
-                    let socket = Arc::new(net::bind(address).map_err(refused)?);
-                    let bound = socket.local_addr().map_err(refused)?;
-                    let door =
-                        Door::new(port, settings.clone(), Arc::clone(&access), ledger.clone(), Arc::clone(&places));
-                    let door = Arc::new(door);
-                    listeners.spawn(net::receive(socket, move |datagram, replier| door.take(datagram, replier)));
-                    Ok(bound)
-                })
-                .collect()
+        let mut open = |port: Port, sockets: Vec<(SocketAddr, UdpSocket)>, places: &Arc<Semaphore>| {
+            let mut bound = Vec::new();
+            for (address, socket) in sockets {
+                let door = Door::new(port, settings.clone(), Arc::clone(&access), ledger.clone(), Arc::clone(places));
+                let door = Arc::new(door);
+                let take = move |datagram: &[u8], replier| door.take(datagram, replier);
+                listeners.spawn(net::receive(Arc::new(socket), take));
+                bound.push(address);
+            }
+            bound
         };
-        let auth = open(Port::Access, &config.server.auth)?;
-        let accounting = open(Port::Accounting, &config.server.accounting)?;
+        // Each port has places of its own: a flood of logins keeps no accounting out.
+        let accounting_places = Arc::new(Semaphore::new(max_pending));
+        let auth = open(Port::Access, auth_sockets, &places);
+        let accounting = open(Port::Accounting, accounting_sockets, &accounting_places);
         Ok(Self {
             auth,
             accounting,
@@ -228,9 +253,12 @@ impl Server {
             settings,
             listeners,
             background,
+            workers,
+            stop_workers,
+            worker,
             keeper,
             stop_keeper,
-            places,
+            places: [places, accounting_places],
             max_pending,
         })
     }
@@ -271,10 +299,25 @@ impl Server {
     pub async fn stop(mut self) {
         self.listeners.shutdown().await;
         let all = u32::try_from(self.max_pending).unwrap_or(u32::MAX);
-        if tokio::time::timeout(DRAIN, self.places.acquire_many(all)).await.is_err() {
+        let drained = async {
+            for places in &self.places {
+                // Closed it never is, so the permits come when all work is done.
+                drop(places.acquire_many(all).await);
+            }
+        };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::warn!("requests in work were cut off; their NASes will ask again");
         }
+        self.stop_workers.send_replace(true);
+        let done = async { while self.workers.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, done).await.is_err() {
+            tracing::warn!("orders under way were cut off; they are carried out again");
+        }
+        self.workers.shutdown().await;
         self.background.shutdown().await;
+        if let Err(error) = self.store.release(&self.worker.node).await {
+            tracing::warn!(%error, "orders under way stay claimed until their lease is over");
+        }
         // Gone already when the keeper was.
         let _ = self.stop_keeper.send(());
         if tokio::time::timeout(LAST_KEEPING, self.keeper).await.is_err() {
@@ -282,13 +325,33 @@ impl Server {
         }
     }
 
+    /// Returns when a task that should run for ever has ended, as one that panicked has.
+    async fn part_ended(&mut self) {
+        tokio::select! {
+            _ = self.listeners.join_next(), if !self.listeners.is_empty() => (),
+            _ = self.background.join_next() => (),
+            _ = self.workers.join_next() => (),
+            _ = &mut self.keeper => (),
+        }
+    }
+
+    /// One line for each counter that is not zero.
+    fn log_counters(&self) {
+        for (name, count) in telemetry::snapshot() {
+            tracing::info!(name, count, "counted");
+        }
+        tracing::info!(counts = ?self.worker.dynauth.counts(), "CoA-Requests and Disconnect-Requests counted");
+    }
+
+    fn warn(&self, loaded: &Loaded) {
+        let unconfined = self.settings.current().unconfined();
+        for warning in loaded.warnings.iter().chain(&unconfined) {
+            tracing::warn!("{warning}");
+        }
+    }
+
     async fn announce(&self, loaded: &Loaded) -> Result<(), ServeError> {
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
-        for warning in self.settings.current().unconfined() {
-            tracing::warn!("{warning}");
-        }
+        self.warn(loaded);
         tracing::info!(auth = ?self.auth, accounting = ?self.accounting, store = %loaded.config.store.url,
             nases = self.settings.current().nases.len(), node = %loaded.config.node, "radhold is ready");
         if let Some(nas) = &self.welcome {
@@ -296,13 +359,6 @@ impl Server {
             print_next_steps(nas, &self.auth, users.is_empty());
         }
         Ok(())
-    }
-}
-
-/// One line for each counter that is not zero.
-fn log_counters() {
-    for (name, count) in telemetry::snapshot() {
-        tracing::info!(name, count, "counted");
     }
 }
 
@@ -324,7 +380,10 @@ fn print_next_steps(nas: &Nas, auth: &[SocketAddr], no_users: bool) {
 }
 
 fn make_state_dir(config: &Config) -> Result<(), ServeError> {
-    std::fs::create_dir_all(&config.state_dir)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.state_dir)
         .map_err(|problem| ServeError::StateDir { path: config.state_dir.display().to_string(), problem })
 }
 
@@ -346,7 +405,8 @@ async fn welcome_nas(config: &Config, store: &dyn Store, key: &SealingKey) -> Re
     let stored = stored_nases(store, key).await?;
     if !stored.is_empty() {
         // The first steps are shown until there is more than the NAS made here.
-        return Ok(stored.into_iter().next().filter(|nas| nas.name.as_str() == NAME));
+        let [only] = stored.as_slice() else { return Ok(None) };
+        return Ok(Some(only.clone()).filter(|nas| nas.name.as_str() == NAME));
     }
     let secret = Secret::new(hex::encode(chance::octets::<12>()));
     let nas = Nas::new(NAME, IpAddr::V4(Ipv4Addr::LOCALHOST), secret);
@@ -398,6 +458,7 @@ async fn stored_nases(store: &dyn Store, key: &SealingKey) -> Result<Vec<Nas>, S
 
 /// Takes over NASes that other processes add to the store or remove from it.
 async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsHandle) {
+    let mut complaint = String::new();
     loop {
         tokio::time::sleep(NAS_PERIOD).await;
         match stored_nases(&*store, &key).await {
@@ -406,7 +467,14 @@ async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsH
                 settings.update(|current| current.clone().with_stored_nases(stored));
             }
             Ok(_) => (),
-            Err(error) => tracing::warn!(%error, "cannot see whether NASes were added; the known ones stay"),
+            Err(error) => {
+                let error = error.to_string();
+                if error != complaint {
+                    tracing::warn!(error, "cannot see whether NASes were added or removed; the known ones stay");
+                    complaint = error;
+                }
+                continue;
+            }
         }
     }
 }
@@ -425,7 +493,7 @@ fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKi
     Ok(approvers)
 }
 
-fn dynauth(config: &Config) -> DynamicAuthorizationClient {
+fn dynauth_settings(config: &Config) -> dynamic_authorization::Settings {
     let timers = Timers {
         irt: config.dynauth.initial_timeout,
         // MRC counts all transmissions, the key only those after the first.
@@ -433,10 +501,15 @@ fn dynauth(config: &Config) -> DynamicAuthorizationClient {
         mrt: config.dynauth.max_timeout,
         mrd: config.dynauth.total,
     };
-    let chance = || u32::from_be_bytes(chance::octets());
-    DynamicAuthorizationClient::new(
-        dynamic_authorization::Settings { timers, ..Default::default() },
-        clock::now,
-        chance,
-    )
+    dynamic_authorization::Settings { timers, ..Default::default() }
+}
+
+/// Opens ports; port 0 is any, so the address that was bound comes with each.
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, UdpSocket)>, ServeError> {
+    let open = |&address: &SocketAddr| {
+        let refused = |problem| ServeError::Bind { address, problem };
+        let socket = net::bind(address).map_err(refused)?;
+        Ok((socket.local_addr().map_err(refused)?, socket))
+    };
+    addresses.iter().map(open).collect()
 }

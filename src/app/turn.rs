@@ -57,6 +57,13 @@ impl Turn {
         self.from_version == Some(self.session.version) && !self.timer_stale
     }
 
+    /// The report before this one, or the start.
+    fn heard_before(&self, session: &Session) -> Timestamp {
+        let start = session.started_at.unwrap_or(session.accepted_at);
+        let before = if self.from_version.is_some() { self.heard_before.max(start) } else { start };
+        before.min(session.heard_at)
+    }
+
     /// The answer to whoever brought the last event.
     pub(super) fn told(&self) -> Told {
         self.told
@@ -69,7 +76,7 @@ impl Turn {
             session: session.id,
             user: session.user.clone(),
             nas: session.nas.clone(),
-            from: self.heard_before.min(session.heard_at),
+            from: self.heard_before(session),
             to: session.heard_at,
             added: self.usage,
         });

@@ -153,6 +153,10 @@ impl SettingsArgs {
 
 fn setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
+        Some((key, _)) if matches!(key.trim().rsplit('.').next(), Some("secret" | "token")) => Err(format!(
+            "everybody on this host sees arguments: put it into a file and name that, {}_file=FILE",
+            key.trim()
+        )),
         Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
         _ => Err("write KEY=VALUE, such as hold.window=90s".to_owned()),
     }

@@ -254,13 +254,16 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
     })
 }
 
+/// An order is one node's for as long as this takes, so it must not take long.
+const DYNAUTH_LONGEST: Duration = Duration::from_secs(60);
+
 fn dynauth(mut section: Section<'_>) -> Dynauth {
     // RFC 5080 §2.2.1 suggests IRT 2 s, MRC 5, MRT 16 s, MRD 30 s.
     let dynauth = Dynauth {
         initial_timeout: section.duration("initial_timeout").unwrap_or(Duration::from_secs(2)),
-        retries: section.number("retries", 0).unwrap_or(5),
-        max_timeout: section.duration("max_timeout").unwrap_or(Duration::from_secs(16)),
-        total: section.duration("total").unwrap_or(Duration::from_secs(30)),
+        retries: section.number("retries", 0).unwrap_or(2),
+        max_timeout: section.duration("max_timeout").unwrap_or(Duration::from_secs(8)),
+        total: section.duration("total").unwrap_or(Duration::from_secs(15)),
         source: section.parsed("source", "an address, with or without port", source),
     };
     if dynauth.initial_timeout.is_zero() {
@@ -271,6 +274,9 @@ fn dynauth(mut section: Section<'_>) -> Dynauth {
     }
     if dynauth.initial_timeout > dynauth.total {
         section.problem("total", "is shorter than initial_timeout");
+    }
+    if dynauth.total > DYNAUTH_LONGEST {
+        section.problem("total", "is longer than a minute; after that the session orders again by itself");
     }
     section.finish();
     dynauth

@@ -153,7 +153,10 @@ impl Dialect {
     ) -> Result<Vec<Vec<u8>>, RenderError> {
         let (items, filter, session_timeout) = match &grant.terms {
             Terms::Hold(terms) if self.session_timeout_can_be_raised => {
-                (&self.held, &grant.sandbox_filter, Some(secs(terms.window.saturating_add(terms.grace))))
+                let until_we_must_have_acted = terms.window.saturating_add(terms.grace);
+                let shortest =
+                    grant.session_timeout.map_or(until_we_must_have_acted, |own| own.min(until_we_must_have_acted));
+                (&self.held, &grant.sandbox_filter, Some(secs(shortest)))
             }
             Terms::Hold(_) => (&self.held, &grant.sandbox_filter, grant.session_timeout.map(secs)),
             Terms::Waived(_) => (&self.waived, &grant.permit_filter, grant.session_timeout.map(secs)),
@@ -230,8 +233,11 @@ impl Dialect {
     ) -> Result<Vec<(AttributePath, Vec<u8>)>, RenderError> {
         let one = |item: &ReplyItem| {
             let octets = dictionary.encode(&item.name, &item.value).map_err(|source| self.error(source))?;
-            let path = template::attribute(&item.name, dictionary)
-                .map_or_else(|| template::path_of(&octets), |attribute| attribute.path);
+            // What is in the octets counts: `Attr-26 = 0x…` may hold any vendor's attribute.
+            let path = match template::path_of(&octets) {
+                path if path.vendor().is_some() => path,
+                path => template::attribute(&item.name, dictionary).map_or(path, |attribute| attribute.path),
+            };
             if is_ours(&path) { Err(RenderError::Ours(item.name.clone())) } else { Ok((path, octets)) }
         };
         items.iter().map(one).collect()

@@ -42,6 +42,12 @@ impl Replier {
         self.socket.send_to(reply, self.to).await.map(drop)
     }
 
+    /// Sends a reply if that can be done without waiting. For repeats: the NAS repeats again.
+    pub fn send_now(&self, reply: &[u8]) {
+        // Lost like any datagram.
+        drop(self.socket.try_send_to(reply, self.to));
+    }
+
     /// The peer.
     pub fn peer(&self) -> SocketAddr {
         self.to

@@ -215,4 +215,6 @@ pub enum Told {
     SessionOver,
     /// This session was never offered by us: there is nothing to approve.
     NotHeld,
+    /// Whoever answered does not speak for this user any more.
+    NotEntitled,
 }

@@ -103,6 +103,7 @@ pub(super) fn told(verdict: Verdict, told: Told) -> Reply {
             ("Already expired: the time to answer is over. If it was you, log in again.", true)
         }
         (Told::SessionOver, _) => ("Too late: that connection is over. If it was you, log in again.", true),
+        (Told::NotEntitled, _) => ("This chat is not bound to that user any more. Ask your administrator.", true),
         (Told::NotHeld, _) => ("There is nothing to confirm: that connection is not waiting for an answer.", true),
     };
     Reply { text, alert: told != Told::Done, spent }
@@ -268,6 +269,7 @@ mod tests {
                 Told::AlreadyExpired,
                 Told::SessionOver,
                 Told::NotHeld,
+                Told::NotEntitled,
             ] {
                 all.push(told(verdict, said));
             }

@@ -112,6 +112,7 @@ async fn bring(target: &Target, event: &Event, context: &Context) -> Result<Stat
         }
         Told::AlreadyExpired => too_late("the deadline had passed"),
         Told::SessionOver => too_late("the session is over"),
+        Told::NotEntitled => Err(Failure::failed("you do not speak for this user")),
         Told::NotHeld => Err(Failure::failed("this session is not held; there is nothing to decide")),
         Told::Nothing => Err(Failure::failed(format!("nothing to do for a session that is {}", session.state))),
     }

@@ -8,7 +8,6 @@ use crate::app::{chance, clock};
 use crate::auth::{ClearPassword, Credential, CredentialForm, NtHash, PasswordCost, StoredCredential, hash_password};
 use crate::config::{format_duration, parse_duration};
 use crate::model::{ApproverKind, ReplyItem, SecondFactor, Secret, User, UserName};
-use crate::radius::dictionary::{Dictionary, EncodeError};
 
 use super::super::context::Context;
 use super::super::failure::Failure;
@@ -28,7 +27,7 @@ const NAME_MOST: usize = 253;
 /// alone.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(
-    "  radhold user add alice\n  pass show vpn/bob | radhold user add bob --password-stdin --store-as argon2id\n  radhold user add backup --password-file ./secret --no-second-factor --session-timeout 8h\n  radhold user add carol --reply 'Framed-IP-Address = 10.0.0.7' --reply 'Class = 0x676f6c64'"
+    "  radhold user add alice\n  pass show vpn/bob | radhold user add bob --password-stdin --store-as argon2id\n  radhold user add backup --password-file ./secret --no-second-factor --session-timeout 8h\n  radhold user add carol --reply 'Framed-IP-Address = 10.0.0.7' --reply 'Idle-Timeout = 600'"
 ))]
 pub(in crate::cli) struct AddArgs {
     /// The User-Name they log in with, exactly as their NAS sends it.
@@ -138,7 +137,7 @@ struct OrNone(Option<Duration>);
 
 pub(super) async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     let name = user_name(&args.name)?;
-    check_reply(&args.reply, &context.dictionary()?)?;
+    check_reply(&args.reply, context)?;
     let store = context.store().await?;
     // Asked before the password is, so that nobody types one in vain.
     if store.user(&name).await?.is_some() {
@@ -168,7 +167,7 @@ pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure>
     if args.reply.is_empty() && args.permit_filter.is_none() && !new_password && args.changes_nothing() {
         return Err(Failure::usage("nothing to change; see `radhold user set --help`"));
     }
-    check_reply(&args.reply, &context.dictionary()?)?;
+    check_reply(&args.reply, context)?;
     let store = context.store().await?;
     let mut user = super::find(&*store, &args.name).await?;
     if new_password {
@@ -241,13 +240,14 @@ fn user_name(name: &str) -> Result<UserName, Failure> {
     Ok(UserName::new(name))
 }
 
-/// Every item must make an attribute, but for those whose value is hidden with a secret only the answer knows.
-fn check_reply(reply: &[ReplyItem], dictionary: &Dictionary) -> Result<(), Failure> {
+/// Every item must make an attribute in every dialect: else the user's logins would fail on the NASes that speak it.
+fn check_reply(reply: &[ReplyItem], context: &Context) -> Result<(), Failure> {
+    let dictionary = context.dictionary()?;
     for item in reply {
-        match dictionary.encode(&item.name, &item.value) {
-            Ok(_) | Err(EncodeError::Hidden(_)) => {}
-            Err(error) => return Err(Failure::failed(format!("--reply: {error}"))),
-        }
+        dictionary.encode(&item.name, &item.value).map_err(|error| Failure::failed(format!("--reply: {error}")))?;
+    }
+    for dialect in context.dialects()?.iter() {
+        dialect.check_reply(&dictionary, reply).map_err(|error| Failure::failed(format!("--reply: {error}")))?;
     }
     Ok(())
 }

@@ -9,12 +9,12 @@ use crate::model::{Counters, SessionId};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, Usage, records};
 
-/// The same interval of the same session again adds nothing.
+/// Adds what came with these versions of sessions.
 pub(super) async fn add<'u>(
     connection: &mut PgConnection,
-    usage: impl Iterator<Item = &'u Usage>,
+    usage: impl Iterator<Item = (u64, &'u Usage)>,
 ) -> Result<(), sqlx::Error> {
-    let usage: Vec<&Usage> = usage.collect();
+    let (versions, usage): (Vec<u64>, Vec<&Usage>) = usage.unzip();
     if usage.is_empty() {
         return Ok(());
     }
@@ -23,10 +23,10 @@ pub(super) async fn add<'u>(
     };
     sqlx::query(
         "INSERT INTO usage (session_id, user_name, nas, from_at, to_at, input_octets, output_octets, input_packets,
-                            output_packets, session_time)
+                            output_packets, session_time, version)
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::bigint[],
-                              $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
-         ON CONFLICT (session_id, to_at, from_at) DO NOTHING",
+                              $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
+         ON CONFLICT (session_id, version) DO NOTHING",
     )
     .bind(usage.iter().map(|usage| usage.session.0).collect::<Vec<Uuid>>())
     .bind(usage.iter().map(|usage| row::text(usage.user.as_str()).into_owned()).collect::<Vec<_>>())
@@ -38,6 +38,7 @@ pub(super) async fn add<'u>(
     .bind(each(|added| added.input_packets))
     .bind(each(|added| added.output_packets))
     .bind(each(|added| added.session_time))
+    .bind(versions.into_iter().map(row::counter).collect::<Vec<i64>>())
     .execute(connection)
     .await?;
     Ok(())

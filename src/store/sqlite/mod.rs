@@ -208,7 +208,7 @@ async fn commit_one(tx: &mut Transaction<'_, Sqlite>, change: &Change) -> Result
         outbox::add(&mut **tx, change.session.id, effect, change.at).await?;
     }
     if let Some(usage) = &change.usage {
-        usage::add(&mut **tx, usage).await?;
+        usage::add(&mut **tx, change.session.version, usage).await?;
     }
     if let Some(decision) = &change.session.decision {
         decision::add(&mut **tx, change.session.id, decision).await?;

@@ -7,13 +7,13 @@ use crate::model::SessionId;
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, Usage, records};
 
-/// The same interval of the same session again adds nothing.
-pub(super) async fn add(executor: impl SqliteExecutor<'_>, usage: &Usage) -> Result<(), StoreError> {
+/// Adds what came with one version of a session.
+pub(super) async fn add(executor: impl SqliteExecutor<'_>, version: u64, usage: &Usage) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO usage (session_id, user_name, nas, from_at, to_at, input_octets, output_octets, input_packets,
-                            output_packets, session_time)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-         ON CONFLICT (session_id, to_at, from_at) DO NOTHING",
+                            output_packets, session_time, version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT (session_id, version) DO NOTHING",
     )
     .bind(usage.session.to_string())
     .bind(row::text(usage.user.as_str()))
@@ -25,6 +25,7 @@ pub(super) async fn add(executor: impl SqliteExecutor<'_>, usage: &Usage) -> Res
     .bind(row::counter(usage.added.input_packets))
     .bind(row::counter(usage.added.output_packets))
     .bind(row::counter(usage.added.session_time))
+    .bind(row::counter(version))
     .execute(executor)
     .await
     .map_err(failure)?;

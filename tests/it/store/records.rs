@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use radhold::model::{Counters, Secret};
+use radhold::model::Secret;
 use radhold::session::{Approval, Denial, Event, Record, Session};
-use radhold::store::{AuthAttempt, Change, Usage};
+use radhold::store::{AuthAttempt, Change, Committed, Usage};
 
 use super::Stage;
 use super::fixtures::*;
@@ -35,8 +35,10 @@ async fn usage_repeats_add_nothing(stage: &Stage) {
     report(second.clone()).await;
     report(first.clone()).await;
     report(third.clone()).await;
-    report(first.clone()).await;
-    report(Usage { added: Counters::default(), ..second.clone() }).await;
+    // A report that comes again was made from a version that is gone: nothing of it is kept.
+    let late = Session::restore(Record { version: 2, ..offer(1, NOON).into_record() });
+    let late = Change { usage: Some(first.clone()), ..change(&late, Some(1)) };
+    assert_eq!(store.commit(&[late]).await.unwrap(), [Committed::Conflict]);
     assert_eq!(store.usage(id(1)).await.unwrap(), [first, second, third]);
     assert_eq!(store.usage(id(2)).await.unwrap(), []);
 }
