@@ -293,11 +293,12 @@ impl Server {
     }
 }
 
-/// One line for each counter that is not zero.
+/// One line for each counter that is not zero, and one behind them, so that who reads them knows when all are there.
 fn log_counters() {
     for (name, count) in telemetry::snapshot() {
         tracing::info!(name, count, "counted");
     }
+    tracing::info!("all counters logged");
 }
 
 /// What to do with a server that nobody has configured yet.
