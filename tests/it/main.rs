@@ -13,3 +13,4 @@ mod postgres;
 mod radhold;
 mod store;
 mod telegram;
+mod telegram_hold;
