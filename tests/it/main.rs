@@ -14,3 +14,4 @@ mod radhold;
 mod store;
 mod telegram;
 mod telegram_hold;
+mod wire;
