@@ -1,8 +1,10 @@
 //! The integration tests, one binary.
 
 mod bot_api;
+mod chance;
 mod cli;
 mod config;
+mod corpus;
 mod das;
 mod demo;
 mod dictionary;
