@@ -5,6 +5,7 @@ mod chance;
 mod cli;
 mod config;
 mod corpus;
+mod crash;
 mod das;
 mod demo;
 mod dictionary;
