@@ -3,13 +3,13 @@
 //!
 //! The helpers here block, so each test has threads beside its own for the Bot API to run on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::bot_api::{BotApi, Failure, Message, TOKEN};
 use crate::das::{Das, SECRET};
-use crate::radhold::{Radhold, Ran, radclient, received};
+use crate::radhold::{PATIENCE, Radhold, Ran, radclient, received};
 
 const ALICE: i64 = 1001;
 const MALLORY: i64 = 1066;
@@ -80,10 +80,23 @@ impl Scene {
         (class, self.radhold.until_state("held")["id"].as_str().unwrap().to_owned())
     }
 
-    /// The same, and she is asked: the message, and the Class of her session.
+    /// The same, and she is asked, and the server knows it: the message, and the Class of her session.
     async fn asked(&self) -> (Message, String) {
         let (class, _) = self.held();
+        self.until_asked(0, "sent");
         (self.api.until_sent(ALICE, 0).await, class)
+    }
+
+    /// Waits until the question to the approver at this place is in that state; gives them all.
+    fn until_asked(&self, place: usize, state: &str) -> Value {
+        let begun = Instant::now();
+        loop {
+            let asked = self.radhold.until_state("held")["asked"].clone();
+            if asked[place]["state"] == state {
+                return asked;
+            }
+            assert!(begun.elapsed() < PATIENCE, "never {state}: {asked:#}");
+        }
     }
 
     /// Waits until a message has become its outcome: its text, and no buttons.
@@ -239,12 +252,7 @@ async fn a_blocked_bot_leaves_the_session_held_for_the_operator() {
     scene.api.set_blocked(ALICE, true);
     let (_, session) = scene.held();
     scene.radhold.wait_for_log(0, |line| line["reason"].as_str().is_some_and(|why| why.contains("blocked the bot")));
-    let asked = loop {
-        let asked = scene.radhold.until_state("held")["asked"].clone();
-        if asked[1]["state"] == "sent" {
-            break asked;
-        }
-    };
+    let asked = scene.until_asked(1, "sent");
     assert_eq!((&asked[0]["approver"], &asked[0]["state"]), (&"telegram".into(), &"undeliverable".into()));
     assert!(asked[0]["reason"].as_str().unwrap().contains("blocked the bot"), "{asked:#}");
     assert_eq!(asked[1]["approver"], "operator");
