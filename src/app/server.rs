@@ -335,12 +335,13 @@ impl Server {
         }
     }
 
-    /// One line for each counter that is not zero.
+    /// One line for each counter that is not zero, and one behind them, so that who reads them knows when all are there.
     fn log_counters(&self) {
         for (name, count) in telemetry::snapshot() {
             tracing::info!(name, count, "counted");
         }
         tracing::info!(counts = ?self.worker.dynauth.counts(), "CoA-Requests and Disconnect-Requests counted");
+        tracing::info!("all counters logged");
     }
 
     fn warn(&self, loaded: &Loaded) {

@@ -1,9 +1,12 @@
 //! The integration tests, one binary.
 
 mod bot_api;
+mod chance;
 mod cli;
 mod client;
 mod config;
+mod corpus;
+mod crash;
 mod das;
 mod demo;
 mod dictionary;
@@ -14,3 +17,5 @@ mod postgres;
 mod radhold;
 mod store;
 mod telegram;
+mod telegram_hold;
+mod wire;

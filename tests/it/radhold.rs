@@ -1,10 +1,12 @@
 //! The real server as a process of its own, and Debian's radclient as its NAS.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longer than anything takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running `radhold serve`, its files, and its log.
 pub(crate) struct Radhold {
@@ -43,8 +45,8 @@ impl Radhold {
         let dir = tempfile::tempdir().unwrap();
         let head = "state_dir = \"state\"\n[log]\nformat = \"json\"\n";
         fs::write(dir.path().join("radhold.toml"), format!("{head}{toml}")).unwrap();
-        let nowhere = "127.0.0.1:0".parse().unwrap();
-        let mut radhold = Self { dir, child: None, log: Arc::default(), auth: nowhere, accounting: nowhere };
+        let [auth, accounting] = addresses();
+        let mut radhold = Self { dir, child: None, log: Arc::default(), auth, accounting };
         radhold.restart();
         radhold
     }
@@ -134,6 +136,15 @@ impl Radhold {
         }
     }
 
+    /// All counters that are not zero, as SIGUSR1 makes it log them.
+    pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
+        let from = self.log().len();
+        self.signal("USR1");
+        self.wait_for_log(from, |line| message(line) == "all counters logged");
+        let read = |line: &Value| Some((line["name"].as_str()?.to_owned(), line["count"].as_u64()?));
+        self.log()[from..].iter().filter(|line| message(line) == "counted").filter_map(read).collect()
+    }
+
     /// The path of a file of its own.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -164,6 +175,16 @@ impl Radhold {
         command.env_remove("RADHOLD_CONFIG").env_remove("STATE_DIRECTORY");
         command
     }
+}
+
+/// Two addresses of loopback that nobody else has: the host is this process's own, and the ports are not among
+/// those the system hands out, so that they are still free when a server that was killed comes back to them.
+fn addresses() -> [SocketAddr; 2] {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let port = NEXT.fetch_add(2, Ordering::Relaxed);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let host = Ipv4Addr::new(127, 64 + high % 64, middle, low);
+    [(host, port).into(), (host, port + 1).into()]
 }
 
 impl Drop for Radhold {
