@@ -7,6 +7,7 @@ mod das;
 mod demo;
 mod dictionary;
 mod dynauth;
+mod front;
 mod hold;
 mod house;
 mod postgres;
