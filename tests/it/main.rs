@@ -6,6 +6,7 @@ mod config;
 mod das;
 mod demo;
 mod dictionary;
+mod doctor;
 mod dynauth;
 mod front;
 mod hold;
