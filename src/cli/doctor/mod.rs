@@ -33,7 +33,7 @@ const AGENT_FILE: &str = "etc/radhold/agent.toml";
     "  radhold doctor\n  radhold doctor nas --config /etc/radhold/agent.toml\n  radhold doctor server --json | jq '.[] | select(.level == \"fail\")'"
 ))]
 pub(super) struct DoctorArgs {
-    /// What this host is to be; may be several [default: a NAS where there is pppd, else a server].
+    /// What this host is to be; may be both [default: a NAS where there is pppd, a server where it was one or is no NAS].
     #[arg(value_enum)]
     roles: Vec<Role>,
     /// Look at the files below this directory only, as they would be below /; nothing that runs is asked.
@@ -55,7 +55,7 @@ enum Role {
 pub(super) async fn run(args: &DoctorArgs, flags: &Flags) -> Result<(), Failure> {
     let tree = Tree::new(args.root.as_deref().unwrap_or(Path::new("/")));
     let is_this_host = args.root.is_none();
-    let roles = if args.roles.is_empty() { vec![likely_role(&tree)] } else { args.roles.clone() };
+    let roles = if args.roles.is_empty() { likely_roles(&tree) } else { args.roles.clone() };
     let mut findings = Vec::new();
     for role in [Role::Nas, Role::Server].into_iter().filter(|role| roles.contains(role)) {
         let (name, flags) = match role {
@@ -95,8 +95,11 @@ pub(super) async fn run(args: &DoctorArgs, flags: &Flags) -> Result<(), Failure>
     }
 }
 
-fn likely_role(tree: &Tree) -> Role {
-    if tree.exists("usr/sbin/pppd") || tree.exists(AGENT_FILE) { Role::Nas } else { Role::Server }
+fn likely_roles(tree: &Tree) -> Vec<Role> {
+    let is_nas = tree.exists("usr/sbin/pppd") || tree.exists(AGENT_FILE);
+    let is_server = tree.exists("etc/radhold/radhold.toml") || tree.exists("var/lib/radhold");
+    let roles = [(Role::Nas, is_nas), (Role::Server, is_server || !is_nas)];
+    roles.into_iter().filter_map(|(role, likely)| likely.then_some(role)).collect()
 }
 
 /// On a NAS the agent's own file is meant, unless another one is named.

@@ -1,5 +1,7 @@
 //! What a NAS with pppd needs, judged by its files and by what runs on it. Pure but for reading the files it is given.
 
+use std::net::IpAddr;
+
 use super::finding::Finding;
 use super::radiusclient;
 use super::tree::Tree;
@@ -74,6 +76,7 @@ fn modules(tree: &Tree) -> Finding {
     let is_there = |module: &str| {
         let file = format!("/{module}.ko");
         loaded.lines().any(|line| line.split(' ').next() == Some(module))
+            || tree.exists(&format!("sys/module/{module}"))
             || built_in.contains(&file)
             || available.contains(&file)
     };
@@ -87,7 +90,10 @@ fn modules(tree: &Tree) -> Finding {
             } else {
                 format!("modprobe -a {}; if that fails, install the kernel's package of modules", names.join(" "))
             };
-            Finding::fail("nas.modules", format!("kernel {release} has no {}", names.join(", ")), why, mend)
+            // A kernel with everything in it brings no lists along.
+            let make =
+                if tree.exists(&format!("lib/modules/{release}/modules.dep")) { Finding::fail } else { Finding::warn };
+            make("nas.modules", format!("kernel {release} has no {}", names.join(", ")), why, mend)
         }
     }
 }
@@ -274,6 +280,15 @@ fn radiusclient_files(tree: &Tree, front: Option<&Front>) -> Vec<Finding> {
             format!("{path} has no nas_identifier"),
             "Then the name of this host must resolve to its address, or nothing is ever sent.",
             format!("echo 'nas_identifier nas-1' >> {path}"),
+        ));
+    }
+    let asks_this_host = |host: &&str| host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    if front.is_none() && settings.hosts("authserver").iter().any(asks_this_host) {
+        findings.push(Finding::warn(
+            "nas.front",
+            "pppd asks this host, but no server is named in [agent.front]",
+            "Without a front there must be a server on this very port, and its NAS must do without Message-Authenticator.",
+            "editor /etc/radhold/agent.toml   ([agent.front.server.1]); systemctl restart radhold-agent",
         ));
     }
     findings.extend(patience(&settings, front, &path));
