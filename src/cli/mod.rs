@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod context;
 pub mod demo;
+mod doctor;
 mod failure;
 mod migrate;
 mod nas;
@@ -74,6 +75,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),
     Check(check::CheckArgs),
+    Doctor(doctor::DoctorArgs),
     Migrate(migrate::MigrateArgs),
     #[command(subcommand)]
     User(user::UserCommand),
@@ -119,6 +121,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Demo(args) => demo::run(&args, &flags),
         Command::Check(args) => check::run(&args, &flags),
+        Command::Doctor(args) => wait(doctor::run(&args, &flags)),
         Command::Migrate(_) => wait(migrate::run(&Context::load(&flags)?)),
         Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),
         Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),

@@ -8,6 +8,7 @@
 
 mod duration;
 mod error;
+mod front;
 mod layers;
 mod nearest;
 pub(crate) mod read;
@@ -23,6 +24,7 @@ use url::Url;
 
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Place, Problem};
+pub use front::{Front, FrontServer};
 pub use surroundings::Surroundings;
 
 use crate::model::{Nas, NodeName, Secret};
@@ -53,6 +55,8 @@ pub struct Config {
     pub nas: Vec<Nas>,
     /// `[dynauth]`
     pub dynauth: Dynauth,
+    /// `[agent.front]`; `None` when it has no server to ask.
+    pub front: Option<Front>,
     /// `[dictionary]`: a directory whose files named `dictionary*` extend the embedded ones.
     pub dictionary: Option<PathBuf>,
     /// `[dialects]`: a directory whose `*.toml` files extend the embedded ones.

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::error::ConfigError;
+use super::front::front;
 use super::layers::Layers;
 use super::reader::{Report, Section};
 use super::{
@@ -24,8 +25,8 @@ use crate::session::Timing;
 /// RFC 2865 §3 wants a secret at least as long as a good password, and better 16 octets.
 pub(crate) const SECRET_LEAST: usize = 16;
 
-const AUTH_PORT: u16 = 1812;
-const ACCOUNTING_PORT: u16 = 1813;
+pub(super) const AUTH_PORT: u16 = 1812;
+pub(super) const ACCOUNTING_PORT: u16 = 1813;
 
 pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
@@ -42,7 +43,8 @@ pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded,
 pub(super) fn keys() -> Vec<String> {
     let surroundings = Surroundings::default();
     // Sections that may be missing are only read when something is said in them.
-    let settings = ["telegram.token", "nas.NAME.secret"].map(|key| super::Setting::new("", key, "x"));
+    let settings = ["telegram.token", "nas.NAME.secret", "agent.front.server.NAME.secret"]
+        .map(|key| super::Setting::new("", key, "x"));
     let flags = Flags { config: None, settings: settings.into() };
     let layers = Layers::read(&flags, &surroundings, &mut Vec::new());
     let report = Report::new(&layers, Vec::new(), Vec::new());
@@ -64,6 +66,9 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
     let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
     let dynauth = dynauth(top.section("dynauth"));
+    let mut agent = top.section("agent");
+    let front = front(report, agent.section("front"), surroundings);
+    agent.finish();
     let dictionary = directory(top.section("dictionary"));
     let dialects = directory(top.section("dialects"));
     let log = log(top.section("log"));
@@ -84,6 +89,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         telegram,
         nas,
         dynauth,
+        front,
         dictionary,
         dialects,
         log,
@@ -368,7 +374,7 @@ fn filters_differ(sandbox: &str, permit: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn address_with_port(text: &str, port: u16) -> Result<SocketAddr, String> {
+pub(super) fn address_with_port(text: &str, port: u16) -> Result<SocketAddr, String> {
     text.parse::<SocketAddr>()
         .or_else(|_| text.parse::<IpAddr>().map(|address| SocketAddr::new(address, port)))
         .map_err(|_| "write 127.0.0.1:1812 or [::1]:1812".to_owned())
