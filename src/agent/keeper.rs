@@ -253,7 +253,9 @@ impl Keeper {
             let permit = (*filter != self.config.sandbox_filter).then(|| filter.clone());
             session.set_filter(permit, now);
         }
-        session.session_timeout = change.session_timeout.or(session.session_timeout);
+        if change.session_timeout.is_some() {
+            (session.session_timeout, session.timeout_is_pppds) = (change.session_timeout, false);
+        }
         if let Some(idle) = change.idle_timeout {
             session.idle_timeout = (!idle.is_zero()).then_some(idle);
             session.last_traffic = Some((packets(interface), now));
