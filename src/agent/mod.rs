@@ -24,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 pub use apply::{NftError, PrivilegeError, RuleSettings, drop_privileges, ruleset};
-pub use hook::{HookCall, HookEvent, Request, ask, call_hook};
+pub use hook::{HookCall, HookEvent, Radattr, Request, ask, call_hook};
 
 use crate::config::{Agent, AgentPeer};
 use crate::dynauth::server::{Rules, reply, verify};

@@ -72,6 +72,11 @@ impl Bench {
 
     /// Starts the agent and waits until it is ready.
     pub(crate) fn start_agent(&mut self) {
+        self.start_agent_by(&[]);
+    }
+
+    /// The same by another program, which gets the agent's command line.
+    pub(crate) fn start_agent_by(&mut self, wrapper: &[&str]) {
         assert!(self.agent.is_none(), "it runs already");
         let text = format!(
             "state_dir = \"state\"\n[log]\nformat = \"json\"\n[agent]\nsocket = \"agent.sock\"\nrun_dir = \"run\"\n\
@@ -81,13 +86,14 @@ impl Bench {
         );
         fs::write(self.path("radhold.toml"), text).unwrap();
         let seen = self.log().len();
-        let mut child = self
-            .radhold(&["agent"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("ip netns exec");
+        let mut command = self.radhold(&["agent"]);
+        if let Some((program, arguments)) = wrapper.split_first() {
+            command = self.within("nas", program);
+            command.args(arguments).arg(env!("CARGO_BIN_EXE_radhold")).args(["agent", "--config"]);
+            command.arg(self.path("radhold.toml")).env_remove("RADHOLD_CONFIG").env_remove("STATE_DIRECTORY");
+        }
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("ip netns exec");
         let (stderr, log) = (child.stderr.take().unwrap(), Arc::clone(&self.log));
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
