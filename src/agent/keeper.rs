@@ -147,6 +147,11 @@ impl Keeper {
         if !gone.is_empty() {
             self.save();
         }
+        self.mend_rules().await;
+    }
+
+    /// Compares the rules in force with what they should be.
+    pub(super) async fn mend_rules(&mut self) {
         match self.table.reconcile().await {
             Ok(false) => (),
             Ok(true) => warn!("somebody changed table inet radhold; it is as it should be again"),

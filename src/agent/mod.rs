@@ -106,6 +106,8 @@ pub async fn run(config: Agent, now: fn() -> Timestamp) -> Result<(), AgentError
     let mut keeper = Keeper::start(config, now()).await?;
     let (questions, mut asked) = mpsc::channel(QUEUE);
     tokio::spawn(answer_socket(hooks, questions));
+    let (lost, mut table_lost) = mpsc::channel(1);
+    tokio::spawn(apply::watch(lost));
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look_around = interval(LOOK_AROUND);
@@ -113,10 +115,11 @@ pub async fn run(config: Agent, now: fn() -> Timestamp) -> Result<(), AgentError
     info!(listen = ?bound, "the agent is ready");
     loop {
         tokio::select! {
-            // Hooks first: pppd waits for them.
+            // Without a table everything passes; and pppd waits for hooks.
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            Some(()) = table_lost.recv() => keeper.mend_rules().await,
             Some((request, reply)) = asked.recv() => {
                 // A client that has gone away wants no answer.
                 let _ = reply.send(keeper.ask(request, now()).await);

@@ -370,6 +370,11 @@ impl Drop for Bench {
             let _ = child.kill();
             let _ = child.wait();
         }
+        // The monitor of an agent that was killed ends when it has something to say and nobody to say it to.
+        let table = ["table", "inet", "radhold"];
+        for verb in ["add", "delete"] {
+            let _ = self.within("nas", "nft").arg(verb).args(table).status();
+        }
         for which in ["nas", "c0", "c1", "lan"] {
             let _ = Command::new("ip").args(["netns", "del", &self.namespace(which)]).stderr(Stdio::null()).status();
         }
