@@ -200,6 +200,18 @@ impl Bench {
         (name, cause.map(str::to_owned))
     }
 
+    /// pyrad in the NAS's namespace: the reply's code, and its Error-Cause behind it.
+    pub(crate) fn pyrad(&self, kind: &str, attributes: &[&str]) -> String {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let python = std::env::var_os("RADHOLD_TEST_PYTHON");
+        let python = python.map_or_else(|| root.join("target/venv/bin/python"), PathBuf::from);
+        let mut command = self.within("nas", python.to_str().unwrap());
+        command.arg(root.join("tests/it/agent/pyrad_dac.py")).args([SECRET, kind]).args(attributes);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}; ./tests/run --tools installs pyrad");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     /// Orders a filter for alice, and expects CoA-ACK.
     pub(crate) fn coa(&self, filter: &str) {
         let answer = self.radclient("coa", &format!("User-Name=alice,NAS-Port=0,Filter-Id={filter}"));
