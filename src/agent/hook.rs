@@ -190,9 +190,12 @@ fn leave_note(socket: &Path, call: &HookCall) -> io::Result<()> {
     let directory = notes(socket);
     let note = directory.join(&call.interface);
     match call.event {
-        HookEvent::IpDown => match fs::remove_file(&note) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        HookEvent::IpDown => match fs::read(&note).map(|note| serde_json::from_slice::<HookCall>(&note)) {
+            // Of the next session on this interface, which has begun already.
+            Ok(Ok(other)) if other.pid != call.pid => Ok(()),
+            Ok(_) => fs::remove_file(&note),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         },
         HookEvent::IpPreUp | HookEvent::IpUp => {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
@@ -281,6 +284,8 @@ mod tests {
         let note = notes(&socket).join("ppp3");
         let read: HookCall = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
         assert_eq!(read, call(HookEvent::IpPreUp));
+        leave_note(&socket, &HookCall { pid: Some(6), ..call(HookEvent::IpDown) }).unwrap();
+        assert!(note.exists(), "an earlier session's end is not this one's");
         leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
         assert!(!note.exists());
         leave_note(&socket, &call(HookEvent::IpDown)).unwrap();

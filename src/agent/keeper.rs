@@ -172,6 +172,10 @@ impl Keeper {
             return;
         }
         let interface = call.interface.as_str();
+        if self.is_late(call) {
+            info!(interface, pid = call.pid, event = ?call.event, "a late word of an earlier session is ignored");
+            return;
+        }
         match call.event {
             HookEvent::IpPreUp => self.begin(call, now).await,
             HookEvent::IpUp | HookEvent::Ipv6Up => {
@@ -202,6 +206,21 @@ impl Keeper {
             }
         }
         self.save();
+    }
+
+    /// Whether it is of a pppd that has lost the interface to another: ip-down runs beside the next login.
+    fn is_late(&self, call: &HookCall) -> bool {
+        let Some(pid) = call.pid else { return false };
+        match call.event {
+            HookEvent::IpPreUp | HookEvent::IpUp | HookEvent::Ipv6Up => {
+                let other = serving(&call.interface, &self.config.run_dir).filter(|serving| *serving != pid);
+                other.is_some_and(|other| Process::of(other).is_some())
+            }
+            HookEvent::IpDown | HookEvent::Ipv6Down => {
+                let session = self.sessions.get(&call.interface);
+                session.and_then(|session| session.facts.pid).is_some_and(|owner| owner != pid)
+            }
+        }
     }
 
     /// A session begins: whatever was on its interface or address before is over.
