@@ -4,6 +4,7 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Place, Process};
@@ -101,7 +102,8 @@ impl Session {
             framed_ipv6_addresses: Vec::new(),
             ipv6_prefixes: ["Framed-IPv6-Prefix", "Delegated-IPv6-Prefix"]
                 .iter()
-                .filter_map(|name| accept.get(*name)?.parse().ok())
+                .filter_map(|name| accept.get(*name)?.parse::<Ipv6Net>().ok())
+                .map(|net| net.trunc())
                 .collect(),
             framed_interface_id: None,
             calling_station_id: call.ip_param.clone(),
