@@ -1,0 +1,261 @@
+//! A session as the agent knows it: what identifies it, who serves it, what filter is in force, and when it ends. Touches
+//! nothing.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use ipnet::Ipv6Net;
+use serde::{Deserialize, Serialize};
+
+use super::apply::{Place, Process};
+use super::hook::{HookCall, Radattr};
+use crate::config::Agent;
+use crate::dynauth::server::{Facts, Rates};
+use crate::model::Timestamp;
+
+/// A session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Session {
+    /// Its interface.
+    pub(super) interface: String,
+    /// What requests know it by.
+    pub(super) facts: Facts,
+    /// Its pppd.
+    pub(super) process: Option<Process>,
+    /// The Filter-Id in force; none is the sandbox.
+    pub(super) filter: Option<String>,
+    /// Since when it is in the sandbox.
+    pub(super) sandboxed_since: Option<Timestamp>,
+    /// Session-Timeout of the Access-Accept or a CoA-Request, counted from the beginning.
+    pub(super) session_timeout: Option<Duration>,
+    /// It is the Access-Accept's, so pppd keeps it by itself, and tells the server the true cause; we only make sure.
+    pub(super) timeout_is_pppds: bool,
+    /// Idle-Timeout of a CoA-Request. That of the Access-Accept is pppd's own business.
+    pub(super) idle_timeout: Option<Duration>,
+    /// How fast it may be.
+    #[serde(default)]
+    pub(super) rates: Rates,
+    /// Packets both ways when they last changed, and when that was.
+    pub(super) last_traffic: Option<(u64, Timestamp)>,
+    /// Since when it is being ended, and whether pppd was killed for it.
+    pub(super) ending: Option<Ending>,
+}
+
+/// How long pppd has for ending a session by itself at its own Session-Timeout.
+const PPPD_FIRST: Duration = Duration::from_secs(5);
+
+/// A session on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ending {
+    /// SIGTERM went out then.
+    pub(super) since: Timestamp,
+    /// SIGKILL went out too.
+    pub(super) killed: bool,
+}
+
+/// Why a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Disconnect-Request.
+    Ordered,
+    /// It was in the sandbox too long.
+    SandboxLimit,
+    /// Session-Timeout.
+    SessionTimeout,
+    /// Idle-Timeout.
+    IdleTimeout,
+}
+
+impl Reason {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ordered => "Disconnect-Request",
+            Self::SandboxLimit => "sandbox_limit",
+            Self::SessionTimeout => "Session-Timeout",
+            Self::IdleTimeout => "Idle-Timeout",
+        }
+    }
+}
+
+/// Rates of an Access-Accept, when radiusclient's dictionary knows the vendor's attributes.
+fn rates(accept: &Radattr) -> Rates {
+    let mut rates = Rates::default();
+    for (name, value) in accept {
+        rates.hear_text(name, value);
+    }
+    rates
+}
+
+impl Session {
+    /// A new session, in the sandbox unless its Access-Accept says otherwise.
+    pub(super) fn begin(call: &HookCall, process: Option<Process>, config: &Agent, now: Timestamp) -> Self {
+        let accept = &call.accept;
+        let accepted = |name: &str| accept.get(name).cloned();
+        let seconds = |name: &str| accept.get(name).and_then(|value| value.parse().ok()).map(Duration::from_secs);
+        let mut nas_port_ids = vec![call.interface.clone()];
+        nas_port_ids.extend(call.device.clone());
+        let facts = Facts {
+            user_name: call.peer_name.clone(),
+            nas_port: call.unit,
+            nas_port_ids,
+            framed_ip_address: call.remote,
+            framed_ipv6_addresses: Vec::new(),
+            ipv6_prefixes: ["Framed-IPv6-Prefix", "Delegated-IPv6-Prefix"]
+                .iter()
+                .filter_map(|name| accept.get(*name)?.parse::<Ipv6Net>().ok())
+                .map(|net| net.trunc())
+                .collect(),
+            framed_interface_id: None,
+            calling_station_id: call.ip_param.clone(),
+            acct_session_id: None,
+            class: accepted("Class"),
+            since: now,
+            pid: call.pid,
+            removable: process.is_some(),
+        };
+        let filter = call.filter_id.clone().or_else(|| accepted("Filter-Id"));
+        let filter = filter.filter(|filter| config.filters.iter().any(|known| known.name == *filter));
+        let mut session = Self {
+            interface: call.interface.clone(),
+            facts,
+            process,
+            sandboxed_since: filter.is_none().then_some(now),
+            filter,
+            session_timeout: seconds("Session-Timeout").filter(|timeout| !timeout.is_zero()),
+            timeout_is_pppds: true,
+            idle_timeout: None,
+            rates: rates(accept),
+            last_traffic: None,
+            ending: None,
+        };
+        session.hear_of_ipv6(call.link_local_remote);
+        session
+    }
+
+    /// The peer's link-local address, from which its Framed-Interface-Id follows (RFC 5072 §5).
+    pub(super) fn hear_of_ipv6(&mut self, link_local: Option<Ipv6Addr>) {
+        if let Some(address) = link_local {
+            self.facts.framed_ipv6_addresses = vec![address];
+            self.facts.framed_interface_id = address.octets()[8..].try_into().ok();
+        }
+    }
+
+    /// Where its packets may go; nowhere is the sandbox. A session that is being ended goes nowhere at once.
+    pub(super) fn place(&self, config: &Agent) -> Option<Place> {
+        let filter = self.filter.as_ref().filter(|_| self.ending.is_none())?;
+        let filter = config.filters.iter().find(|known| known.name == *filter)?;
+        Some(Place { set: filter.set.clone(), v4: self.facts.framed_ip_address, rates: self.rates })
+    }
+
+    /// Puts a filter in force; `None` is the sandbox.
+    pub(super) fn set_filter(&mut self, filter: Option<String>, now: Timestamp) {
+        self.sandboxed_since = match filter {
+            Some(_) => None,
+            // Said twice, it has been there since the first time.
+            None => self.sandboxed_since.or(Some(now)),
+        };
+        self.filter = filter;
+    }
+
+    /// Whether its time is over, and why.
+    pub(super) fn overdue(&self, config: &Agent, now: Timestamp) -> Option<Reason> {
+        let longer = |since: Timestamp, limit: Duration| now >= since + limit;
+        if self.ending.is_some() {
+            return None;
+        }
+        let courtesy = if self.timeout_is_pppds { PPPD_FIRST } else { Duration::ZERO };
+        if self.session_timeout.is_some_and(|limit| longer(self.facts.since, limit + courtesy)) {
+            return Some(Reason::SessionTimeout);
+        }
+        if self.sandboxed_since.is_some_and(|since| longer(since, config.sandbox_limit)) {
+            return Some(Reason::SandboxLimit);
+        }
+        let quiet_since = self.last_traffic.map(|(_, since)| since);
+        let idle = self.idle_timeout.zip(quiet_since).is_some_and(|(limit, since)| longer(since, limit));
+        idle.then_some(Reason::IdleTimeout)
+    }
+
+    /// In one word.
+    pub(super) fn state(&self) -> &'static str {
+        match (&self.ending, &self.filter) {
+            (Some(_), _) => "ending",
+            (None, Some(_)) => "permitted",
+            (None, None) => "sandboxed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hook::{HookEvent, radattr};
+    use super::*;
+    use crate::config::{Config, Flags, Surroundings};
+
+    fn config() -> Agent {
+        Config::load_in(&Flags::default(), &Surroundings::default()).unwrap().config.agent
+    }
+
+    fn begun(accept: &str) -> Session {
+        let said = [("IFNAME", "ppp0"), ("IPREMOTE", "10.93.0.50"), ("PEERNAME", "alice")];
+        let said = said.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let call = HookCall::from_environment(HookEvent::IpPreUp, &said).unwrap();
+        Session::begin(&HookCall { accept: radattr(accept), ..call }, None, &config(), at(0))
+    }
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    #[test]
+    fn an_access_accept_is_read_as_radattr_writes_it() {
+        let session =
+            begun("Service-Type Framed-User\nFilter-Id other\nFilter-Id permit\nClass a b\nSession-Timeout 600\n");
+        assert_eq!(session.filter.as_deref(), Some("permit"), "the last one counts, as for pppd");
+        assert_eq!(session.facts.class.as_deref(), Some("a b"));
+        assert_eq!(session.session_timeout, Some(Duration::from_secs(600)));
+        let place = session.place(&config()).unwrap();
+        assert_eq!((place.set.as_str(), place.v4), ("permit", Some([10, 93, 0, 50].into())));
+    }
+
+    #[test]
+    fn what_is_not_a_permit_is_the_sandbox() {
+        for accept in ["", "Filter-Id sandbox\n", "Filter-Id unheard-of\n", "Filter-Id \n", "Filter-Id\n"] {
+            let session = begun(accept);
+            assert_eq!((session.state(), session.place(&config())), ("sandboxed", None), "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn the_sandbox_limit_counts_from_the_first_moment_in_the_sandbox() {
+        let (mut session, config) = (begun(""), config());
+        let limit = i64::try_from(config.sandbox_limit.as_secs()).unwrap();
+        session.set_filter(None, at(limit - 1));
+        assert_eq!(session.overdue(&config, at(limit - 1)), None);
+        assert_eq!(session.overdue(&config, at(limit)), Some(Reason::SandboxLimit), "saying it twice wins no time");
+        session.set_filter(Some("permit".to_owned()), at(limit));
+        assert_eq!(session.overdue(&config, at(limit * 9)), None);
+        session.set_filter(None, at(limit * 9));
+        assert_eq!(session.overdue(&config, at(limit * 10)), Some(Reason::SandboxLimit));
+    }
+
+    #[test]
+    fn pppd_ends_at_its_own_session_timeout_and_we_at_ours() {
+        let (mut session, config) = (begun("Filter-Id permit\nSession-Timeout 100\n"), config());
+        assert_eq!(session.overdue(&config, at(104)), None);
+        assert_eq!(session.overdue(&config, at(105)), Some(Reason::SessionTimeout));
+        (session.session_timeout, session.timeout_is_pppds) = (Some(Duration::from_secs(50)), false);
+        assert_eq!(session.overdue(&config, at(49)), None);
+        assert_eq!(session.overdue(&config, at(50)), Some(Reason::SessionTimeout));
+        session.ending = Some(Ending { since: at(50), killed: false });
+        assert_eq!((session.overdue(&config, at(60)), session.place(&config)), (None, None));
+    }
+
+    #[test]
+    fn idleness_counts_from_the_last_packet() {
+        let (mut session, config) = (begun("Filter-Id permit\n"), config());
+        session.idle_timeout = Some(Duration::from_secs(60));
+        session.last_traffic = Some((7, at(100)));
+        assert_eq!(session.overdue(&config, at(159)), None);
+        assert_eq!(session.overdue(&config, at(160)), Some(Reason::IdleTimeout));
+    }
+}
