@@ -6,25 +6,24 @@ Knows radhold from outside only: its configuration, command line and log.
 import json
 import signal
 import time
+from datetime import datetime
 from pathlib import Path
 
 from .net import Namespace
 from .process import Failed, Process, check, until
 
-ADDRESS = "10.92.0.2"
-SECRET = "lab-shared-secret-of-32-octets-0"
-
 
 class Aaa:
     """One server with a state of its own."""
 
-    def __init__(self, space: Namespace, radhold: Path, out: Path, state: Path, settings: str = "", address: str = ADDRESS):
+    def __init__(self, space: Namespace, radhold: Path, out: Path, state: Path, address: str, settings: str):
         self.space, self.radhold, self.out = space, radhold, out
         self.address = address
         self.process: Process | None = None
         self.name = f"radhold-{address.rsplit('.', 1)[1]}"
         state.mkdir(parents=True, exist_ok=True)
         self.config = state / f"{self.name}.toml"
+        self.config.touch(mode=0o600)
         self.config.write_text(
             f"""state_dir = "{state}"
 node = "{self.name}"
@@ -73,11 +72,16 @@ filter = "radhold=debug,info"
     def session(self, user: str, state: str, seconds: float = 20.0) -> dict:
         """Waits until a session of this user is in this state; gives the newest such."""
 
-        def found():
-            return next((one for one in self.sessions() if one["user"] == user and one["state"] == state), None)
+        def is_so(line: dict) -> bool:
+            return line.get("user") == user and line.get("state") == state
 
         try:
-            return until(found, f"a session of {user} {state}", seconds, pause=0.2)
+            # The log tells sooner than a command that is started again and again.
+            until(lambda: any(is_so(line) for line in self.log()), f"a session of {user} {state}", seconds)
+            return until(
+                lambda: next((one for one in self.sessions() if one["user"] == user and one["state"] == state), None),
+                f"{user}'s session is {state}", 5, 0.3,
+            )  # fmt: skip
         except Failed as problem:
             states = [(one["user"], one["state"], one["end"]) for one in self.sessions()]
             raise Failed(f"{problem}; there are {states}") from None
@@ -92,6 +96,7 @@ filter = "radhold=debug,info"
         return pressed
 
     def log(self) -> list[dict]:
+        """What it logged, line by line."""
         lines = []
         for line in self.process.text().splitlines():
             try:
@@ -99,3 +104,16 @@ filter = "radhold=debug,info"
             except ValueError:
                 lines.append({"message": line})
         return lines
+
+    def accepted(self, session: str) -> float:
+        """When its Access-Accept went out, by the server's clock."""
+        return self._when(lambda line: line.get("session") == session and line.get("outcome") == "accepted", "accepted")
+
+    def became(self, session: str, state: str) -> float:
+        """When the session came into this state, by the server's clock."""
+        return self._when(lambda line: line.get("session") == session and line.get("state") == state, state)
+
+    def _when(self, so, what: str) -> float:
+        line = next((line for line in self.log() if so(line)), None)
+        check(line is not None, f"{self.name} never logged: {what}")
+        return datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00")).timestamp()

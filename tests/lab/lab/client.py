@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from .lan import exchange, fetch, open_flow, resolve
-from .net import Namespace, Tried
+from .net import Namespace, Tried, note, try_connect
 from .process import Process, check, until
 
 NETWORK = "10.91.0.0/24"
@@ -39,17 +39,19 @@ class Client:
         ]  # fmt: skip
         # Its own /run and /etc/ppp: both ends of a lab are one machine, and the NAS's hooks and pid files are not its.
         private = "mount -t tmpfs tmpfs /run && mkdir -p /run/lock && mount -t tmpfs tmpfs /etc/ppp && touch /etc/ppp/options && exec \"$@\""
-        self.process = Process(
-            ["ip", "netns", "exec", self.space.name, "sh", "-c", private, "client", *words], log
-        )
+        self.begun = time.monotonic()
+        self.process = Process(["ip", "netns", "exec", self.space.name, "sh", "-c", private, "client", *words], log)
 
     def up(self, seconds: float = 30.0) -> str:
         """Waits until IP runs over the link, and routes what is inside through it; gives the own address."""
         text = self.process.says("remote IP address", seconds)
         self.address = re.search(r"local +IP address ([0-9.]+)", text).group(1)
         self.interface = re.search(r"Using interface (\S+)", text).group(1)
-        until(lambda: self.space.run("ip", "route", "replace", NETWORK, "dev", self.interface, check=False).returncode == 0,
-              "a route through the link", 5)
+        note(f"{self.space.name}: {self.user} dials, link up", self.begun)
+        until(
+            lambda: self.space.run("ip", "route", "replace", NETWORK, "dev", self.interface, check=False).returncode == 0,
+            "a route through the link", 5,
+        )  # fmt: skip
         return self.address
 
     def login(self, user: str, password: str = "s3cret-pass", *options: str, through: str | None = None) -> str:
@@ -93,9 +95,8 @@ class Client:
 
     def first_through(self, address: str, port: int, seconds: float = 10.0) -> float:
         """Tries to connect again and again; gives the moment it first worked."""
-        def work() -> float:
-            from .net import try_connect
 
+        def work() -> float:
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 if try_connect(address, port, 0.5).outcome == "open":

@@ -9,48 +9,139 @@ import shutil
 import signal
 from pathlib import Path
 
-from .aaa import ADDRESS as SERVER
-from .aaa import SECRET
+from .lan import DNS, PORTAL
 from .net import Namespace, sh
 from .process import Process, until
 
 ADDRESS = "10.92.0.1"
-POOL = "10.99.0."
+SERVER = "10.92.0.2"
+SECOND_SERVER = "10.92.0.3"
+# The user of the agent's unit.
+USER, UID = "radhold-agent", 64123
+SECRET = "lab-shared-secret-of-32-octets-0"
+LOCAL = "10.99.0.1"
+AGENT_TOML = Path("/etc/radhold/agent.toml")
+OPTIONS = Path("/etc/ppp/lab.options")
+DIRECT = Path("/etc/radiusclient/lab-direct.conf")
+CAPABILITIES = "-all,+net_admin,+kill"
 
 
 class Nas:
-    """A NAS that stands until the scene is over."""
+    """A NAS that stands until the scene is over.
 
-    def __init__(self, space: Namespace, radhold: Path, repo: Path, out: Path, servers: tuple[str, ...] = (SERVER,)):
-        self.space, self.radhold, self.repo, self.out, self.servers = space, radhold, repo, out, servers
+    `front`: pppd asks the agent's front, as operators should; else the server itself. `servers`: whom the front asks, in order.
+    `agent`: more lines of the section [agent].
+    """
+
+    def __init__(
+        self, space: Namespace, radhold: Path, repo: Path, out: Path,
+        front: bool = True, servers: tuple[str, ...] = (SERVER,), agent: str = "",
+    ):  # fmt: skip
+        self.space, self.radhold, self.repo, self.out = space, radhold, repo, out
+        self.front, self.servers, self.settings = front, servers, agent
         self.pptpd: Process | None = None
         self.agent: Process | None = None
-
-    def install(self) -> None:
-        """Copies the operator's files, and fills in what every operator must: servers and secrets."""
-        files = self.repo / "pppd" / "files" / "etc"
-        shutil.copytree(files, "/etc", dirs_exist_ok=True, copy_function=shutil.copy)
-        for hook in Path("/etc/ppp").glob("*/radhold"):
-            hook.chmod(0o755)
-        modules = Path("/etc/modules-load.d/radhold-nas.conf").read_text().splitlines()
-        sh("modprobe", "-a", *(line for line in modules if line and not line.startswith("#")))
-        Path("/etc/ppp/options").write_text("asyncmap 0\nhide-password\n")
-        edit(Path("/etc/radiusclient/radiusclient.conf"), {
-            "authserver": f"{SERVER}:1812", "acctserver": f"{SERVER}:1813",
-        })
-        Path("/etc/radiusclient/servers").write_text(f"{SERVER} {SECRET}\n")
-        options = Path("/etc/ppp/radhold-pptp.options")
-        options.write_text(options.read_text() + f"\ndebug\nlogfile {self.out}/nas-pppd.log\n")
+        self.other: Process | None = None
 
     def start(self) -> None:
-        self.install()
+        """Files, rules, agent, pptpd: in the order of the units."""
+        self._install()
+        self._configure()
+        self.space.run("nft", "-f", "/etc/radhold/nas.nft")
+        self.start_agent()
         self.start_pptpd()
+
+    def _install(self) -> None:
+        """What an operator does once: the files that install.sh made, the unit's user, the modules of modules-load.d."""
+        binary = Path("/usr/local/bin/radhold")
+        if binary.is_symlink() and os.readlink(binary) == str(self.radhold):
+            return
+        shutil.copytree(self.out.parent / "nas", "/", dirs_exist_ok=True)
+        for file, line in (("group", f"{USER}:x:{UID}:"), ("passwd", f"{USER}:x:{UID}:{UID}::/:/usr/sbin/nologin")):
+            with Path("/etc", file).open("a") as table:
+                table.write(line + "\n")
+        modules = Path("/etc/modules-load.d/radhold-nas.conf").read_text().splitlines()
+        sh("modprobe", "-a", *(line for line in modules if line and not line.startswith("#")))
+        # pppd's own defaults of the package: as Debian ships them but for "crtscts" and "modem", which a pty has not.
+        Path("/etc/ppp/options").write_text("asyncmap 0\nhide-password\n")
+        binary.unlink(missing_ok=True)
+        binary.symlink_to(self.radhold)
+
+    def _configure(self) -> None:
+        """What differs from scene to scene."""
+        secret = Path("/etc/radhold/lab.secret")
+        write(secret, SECRET + "\n")
+        servers = "".join(
+            f'[agent.front.server.{number}]\naddress = "{address}"\nsecret_file = "{secret}"\n'
+            for number, address in enumerate(self.servers, 1)
+        )
+        peers = "".join(
+            f'[agent.peer.radhold-{number}]\naddress = "{address}"\nsecret_file = "{secret}"\n'
+            for number, address in enumerate((SERVER, SECOND_SERVER), 1)
+        )
+        front = f'[agent.front]\nsecret_file = "front.secret"\nnas_identifier = "nas-1"\n{servers}' if self.front else ""
+        text = f"""[agent]
+listen = ["{ADDRESS}:3799"]
+resolvers = ["{DNS}"]
+portal = "{PORTAL}:80"
+{self.settings}
+{peers}
+{front}
+"""
+        write(AGENT_TOML, text)
+        os.chown("/etc/radhold/front.secret", 0, UID)
+        options = f"file /etc/ppp/radhold-pptp.options\ndebug\nlogfile {self.out}/nas-pppd.log\n"
+        if not self.front:
+            conf = Path("/etc/radiusclient/radiusclient.conf").read_text()
+            conf = re.sub(r"(?m)^(auth|acct)server .*:", rf"\1server {SERVER}:", conf)
+            conf = re.sub(r"(?m)^servers .*$", "servers /etc/radiusclient/lab-servers", conf)
+            DIRECT.write_text(conf)
+            Path("/etc/radiusclient/lab-servers").write_text(f"{SERVER} {SECRET}\n")
+            options += f"radius-config-file {DIRECT}\n"
+        OPTIONS.write_text(options)
+        # What systemd makes for the unit; a new NAS has no old state.
+        for directory in ("/run/radhold-agent", "/run/radhold", "/var/lib/radhold-agent"):
+            shutil.rmtree(directory, ignore_errors=True)
+            Path(directory).mkdir(parents=True, mode=0o750)
+            os.chown(directory, UID, UID)
+
+    def start_agent(self) -> None:
+        """Starts the agent, or starts it again, with the rights of its unit and no more; returns when it is ready."""
+        log = self.out / "agent.log"
+        before = len(log.read_text()) if log.exists() else 0
+        rights = [
+            "setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--no-new-privs",
+            "--inh-caps", CAPABILITIES, "--ambient-caps", CAPABILITIES, "--bounding-set", CAPABILITIES,
+        ]  # fmt: skip
+        self.agent = Process(
+            ["ip", "netns", "exec", self.space.name, *rights, "/usr/local/bin/radhold", "agent", "--config", str(AGENT_TOML)],
+            log,
+            {"STATE_DIRECTORY": "/var/lib/radhold-agent", "RUNTIME_DIRECTORY": "/run/radhold-agent", "HOME": "/"},
+        )
+        self.agent.says("agent is ready", after=before)
 
     def start_pptpd(self) -> None:
         self.pptpd = Process(
-            ["ip", "netns", "exec", self.space.name, "pptpd", "--fg", "--debug"], self.out / "pptpd.log"
+            ["ip", "netns", "exec", self.space.name, "pptpd", "--fg", "--debug", "--option", str(OPTIONS)],
+            self.out / "pptpd.log",
         )
-        until(lambda: ":1723" in self.space.run("ss", "-Hltn").stdout, "pptpd listens")
+        until(lambda: self.space.listens(1723), "pptpd listens")
+
+    def answer_with(self, name: str, answer) -> None:
+        """Another way in beside pptpd: a program that `answer` starts, given the namespace's name."""
+        own = {"line": "radhold.options\nnomppe\nnoccp\nmtu 1400\nmru 1400", "pppoe": "radhold-pppoe.options"}[name]
+        Path(f"/etc/ppp/lab-{name}.options").write_text(
+            f"file /etc/ppp/{own}\ndebug\nlogfile {self.out}/nas-pppd.log\n"
+        )
+        self.other = answer(self.space.name)
+
+    def rules(self) -> str:
+        """The agent's table as nftables has it."""
+        return self.space.run("nft", "list", "table", "inet", "radhold").stdout
+
+    def status(self) -> str:
+        """What the agent itself says."""
+        return self.space.run("/usr/local/bin/radhold", "agent", "status", "--config", str(AGENT_TOML)).stdout
 
     def pppds(self) -> dict[str, int]:
         """The pppd processes of sessions, by interface."""
@@ -64,10 +155,10 @@ class Nas:
 
     def interfaces(self) -> list[str]:
         """The ppp interfaces there are."""
-        said = self.space.run("ip", "-o", "link").stdout
-        return re.findall(r"\b(ppp\d+):", said)
+        return re.findall(r"\b(ppp\d+):", self.space.run("ip", "-o", "link").stdout)
 
     def radattr(self, interface: str) -> str:
+        """The attributes of the Access-Accept, as pppd read them."""
         return Path(f"/run/radattr.{interface}").read_text(errors="replace")
 
     def pppd_log(self) -> str:
@@ -75,24 +166,33 @@ class Nas:
         return file.read_text(errors="replace") if file.exists() else ""
 
     def crash(self) -> None:
-        """Every pppd and pptpd is gone without a word, as after a reboot."""
+        """Every pppd and pptpd, and the agent, is gone without a word, and the interfaces and rules with them: a power cut."""
         for pid in self.pppds().values():
             os.kill(pid, signal.SIGKILL)
         self.pptpd.kill()
+        self.agent.kill()
+        self.space.run("nft", "flush", "ruleset")
+        until(lambda: not self.interfaces(), "the interfaces go with their pppd")
+        for file in (*Path("/run").glob("ppp*.pid"), *Path("/run").glob("radattr.*")):
+            file.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        for process in (self.pptpd, self.agent):
+        """Takes it away at the end of the scene, politeness spared."""
+        if self.agent:
+            (self.out / "nft.txt").write_text(self.space.run("nft", "list", "ruleset", check=False).stdout)
+        for process in (self.pptpd, self.other):
             if process:
                 process.stop()
         for pid in self.pppds().values():
             os.kill(pid, signal.SIGKILL)
+        if self.agent:
+            self.agent.stop()
+        for file in (*Path("/run").glob("ppp*.pid"), *Path("/run").glob("radattr.*")):
+            file.unlink(missing_ok=True)
 
 
-def edit(file: Path, changes: dict[str, str]) -> None:
-    """Changes the values of "key value" lines that are there."""
-    text = file.read_text()
-    for key, value in changes.items():
-        text, many = re.subn(rf"(?m)^{re.escape(key)}\s.*$", f"{key} {value}", text)
-        if many != 1:
-            raise RuntimeError(f"{file} has {many} lines of {key}")
+def write(file: Path, text: str) -> None:
+    """A file that root and the agent may read."""
     file.write_text(text)
+    file.chmod(0o640)
+    os.chown(file, 0, UID)

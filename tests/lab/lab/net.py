@@ -8,14 +8,31 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+_notes: list[str] = []
+
+
+def note(what: str, begun: float) -> None:
+    """Remembers what was done, when, and how long it took; for the file steps.txt of the scene."""
+    _notes.append(f"{begun:10.3f} {time.monotonic() - begun:7.3f} s  {what}")
+
+
+def notes() -> list[str]:
+    """All that was noted since this was asked last."""
+    taken, _notes[:] = list(_notes), []
+    return taken
+
+
 def sh(*words: str, check: bool = True, text_in: str | None = None, timeout: float = 30) -> subprocess.CompletedProcess:
     """Runs a command and gives what it said; fails with what it said."""
+    begun = time.monotonic()
     ran = subprocess.run(words, input=text_in, capture_output=True, text=True, timeout=timeout)
+    note(f"{' '.join(words)} -> {ran.returncode}", begun)
     if check and ran.returncode != 0:
         raise RuntimeError(f"{' '.join(words)}: exit {ran.returncode}: {ran.stderr.strip()} {ran.stdout.strip()}")
     return ran
@@ -33,12 +50,10 @@ class Tried:
 
 
 class Namespace:
-    """A network namespace, made when asked for."""
+    """A network namespace; `cables` makes it."""
 
     def __init__(self, name: str):
         self.name = name
-        sh("ip", "netns", "add", name)
-        self.run("ip", "link", "set", "lo", "up")
 
     def run(self, *words: str, **options) -> subprocess.CompletedProcess:
         """Runs a command in it."""
@@ -71,9 +86,15 @@ class Namespace:
         """Tries a TCP connection from here."""
         return self.inside(try_connect, address, port, timeout)
 
-    def remove(self) -> None:
-        """Takes it away; its processes must have ended."""
-        sh("ip", "netns", "del", self.name, check=False)
+    def set(self, name: str, value: str) -> None:
+        """Sets a sysctl here."""
+        self.inside(lambda: Path("/proc/sys", name.replace(".", "/")).write_text(value))
+
+    def listens(self, port: int, protocol: str = "tcp") -> bool:
+        """Whether a socket is bound to this port."""
+        lines = self.inside(lambda: Path(f"/proc/thread-self/net/{protocol}").read_text()).splitlines()[1:]
+        waiting = "0A" if protocol == "tcp" else "07"
+        return any(f"{one[1]} {one[3]}".endswith(f":{port:04X} {waiting}") for one in map(str.split, lines))
 
 
 def try_connect(address: str, port: int, timeout: float = 3.0) -> Tried:
@@ -95,12 +116,30 @@ def try_connect(address: str, port: int, timeout: float = 3.0) -> Tried:
     return Tried(outcome, time.monotonic() - begun)
 
 
-def pair(a: Namespace, a_name: str, a_addresses: list[str], b: Namespace, b_name: str, b_addresses: list[str]) -> None:
-    """A cable between two namespaces, with these addresses at its ends."""
-    sh("ip", "link", "add", a_name, "netns", a.name, "type", "veth", "peer", "name", b_name, "netns", b.name)
-    for space, name, addresses in ((a, a_name, a_addresses), (b, b_name, b_addresses)):
-        for address in addresses:
+@dataclass
+class End:
+    """One end of a cable: where, the interface's name there, its addresses."""
+
+    space: Namespace
+    name: str
+    addresses: list[str]
+
+
+def lay(spaces: list[Namespace], cables: list[tuple[End, End]]) -> None:
+    """Makes the namespaces and the cables between them. In few commands: each takes its time in a guest."""
+    batch(f"netns add {space.name}" for space in spaces)
+    batch(
+        f"link add {a.name} netns {a.space.name} type veth peer name {b.name} netns {b.space.name}" for a, b in cables
+    )
+    for space in spaces:
+        lines = ["link set lo up"]
+        for end in (end for cable in cables for end in cable if end.space is space):
             # nodad: an IPv6 address is of use at once.
-            extra = ["nodad"] if ":" in address else []
-            space.run("ip", "address", "add", address, "dev", name, *extra)
-        space.run("ip", "link", "set", name, "up")
+            lines += [f"address add {one} dev {end.name}{' nodad' if ':' in one else ''}" for one in end.addresses]
+            lines.append(f"link set {end.name} up")
+        batch(lines, space)
+
+
+def batch(lines, space: Namespace | None = None) -> None:
+    """Several commands of `ip` in one go."""
+    sh("ip", *(("-n", space.name) if space else ()), "-batch", "-", text_in="\n".join(lines) + "\n")

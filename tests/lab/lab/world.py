@@ -6,18 +6,16 @@
 
 import shutil
 import signal
+import struct
 from pathlib import Path
 
-from .aaa import ADDRESS as SERVER
-from .aaa import SECRET, Aaa
+from .aaa import Aaa
 from .client import Client
 from .lan import DNS, INSIDE, INSIDE6, PORTAL, PORTAL6, Lan
 from .nas import ADDRESS as NAS
-from .nas import Nas
-from .net import Namespace, pair
+from .nas import SECOND_SERVER, SECRET, SERVER, Nas
+from .net import End, Namespace, batch, lay, notes, sh
 from .process import Process, until
-
-SECOND_SERVER = "10.92.0.3"
 
 
 class World:
@@ -46,20 +44,21 @@ class World:
 
     def _build(self) -> None:
         self.spaces = {name: Namespace(name) for name in ("nas", "aaa", "lan", "client1", "client2")}
-        spaces = self.spaces
-        pair(spaces["nas"], "aaa0", [f"{NAS}/24"], spaces["aaa"], "nas0", [f"{SERVER}/24", f"{SECOND_SERVER}/24"])
-        pair(
-            spaces["nas"], "lan0", ["10.91.0.1/24", "2001:db8:91::1/64"],
-            spaces["lan"], "nas0", [f"{INSIDE}/24", f"{DNS}/24", f"{PORTAL}/24", f"{INSIDE6}/64", f"{PORTAL6}/64"],
-        )  # fmt: skip
-        for number in (1, 2):
-            client = spaces[f"client{number}"]
-            pair(spaces["nas"], f"wan{number}", [f"10.90.{number}.1/24"], client, "nas0", [f"10.90.{number}.2/24"])
-            self.clients.append(Client(client, f"10.90.{number}.1", self.out))
-        spaces["nas"].run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-        spaces["lan"].run("ip", "route", "add", "10.99.0.0/16", "via", "10.91.0.1")
-        spaces["lan"].run("ip", "-6", "route", "add", "default", "via", "2001:db8:91::1")
-        self.lan = Lan(spaces["lan"])
+        nas, aaa, lan, *clients = self.spaces.values()
+        inside = [f"{INSIDE}/24", f"{DNS}/24", f"{PORTAL}/24", f"{INSIDE6}/64", f"{PORTAL6}/64"]
+        cables = [
+            (End(nas, "aaa0", [f"{NAS}/24"]), End(aaa, "nas0", [f"{SERVER}/24", f"{SECOND_SERVER}/24"])),
+            (End(nas, "lan0", ["10.91.0.1/24", "2001:db8:91::1/64"]), End(lan, "nas0", inside)),
+        ]
+        for number, client in enumerate(clients, 1):
+            outer = f"10.90.{number}.1"
+            cables.append((End(nas, f"wan{number}", [f"{outer}/24"]), End(client, "nas0", [f"10.90.{number}.2/24"])))
+            self.clients.append(Client(client, outer, self.out))
+        lay(list(self.spaces.values()), cables)
+        nas.set("net.ipv4.ip_forward", "1")
+        nas.set("net.ipv6.conf.all.forwarding", "1")
+        batch(["route add 10.99.0.0/16 via 10.91.0.1", "route add default via 2001:db8:91::1"], lan)
+        self.lan = Lan(lan)
         self.capture("radius", "aaa", "any", "udp port 1812 or udp port 1813 or udp port 3799")
 
     def __exit__(self, kind, problem, trace) -> None:
@@ -76,8 +75,8 @@ class World:
             capture.stop()
         if self.lan:
             self.lan.close()
-        for space in getattr(self, "spaces", {}).values():
-            space.remove()
+        sh("ip", "-all", "netns", "delete", check=False)
+        (self.out / "steps.txt").write_text("\n".join(notes()) + "\n")
         if self.keep and self.state.exists():
             shutil.copytree(self.state, self.out / "state", dirs_exist_ok=True)
 
@@ -90,9 +89,20 @@ class World:
         until(lambda: "listening on" in process.text(), f"tcpdump {name}")
         self.captures.append(process)
 
-    def server(self, hold: str = 'window = "120s"', address: str = SERVER, more: str = "") -> Aaa:
-        """Starts a server with this [hold] and one NAS."""
+    def packets(self, name: str) -> int:
+        """How many packets are in a capture."""
+        octets = (self.out / f"{name}.pcap").read_bytes()
+        at, many = 24, 0
+        while at + 16 <= len(octets):
+            at += 16 + struct.unpack("<I", octets[at + 8 : at + 12])[0]
+            many += 1
+        return many
+
+    def server(self, window: str = "120s", address: str = SERVER, signed: bool = False, hold: str = "") -> Aaa:
+        """Starts a server that knows the NAS. Not `signed`: pppd itself speaks to it, which cannot sign."""
         settings = f"""[hold]
+window = "{window}"
+approvers = ["operator"]
 {hold}
 [dynauth]
 source = "{address}"
@@ -101,10 +111,9 @@ initial_timeout = "500ms"
 address = "{NAS}"
 secret = "{SECRET}"
 dialect = "pppd-agent"
-require_message_authenticator = false
-{more}
+require_message_authenticator = {str(signed).lower()}
 """
-        server = Aaa(self.spaces["aaa"], self.radhold, self.out, self.state / "store", settings, address)
+        server = Aaa(self.spaces["aaa"], self.radhold, self.out, self.state / "store", address, settings)
         self.servers.append(server)
         server.start()
         return server

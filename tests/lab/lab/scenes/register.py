@@ -1,0 +1,29 @@
+"""The list of scenes. Knows no scene."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..world import World
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene: its number in the list of what must pass, what it is called, what it proves, and the play."""
+
+    number: str
+    title: str
+    proves: str
+    play: Callable[[World], None]
+
+
+ALL: list[Scene] = []
+
+
+def scene(number: str, title: str, proves: str):
+    """Adds a scene to the list."""
+
+    def add(play: Callable[[World], None]) -> Callable[[World], None]:
+        ALL.append(Scene(number, title, proves, play))
+        return play
+
+    return add
