@@ -3,6 +3,7 @@
 //! Parsing does no work; each command has a file. Decides nothing about a session: the machine does, and the store says who
 //! came first. No password or secret is ever an argument: the list of processes shows arguments to everybody.
 
+mod agent;
 mod check;
 mod client;
 mod context;
@@ -72,6 +73,7 @@ struct SettingsArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::ServeArgs),
+    Agent(agent::AgentArgs),
     Demo(demo::DemoArgs),
     Check(check::CheckArgs),
     Migrate(migrate::MigrateArgs),
@@ -117,6 +119,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
             flags.settings.splice(0..0, args.settings());
             serve::run(&flags)
         }
+        Command::Agent(args) => agent::run(args, &mut flags),
         Command::Demo(args) => demo::run(&args, &flags),
         Command::Check(args) => check::run(&args, &flags),
         Command::Migrate(_) => wait(migrate::run(&Context::load(&flags)?)),
@@ -191,6 +194,6 @@ mod tests {
         }
         let mut command = Cli::command();
         command.build();
-        assert_eq!(visit(&mut command, "radhold"), 23);
+        assert_eq!(visit(&mut command, "radhold"), 27);
     }
 }

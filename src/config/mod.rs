@@ -6,6 +6,7 @@
 //! Reads files and the environment while it loads, and keeps nothing behind: loading again is how a reload works. Never
 //! opens a store or a socket, makes no key, and knows no command.
 
+mod agent;
 mod duration;
 mod error;
 mod layers;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use agent::{Agent, AgentFilter, AgentPeer};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Place, Problem};
 pub use surroundings::Surroundings;
@@ -53,6 +55,8 @@ pub struct Config {
     pub nas: Vec<Nas>,
     /// `[dynauth]`
     pub dynauth: Dynauth,
+    /// `[agent]`
+    pub agent: Agent,
     /// `[dictionary]`: a directory whose files named `dictionary*` extend the embedded ones.
     pub dictionary: Option<PathBuf>,
     /// `[dialects]`: a directory whose `*.toml` files extend the embedded ones.

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
+use super::agent::agent;
 use super::error::ConfigError;
 use super::layers::Layers;
 use super::reader::{Report, Section};
@@ -43,7 +44,8 @@ pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded,
 pub(super) fn keys() -> Vec<String> {
     let surroundings = Surroundings::default();
     // Sections that may be missing are only read when something is said in them.
-    let settings = ["telegram.token", "nas.NAME.secret"].map(|key| super::Setting::new("", key, "x"));
+    let settings = ["telegram.token", "nas.NAME.secret", "agent.peer.NAME.secret", "agent.filter.NAME.set"]
+        .map(|key| super::Setting::new("", key, "x"));
     let flags = Flags { config: None, settings: settings.into() };
     let layers = Layers::read(&flags, &surroundings, &mut Vec::new());
     let report = Report::new(&layers, Vec::new(), Vec::new());
@@ -65,6 +67,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
     let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
     let dynauth = dynauth(top.section("dynauth"));
+    let agent = agent(report, top.section("agent"), &state_dir);
     let dictionary = directory(top.section("dictionary"));
     let dialects = directory(top.section("dialects"));
     let log = log(top.section("log"));
@@ -85,6 +88,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         telegram,
         nas,
         dynauth,
+        agent: agent?,
         dictionary,
         dialects,
         log,

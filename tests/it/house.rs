@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["model", "config"]),
     ("config", &["model", "policy", "session", "auth"]),
     ("net", &["radius", "model", "dynauth", "telemetry"]),
+    ("agent", &["radius", "model", "dynauth", "net", "telemetry", "config"]),
     (
         "app",
         &[
@@ -57,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
             "config",
             "net",
+            "agent",
             "app",
         ],
     ),

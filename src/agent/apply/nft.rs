@@ -1,0 +1,219 @@
+//! `nft -j` with JSON on its standard input: no shell, no text to quote. Keeps a mirror of which interface is in which permit
+//! set, so that a change is one small transaction; when the kernel disagrees, the whole table is made anew.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::rules::{FAMILY, RuleSettings, TABLE, element, ruleset, v4, v6};
+
+/// Which permit set an interface is in, and its peer's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::agent) struct Place {
+    /// The permit set.
+    pub(in crate::agent) set: String,
+    /// The peer's IPv4 address.
+    pub(in crate::agent) v4: Option<Ipv4Addr>,
+}
+
+/// Why the rules are not as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum NftError {
+    /// It cannot be run.
+    #[error("nft cannot be run: {0}; install nftables")]
+    Run(#[from] io::Error),
+    /// It refused.
+    #[error("nft refused: {0}")]
+    Refused(String),
+    /// It printed what is not JSON.
+    #[error("nft -j prints no JSON: {0}")]
+    Odd(#[from] serde_json::Error),
+    /// The helper thread broke.
+    #[error("nft was not waited for")]
+    Lost,
+}
+
+/// Our table in the kernel.
+#[derive(Debug)]
+pub(in crate::agent) struct Table {
+    settings: RuleSettings,
+    places: BTreeMap<String, Place>,
+}
+
+impl Table {
+    /// Puts the table in force with exactly these interfaces permitted; bans that are in force stay.
+    pub(in crate::agent) async fn establish(
+        settings: RuleSettings,
+        places: BTreeMap<String, Place>,
+    ) -> Result<Self, NftError> {
+        let mut table = Self { settings, places };
+        table.rebuild().await?;
+        Ok(table)
+    }
+
+    /// Puts an interface into a set, or into none: the sandbox.
+    pub(in crate::agent) async fn place(&mut self, interface: &str, place: Option<Place>) -> Result<(), NftError> {
+        let before = self.places.get(interface).cloned();
+        if before == place {
+            return Ok(());
+        }
+        let mut commands = Vec::new();
+        if let Some(before) = &before {
+            commands.extend(elements("delete", interface, before));
+        }
+        if let Some(place) = &place {
+            commands.extend(elements("add", interface, place));
+        }
+        match place {
+            Some(place) => self.places.insert(interface.to_owned(), place),
+            None => self.places.remove(interface),
+        };
+        match run(json!({"nftables": commands})).await {
+            Ok(()) => Ok(()),
+            // Somebody else changed our table: then it is made anew, as it should be.
+            Err(NftError::Refused(_)) => self.rebuild().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Compares the permit sets with what they should be and mends them. Says whether there was something to mend.
+    pub(in crate::agent) async fn reconcile(&mut self) -> Result<bool, NftError> {
+        let mut wanted = BTreeMap::new();
+        for (permit, _) in &self.settings.permits {
+            wanted.insert(v4(permit), Vec::new());
+            wanted.insert(v6(permit), Vec::new());
+        }
+        for (interface, place) in &self.places {
+            if let Some(address) = place.v4 {
+                let element = json!({"concat": [interface, address.to_string()]}).to_string();
+                wanted.entry(v4(&place.set)).or_default().push(element);
+            }
+            wanted.entry(v6(&place.set)).or_default().push(json!(interface).to_string());
+        }
+        let listed = list().await?;
+        let fine = listed.as_ref().is_some_and(|listed| {
+            wanted.iter_mut().all(|(set, elements)| {
+                let mut found: Vec<String> = match set_of(listed, set) {
+                    Some(found) => found.iter().map(Value::to_string).collect(),
+                    None => return false,
+                };
+                found.sort_unstable();
+                elements.sort_unstable();
+                found == *elements
+            }) && listed["nftables"].as_array().is_some_and(|all| all.iter().any(|one| one.get("rule").is_some()))
+        });
+        if !fine {
+            self.rebuild().await?;
+        }
+        Ok(!fine)
+    }
+
+    /// Bans an address of the outer protocols for so long; a zero ends a ban.
+    pub(in crate::agent) async fn ban(&self, address: IpAddr, time: Duration) -> Result<(), NftError> {
+        let set = if address.is_ipv4() { "banned_v4" } else { "banned_v6" };
+        let plain = json!(address.to_string());
+        // Adding what is there would keep its old time, and deleting what is not there fails: so both, in one transaction.
+        let mut commands = vec![element("add", set, plain.clone()), element("delete", set, plain.clone())];
+        if !time.is_zero() {
+            let timed = json!({"elem": {"val": plain, "timeout": time.as_secs().max(1)}});
+            commands.push(element("add", set, timed));
+        }
+        run(json!({"nftables": commands})).await
+    }
+
+    async fn rebuild(&mut self) -> Result<(), NftError> {
+        let mut kept = Vec::new();
+        if let Some(listed) = list().await? {
+            for set in ["banned_v4", "banned_v6"] {
+                for banned in set_of(&listed, set).unwrap_or_default() {
+                    let left = banned["elem"]["expires"].as_u64().unwrap_or(0);
+                    if left > 0 {
+                        let timed = json!({"elem": {"val": banned["elem"]["val"], "timeout": left}});
+                        kept.push(element("add", set, timed));
+                    }
+                }
+            }
+        }
+        for (interface, place) in &self.places {
+            kept.extend(elements("add", interface, place));
+        }
+        run(ruleset(&self.settings, &kept)).await
+    }
+}
+
+/// Takes an interface out of every permit set there is, whoever put it there: for a hook that finds no agent. Blocks.
+///
+/// # Errors
+/// [`NftError`]; no table at all is fine.
+pub(in crate::agent) fn forget_interface(interface: &str) -> Result<(), NftError> {
+    let Some(listed) = list_now()? else { return Ok(()) };
+    let mut commands = Vec::new();
+    for item in listed["nftables"].as_array().into_iter().flatten() {
+        let (Some(name), Some(elements)) = (item["set"]["name"].as_str(), item["set"]["elem"].as_array()) else {
+            continue;
+        };
+        for found in elements {
+            if found.as_str() == Some(interface) || found["concat"][0].as_str() == Some(interface) {
+                commands.push(element("delete", name, found.clone()));
+            }
+        }
+    }
+    if commands.is_empty() { Ok(()) } else { run_now(&json!({"nftables": commands})) }
+}
+
+fn elements(verb: &str, interface: &str, place: &Place) -> Vec<Value> {
+    let mut elements = vec![element(verb, &v6(&place.set), json!(interface))];
+    if let Some(address) = place.v4 {
+        let both = json!({"concat": [interface, address.to_string()]});
+        elements.push(element(verb, &v4(&place.set), both));
+    }
+    elements
+}
+
+fn set_of(listed: &Value, name: &str) -> Option<Vec<Value>> {
+    let set = listed["nftables"].as_array()?.iter().find(|item| item["set"]["name"] == name)?;
+    Some(set["set"]["elem"].as_array().cloned().unwrap_or_default())
+}
+
+async fn run(commands: Value) -> Result<(), NftError> {
+    tokio::task::spawn_blocking(move || run_now(&commands)).await.map_err(|_| NftError::Lost)?
+}
+
+async fn list() -> Result<Option<Value>, NftError> {
+    tokio::task::spawn_blocking(list_now).await.map_err(|_| NftError::Lost)?
+}
+
+fn run_now(commands: &Value) -> Result<(), NftError> {
+    let mut child = Command::new("nft")
+        .args(["-j", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let text = commands.to_string();
+    // It reads all of its input before it says anything, so this cannot jam.
+    let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(text.as_bytes()));
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(NftError::Refused(said.lines().next().unwrap_or("without a word").to_owned()));
+    }
+    Ok(written?)
+}
+
+/// The table as it is; `None` when there is none.
+fn list_now() -> Result<Option<Value>, NftError> {
+    let output = Command::new("nft").args(["-j", "list", "table", FAMILY, TABLE]).stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(Some(serde_json::from_slice(&output.stdout)?));
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("No such file or directory") {
+        return Ok(None);
+    }
+    Err(NftError::Refused(said.lines().next().unwrap_or("without a word").to_owned()))
+}

@@ -1,0 +1,245 @@
+//! The hooks' side of the Unix socket: what pppd told the script, sent to the agent, within a second whatever happens.
+//!
+//! Never fails pppd. When there is no agent, the interface is taken out of the permit sets right here, so that the next
+//! session on it starts in the sandbox, and what pppd said is left in a file for the agent to find.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::apply::forget_interface;
+
+/// How long the agent may take before the hook does without it.
+const AGENT_PATIENCE: Duration = Duration::from_millis(600);
+/// How long the hook may take in all.
+const PATIENCE: Duration = Duration::from_millis(1_000);
+
+/// When a script of pppd runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum HookEvent {
+    /// IPv4 is agreed on, the link is not up yet; pppd waits.
+    IpPreUp,
+    /// IPv4 is up, and Accounting-Start was answered.
+    IpUp,
+    /// IPv4 is down.
+    IpDown,
+    /// IPv6 is up.
+    Ipv6Up,
+    /// IPv6 is down.
+    Ipv6Down,
+}
+
+/// What pppd says of a session, from the script's environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookCall {
+    /// Which script.
+    pub event: HookEvent,
+    /// IFNAME.
+    pub interface: String,
+    /// PPPD_PID.
+    pub pid: Option<u32>,
+    /// UNIT, which is NAS-Port.
+    pub unit: Option<u32>,
+    /// DEVICE: the terminal.
+    pub device: Option<String>,
+    /// IPREMOTE.
+    pub remote: Option<Ipv4Addr>,
+    /// LLREMOTE.
+    pub link_local_remote: Option<Ipv6Addr>,
+    /// PEERNAME, which is User-Name.
+    pub peer_name: Option<String>,
+    /// PPP_IPPARAM: under pptpd the client's address, which is Calling-Station-Id.
+    pub ip_param: Option<String>,
+    /// RADIUS_FILTER_ID of the Access-Accept.
+    pub filter_id: Option<String>,
+}
+
+/// One line from a client of the socket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// A script of pppd runs.
+    Hook(HookCall),
+    /// What is there?
+    Status,
+    /// Ban an address from the outer protocols for so many seconds; zero ends a ban.
+    Ban {
+        /// Who.
+        address: std::net::IpAddr,
+        /// How long.
+        seconds: u64,
+    },
+}
+
+impl HookCall {
+    /// Reads the environment of a script; `None` without IFNAME: then pppd did not call it.
+    pub fn from_environment(event: HookEvent, environment: &BTreeMap<String, String>) -> Option<Self> {
+        let text = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
+        let interface = text("IFNAME").or_else(|| text("PPP_IFACE")).filter(|name| is_interface(name))?;
+        let unit = text("UNIT").and_then(|unit| unit.parse().ok());
+        Some(Self {
+            event,
+            unit: unit.or_else(|| interface.strip_prefix("ppp").and_then(|unit| unit.parse().ok())),
+            interface,
+            pid: text("PPPD_PID").and_then(|pid| pid.parse().ok()),
+            device: text("DEVICE").or_else(|| text("PPP_TTY")),
+            remote: text("IPREMOTE").and_then(|address| address.parse().ok()),
+            link_local_remote: text("LLREMOTE").and_then(|address| address.parse().ok()),
+            peer_name: text("PEERNAME"),
+            ip_param: text("PPP_IPPARAM"),
+            filter_id: text("RADIUS_FILTER_ID"),
+        })
+    }
+}
+
+/// Carries a hook out: tells the agent, or does without. Returns within about a second; what went wrong is said, and is no
+/// failure.
+pub fn call_hook(socket: &Path, call: HookCall) -> Result<(), String> {
+    let (done, wait) = mpsc::channel();
+    let socket = socket.to_owned();
+    std::thread::spawn(move || {
+        // Nobody listens any more when it took too long.
+        let _ = done.send(tell(&socket, &call));
+    });
+    wait.recv_timeout(PATIENCE).unwrap_or_else(|_| Err("the agent did not answer in time".to_owned()))
+}
+
+/// Asks the agent something by its socket.
+///
+/// # Errors
+/// When it cannot be reached, or does not answer within the time.
+pub fn ask(socket: &Path, request: &Request, patience: Duration) -> io::Result<Value> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    if answer.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(serde_json::from_str(&answer)?)
+}
+
+fn tell(socket: &Path, call: &HookCall) -> Result<(), String> {
+    let error = match ask(socket, &Request::Hook(call.clone()), AGENT_PATIENCE) {
+        Ok(answer) if answer["error"].is_null() => return Ok(()),
+        Ok(answer) => answer["error"].to_string(),
+        Err(error) => format!("{}: {error}", socket.display()),
+    };
+    let mut troubles = vec![format!("the agent cannot be told ({error}), so the session stays in the sandbox")];
+    // Before the link is up, and after it is down: nobody inherits a permit.
+    if matches!(call.event, HookEvent::IpPreUp | HookEvent::IpDown)
+        && let Err(error) = forget_interface(&call.interface)
+    {
+        troubles.push(error.to_string());
+    }
+    if let Err(error) = leave_note(socket, call) {
+        troubles.push(format!("and no note can be left: {error}"));
+    }
+    Err(troubles.join("; "))
+}
+
+/// Where notes lie: beside the socket.
+pub(super) fn notes(socket: &Path) -> PathBuf {
+    socket.with_extension("missed")
+}
+
+/// One note an interface: the last word counts, and what is over leaves none.
+fn leave_note(socket: &Path, call: &HookCall) -> io::Result<()> {
+    let directory = notes(socket);
+    let note = directory.join(&call.interface);
+    match call.event {
+        HookEvent::IpDown => match fs::remove_file(&note) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+        HookEvent::IpPreUp | HookEvent::IpUp => {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+            write_private(&note, serde_json::to_string(call)?.as_bytes())
+        }
+        HookEvent::Ipv6Up | HookEvent::Ipv6Down => Ok(()),
+    }
+}
+
+/// Writes a file that only its owner reads, whole or not at all.
+pub(super) fn write_private(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(octets)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
+/// A name the kernel would take, and no path.
+pub(super) fn is_interface(name: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= 15 && name.chars().all(fine) && !name.starts_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// As Debian's pppd 2.4.9 under pptpd sets it.
+    #[test]
+    fn pppds_environment_is_read() {
+        let said = environment(&[
+            ("DEVICE", "/dev/pts/1"),
+            ("IFNAME", "ppp0"),
+            ("IPLOCAL", "10.93.0.1"),
+            ("IPREMOTE", "10.93.0.50"),
+            ("PEERNAME", "alice"),
+            ("PPPD_PID", "297"),
+            ("PPP_IPPARAM", "10.90.0.2"),
+            ("RADIUS_FILTER_ID", "gold"),
+            ("UNIT", "0"),
+        ]);
+        let call = HookCall::from_environment(HookEvent::IpUp, &said).unwrap();
+        assert_eq!((call.interface.as_str(), call.pid, call.unit), ("ppp0", Some(297), Some(0)));
+        assert_eq!(call.remote, Some(Ipv4Addr::new(10, 93, 0, 50)));
+        assert_eq!((call.peer_name.as_deref(), call.ip_param.as_deref()), (Some("alice"), Some("10.90.0.2")));
+        assert_eq!((call.filter_id.as_deref(), call.device.as_deref()), (Some("gold"), Some("/dev/pts/1")));
+    }
+
+    #[test]
+    fn an_interface_is_no_path() {
+        for name in ["", "../etc", "ppp0/x", "averyverylongname", ".."] {
+            assert!(HookCall::from_environment(HookEvent::IpUp, &environment(&[("IFNAME", name)])).is_none(), "{name}");
+        }
+        assert!(HookCall::from_environment(HookEvent::IpUp, &BTreeMap::new()).is_none());
+    }
+
+    #[test]
+    fn a_note_is_left_and_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("agent.sock");
+        let said = environment(&[("IFNAME", "ppp3"), ("PPPD_PID", "7")]);
+        let call = |event| HookCall::from_environment(event, &said).unwrap();
+        leave_note(&socket, &call(HookEvent::IpPreUp)).unwrap();
+        let note = notes(&socket).join("ppp3");
+        let read: HookCall = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
+        assert_eq!(read, call(HookEvent::IpPreUp));
+        leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
+        assert!(!note.exists());
+        leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
+    }
+}

@@ -1,0 +1,447 @@
+//! Keeps the sessions: what hooks, requests and time come to, carried out in one place and in one order.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tracing::{error, info, warn};
+
+use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows};
+use super::hook::{HookCall, HookEvent, Request, is_interface, notes};
+use super::session::{Ending, Radattr, Reason, Session, radattr};
+use super::{AgentError, state};
+use crate::config::Agent;
+use crate::dynauth::ErrorCause;
+use crate::dynauth::server::{
+    Change, Facts, Genuine, NasNames, RESOURCES_UNAVAILABLE, SESSION_CONTEXT_NOT_FOUND, SESSION_CONTEXT_NOT_REMOVABLE,
+    Verdict, judge,
+};
+use crate::model::Timestamp;
+use crate::telemetry::count;
+
+/// The sessions of this NAS, and the rules they are under.
+pub(super) struct Keeper {
+    config: Agent,
+    names: NasNames,
+    sessions: BTreeMap<String, Session>,
+    table: Table,
+    boot: String,
+}
+
+impl Keeper {
+    /// Takes up what was there before: sessions whose process still runs stay as they were; everything else is in the sandbox.
+    pub(super) async fn start(config: Agent, now: Timestamp) -> Result<Self, AgentError> {
+        let boot = state::boot();
+        let known = state::load(&config.state_file, &boot).unwrap_or_else(|error| {
+            warn!(file = %config.state_file.display(), %error, "the state file cannot be read; all sessions start in the sandbox");
+            Vec::new()
+        });
+        let sessions: BTreeMap<String, Session> = known
+            .into_iter()
+            .filter(|session| session.process.is_some_and(|process| process.runs()) && exists(&session.interface))
+            .map(|session| (session.interface.clone(), session))
+            .collect();
+        let places = sessions.values().filter_map(|session| Some((session.interface.clone(), session.place(&config)?)));
+        let table = Table::establish(RuleSettings::from(&config), places.collect()).await?;
+        let names = NasNames { identifiers: config.nas_identifiers.clone(), addresses: config.nas_addresses.clone() };
+        let mut keeper = Self { config, names, sessions, table, boot };
+        keeper.find_strangers(now).await;
+        keeper.save();
+        info!(sessions = keeper.sessions.len(), "the rules are in force");
+        Ok(keeper)
+    }
+
+    /// Answers a line from the socket.
+    pub(super) async fn ask(&mut self, request: Request, now: Timestamp) -> Value {
+        match request {
+            Request::Hook(call) => {
+                self.hook(&call, now).await;
+                json!({})
+            }
+            Request::Status => self.status(now),
+            Request::Ban { address, seconds } => match self.table.ban(address, Duration::from_secs(seconds)).await {
+                Ok(()) => json!({}),
+                Err(error) => json!({"error": error.to_string()}),
+            },
+        }
+    }
+
+    /// Carries out a request that is genuine and new; the Error-Cause when it is refused.
+    pub(super) async fn obey(&mut self, request: &Genuine<'_>, peer: &str, now: Timestamp) -> Option<ErrorCause> {
+        let known = |filter: &str| {
+            filter == self.config.sandbox_filter || self.config.filters.iter().any(|known| known.name == filter)
+        };
+        let sessions = self.sessions.iter().map(|(interface, session)| (interface.clone(), &session.facts));
+        let verdict = judge(request, &self.names, sessions, known);
+        let refused = match verdict {
+            Verdict::Refuse(cause) => Some(cause),
+            Verdict::Change(interface, change) => self.change(&interface, &change, now).await,
+            Verdict::End(interface) => self.end(&interface, Reason::Ordered, now).await,
+        };
+        let code = request.packet().code();
+        match refused {
+            None => count("agent-request-acked"),
+            Some(_) => count("agent-request-naked"),
+        }
+        match refused {
+            None => info!(peer, request = %code, "done"),
+            Some(cause) => warn!(peer, request = %code, %cause, packet = ?request.packet(), "refused"),
+        }
+        refused
+    }
+
+    /// What time brings: ends those whose time is over, insists where pppd does not end.
+    pub(super) async fn tick(&mut self, now: Timestamp) {
+        let mut over = Vec::new();
+        for (interface, session) in &mut self.sessions {
+            if session.idle_timeout.is_some() {
+                let packets = packets(interface);
+                if session.last_traffic.is_none_or(|(before, _)| before != packets) {
+                    session.last_traffic = Some((packets, now));
+                }
+            }
+            if let Some(reason) = session.overdue(&self.config, now) {
+                over.push((interface.clone(), reason));
+            }
+            let insist = session.ending.filter(|ending| !ending.killed && now >= ending.since + self.config.kill_after);
+            if let (Some(ending), Some(process)) = (insist, session.process) {
+                let sent = process.signal(Signal::Kill, interface, &self.config.run_dir);
+                warn!(
+                    interface,
+                    pid = process.pid,
+                    ?sent,
+                    "pppd did not end by itself; killed, so there is no Accounting-Stop"
+                );
+                session.ending = Some(Ending { killed: true, ..ending });
+            }
+        }
+        for (interface, reason) in over {
+            self.end(&interface, reason, now).await;
+        }
+    }
+
+    /// Looks at the host: sessions that are gone without a word, interfaces nobody told us of, rules somebody changed.
+    pub(super) async fn look_around(&mut self, now: Timestamp) {
+        let gone: Vec<String> = self
+            .sessions
+            .values()
+            .filter(|session| match session.process {
+                Some(process) => !process.runs(),
+                None => !exists(&session.interface),
+            })
+            .map(|session| session.interface.clone())
+            .collect();
+        for interface in &gone {
+            info!(interface, "pppd has ended without ip-down");
+            self.forget(interface).await;
+        }
+        self.find_strangers(now).await;
+        if !gone.is_empty() {
+            self.save();
+        }
+        match self.table.reconcile().await {
+            Ok(false) => (),
+            Ok(true) => warn!("somebody changed table inet radhold; it is as it should be again"),
+            Err(error) => error!(%error, "the rules cannot be compared"),
+        }
+    }
+
+    /// Writes the state down. Without it a restart puts sessions into the sandbox, and nothing worse.
+    pub(super) fn save(&self) {
+        if let Err(error) = state::save(&self.config.state_file, &self.boot, self.sessions.values()) {
+            error!(file = %self.config.state_file.display(), %error, "the state cannot be written; a restart would sandbox all");
+        }
+    }
+
+    async fn hook(&mut self, call: &HookCall, now: Timestamp) {
+        if !is_interface(&call.interface) {
+            warn!(interface = ?call.interface, "a hook names what is no interface");
+            return;
+        }
+        let interface = call.interface.as_str();
+        match call.event {
+            HookEvent::IpPreUp => self.begin(call, now).await,
+            HookEvent::IpUp | HookEvent::Ipv6Up => {
+                let same = self.sessions.get(interface).is_some_and(|session| {
+                    session.process.is_some_and(|process| call.pid == Some(process.pid) && process.runs())
+                });
+                if !same {
+                    // Its ip-pre-up was missed, or there is none for IPv6.
+                    self.begin(call, now).await;
+                }
+                if let Some(session) = self.sessions.get_mut(interface) {
+                    session.hear_of_ipv6(call.link_local_remote);
+                    if session.facts.framed_ip_address.is_none() {
+                        session.facts.framed_ip_address = call.remote;
+                    }
+                }
+                self.put(interface).await;
+            }
+            HookEvent::IpDown => {
+                self.forget(interface).await;
+                info!(interface, user = call.peer_name, "session is over");
+            }
+            HookEvent::Ipv6Down => {
+                if let Some(session) = self.sessions.get_mut(interface) {
+                    session.facts.framed_ipv6_addresses.clear();
+                    session.facts.framed_interface_id = None;
+                }
+            }
+        }
+        self.save();
+    }
+
+    /// A session begins: whatever was on its interface or address before is over.
+    async fn begin(&mut self, call: &HookCall, now: Timestamp) {
+        let interface = call.interface.as_str();
+        let (ipv6, process) = (self.ipv6_of(call), call.pid.and_then(Process::of));
+        self.forget(interface).await;
+        self.flush(call.remote);
+        let accept = self.accept_of(interface);
+        let mut session = Session::begin(call, process, &accept, &self.config, now);
+        session.hear_of_ipv6(ipv6);
+        if process.is_none() {
+            warn!(interface, pid = call.pid, "no such process, so this session cannot be ended");
+        }
+        info!(
+            interface,
+            user = session.facts.user_name,
+            address = session.facts.framed_ip_address.map(tracing::field::display),
+            state = session.state(),
+            filter = session.filter,
+            "session begins"
+        );
+        self.sessions.insert(interface.to_owned(), session);
+        self.put(interface).await;
+    }
+
+    /// IPv6 may be up before IPv4 of the same process.
+    fn ipv6_of(&self, call: &HookCall) -> Option<std::net::Ipv6Addr> {
+        let session = self.sessions.get(&call.interface)?;
+        let same = session.process.is_some_and(|process| Some(process.pid) == call.pid && process.runs());
+        session.facts.framed_ipv6_addresses.first().copied().filter(|_| same)
+    }
+
+    /// Takes a session out of the table and out of all sets.
+    async fn forget(&mut self, interface: &str) {
+        let session = self.sessions.remove(interface);
+        if let Err(error) = self.table.place(interface, None).await {
+            error!(interface, %error, "the interface cannot be put into the sandbox");
+        }
+        self.flush(session.and_then(|session| session.facts.framed_ip_address));
+    }
+
+    /// Puts the rules in force that a session is under.
+    async fn put(&mut self, interface: &str) -> bool {
+        let place: Option<Place> = self.sessions.get(interface).and_then(|session| session.place(&self.config));
+        match self.table.place(interface, place).await {
+            Ok(()) => true,
+            Err(error) => {
+                error!(interface, %error, "the rules cannot be changed");
+                false
+            }
+        }
+    }
+
+    async fn change(&mut self, interface: &str, change: &Change, now: Timestamp) -> Option<ErrorCause> {
+        let session = self.sessions.get_mut(interface).filter(|session| session.ending.is_none());
+        let Some(session) = session else { return Some(SESSION_CONTEXT_NOT_FOUND) };
+        let before = session.clone();
+        if let Some(filter) = &change.filter_id {
+            let permit = (*filter != self.config.sandbox_filter).then(|| filter.clone());
+            session.set_filter(permit, now);
+        }
+        session.session_timeout = change.session_timeout.or(session.session_timeout);
+        if let Some(idle) = change.idle_timeout {
+            session.idle_timeout = (!idle.is_zero()).then_some(idle);
+            session.last_traffic = Some((packets(interface), now));
+        }
+        let (state, address) = (session.state(), session.facts.framed_ip_address);
+        let confined = session.filter.is_none() && before.filter.is_some();
+        let (user, filter) = (session.facts.user_name.clone(), session.filter.clone());
+        if !self.put(interface).await {
+            self.sessions.insert(interface.to_owned(), before);
+            return Some(RESOURCES_UNAVAILABLE);
+        }
+        if confined {
+            self.flush(address);
+        }
+        info!(interface, user, state, filter, "session changes");
+        self.save();
+        None
+    }
+
+    /// Ends a session: out of its set at once, then its pppd is asked to end. Never waits for it.
+    async fn end(&mut self, interface: &str, reason: Reason, now: Timestamp) -> Option<ErrorCause> {
+        let session = self.sessions.get_mut(interface)?;
+        if session.ending.is_some() {
+            // A second SIGTERM would kill ip-down.
+            return None;
+        }
+        let (user, address, process) =
+            (session.facts.user_name.clone(), session.facts.framed_ip_address, session.process);
+        session.ending = Some(Ending { since: now, killed: false });
+        self.put(interface).await;
+        self.flush(address);
+        let sent = match process {
+            Some(process) => process.signal(Signal::Terminate, interface, &self.config.run_dir),
+            None => Ok(()),
+        };
+        let refused = match sent {
+            Ok(()) => {
+                info!(interface, user, reason = reason.name(), "session is ended");
+                None
+            }
+            Err(NotSignalled::Gone(_)) => {
+                self.forget(interface).await;
+                Some(SESSION_CONTEXT_NOT_FOUND)
+            }
+            Err(error) => {
+                error!(interface, user, %error, "session cannot be ended; it stays without network");
+                Some(SESSION_CONTEXT_NOT_REMOVABLE)
+            }
+        };
+        self.save();
+        refused
+    }
+
+    /// Cuts an address's flows, beside the work in hand: the rules have cut them already.
+    fn flush(&self, address: Option<std::net::Ipv4Addr>) {
+        if let Some(address) = address {
+            tokio::spawn(async move {
+                if let Err(error) = cut_flows(address).await {
+                    warn!(%error, "conntrack cannot be run; old flows are cut by the rules alone");
+                }
+            });
+        }
+    }
+
+    /// Interfaces we were not told of. A note says who they are; without one, what pppd left behind says which process
+    /// serves them, and they are in the sandbox until their limit.
+    async fn find_strangers(&mut self, now: Timestamp) {
+        for interface in interfaces() {
+            let ours = self.config.interfaces.iter().any(|pattern| is_like(&interface, pattern));
+            if !ours || self.sessions.contains_key(&interface) {
+                continue;
+            }
+            let pid = super::apply::serving(&interface, &self.config.run_dir);
+            let note = note(&notes(&self.config.socket).join(&interface));
+            let call = match (note, pid) {
+                (Some(note), Some(pid)) if note.pid == Some(pid) => note,
+                // Nobody's radattr, nobody's note: this link is none of RADIUS's, such as the host's own uplink.
+                (_, Some(pid)) if self.radattr_file(&interface).exists() => self.stranger(&interface, pid),
+                _ => continue,
+            };
+            info!(interface, "found an interface nobody told us of");
+            self.begin(&call, now).await;
+            self.save();
+        }
+        for interface in interfaces_of_notes(&notes(&self.config.socket)) {
+            // Read by now, or of a session that is over.
+            let _ = std::fs::remove_file(notes(&self.config.socket).join(interface));
+        }
+    }
+
+    fn stranger(&self, interface: &str, pid: u32) -> HookCall {
+        let accept = self.accept_of(interface);
+        let fixed = accept.get("Framed-IP-Address").and_then(|address| address.parse().ok());
+        HookCall {
+            event: HookEvent::IpUp,
+            interface: interface.to_owned(),
+            pid: Some(pid),
+            unit: interface.strip_prefix("ppp").and_then(|unit| unit.parse().ok()),
+            device: None,
+            // These two leave the choice to the NAS or the user (RFC 2865 §5.8).
+            remote: fixed
+                .filter(|address: &std::net::Ipv4Addr| !matches!(address.octets(), [255, 255, 255, 254 | 255])),
+            link_local_remote: None,
+            peer_name: None,
+            ip_param: None,
+            // Nobody vouches for it, so it starts in the sandbox whatever its Access-Accept said.
+            filter_id: Some(self.config.sandbox_filter.clone()),
+        }
+    }
+
+    fn radattr_file(&self, interface: &str) -> std::path::PathBuf {
+        self.config.run_dir.join(format!("radattr.{interface}"))
+    }
+
+    /// The Access-Accept as radattr.so left it. The file holds MPPE keys for all to read: not any more.
+    fn accept_of(&self, interface: &str) -> Radattr {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.radattr_file(interface);
+        let Ok(octets) = std::fs::read(&path) else { return Radattr::new() };
+        if let Err(error) = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)) {
+            warn!(file = %path.display(), %error, "everybody on this host can read MPPE keys");
+        }
+        radattr(&String::from_utf8_lossy(&octets))
+    }
+
+    fn status(&self, now: Timestamp) -> Value {
+        let sessions: Vec<Value> = self
+            .sessions
+            .values()
+            .map(|session| {
+                let Facts { user_name, framed_ip_address, calling_station_id, since, .. } = &session.facts;
+                json!({
+                    "interface": session.interface,
+                    "state": session.state(),
+                    "filter": session.filter,
+                    "user": user_name,
+                    "address": framed_ip_address,
+                    "calling": calling_station_id,
+                    "pid": session.process.map(|process| process.pid),
+                    "since": since.to_string(),
+                    "age_seconds": now.since(*since).as_secs(),
+                    "sandboxed_seconds": session.sandboxed_since.map(|since| now.since(since).as_secs()),
+                    "session_timeout_seconds": session.session_timeout.map(|timeout| timeout.as_secs()),
+                    "idle_timeout_seconds": session.idle_timeout.map(|timeout| timeout.as_secs()),
+                })
+            })
+            .collect();
+        json!({"sessions": sessions, "counters": crate::telemetry::snapshot()})
+    }
+}
+
+fn note(path: &Path) -> Option<HookCall> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn interfaces_of_notes(directory: &Path) -> Vec<String> {
+    names_in(directory).unwrap_or_default()
+}
+
+fn interfaces() -> Vec<String> {
+    names_in(Path::new("/sys/class/net")).unwrap_or_default()
+}
+
+fn names_in(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        names.extend(entry?.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn exists(interface: &str) -> bool {
+    Path::new("/sys/class/net").join(interface).exists()
+}
+
+fn is_like(interface: &str, pattern: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(stem) => interface.starts_with(stem),
+        None => interface == pattern,
+    }
+}
+
+/// Packets both ways.
+fn packets(interface: &str) -> u64 {
+    let counter = |name: &str| -> Option<u64> {
+        let path = format!("/sys/class/net/{interface}/statistics/{name}");
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    counter("rx_packets").unwrap_or(0).wrapping_add(counter("tx_packets").unwrap_or(0))
+}

@@ -1,0 +1,259 @@
+//! The agent beside pppd: Dynamic Authorization Server (RFC 5176), sandbox in nftables, and the end of a pppd.
+//!
+//! Obeys servers and hooks, and enforces limits by itself when the server is gone. Knows no store, no user database, and
+//! nothing of why a session is let through.
+
+mod apply;
+mod hook;
+mod keeper;
+mod session;
+mod state;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{info, warn};
+
+pub use apply::{NftError, PrivilegeError, RuleSettings, drop_privileges, ruleset};
+pub use hook::{HookCall, HookEvent, Request, ask, call_hook};
+
+use crate::config::{Agent, AgentPeer};
+use crate::dynauth::server::{Rules, reply, verify};
+use crate::model::Timestamp;
+use crate::net::{Admission, Duplicates, Replier, RequestKey, bind, receive};
+use crate::radius::Packet;
+use crate::telemetry::{OncePerWindow, count};
+use keeper::Keeper;
+
+/// RFC 5176 §6.3.
+const EVENT_WINDOW: Duration = Duration::from_secs(300);
+/// How long replies are kept for repeats: longer than any client retransmits (RFC 5080 §2.2.1: MRD 30 s).
+const DUPLICATES_WINDOW: Duration = Duration::from_secs(60);
+const DUPLICATES_MOST: usize = 16_384;
+/// How exactly limits are kept.
+const TICK: Duration = Duration::from_millis(250);
+/// How often the host is compared with what we believe.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
+/// Requests that may wait; a client that gets no answer asks again.
+const QUEUE: usize = 1024;
+/// A line from a hook is small.
+const LINE_MOST: u64 = 64 << 10;
+const LINE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why the agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A UDP port is not to be had.
+    #[error("UDP {address} cannot be listened on: {problem}; see agent.listen")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        problem: io::Error,
+    },
+    /// The socket is not to be had.
+    #[error("{path} cannot be listened on: {problem}; see agent.socket")]
+    Socket {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        problem: io::Error,
+    },
+    /// Rules.
+    #[error("the sandbox cannot be put in force: {0}")]
+    Nft(#[from] NftError),
+    /// Signals cannot be waited for.
+    #[error("signals cannot be waited for: {0}")]
+    Signals(io::Error),
+}
+
+type Question = (Request, oneshot::Sender<serde_json::Value>);
+
+/// Runs the agent until SIGTERM or SIGINT. The rules stay in force when it ends: who is permitted stays so, everybody else
+/// stays in the sandbox. `now` reads the clock.
+///
+/// # Errors
+/// [`AgentError`] when it cannot start.
+pub async fn run(config: Agent, now: fn() -> Timestamp) -> Result<(), AgentError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
+    let hooks =
+        listen(&config.socket).await.map_err(|problem| AgentError::Socket { path: config.socket.clone(), problem })?;
+    let (datagrams, mut requests) = mpsc::channel(QUEUE);
+    let mut bound = Vec::new();
+    for &address in &config.listen {
+        let socket = bind(address).map_err(|problem| AgentError::Bind { address, problem })?;
+        bound.push(socket.local_addr().map_err(|problem| AgentError::Bind { address, problem })?);
+        let datagrams = datagrams.clone();
+        tokio::spawn(receive(Arc::new(socket), move |octets, replier| {
+            // Full: the client asks again.
+            let _ = datagrams.try_send((octets.to_vec(), replier));
+        }));
+    }
+    if config.peers.is_empty() {
+        warn!("no [agent.peer.NAME] is configured: nobody can lift or end a session by RADIUS");
+    }
+    let mut door = Door::new(config.peers.clone());
+    let mut keeper = Keeper::start(config, now()).await?;
+    let (questions, mut asked) = mpsc::channel(QUEUE);
+    tokio::spawn(answer_socket(hooks, questions));
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look_around = interval(LOOK_AROUND);
+    look_around.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    info!(listen = ?bound, "the agent is ready");
+    loop {
+        tokio::select! {
+            // Hooks first: pppd waits for them.
+            biased;
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            Some((request, reply)) = asked.recv() => {
+                // A client that has gone away wants no answer.
+                let _ = reply.send(keeper.ask(request, now()).await);
+            }
+            Some((octets, replier)) = requests.recv() => door.datagram(&octets, &replier, &mut keeper, now()).await,
+            _ = tick.tick() => keeper.tick(now()).await,
+            _ = look_around.tick() => keeper.look_around(now()).await,
+        }
+    }
+    keeper.save();
+    info!("the agent ends; the rules stay in force");
+    Ok(())
+}
+
+/// Who may speak to us, and what they said before.
+struct Door {
+    peers: Vec<AgentPeer>,
+    duplicates: Duplicates,
+    strangers: OncePerWindow<(IpAddr, String)>,
+}
+
+impl Door {
+    fn new(peers: Vec<AgentPeer>) -> Self {
+        Self {
+            peers,
+            duplicates: Duplicates::new(DUPLICATES_WINDOW, DUPLICATES_MOST),
+            strangers: OncePerWindow::new(Duration::from_secs(60), 256),
+        }
+    }
+
+    /// Answers a datagram, or drops it.
+    async fn datagram(&mut self, octets: &[u8], replier: &Replier, keeper: &mut Keeper, now: Timestamp) {
+        let from = replier.peer();
+        let network = |peer: &&AgentPeer| peer.network.contains(&from.ip().to_canonical());
+        let peer = self.peers.iter().filter(network).max_by_key(|peer| peer.network.prefix_len()).cloned();
+        let Some(peer) = peer else {
+            count("agent-request-stranger");
+            return self.complain(from, "it is no [agent.peer.NAME]".to_owned(), now);
+        };
+        let packet = match Packet::parse(octets) {
+            Ok(packet) => packet,
+            Err(error) => {
+                count("agent-request-malformed");
+                return self.complain(from, error.to_string(), now);
+            }
+        };
+        let rules = Rules {
+            message_authenticator: peer.require_message_authenticator,
+            event_timestamp: peer.require_event_timestamp,
+            window: EVENT_WINDOW,
+        };
+        let request = match verify(packet, peer.secret.expose(), &rules, now) {
+            Ok(request) => request,
+            Err(why) => {
+                count("agent-request-discarded");
+                return self.complain(from, why.to_string(), now);
+            }
+        };
+        let key = RequestKey { source: from, identifier: packet.identifier(), authenticator: *packet.authenticator() };
+        let octets = match self.duplicates.admit(&key, now) {
+            Admission::Answered(octets) => {
+                count("agent-request-repeated");
+                octets
+            }
+            Admission::InWork => return,
+            Admission::New => {
+                let refused = keeper.obey(&request, &peer.name, now).await;
+                match reply(&request, refused, peer.secret.expose()) {
+                    Ok(octets) => {
+                        let octets: Arc<[u8]> = octets.into();
+                        self.duplicates.answered(&key, Arc::clone(&octets));
+                        octets
+                    }
+                    Err(error) => {
+                        warn!(peer = peer.name, %error, "the reply does not fit");
+                        return self.duplicates.forget(&key);
+                    }
+                }
+            }
+        };
+        if let Err(error) = replier.send(&octets).await {
+            warn!(peer = peer.name, %error, "a reply cannot be sent");
+        }
+    }
+
+    fn complain(&self, from: SocketAddr, why: String, now: Timestamp) {
+        if let Some(kept_back) = self.strangers.first((from.ip(), why.clone()), now) {
+            warn!(%from, why, kept_back, "a datagram was dropped");
+        }
+    }
+}
+
+/// Root alone may speak to the agent. A socket that a killed agent left behind is taken over; one that is in use is not.
+async fn listen(path: &Path) -> io::Result<UnixListener> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    }
+    if std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
+        if UnixStream::connect(path).await.is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another agent is there"));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn answer_socket(listener: UnixListener, questions: mpsc::Sender<Question>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let questions = questions.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = answer_one(stream, questions).await {
+                        warn!(%error, "a client of the socket was not answered");
+                    }
+                });
+            }
+            // Out of descriptors: some will be given back.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn answer_one(stream: UnixStream, questions: mpsc::Sender<Question>) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut read = BufReader::new(read.take(LINE_MOST));
+    timeout(LINE_PATIENCE, read.read_line(&mut line)).await??;
+    let answer = match serde_json::from_str(&line) {
+        Ok(request) => {
+            let (reply, answer) = oneshot::channel();
+            questions.send((request, reply)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            answer.await.map_err(|_| io::ErrorKind::BrokenPipe)?
+        }
+        Err(error) => serde_json::json!({"error": error.to_string()}),
+    };
+    write.write_all(format!("{answer}\n").as_bytes()).await
+}

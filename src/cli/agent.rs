@@ -1,0 +1,177 @@
+//! `radhold agent`
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::agent::{self, HookCall, HookEvent, Request, RuleSettings};
+use crate::app::clock;
+use crate::config::{Config, Flags, Setting, parse_duration};
+use crate::telemetry;
+
+use super::failure::Failure;
+use super::manual;
+use super::output::{or_dash, print_json, print_table};
+
+/// How long `status` and `ban` wait.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Run the agent beside pppd.
+///
+/// Keeps every PPP session in a sandbox (table `inet radhold` of nftables) until a server lifts it by CoA-Request, and ends a
+/// pppd when a server says so by Disconnect-Request (RFC 5176), or when it stays in the sandbox too long. Needs root to start;
+/// keeps CAP_NET_ADMIN and CAP_KILL. Everything about it is in [agent] of the configuration. When it ends the rules stay:
+/// `nft delete table inet radhold` takes them away.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_long_help = manual!(
+    "  radhold agent\n  radhold agent --print-rules\n  radhold agent status\n  radhold agent hook ip-pre-up   (in /etc/ppp/ip-pre-up)"
+))]
+pub(super) struct AgentArgs {
+    /// Print the table as JSON for `nft -j -f -`, and change nothing.
+    #[arg(long)]
+    print_rules: bool,
+    /// What to log: error, warn, info, debug, trace; by module too (log.filter).
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    #[command(subcommand)]
+    command: Option<AgentCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentCommand {
+    Hook(HookArgs),
+    Status(StatusArgs),
+    Ban(BanArgs),
+    Unban(UnbanArgs),
+}
+
+/// Tell the agent what pppd says: for the scripts of pppd.
+///
+/// Reads the environment pppd gives its scripts. Takes a second at most and always succeeds, so that pppd is never held up;
+/// when there is no agent, the session stays in the sandbox.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!(
+    "  radhold agent hook ip-pre-up   (in /etc/ppp/ip-pre-up)\n  radhold agent hook ip-down     (in /etc/ppp/ip-down)"
+))]
+struct HookArgs {
+    /// Which script this is.
+    event: HookEvent,
+    /// The agent's socket (agent.socket).
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// Show the sessions of this NAS.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!("  radhold agent status\n  radhold agent status --json"))]
+struct StatusArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Ban an address from the outer protocols (PPTP, L2TP, ...) of this NAS.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!("  radhold agent ban 192.0.2.7 --for 1h"))]
+struct BanArgs {
+    /// Who.
+    address: IpAddr,
+    /// How long.
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    time: Duration,
+}
+
+/// End a ban.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!("  radhold agent unban 192.0.2.7"))]
+struct UnbanArgs {
+    /// Whose.
+    address: IpAddr,
+}
+
+pub(super) fn run(args: AgentArgs, flags: &mut Flags) -> Result<(), Failure> {
+    match args.command {
+        Some(AgentCommand::Hook(args)) => {
+            hook(args, flags);
+            Ok(())
+        }
+        Some(AgentCommand::Status(args)) => status(&args, flags),
+        Some(AgentCommand::Ban(args)) => {
+            ask(&Request::Ban { address: args.address, seconds: args.time.as_secs().max(1) }, flags).map(drop)
+        }
+        Some(AgentCommand::Unban(args)) => ask(&Request::Ban { address: args.address, seconds: 0 }, flags).map(drop),
+        None => {
+            flags.settings.splice(0..0, args.log.iter().map(|filter| Setting::new("--log", "log.filter", filter)));
+            let config = Config::load(flags)?.config;
+            if args.print_rules {
+                return print_json(&agent::ruleset(&RuleSettings::from(&config.agent), &[]));
+            }
+            telemetry::init(&config.log)?;
+            // Rights are a thread's own: before there is a second thread.
+            agent::drop_privileges().map_err(|error| Failure::failed(error.to_string()))?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let ran = runtime.block_on(agent::run(config.agent, clock::now));
+            ran.map_err(|error| Failure::failed(error.to_string()))
+        }
+    }
+}
+
+/// Whatever is wrong here is said, and pppd goes on.
+fn hook(args: HookArgs, flags: &Flags) {
+    let socket = args.socket.or_else(|| match Config::load(flags) {
+        Ok(loaded) => Some(loaded.config.agent.socket),
+        Err(error) => {
+            eprintln!("radhold: {error}");
+            None
+        }
+    });
+    let socket = socket.unwrap_or_else(|| PathBuf::from("/run/radhold/agent.sock"));
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .collect();
+    match HookCall::from_environment(args.event, &environment) {
+        Some(call) => {
+            if let Err(trouble) = agent::call_hook(&socket, call) {
+                eprintln!("radhold: {trouble}");
+            }
+        }
+        None => eprintln!("radhold: IFNAME is not set: this is for the scripts of pppd"),
+    }
+}
+
+fn status(args: &StatusArgs, flags: &Flags) -> Result<(), Failure> {
+    let answer = ask(&Request::Status, flags)?;
+    if args.json {
+        return print_json(&answer);
+    }
+    let rows = answer["sessions"].as_array().into_iter().flatten().map(|session| {
+        let text = |key: &str| or_dash(session[key].as_str());
+        let seconds = |key: &str| or_dash(session[key].as_u64().map(|seconds| format!("{seconds}s")));
+        [
+            text("interface"),
+            text("state"),
+            text("filter"),
+            text("user"),
+            text("address"),
+            text("calling"),
+            or_dash(session["pid"].as_u64()),
+            seconds("age_seconds"),
+        ]
+    });
+    let head = ["INTERFACE", "STATE", "FILTER", "USER", "ADDRESS", "CALLING", "PID", "AGE"];
+    print_table(head, rows.collect(), "no sessions")
+}
+
+fn ask(request: &Request, flags: &Flags) -> Result<serde_json::Value, Failure> {
+    let socket = Config::load(flags)?.config.agent.socket;
+    let answer = agent::ask(&socket, request, PATIENCE).map_err(|error| {
+        Failure::failed(format!("{}: {error}; is the agent running, and are you root?", socket.display()))
+    })?;
+    match answer["error"].as_str() {
+        Some(error) => Err(Failure::failed(error)),
+        None => Ok(answer),
+    }
+}
