@@ -9,6 +9,7 @@ mod dictionary;
 mod dynauth;
 mod hold;
 mod house;
+mod lab;
 mod postgres;
 mod radhold;
 mod store;

@@ -20,6 +20,8 @@ SECOND_SERVER = "10.92.0.3"
 USER, UID = "radhold-agent", 64123
 SECRET = "lab-shared-secret-of-32-octets-0"
 LOCAL = "10.99.0.1"
+# Whether pppd asks the agent's front unless a scene wants otherwise.
+FRONT = False
 AGENT_TOML = Path("/etc/radhold/agent.toml")
 OPTIONS = Path("/etc/ppp/lab.options")
 DIRECT = Path("/etc/radiusclient/lab-direct.conf")
@@ -35,7 +37,7 @@ class Nas:
 
     def __init__(
         self, space: Namespace, radhold: Path, repo: Path, out: Path,
-        front: bool = True, servers: tuple[str, ...] = (SERVER,), agent: str = "",
+        front: bool = FRONT, servers: tuple[str, ...] = (SERVER,), agent: str = "",
     ):  # fmt: skip
         self.space, self.radhold, self.repo, self.out = space, radhold, repo, out
         self.front, self.servers, self.settings = front, servers, agent
@@ -69,6 +71,9 @@ class Nas:
 
     def _configure(self) -> None:
         """What differs from scene to scene."""
+        unit = Path("/etc/systemd/system/radhold-agent.service").read_text()
+        self._runtime = Path("/run", re.search(r"(?m)^RuntimeDirectory=(.+)$", unit).group(1))
+        self._state = Path("/var/lib", re.search(r"(?m)^StateDirectory=(.+)$", unit).group(1))
         secret = Path("/etc/radhold/lab.secret")
         write(secret, SECRET + "\n")
         servers = "".join(
@@ -99,10 +104,10 @@ portal = "{PORTAL}:80"
             Path("/etc/radiusclient/lab-servers").write_text(f"{SERVER} {SECRET}\n")
             options += f"radius-config-file {DIRECT}\n"
         OPTIONS.write_text(options)
-        # What systemd makes for the unit; a new NAS has no old state.
-        for directory in ("/run/radhold-agent", "/run/radhold", "/var/lib/radhold-agent"):
+        # What systemd makes for the unit, and nothing else; a new NAS has no old state.
+        for directory in (self._runtime, self._state):
             shutil.rmtree(directory, ignore_errors=True)
-            Path(directory).mkdir(parents=True, mode=0o750)
+            directory.mkdir(parents=True, mode=0o750)
             os.chown(directory, UID, UID)
 
     def start_agent(self) -> None:
@@ -116,9 +121,9 @@ portal = "{PORTAL}:80"
         self.agent = Process(
             ["ip", "netns", "exec", self.space.name, *rights, "/usr/local/bin/radhold", "agent", "--config", str(AGENT_TOML)],
             log,
-            {"STATE_DIRECTORY": "/var/lib/radhold-agent", "RUNTIME_DIRECTORY": "/run/radhold-agent", "HOME": "/"},
+            {"STATE_DIRECTORY": str(self._state), "RUNTIME_DIRECTORY": str(self._runtime), "HOME": "/"},
         )
-        self.agent.says("agent is ready", after=before)
+        self.agent.says("the agent is ready", after=before)
 
     def start_pptpd(self) -> None:
         self.pptpd = Process(

@@ -13,7 +13,7 @@ from .aaa import Aaa
 from .client import Client
 from .lan import DNS, INSIDE, INSIDE6, PORTAL, PORTAL6, Lan
 from .nas import ADDRESS as NAS
-from .nas import SECOND_SERVER, SECRET, SERVER, Nas
+from .nas import FRONT, SECOND_SERVER, SECRET, SERVER, Nas
 from .net import End, Namespace, batch, lay, notes, sh
 from .process import Process, until
 
