@@ -30,6 +30,9 @@ pub fn drop_privileges() -> Result<(), PrivilegeError> {
         }
     }
     let kept = now.permitted.intersection(KEPT);
-    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })?;
+    set_capabilities(
+        None,
+        CapabilitySets { effective: kept, permitted: kept, inheritable: now.inheritable.intersection(KEPT) },
+    )?;
     Ok(())
 }
