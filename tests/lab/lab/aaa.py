@@ -105,6 +105,13 @@ filter = "radhold=debug,info"
                 lines.append({"message": line})
         return lines
 
+    def answered(self, session: str, order: str, answer: str) -> bool:
+        """Whether an order for this session was answered so."""
+        return any(
+            line.get("session") == session and line.get("order") == order and line.get("answer") == answer
+            for line in self.log()
+        )
+
     def accepted(self, session: str) -> float:
         """When its Access-Accept went out, by the server's clock."""
         return self._when(lambda line: line.get("session") == session and line.get("outcome") == "accepted", "accepted")

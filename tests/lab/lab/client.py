@@ -33,7 +33,9 @@ class Client:
         words = [
             "pppd", "nodetach", "debug", "logfd", "1", "noauth", "nodefaultroute", "noproxyarp", "ipcp-accept-local",
             "ipcp-accept-remote", "usepeerdns", "refuse-pap", "refuse-eap", "refuse-chap", "refuse-mschap",
-            "nobsdcomp", "nodeflate", "novj", "mtu", "1400", "mru", "1400", "maxfail", "1", "user", user,
+            "nobsdcomp", "nodeflate", "novj", "mtu", "1400", "mru", "1400", "maxfail", "1",
+            # Its first Configure-Request comes before the NAS's pppd listens: ask again after one second, not three.
+            "lcp-restart", "1", "user", user,
             "password", password, "remotename", "nas", *(() if through else ("require-mppe-128",)), *options,
             "pty", carrier,
         ]  # fmt: skip

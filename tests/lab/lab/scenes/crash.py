@@ -9,7 +9,10 @@ from .register import scene
 from .steps import approve, confined, ended, let_through, sandboxed
 
 
-@scene("6", "kill -9", "server, agent, both and the whole NAS die while a session is held and while it is permitted: held stays held, permitted stays permitted, no decision is lost, and a held session ends even if the server never comes back")
+@scene(
+    "6", "kill -9", 60,
+    "server, agent, both and the whole NAS die while a session is held and while it is permitted: held stays held, permitted stays permitted, no decision is lost, and a held session ends even if the server never comes back",
+)  # fmt: skip
 def crash(world: World) -> None:
     server = world.server()
     for name in ("alice", "bob"):
@@ -67,7 +70,10 @@ def crash(world: World) -> None:
     check(closed["end"]["cause"] in ("session-gone", "stop"), f"{closed['end']}")
 
 
-@scene("6", "NAS reboot", "after a power cut of the NAS nobody is let through by what was before; its sessions are closed once the server asks for them")
+@scene(
+    "6b", "NAS reboot", 25,
+    "after a power cut of the NAS nobody is let through by what was before; its sessions are closed once the server asks for them",
+)  # fmt: skip
 def reboot(world: World) -> None:
     server = world.server()
     server.add_user("alice")

@@ -12,7 +12,10 @@ CLIENT6 = "2001:db8:99::2"
 LINE = Path("/tmp/lab-line")
 
 
-@scene("8", "IPv6 over PPP", "IPv6 in the link is sandboxed and permitted together with IPv4")
+@scene(
+    "8", "IPv6 over PPP", 14,
+    "IPv6 in the link is sandboxed and permitted together with IPv4",
+)  # fmt: skip
 def ipv6(world: World) -> None:
     server = world.server()
     server.add_user("alice")
@@ -36,7 +39,10 @@ def ipv6(world: World) -> None:
     ended(server, client, "alice", 15)
 
 
-@scene("10", "serial line", "a plain pppd on a line without pptpd is held, approved, denied and ended at the deadline alike")
+@scene(
+    "10", "serial line", 40,
+    "a plain pppd on a line without pptpd is held, approved, denied and ended at the deadline alike",
+)  # fmt: skip
 def serial(world: World) -> None:
     answering = "exec:'pppd nodetach file /etc/ppp/lab-line.options 10.99.3.1:10.99.3.10',pty,raw,echo=0,setsid,ctty"
     LINE.unlink(missing_ok=True)
@@ -50,7 +56,10 @@ def serial(world: World) -> None:
     other_ways_in(world, answer, f"socat stdio unix-connect:{LINE}", "line")
 
 
-@scene("10", "PPPoE", "rp-pppoe's server in user mode: held, approved, denied and ended at the deadline alike")
+@scene(
+    "10b", "PPPoE", 40,
+    "rp-pppoe's server in user mode: held, approved, denied and ended at the deadline alike",
+)  # fmt: skip
 def pppoe(world: World) -> None:
     def answer(space: str) -> Process:
         words = [

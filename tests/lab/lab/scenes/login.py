@@ -10,7 +10,10 @@ from .register import scene
 from .steps import approve, sandboxed
 
 
-@scene("4", "refusals", "wrong password, unknown and disabled user: the login fails and the person reads why, as Reply-Message")
+@scene(
+    "4", "refusals", 20,
+    "wrong password, unknown and disabled user: the login fails and the person reads why, as Reply-Message",
+)  # fmt: skip
 def refusals(world: World) -> None:
     server = world.server()
     server.add_user("alice")
@@ -30,7 +33,10 @@ def refusals(world: World) -> None:
     client.login("alice")
 
 
-@scene("9", "attributes", "Framed-IP-Address, Framed-Route, Framed-MTU, DNS, Session-Timeout, Idle-Timeout, octet limit and Acct-Interim-Interval of the Accept are honoured by pppd")
+@scene(
+    "9", "attributes", 85,
+    "Framed-IP-Address, Framed-Route, Framed-MTU, DNS, Session-Timeout, Idle-Timeout, octet limit and Acct-Interim-Interval of the Accept are honoured by pppd",
+)  # fmt: skip
 def attributes(world: World) -> None:
     server = world.server()
     timeout = 70
@@ -71,7 +77,10 @@ def attributes(world: World) -> None:
     check(len(usage) >= 2, f"an interim update and a Stop: {usage}")
 
 
-@scene("11", "server away", "the second server in the list answers when the first is away; with none a login fails cleanly and no hook hangs")
+@scene(
+    "11", "server away", 60,
+    "the second server in the list answers when the first is away; with none a login fails cleanly and no hook hangs",
+)  # fmt: skip
 def away(world: World) -> None:
     # One store, two nodes.
     first = world.server()

@@ -8,22 +8,24 @@ from ..world import World
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene: its number in the list of what must pass, what it is called, what it proves, and the play."""
+    """One scene: its number in the list of what must pass, what it is called, what it proves, about how many seconds it
+    takes, and the play."""
 
     number: str
     title: str
     proves: str
+    cost: int
     play: Callable[[World], None]
 
 
 ALL: list[Scene] = []
 
 
-def scene(number: str, title: str, proves: str):
+def scene(number: str, title: str, cost: int, proves: str):
     """Adds a scene to the list."""
 
     def add(play: Callable[[World], None]) -> Callable[[World], None]:
-        ALL.append(Scene(number, title, proves, play))
+        ALL.append(Scene(number, title, proves, cost, play))
         return play
 
     return add
