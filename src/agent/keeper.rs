@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows};
+use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, serving};
 use super::hook::{HookCall, HookEvent, Request, is_interface, notes};
 use super::session::{Ending, Radattr, Reason, Session, radattr};
 use super::{AgentError, state};
@@ -253,7 +253,9 @@ impl Keeper {
             let permit = (*filter != self.config.sandbox_filter).then(|| filter.clone());
             session.set_filter(permit, now);
         }
-        session.session_timeout = change.session_timeout.or(session.session_timeout);
+        if change.session_timeout.is_some() {
+            (session.session_timeout, session.timeout_is_pppds) = (change.session_timeout, false);
+        }
         if let Some(idle) = change.idle_timeout {
             session.idle_timeout = (!idle.is_zero()).then_some(idle);
             session.last_traffic = Some((packets(interface), now));
@@ -326,7 +328,8 @@ impl Keeper {
             if !ours || self.sessions.contains_key(&interface) {
                 continue;
             }
-            let pid = super::apply::serving(&interface, &self.config.run_dir);
+            // A pppd that was killed leaves its files behind.
+            let pid = serving(&interface, &self.config.run_dir).filter(|pid| Process::of(*pid).is_some());
             let note = note(&notes(&self.config.socket).join(&interface));
             let call = match (note, pid) {
                 (Some(note), Some(pid)) if note.pid == Some(pid) => note,

@@ -28,6 +28,8 @@ pub(super) struct Session {
     pub(super) sandboxed_since: Option<Timestamp>,
     /// Session-Timeout of the Access-Accept or a CoA-Request, counted from the beginning.
     pub(super) session_timeout: Option<Duration>,
+    /// It is the Access-Accept's, so pppd keeps it by itself, and tells the server the true cause; we only make sure.
+    pub(super) timeout_is_pppds: bool,
     /// Idle-Timeout of a CoA-Request. That of the Access-Accept is pppd's own business.
     pub(super) idle_timeout: Option<Duration>,
     /// Packets both ways when they last changed, and when that was.
@@ -35,6 +37,9 @@ pub(super) struct Session {
     /// Since when it is being ended, and whether pppd was killed for it.
     pub(super) ending: Option<Ending>,
 }
+
+/// How long pppd has for ending a session by itself at its own Session-Timeout.
+const PPPD_FIRST: Duration = Duration::from_secs(5);
 
 /// A session on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +122,7 @@ impl Session {
             sandboxed_since: filter.is_none().then_some(now),
             filter,
             session_timeout: seconds("Session-Timeout").filter(|timeout| !timeout.is_zero()),
+            timeout_is_pppds: true,
             idle_timeout: None,
             last_traffic: None,
             ending: None,
@@ -156,7 +162,8 @@ impl Session {
         if self.ending.is_some() {
             return None;
         }
-        if self.session_timeout.is_some_and(|limit| longer(self.facts.since, limit)) {
+        let courtesy = if self.timeout_is_pppds { PPPD_FIRST } else { Duration::ZERO };
+        if self.session_timeout.is_some_and(|limit| longer(self.facts.since, limit + courtesy)) {
             return Some(Reason::SessionTimeout);
         }
         if self.sandboxed_since.is_some_and(|since| longer(since, config.sandbox_limit)) {
@@ -174,5 +181,80 @@ impl Session {
             (None, Some(_)) => "permitted",
             (None, None) => "sandboxed",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hook::HookEvent;
+    use super::*;
+    use crate::config::{Config, Flags, Surroundings};
+
+    fn config() -> Agent {
+        Config::load_in(&Flags::default(), &Surroundings::default()).unwrap().config.agent
+    }
+
+    fn begun(accept: &str) -> Session {
+        let said = [("IFNAME", "ppp0"), ("IPREMOTE", "10.93.0.50"), ("PEERNAME", "alice")];
+        let said = said.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let call = HookCall::from_environment(HookEvent::IpPreUp, &said).unwrap();
+        Session::begin(&call, None, &radattr(accept), &config(), at(0))
+    }
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    #[test]
+    fn an_access_accept_is_read_as_radattr_writes_it() {
+        let session =
+            begun("Service-Type Framed-User\nFilter-Id other\nFilter-Id permit\nClass a b\nSession-Timeout 600\n");
+        assert_eq!(session.filter.as_deref(), Some("permit"), "the last one counts, as for pppd");
+        assert_eq!(session.facts.class.as_deref(), Some("a b"));
+        assert_eq!(session.session_timeout, Some(Duration::from_secs(600)));
+        let place = session.place(&config()).unwrap();
+        assert_eq!((place.set.as_str(), place.v4), ("permit", Some([10, 93, 0, 50].into())));
+    }
+
+    #[test]
+    fn what_is_not_a_permit_is_the_sandbox() {
+        for accept in ["", "Filter-Id sandbox\n", "Filter-Id unheard-of\n", "Filter-Id \n", "Filter-Id\n"] {
+            let session = begun(accept);
+            assert_eq!((session.state(), session.place(&config())), ("sandboxed", None), "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn the_sandbox_limit_counts_from_the_first_moment_in_the_sandbox() {
+        let (mut session, config) = (begun(""), config());
+        let limit = i64::try_from(config.sandbox_limit.as_secs()).unwrap();
+        session.set_filter(None, at(limit - 1));
+        assert_eq!(session.overdue(&config, at(limit - 1)), None);
+        assert_eq!(session.overdue(&config, at(limit)), Some(Reason::SandboxLimit), "saying it twice wins no time");
+        session.set_filter(Some("permit".to_owned()), at(limit));
+        assert_eq!(session.overdue(&config, at(limit * 9)), None);
+        session.set_filter(None, at(limit * 9));
+        assert_eq!(session.overdue(&config, at(limit * 10)), Some(Reason::SandboxLimit));
+    }
+
+    #[test]
+    fn pppd_ends_at_its_own_session_timeout_and_we_at_ours() {
+        let (mut session, config) = (begun("Filter-Id permit\nSession-Timeout 100\n"), config());
+        assert_eq!(session.overdue(&config, at(104)), None);
+        assert_eq!(session.overdue(&config, at(105)), Some(Reason::SessionTimeout));
+        (session.session_timeout, session.timeout_is_pppds) = (Some(Duration::from_secs(50)), false);
+        assert_eq!(session.overdue(&config, at(49)), None);
+        assert_eq!(session.overdue(&config, at(50)), Some(Reason::SessionTimeout));
+        session.ending = Some(Ending { since: at(50), killed: false });
+        assert_eq!((session.overdue(&config, at(60)), session.place(&config)), (None, None));
+    }
+
+    #[test]
+    fn idleness_counts_from_the_last_packet() {
+        let (mut session, config) = (begun("Filter-Id permit\n"), config());
+        session.idle_timeout = Some(Duration::from_secs(60));
+        session.last_traffic = Some((7, at(100)));
+        assert_eq!(session.overdue(&config, at(159)), None);
+        assert_eq!(session.overdue(&config, at(160)), Some(Reason::IdleTimeout));
     }
 }

@@ -194,6 +194,6 @@ mod tests {
         }
         let mut command = Cli::command();
         command.build();
-        assert_eq!(visit(&mut command, "radhold"), 27);
+        assert_eq!(visit(&mut command, "radhold"), 28);
     }
 }

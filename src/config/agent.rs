@@ -104,7 +104,7 @@ pub(super) fn agent(report: &Report<'_>, mut section: Section<'_>, state_dir: &P
         sandbox_filter,
         filters,
         sandbox_limit: section.duration("sandbox_limit").unwrap_or(Duration::from_secs(300)),
-        kill_after: section.duration("kill_after").unwrap_or(Duration::from_secs(10)),
+        kill_after: section.duration("kill_after").unwrap_or(Duration::from_secs(45)),
         ban_tcp: section.list("ban_tcp", "a port", port).unwrap_or_else(|| vec![443, 1723]),
         ban_udp: section.list("ban_udp", "a port", port).unwrap_or_else(|| vec![500, 1701, 4500]),
         socket: section.path("socket").unwrap_or_else(|| PathBuf::from("/run/radhold/agent.sock")),

@@ -232,7 +232,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A list of texts that `parse` understands; in the environment, words between commas.
+    /// A list of texts or whole numbers that `parse` understands; in the environment, words between commas.
     pub(super) fn list<T>(
         &mut self,
         key: &str,
@@ -242,7 +242,13 @@ impl<'a> Section<'a> {
         let parse_one =
             |text: &str| parse(text).map_err(|error| Wrong::Value(format!("{text:?} is not {expected}: {error}")));
         self.read(key, &format!("a list, each {expected}"), |value, is_text_layer| match value {
-            Value::Array(_, items) => items.iter().map(|item| parse_one(text(item)?)).collect(),
+            Value::Array(_, items) => items
+                .iter()
+                .map(|item| match item.to_i128() {
+                    Some(number) => parse_one(&number.to_string()),
+                    None => parse_one(text(item)?),
+                })
+                .collect(),
             Value::String(_, text) if is_text_layer => {
                 let inner = text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
                 // `[::1]:1812` begins with a bracket too, but a list in brackets also ends with one.

@@ -123,7 +123,8 @@ fn every_setting_of_the_shipped_file_loads() {
         let bench = Bench::new(&text)
             .file("store-url", "postgres://db/radhold\n")
             .file("telegram-token", "123:abc\n")
-            .file("nas-example.secret", "0123456789abcdef\n");
+            .file("nas-example.secret", "0123456789abcdef\n")
+            .file("peer-example.secret", "0123456789abcdef\n");
         fs::create_dir(bench.path("dictionaries")).unwrap();
         fs::create_dir(bench.path("dialects")).unwrap();
         let config = bench.config();
@@ -141,16 +142,32 @@ fn every_setting_of_the_shipped_file_loads() {
 #[test]
 fn the_shipped_file_tells_the_truth_about_defaults() {
     let depend_on_the_host =
-        ["state_dir", "node", "password_checks", "url", "url_file", "cluster_file", "sealing_file"];
-    let examples = ["token_file", "secret_file", "coa_address", "coa_source", "source", "directory", "operator_chat"];
+        ["state_dir", "node", "password_checks", "url", "url_file", "cluster_file", "sealing_file", "state_file"];
+    let examples = [
+        "token_file",
+        "secret_file",
+        "coa_address",
+        "coa_source",
+        "source",
+        "directory",
+        "operator_chat",
+        "nas_identifiers",
+        "nas_addresses",
+        "resolvers",
+        "portal",
+        "mark",
+    ];
     let text = uncommented(|key| depend_on_the_host.contains(&key) || examples.contains(&key));
     let all = Bench::new(&text).config();
     let bare = Bench::new(
         "[telegram]\ntoken = \"123456789:replace-me-by-your-own-token\"\n\
-         [nas.example]\naddress = \"192.0.2.1\"\nsecret = \"replace-me-by-32-random-octets\"\n",
+         [nas.example]\naddress = \"192.0.2.1\"\nsecret = \"replace-me-by-32-random-octets\"\n\
+         [agent.peer.example]\naddress = \"192.0.2.200\"\nsecret = \"replace-me-by-32-random-octets\"\n\
+         [agent.filter.example]\n",
     )
     .config();
     assert_eq!(all.server, bare.server);
+    assert_eq!(all.agent, bare.agent);
     assert_eq!(all.hold, bare.hold);
     assert_eq!(all.telegram, bare.telegram);
     assert_eq!(all.dynauth, bare.dynauth);

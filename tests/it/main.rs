@@ -1,5 +1,6 @@
 //! The integration tests, one binary.
 
+mod agent;
 mod bot_api;
 mod cli;
 mod config;

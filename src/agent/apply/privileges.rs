@@ -13,11 +13,15 @@ const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::KILL);
 #[error("capabilities cannot be dropped: {0}")]
 pub struct PrivilegeError(#[from] Errno);
 
-/// Gives up all rights but those the agent needs. Rights are a thread's own: call it before there is another thread.
+/// Gives up all rights of root but those the agent needs. Rights are a thread's own: call it before there is another thread.
 ///
 /// # Errors
 /// What the kernel says. A process without CAP_SETPCAP keeps its bounding set: whoever started it (systemd) has set it.
 pub fn drop_privileges() -> Result<(), PrivilegeError> {
+    if !rustix::process::geteuid().is_root() {
+        // What it has it was given, as ambient capabilities, which the programs it runs need too.
+        return Ok(());
+    }
     let now = capabilities(None)?;
     if now.effective.contains(CapabilitySet::SETPCAP) {
         // A program run by root gets all that the bounding set allows, so this is where nft and conntrack lose theirs.

@@ -1,0 +1,185 @@
+//! The agent on real nftables, in network namespaces of its own: what the sandbox lets through, what requests do, and what
+//! outlives whom.
+
+mod bench;
+mod requests;
+mod restart;
+
+use std::io::Read as _;
+use std::net::UdpSocket;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::time::Duration;
+
+use bench::{ALICE, BOB, Bench, INSIDE, INSIDE_V6, PORTAL, RESOLVER, echoes};
+
+#[test]
+fn the_sandbox_lets_dns_and_the_portal_through_and_rejects_the_rest_at_once() {
+    let mut bench = Bench::start("");
+    bench.alice();
+    assert!(!bench.reaches("c0", INSIDE));
+    assert!(!bench.reaches("c0", INSIDE_V6));
+    assert!(!bench.reaches("c0", "10.93.0.1:3799"), "the NAS itself");
+    assert!(bench.reaches("c0", PORTAL));
+    let mut heard = String::new();
+    bench.connect("c0", "198.51.100.1:80").unwrap().read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "portal\n", "HTTP to anywhere goes to the portal");
+    let ask = |to: &str| {
+        bench.inside("c0", || {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            socket.connect(to).unwrap();
+            socket.send(b"name?").unwrap();
+            let mut answer = [0; 64];
+            socket.recv(&mut answer).map(|count| answer[..count].to_vec())
+        })
+    };
+    assert_eq!(ask(RESOLVER).unwrap(), b"name?");
+    let refused = ask("10.92.0.10:5353").unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(113), "ICMP says no route at once: {refused}");
+}
+
+#[test]
+fn a_permit_lets_through_and_the_sandbox_cuts_what_was_open() {
+    let mut bench = Bench::start("");
+    bench.alice();
+    bench.coa("permit");
+    let mut streams = [INSIDE, INSIDE_V6].map(|to| bench.connect("c0", to).unwrap());
+    assert!(streams.iter_mut().all(echoes));
+    assert!(!bench.reaches("c1", INSIDE), "nobody else is let through");
+    bench.coa("sandbox");
+    assert!(!streams.iter_mut().any(echoes), "open flows are cut");
+    assert!(!bench.reaches("c0", INSIDE));
+    assert!(!bench.reaches("c0", INSIDE_V6));
+}
+
+#[test]
+fn an_address_that_is_used_again_starts_in_the_sandbox() {
+    let mut bench = Bench::start("");
+    let pid = bench.alice();
+    bench.coa("permit");
+    let mut stream = bench.connect("c0", INSIDE).unwrap();
+    assert!(echoes(&mut stream));
+    bench.hook("ip-down", "ppp0", pid, &ALICE);
+    assert_eq!(bench.state("ppp0"), None);
+    assert!(!echoes(&mut stream));
+    let next = bench.pppd("ppp0", "Filter-Id sandbox\n");
+    bench.hook("ip-pre-up", "ppp0", next, &[("IPREMOTE", "10.93.0.50"), ("PEERNAME", "carol")]);
+    assert!(!bench.reaches("c0", INSIDE) && !echoes(&mut stream));
+    // Also when the agent never heard of the end of the first.
+    bench.radclient("coa", "User-Name=carol,Filter-Id=permit");
+    assert!(bench.reaches("c0", INSIDE));
+    let third = bench.pppd("ppp0", "Filter-Id sandbox\n");
+    bench.hook("ip-pre-up", "ppp0", third, &ALICE);
+    assert!(!bench.reaches("c0", INSIDE));
+}
+
+#[test]
+fn a_permitted_address_on_another_interface_is_not_permitted() {
+    let mut bench = Bench::start("");
+    let bob = bench.pppd("ppp1", "Filter-Id permit\n");
+    bench.hook("ip-pre-up", "ppp1", bob, &BOB);
+    assert_eq!(bench.state("ppp1").as_deref(), Some("permitted"), "its Access-Accept said so");
+    assert!(bench.reaches("c1", INSIDE));
+    // Who is on ppp0 takes bob's address: the set holds the interface too.
+    assert!(bench.nft(&["list", "set", "inet", "radhold", "permit_v4"]).contains("\"ppp1\" . 10.93.0.51"));
+    let found = Command::new("ip").args(["netns", "list"]).output().unwrap();
+    assert!(found.status.success());
+    bench.alice();
+    assert!(!bench.reaches("c0", INSIDE));
+}
+
+#[test]
+fn ipv6_may_come_first_and_is_sandboxed_and_permitted_alike() {
+    let mut bench = Bench::start("");
+    let pid = bench.pppd("ppp0", "Filter-Id sandbox\n");
+    bench.hook("ipv6-up", "ppp0", pid, &[("LLREMOTE", "fe80::50"), ("PEERNAME", "alice")]);
+    assert!(!bench.reaches("c0", INSIDE_V6));
+    bench.hook("ip-pre-up", "ppp0", pid, &ALICE);
+    let by_address = "Framed-IPv6-Address=fe80::50,Framed-Interface-Id=0000:0000:0000:0050,Filter-Id=permit";
+    assert_eq!(bench.radclient("coa", by_address).0, "CoA-ACK", "{:#?}", bench.log());
+    assert!(bench.reaches("c0", INSIDE_V6));
+    bench.hook("ip-down", "ppp0", pid, &[]);
+    assert!(!bench.reaches("c0", INSIDE_V6));
+}
+
+#[test]
+fn filters_have_sets_and_marks() {
+    let mut bench = Bench::start("[agent.filter.permit]\n[agent.filter.gold]\nset = \"fast\"\nmark = 7\n");
+    bench.alice();
+    bench.coa("gold");
+    assert!(bench.nft(&["list", "set", "inet", "radhold", "fast_v4"]).contains("10.93.0.50"));
+    assert!(
+        bench.nft(&["list", "chain", "inet", "radhold", "from_peer"]).contains("@fast_v4 meta mark set 0x00000007")
+    );
+    assert!(bench.reaches("c0", INSIDE));
+    bench.coa("permit");
+    assert!(!bench.nft(&["list", "set", "inet", "radhold", "fast_v4"]).contains("10.93.0.50"));
+    assert!(bench.reaches("c0", INSIDE));
+}
+
+#[test]
+fn a_banned_address_is_refused_the_outer_protocol_and_nothing_else() {
+    let bench = Bench::start("ban_tcp = [1723]\n");
+    let listener = bench.inside("nas", || std::net::TcpListener::bind("10.92.0.1:1723").unwrap());
+    assert!(bench.reaches("lan", "10.92.0.1:1723"));
+    let ban = |arguments: &[&str]| assert!(bench.radhold(arguments).status().unwrap().success());
+    ban(&["agent", "ban", "10.92.0.10", "--for", "1h"]);
+    ban(&["agent", "ban", "10.92.0.10", "--for", "2h"]);
+    assert!(!bench.reaches("lan", "10.92.0.1:1723"));
+    assert!(bench.nft(&["list", "set", "inet", "radhold", "banned_v4"]).contains("timeout 2h"));
+    ban(&["agent", "unban", "10.92.0.10"]);
+    ban(&["agent", "unban", "10.92.0.10"]);
+    assert!(bench.reaches("lan", "10.92.0.1:1723"));
+    drop(listener);
+}
+
+#[test]
+fn tables_of_others_are_not_touched_and_ours_can_be_printed() {
+    let bench = Bench::without_agent("");
+    bench.nft(&["add", "table", "inet", "theirs"]);
+    bench.nft(&["add", "chain", "inet", "theirs", "forward", "{ type filter hook forward priority 0; }"]);
+    bench.nft(&["add", "rule", "inet", "theirs", "forward", "tcp", "dport", "25", "drop"]);
+    let before = bench.nft(&["list", "ruleset"]);
+    let mut bench = bench;
+    bench.start_agent();
+    assert_eq!(bench.nft(&["list", "table", "inet", "theirs"]).trim(), before.trim());
+    let in_force = bench.nft(&["list", "table", "inet", "radhold"]);
+    bench.kill_agent();
+    let printed = bench.radhold(&["agent", "--print-rules"]).output().unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    std::fs::write(bench.path("rules.json"), printed.stdout).unwrap();
+    bench.nft(&["delete", "table", "inet", "radhold"]);
+    assert_eq!(bench.nft(&["list", "ruleset"]).trim(), before.trim());
+    bench.nft(&["-j", "-f", bench.path("rules.json").to_str().unwrap()]);
+    assert_eq!(bench.nft(&["list", "table", "inet", "radhold"]), in_force);
+}
+
+#[test]
+fn rules_that_somebody_changed_are_mended() {
+    let mut bench = Bench::start("");
+    bench.alice();
+    let permitted = || bench.nft(&["list", "set", "inet", "radhold", "permit_v4"]);
+    bench.nft(&["add", "element", "inet", "radhold", "permit_v4", "{ \"ppp0\" . 10.93.0.50 }"]);
+    assert!(bench.reaches("c0", INSIDE));
+    bench.until(|| (!permitted().contains("10.93.0.50")).then_some(()));
+    assert!(!bench.reaches("c0", INSIDE));
+    bench.nft(&["delete", "table", "inet", "radhold"]);
+    // While there is no table everything passes; the next request puts it back.
+    bench.coa("permit");
+    bench.coa("sandbox");
+    assert!(!bench.reaches("c0", INSIDE));
+}
+
+#[test]
+fn a_hook_is_quick_and_succeeds_when_the_agent_is_stuck() {
+    let mut bench = Bench::without_agent("");
+    std::fs::write(bench.path("radhold.toml"), "[agent]\nsocket = \"agent.sock\"\n").unwrap();
+    let stuck = UnixListener::bind(bench.path("agent.sock")).unwrap();
+    let pid = bench.pppd("ppp0", "");
+    for event in ["ip-pre-up", "ip-up", "ip-down", "ipv6-up", "ipv6-down"] {
+        let took = bench.hook(event, "ppp0", pid, &ALICE);
+        assert!(took < Duration::from_secs(3), "{event}: {took:?}");
+    }
+    drop(stuck);
+}

@@ -1,0 +1,228 @@
+//! CoA-Request and Disconnect-Request by Debian's radclient, and as octets where radclient would not send such a thing.
+
+use std::net::UdpSocket;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use radhold::radius::{Code, Packet, PacketBuilder, attribute};
+
+use super::bench::{BOB, Bench, DAS, INSIDE, SECRET};
+
+/// Alice twice, on ppp0 and (as bob's interface) ppp1.
+fn two_of_alice(bench: &mut Bench) -> [u32; 2] {
+    let first = bench.alice();
+    let second = bench.pppd("ppp1", "Filter-Id sandbox\nClass c1\n");
+    bench.hook(
+        "ip-pre-up",
+        "ppp1",
+        second,
+        &[("IPREMOTE", "10.93.0.51"), ("PEERNAME", "alice"), ("PPP_IPPARAM", "192.0.2.8")],
+    );
+    [first, second]
+}
+
+#[test]
+fn rfc5176_section_3_5_each_error_cause() {
+    let mut bench = Bench::start("");
+    two_of_alice(&mut bench);
+    for (kind, attributes, cause) in [
+        ("coa", "User-Name=alice,NAS-Port=0,Filter-Id=permit,Framed-Pool=x", "Unsupported-Attribute"),
+        ("disconnect", "User-Name=alice,NAS-Port=0,Filter-Id=permit", "Unsupported-Attribute"),
+        ("coa", "Filter-Id=permit", "Missing-Attribute"),
+        ("coa", "User-Name=alice,NAS-Port=0", "Missing-Attribute"),
+        ("disconnect", "NAS-Identifier=nas-1", "Missing-Attribute"),
+        ("coa", "User-Name=alice,NAS-Port=0,NAS-Identifier=nas-2,Filter-Id=permit", "NAS-Identification-Mismatch"),
+        ("coa", "User-Name=alice,User-Name=bob,Filter-Id=permit", "Invalid-Request"),
+        ("coa", "User-Name=alice,NAS-Port=0,Service-Type=Authorize-Only,State=0x01", "Unsupported-Service"),
+        ("disconnect", "User-Name=alice,NAS-Port=0,Service-Type=Framed-User", "Unsupported-Service"),
+        ("coa", "User-Name=alice,NAS-Port=0,Filter-Id=platinum", "Invalid-Attribute-Value"),
+        ("coa", "User-Name=nobody,Filter-Id=permit", "Session-Context-Not-Found"),
+        ("disconnect", "User-Name=alice,NAS-Port=7", "Session-Context-Not-Found"),
+        ("disconnect", "User-Name=alice,Framed-IP-Address=10.93.0.99", "Session-Context-Not-Found"),
+        ("coa", "User-Name=alice,Filter-Id=permit", "Multiple-Session-Selection-Unsupported"),
+        ("disconnect", "User-Name=alice", "Multiple-Session-Selection-Unsupported"),
+    ] {
+        let (reply, said) = bench.radclient(kind, attributes);
+        let nak = if kind == "coa" { "CoA-NAK" } else { "Disconnect-NAK" };
+        assert_eq!((reply.as_str(), said.as_deref()), (nak, Some(cause)), "{kind} {attributes}");
+    }
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"), "nothing was done");
+}
+
+#[test]
+fn rfc5176_section_3_5_a_session_without_process_is_not_removable() {
+    let bench = Bench::start("");
+    bench.hook("ip-pre-up", "ppp1", 0, &BOB);
+    let (reply, cause) = bench.radclient("disconnect", "User-Name=bob");
+    assert_eq!((reply.as_str(), cause.as_deref()), ("Disconnect-NAK", Some("Session-Context-Not-Removable")));
+}
+
+#[test]
+fn each_identification_finds_its_session() {
+    let mut bench = Bench::start("");
+    two_of_alice(&mut bench);
+    for identification in [
+        "NAS-Port=1",
+        "NAS-Port-Id=ppp1",
+        "Framed-IP-Address=10.93.0.51",
+        "Calling-Station-Id=192.0.2.8",
+        "Class=0x6331",
+        "User-Name=alice,NAS-Port=1,Framed-IP-Address=10.93.0.51,Class=0x6331,NAS-Identifier=nas-1,Acct-Session-Id=x",
+    ] {
+        for (filter, state) in [("permit", "permitted"), ("sandbox", "sandboxed")] {
+            let answer = bench.radclient("coa", &format!("{identification},Filter-Id={filter}"));
+            assert_eq!(answer.0, "CoA-ACK", "{identification}: {answer:?}");
+            assert_eq!(bench.state("ppp1").as_deref(), Some(state), "{identification}");
+            assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"), "{identification}");
+        }
+    }
+}
+
+/// A socket of the server's, in the NAS's namespace.
+fn client(bench: &Bench) -> UdpSocket {
+    bench.inside("nas", || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(DAS).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket
+    })
+}
+
+fn coa(identifier: u8, filter: &str) -> PacketBuilder {
+    let mut request = PacketBuilder::request(Code::CoaRequest, identifier, [0; 16]);
+    request.text(attribute::USER_NAME, "alice").unwrap().text(attribute::FILTER_ID, filter).unwrap();
+    request
+}
+
+fn answer(socket: &UdpSocket) -> Vec<u8> {
+    let mut octets = [0; 4096];
+    let count = socket.recv(&mut octets).expect("an answer");
+    octets[..count].to_vec()
+}
+
+/// One after another on one socket: what is dropped silently is overtaken by the answer to the last.
+#[test]
+fn rfc5176_what_proves_nothing_is_dropped_silently() {
+    let mut bench = Bench::start("");
+    bench.alice();
+    let socket = client(&bench);
+    let secret = SECRET.as_bytes();
+    let mut dropped = Vec::new();
+    dropped.push(coa(1, "permit").sign_request(b"another secret, as long as it").unwrap().to_vec());
+    dropped.push(coa(2, "permit").with_message_authenticator(false).sign_request(secret).unwrap().to_vec());
+    let stale = coa(3, "permit")
+        .integer(attribute::EVENT_TIMESTAMP, 1_000_000_000)
+        .unwrap()
+        .sign_request(secret)
+        .unwrap()
+        .to_vec();
+    dropped.push(stale);
+    let mut other = PacketBuilder::request(Code::AccountingRequest, 4, [0; 16]);
+    dropped.push(other.text(attribute::USER_NAME, "alice").unwrap().sign_request(secret).unwrap().to_vec());
+    let mut changed = coa(5, "permit").sign_request(secret).unwrap().to_vec();
+    *changed.last_mut().unwrap() ^= 1;
+    dropped.push(changed);
+    dropped.push(vec![43, 6, 0, 20]);
+    dropped.push(Vec::new());
+    for octets in &dropped {
+        socket.send(octets).unwrap();
+    }
+    socket.send(coa(9, "sandbox").sign_request(secret).unwrap()).unwrap();
+    let reply = answer(&socket);
+    let reply = Packet::parse(&reply).unwrap();
+    assert_eq!((reply.code(), reply.identifier()), (Code::CoaAck, 9));
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"));
+}
+
+#[test]
+fn rfc5080_section_2_2_2_a_repeat_is_answered_again_and_not_done_again() {
+    let mut bench = Bench::start("");
+    bench.alice();
+    let socket = client(&bench);
+    let permit = coa(1, "permit").sign_request(SECRET.as_bytes()).unwrap().to_vec();
+    socket.send(&permit).unwrap();
+    let first = answer(&socket);
+    assert_eq!(bench.state("ppp0").as_deref(), Some("permitted"));
+    socket.send(coa(2, "sandbox").sign_request(SECRET.as_bytes()).unwrap()).unwrap();
+    answer(&socket);
+    socket.send(&permit).unwrap();
+    assert_eq!(answer(&socket), first, "the same octets");
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"), "but nothing is done");
+}
+
+#[test]
+fn a_disconnect_ends_that_pppd_and_no_other() {
+    let mut bench = Bench::start("");
+    let [first, second] = two_of_alice(&mut bench);
+    bench.radclient("coa", "NAS-Port=1,Filter-Id=permit");
+    assert_eq!(bench.radclient("disconnect", "User-Name=alice,NAS-Port=1").0, "Disconnect-ACK");
+    assert!(!bench.reaches("c1", INSIDE), "cut at once");
+    while bench.runs(second) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(bench.runs(first));
+    // Gone without ip-down.
+    let (reply, cause) = bench.radclient("disconnect", "User-Name=alice,NAS-Port=1");
+    assert!(reply == "Disconnect-ACK" || cause.as_deref() == Some("Session-Context-Not-Found"), "{reply} {cause:?}");
+    bench.until(|| bench.state("ppp1").is_none().then_some(()));
+    assert_eq!(bench.radclient("disconnect", "NAS-Port=1").1.as_deref(), Some("Session-Context-Not-Found"));
+}
+
+#[test]
+fn an_interface_that_another_process_serves_is_not_ended() {
+    let mut bench = Bench::start("");
+    let pid = bench.alice();
+    std::fs::write(bench.path("run/ppp0.pid"), "1\n").unwrap();
+    let (reply, cause) = bench.radclient("disconnect", "User-Name=alice");
+    assert_eq!((reply.as_str(), cause.as_deref()), ("Disconnect-NAK", Some("Session-Context-Not-Removable")));
+    assert!(bench.runs(pid));
+}
+
+#[test]
+fn a_pppd_that_does_not_end_is_killed() {
+    let mut bench = Bench::start("kill_after = \"500ms\"\n");
+    let mut deaf = Command::new("sh");
+    // One process, so that nothing is left behind: exec keeps an ignored signal ignored.
+    deaf.args(["-c", "trap '' TERM; exec sleep 600"]).process_group(0);
+    let pid = bench.pppd_as(&mut deaf, "ppp0", "");
+    let ignores = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim() == "sleep";
+    while !ignores() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bench.hook("ip-pre-up", "ppp0", pid, &super::ALICE);
+    assert_eq!(bench.radclient("disconnect", "User-Name=alice").0, "Disconnect-ACK");
+    while bench.runs(pid) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bench.until(|| bench.state("ppp0").is_none().then_some(()));
+}
+
+#[test]
+fn the_sandbox_has_a_limit_and_session_timeout_is_one() {
+    let mut bench = Bench::start("sandbox_limit = \"1s\"\n");
+    let pid = bench.alice();
+    while bench.runs(pid) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // A session that is let through stays, until its Session-Timeout.
+    let bob = bench.pppd("ppp1", "Filter-Id permit\n");
+    bench.hook("ip-pre-up", "ppp1", bob, &BOB);
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(bench.runs(bob));
+    assert_eq!(bench.radclient("coa", "User-Name=bob,Session-Timeout=1").0, "CoA-ACK");
+    while bench.runs(bob) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_idle_timeout_ends_a_quiet_session() {
+    let mut bench = Bench::start("");
+    let pid = bench.alice();
+    bench.coa("permit");
+    assert_eq!(bench.radclient("coa", "User-Name=alice,Idle-Timeout=1").0, "CoA-ACK");
+    while bench.runs(pid) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,93 @@
+//! What outlives the agent: permits of sessions it can account for, and nothing else.
+
+use super::bench::{ALICE, BOB, Bench, INSIDE};
+
+#[test]
+fn what_is_permitted_stays_so_and_what_is_held_stays_held() {
+    let mut bench = Bench::start("");
+    bench.alice();
+    bench.coa("permit");
+    let bob = bench.pppd("ppp1", "Filter-Id sandbox\n");
+    bench.hook("ip-pre-up", "ppp1", bob, &BOB);
+    bench.kill_agent();
+    assert!(bench.reaches("c0", INSIDE) && !bench.reaches("c1", INSIDE), "the rules outlive the agent");
+    bench.start_agent();
+    assert!(bench.reaches("c0", INSIDE) && !bench.reaches("c1", INSIDE));
+    assert_eq!(bench.radclient("coa", "User-Name=bob,Filter-Id=permit").0, "CoA-ACK");
+    assert!(bench.reaches("c1", INSIDE));
+    assert_eq!(bench.radclient("disconnect", "User-Name=alice").0, "Disconnect-ACK");
+}
+
+#[test]
+fn a_permit_whose_pppd_has_gone_is_taken_back() {
+    let mut bench = Bench::start("");
+    let pid = bench.alice();
+    bench.coa("permit");
+    bench.kill_agent();
+    bench.crash(pid);
+    bench.nft(&["add", "element", "inet", "radhold", "permit_v4", "{ \"ppp1\" . 10.93.0.51 }"]);
+    bench.start_agent();
+    assert!(!bench.reaches("c0", INSIDE) && !bench.reaches("c1", INSIDE), "nobody can account for these");
+    assert_eq!(bench.state("ppp0"), None);
+}
+
+#[test]
+fn who_comes_while_the_agent_is_away_inherits_nothing_and_is_known_afterwards() {
+    let mut bench = Bench::start("");
+    let pid = bench.alice();
+    bench.coa("permit");
+    bench.kill_agent();
+    bench.crash(pid);
+    let next = bench.pppd("ppp0", "Filter-Id sandbox\nClass c9\n");
+    bench.hook("ip-pre-up", "ppp0", next, &[("IPREMOTE", "10.93.0.50"), ("PEERNAME", "carol")]);
+    assert!(!bench.reaches("c0", INSIDE), "the hook itself took the permit away");
+    bench.start_agent();
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"));
+    assert_eq!(bench.radclient("coa", "User-Name=carol,NAS-Port=0,Filter-Id=permit").0, "CoA-ACK");
+    assert!(bench.reaches("c0", INSIDE));
+}
+
+#[test]
+fn who_hangs_up_while_the_agent_is_away_leaves_no_permit() {
+    let mut bench = Bench::start("");
+    let pid = bench.alice();
+    bench.coa("permit");
+    bench.kill_agent();
+    bench.hook("ip-down", "ppp0", pid, &ALICE);
+    assert!(!bench.reaches("c0", INSIDE));
+}
+
+#[test]
+fn an_interface_nobody_told_of_is_found_sandboxed_and_ended() {
+    let mut bench = Bench::without_agent("sandbox_limit = \"2s\"\n");
+    let accept = "Filter-Id permit\nFramed-IP-Address 10.93.0.50\nClass c0\n";
+    let pid = bench.pppd("ppp0", accept);
+    bench.start_agent();
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"), "nobody vouches for it");
+    assert!(!bench.reaches("c0", INSIDE));
+    while bench.runs(pid) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_state_file_that_cannot_be_read_lets_nobody_through() {
+    let mut bench = Bench::start("");
+    bench.alice();
+    bench.coa("permit");
+    bench.kill_agent();
+    std::fs::write(bench.path("state/agent.json"), "{").unwrap();
+    bench.start_agent();
+    assert!(!bench.reaches("c0", INSIDE));
+}
+
+#[test]
+fn files_are_for_root_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut bench = Bench::start("");
+    bench.alice();
+    for file in ["agent.sock", "state/agent.json", "run/radattr.ppp0"] {
+        let mode = std::fs::metadata(bench.path(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}
