@@ -34,9 +34,6 @@ pub fn drop_privileges() -> Result<(), PrivilegeError> {
         }
     }
     let kept = now.permitted.intersection(KEPT);
-    set_capabilities(
-        None,
-        CapabilitySets { effective: kept, permitted: kept, inheritable: now.inheritable.intersection(KEPT) },
-    )?;
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })?;
     Ok(())
 }
