@@ -26,9 +26,10 @@ use tracing::{info, warn};
 pub use apply::{NftError, PrivilegeError, RuleSettings, drop_privileges, ruleset};
 pub use hook::{HookCall, HookEvent, Request, ask, call_hook};
 
-use crate::config::{Agent, AgentPeer};
+use crate::config::{self, Agent, AgentPeer};
 use crate::dynauth::server::{Rules, reply, verify};
 use crate::model::Timestamp;
+use crate::net::front::{Front, FrontError, Machine};
 use crate::net::{Admission, Duplicates, Replier, RequestKey, bind, receive};
 use crate::radius::Packet;
 use crate::telemetry::{OncePerWindow, count};
@@ -71,6 +72,9 @@ pub enum AgentError {
     /// Rules.
     #[error("the sandbox cannot be put in force: {0}")]
     Nft(#[from] NftError),
+    /// The front.
+    #[error("the RADIUS front: {0}; see agent.front")]
+    Front(#[from] FrontError),
     /// Signals cannot be waited for.
     #[error("signals cannot be waited for: {0}")]
     Signals(io::Error),
@@ -79,11 +83,12 @@ pub enum AgentError {
 type Question = (Request, oneshot::Sender<serde_json::Value>);
 
 /// Runs the agent until SIGTERM or SIGINT. The rules stay in force when it ends: who is permitted stays so, everybody else
-/// stays in the sandbox. `now` reads the clock.
+/// stays in the sandbox. The front, when there is one, runs beside it.
 ///
 /// # Errors
 /// [`AgentError`] when it cannot start.
-pub async fn run(config: Agent, now: fn() -> Timestamp) -> Result<(), AgentError> {
+pub async fn run(config: Agent, front: Option<config::Front>, machine: Machine) -> Result<(), AgentError> {
+    let now = machine.now;
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
     let hooks =
@@ -104,6 +109,8 @@ pub async fn run(config: Agent, now: fn() -> Timestamp) -> Result<(), AgentError
     }
     let mut door = Door::new(config.peers.clone());
     let mut keeper = Keeper::start(config, now()).await?;
+    // After the rules: who logs in through it is in the sandbox.
+    let _front = front.map(|front| Front::start(&front, machine, None)).transpose()?;
     let (questions, mut asked) = mpsc::channel(QUEUE);
     tokio::spawn(answer_socket(hooks, questions));
     let mut tick = interval(TICK);

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod context;
 pub mod demo;
+mod doctor;
 mod failure;
 mod migrate;
 mod nas;
@@ -76,6 +77,7 @@ enum Command {
     Agent(agent::AgentArgs),
     Demo(demo::DemoArgs),
     Check(check::CheckArgs),
+    Doctor(doctor::DoctorArgs),
     Migrate(migrate::MigrateArgs),
     #[command(subcommand)]
     User(user::UserCommand),
@@ -122,6 +124,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Agent(args) => agent::run(args, &mut flags),
         Command::Demo(args) => demo::run(&args, &flags),
         Command::Check(args) => check::run(&args, &flags),
+        Command::Doctor(args) => wait(doctor::run(&args, &flags)),
         Command::Migrate(_) => wait(migrate::run(&Context::load(&flags)?)),
         Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),
         Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),
@@ -194,6 +197,6 @@ mod tests {
         }
         let mut command = Cli::command();
         command.build();
-        assert_eq!(visit(&mut command, "radhold"), 28);
+        assert_eq!(visit(&mut command, "radhold"), 29);
     }
 }

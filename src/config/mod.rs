@@ -9,6 +9,7 @@
 mod agent;
 mod duration;
 mod error;
+mod front;
 mod layers;
 mod nearest;
 pub(crate) mod read;
@@ -25,6 +26,7 @@ use url::Url;
 pub use agent::{Agent, AgentFilter, AgentPeer};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Place, Problem};
+pub use front::{Front, FrontServer};
 pub use surroundings::Surroundings;
 
 use crate::model::{Nas, NodeName, Secret};
@@ -57,6 +59,8 @@ pub struct Config {
     pub dynauth: Dynauth,
     /// `[agent]`
     pub agent: Agent,
+    /// `[agent.front]`; `None` when it has no server to ask.
+    pub front: Option<Front>,
     /// `[dictionary]`: a directory whose files named `dictionary*` extend the embedded ones.
     pub dictionary: Option<PathBuf>,
     /// `[dialects]`: a directory whose `*.toml` files extend the embedded ones.

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::agent::agent;
 use super::error::ConfigError;
+use super::front::front;
 use super::layers::Layers;
 use super::reader::{Report, Section};
 use super::{
@@ -25,8 +26,8 @@ use crate::session::Timing;
 /// RFC 2865 §3 wants a secret at least as long as a good password, and better 16 octets.
 pub(crate) const SECRET_LEAST: usize = 16;
 
-const AUTH_PORT: u16 = 1812;
-const ACCOUNTING_PORT: u16 = 1813;
+pub(super) const AUTH_PORT: u16 = 1812;
+pub(super) const ACCOUNTING_PORT: u16 = 1813;
 const COA_PORT: u16 = 3799;
 
 pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded, ConfigError> {
@@ -44,7 +45,13 @@ pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded,
 pub(super) fn keys() -> Vec<String> {
     let surroundings = Surroundings::default();
     // Sections that may be missing are only read when something is said in them.
-    let settings = ["telegram.token", "nas.NAME.secret", "agent.peer.NAME.secret", "agent.filter.NAME.set"]
+    let settings = [
+        "telegram.token",
+        "nas.NAME.secret",
+        "agent.peer.NAME.secret",
+        "agent.filter.NAME.set",
+        "agent.front.server.NAME.secret",
+    ]
         .map(|key| super::Setting::new("", key, "x"));
     let flags = Flags { config: None, settings: settings.into() };
     let layers = Layers::read(&flags, &surroundings, &mut Vec::new());
@@ -67,7 +74,9 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
     let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
     let dynauth = dynauth(top.section("dynauth"));
-    let agent = agent(report, top.section("agent"), &state_dir);
+    let mut agent_section = top.section("agent");
+    let front = front(report, agent_section.section("front"), surroundings);
+    let agent = agent(report, agent_section, &state_dir);
     let dictionary = directory(top.section("dictionary"));
     let dialects = directory(top.section("dialects"));
     let log = log(top.section("log"));
@@ -89,6 +98,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         nas,
         dynauth,
         agent: agent?,
+        front,
         dictionary,
         dialects,
         log,
@@ -367,7 +377,7 @@ fn filters_differ(sandbox: &str, permit: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn address_with_port(text: &str, port: u16) -> Result<SocketAddr, String> {
+pub(super) fn address_with_port(text: &str, port: u16) -> Result<SocketAddr, String> {
     text.parse::<SocketAddr>()
         .or_else(|_| text.parse::<IpAddr>().map(|address| SocketAddr::new(address, port)))
         .map_err(|_| "write 127.0.0.1:1812 or [::1]:1812".to_owned())

@@ -1,8 +1,10 @@
-//! UDP in and out, and duplicates. Knows no session, no user and no NAS: whoever receives decides what a datagram is.
+//! UDP in and out, duplicates, and the front between a local pppd and its servers. Knows no session and no user: whoever
+//! receives decides what a datagram is.
 
 pub mod client;
 mod duplicates;
 pub mod dynamic_authorization;
+pub mod front;
 mod udp;
 
 pub use duplicates::{Admission, Duplicates, RequestKey};

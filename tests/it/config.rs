@@ -124,11 +124,14 @@ fn every_setting_of_the_shipped_file_loads() {
             .file("store-url", "postgres://db/radhold\n")
             .file("telegram-token", "123:abc\n")
             .file("nas-example.secret", "0123456789abcdef\n")
-            .file("peer-example.secret", "0123456789abcdef\n");
+            .file("peer-example.secret", "0123456789abcdef\n")
+            .file("front.secret", "0123456789abcdef\n")
+            .file("server-example.secret", "0123456789abcdef\n");
         fs::create_dir(bench.path("dictionaries")).unwrap();
         fs::create_dir(bench.path("dialects")).unwrap();
         let config = bench.config();
         assert_eq!(config.nas.len(), 1);
+        assert_eq!(config.front.as_ref().map(|front| front.servers.len()), Some(1));
         assert_eq!(config.dialects, Some(bench.path("dialects")));
         if in_files {
             assert_eq!(config.store.url.expose(), "postgres://db/radhold");

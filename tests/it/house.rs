@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["model", "policy", "session", "telemetry"]),
     ("telemetry", &["model", "config"]),
     ("config", &["model", "policy", "session", "auth"]),
-    ("net", &["radius", "model", "dynauth", "telemetry"]),
+    ("net", &["radius", "model", "dynauth", "telemetry", "config"]),
     ("agent", &["radius", "model", "dynauth", "net", "telemetry", "config"]),
     (
         "app",

@@ -1,0 +1,175 @@
+//! Looks at what runs on this host: rules, sockets, ports, servers, the clock. Judges nothing, and changes nothing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UdpSocket, UnixStream};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::nas::{self, Asked};
+use super::server::{self, Port, StoreState};
+use crate::app::{chance, clock};
+use crate::config::{Config, Front, FrontServer};
+use crate::dynauth::Timers;
+use crate::net::client::{Client, Demand};
+use crate::radius::attribute::EVENT_TIMESTAMP;
+use crate::radius::{Code, PacketBuilder};
+use crate::store;
+
+/// Where the agent listens, unless its configuration says otherwise.
+const AGENT_SOCKET: &str = "/run/radhold/agent.sock";
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Two packets and three seconds for a server.
+const STATUS_TIMERS: Timers =
+    Timers { irt: Duration::from_secs(1), mrc: 2, mrt: Duration::from_secs(2), mrd: Duration::from_secs(3) };
+
+pub(super) async fn nas(front: Option<&Front>) -> nas::Running {
+    let mut seen = nas::Running {
+        ruleset: output("nft", &["list", "ruleset"]).await,
+        agent: Some(agent().await),
+        clock_synchronized: clock_synchronized().await,
+        ..nas::Running::default()
+    };
+    let Some(front) = front else { return seen };
+    for address in front.auth.iter().chain(&front.accounting) {
+        let taken = matches!(UdpSocket::bind(address).await, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
+        seen.front_ports.push((format!("UDP {address}"), taken));
+    }
+    for server in &front.servers {
+        for address in [server.auth, server.accounting] {
+            seen.servers.push(status(server, address).await);
+        }
+    }
+    seen
+}
+
+pub(super) async fn server(config: &Config) -> server::Running {
+    let (store, stored) = store_state(config).await;
+    let mut ports = Vec::new();
+    for &address in config.server.auth.iter().chain(&config.server.accounting) {
+        ports.push((address, port(address).await));
+    }
+    server::Running {
+        store_address: config.store.url.to_string(),
+        store,
+        room: room(&config.state_dir).await,
+        ports,
+        nases: stored.map(|stored| stored + config.nas.len()),
+        clock_synchronized: clock_synchronized().await,
+        telegram: match &config.telegram {
+            Some(telegram) => Some(reach(&telegram.api_url).await),
+            None => None,
+        },
+    }
+}
+
+/// What a command prints; `None` when it is not there, fails, or takes too long.
+async fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let output = timeout(PATIENCE, command.output()).await.ok()?.ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+async fn agent() -> Result<String, String> {
+    match timeout(PATIENCE, UnixStream::connect(AGENT_SOCKET)).await {
+        Ok(Ok(_)) => Ok(AGENT_SOCKET.to_owned()),
+        Ok(Err(error)) => Err(format!("{AGENT_SOCKET}: {error}")),
+        Err(_) => Err(format!("{AGENT_SOCKET}: it takes too long")),
+    }
+}
+
+async fn clock_synchronized() -> Option<bool> {
+    let said = output("timedatectl", &["show", "--property=NTPSynchronized", "--value"]).await?;
+    match said.trim() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// Status-Server (RFC 5997).
+async fn status(server: &FrontServer, address: SocketAddr) -> Asked {
+    let mut asked =
+        Asked { server: format!("server {} ({address})", server.name), answered: false, forged: false, skew: None };
+    let mut builder = PacketBuilder::request(Code::StatusServer, chance::octets::<1>()[0], chance::octets());
+    let Ok(request) = builder.sign_request(server.secret.expose()) else { return asked };
+    let demand = Demand { timers: STATUS_TIMERS, message_authenticator: false };
+    let Ok(mut client) = Client::connect(address, None, server.secret.clone()).await else { return asked };
+    let chance = || u32::from_be_bytes(chance::octets());
+    let Ok(exchange) = client.exchange(request, &demand, chance).await else { return asked };
+    asked.forged = exchange.ignored.unverified() > 0;
+    if let Some(reply) = exchange.reply {
+        asked.answered = true;
+        let theirs = reply.packet().integer(EVENT_TIMESTAMP);
+        asked.skew = theirs.map(|theirs| i64::from(theirs) - clock::now().as_secs());
+    }
+    asked
+}
+
+/// How the store is, and how many NASes it knows.
+async fn store_state(config: &Config) -> (StoreState, Option<usize>) {
+    let url = config.store.url.expose();
+    // Opening an SQLite file that is not there would make it.
+    if let Some(path) = url.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"))
+        && path != ":memory:"
+        && !Path::new(path).exists()
+    {
+        return (StoreState::NotMade, Some(0));
+    }
+    let look = async {
+        let store = store::open(url).await.map_err(|error| StoreState::Away(error.to_string()))?;
+        store.ping().await.map_err(|error| StoreState::Away(error.to_string()))?;
+        let nases = store.nases().await.map_err(|error| StoreState::NotMigrated(error.to_string()))?;
+        Ok(nases.len())
+    };
+    match timeout(PATIENCE, look).await {
+        Ok(Ok(nases)) => (StoreState::Ready, Some(nases)),
+        Ok(Err(state)) => (state, None),
+        Err(_) => (StoreState::Away("it takes too long".to_owned()), None),
+    }
+}
+
+/// The free octets where the state is kept, or will be.
+async fn room(state_dir: &Path) -> Option<(String, u64)> {
+    let place = state_dir.ancestors().find(|place| place.exists()).unwrap_or(Path::new("."));
+    let shown = if place.as_os_str().is_empty() { ".".to_owned() } else { place.display().to_string() };
+    let table = output("df", &["-Pk", "--", &shown]).await?;
+    let kibibytes: u64 = table.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    Some((shown, kibibytes << 10))
+}
+
+async fn port(address: SocketAddr) -> Port {
+    match UdpSocket::bind(address).await {
+        Ok(_) => Port::Free,
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let filter = format!("sport = :{}", address.port());
+            let listed = output("ss", &["-H", "-lunp", &filter]).await.unwrap_or_default();
+            if listed.contains("\"radhold\"") {
+                return Port::Ours;
+            }
+            let who = listed.split('"').nth(1).unwrap_or("somebody").to_owned();
+            Port::Taken(who)
+        }
+        Err(error) => Port::Refused(error.to_string()),
+    }
+}
+
+/// Whether a connection to the Bot API can be made; its token is not tried.
+async fn reach(url: &url::Url) -> Result<String, String> {
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let port = url.port_or_known_default().unwrap_or(443);
+    let host = host.trim_matches(['[', ']']).to_owned();
+    match timeout(PATIENCE, TcpStream::connect((host.as_str(), port))).await {
+        Ok(Ok(_)) => Ok(format!("{host}:{port}")),
+        Ok(Err(error)) => Err(format!("{host}:{port}: {error}")),
+        Err(_) => Err(format!("{host}:{port}: it takes too long")),
+    }
+}

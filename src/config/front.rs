@@ -1,0 +1,134 @@
+//! `[agent.front]`: the RADIUS server on loopback that pppd asks, and the servers it asks itself. Knows no packet and no rule
+//! of the agent's.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::Surroundings;
+use super::read::{ACCOUNTING_PORT, AUTH_PORT, SECRET_LEAST, address_with_port};
+use super::reader::{Report, Section};
+use crate::model::Secret;
+
+/// pppd 2.4.9 cuts a longer secret, silently.
+const PPPD_SECRET_MOST: usize = 48;
+
+/// The local RADIUS front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Front {
+    /// UDP addresses of loopback for pppd's Access-Requests.
+    pub auth: Vec<SocketAddr>,
+    /// UDP addresses of loopback for pppd's Accounting-Requests.
+    pub accounting: Vec<SocketAddr>,
+    /// The secret shared with pppd.
+    pub secret: Secret,
+    /// The NAS-Identifier servers see, in the place of pppd's own.
+    pub nas_identifier: String,
+    /// How long a server may be silent before the next one is asked too.
+    pub fail_over_after: Duration,
+    /// How long pppd waits in all: `radius_timeout` times `radius_retries`, or less.
+    pub patience: Duration,
+    /// How often a silent server is asked (Status-Server) whether it is back.
+    pub probe_every: Duration,
+    /// The servers, in the order they are asked. At least one.
+    pub servers: Vec<FrontServer>,
+}
+
+/// A server behind the front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrontServer {
+    /// What it is called here.
+    pub name: String,
+    /// Where it takes Access-Requests.
+    pub auth: SocketAddr,
+    /// Where it takes Accounting-Requests.
+    pub accounting: SocketAddr,
+    /// The secret shared with it.
+    pub secret: Secret,
+    /// Ignore its replies to Access-Requests without Message-Authenticator (CVE-2024-3596).
+    pub require_message_authenticator: bool,
+}
+
+/// `None` when there is no server to ask, when it is switched off, or beside a problem.
+pub(super) fn front(report: &Report<'_>, mut section: Section<'_>, surroundings: &Surroundings) -> Option<Front> {
+    let enabled = section.boolean("enabled").unwrap_or(true);
+    let auth = loopback(&mut section, "auth", AUTH_PORT);
+    let accounting = loopback(&mut section, "accounting", ACCOUNTING_PORT);
+    let given = section.has("secret") || section.has("secret_file");
+    let secret = section.secret("secret");
+    let nas_identifier = section.text("nas_identifier").unwrap_or_else(|| surroundings.host_name.clone());
+    let fail_over_after = section.duration("fail_over_after").unwrap_or(Duration::from_secs(3));
+    let patience = section.duration("patience").unwrap_or(Duration::from_secs(11));
+    let probe_every = section.duration("probe_every").unwrap_or(Duration::from_secs(10));
+    let servers: Vec<_> = section.named("server").into_iter().map(|section| server(report, section)).collect();
+
+    if !servers.is_empty() && enabled && !given {
+        section.problem("secret", "is missing; pppd and the front share it (or secret_file)");
+    }
+    if secret.as_ref().is_some_and(|secret| secret.expose().len() > PPPD_SECRET_MOST) {
+        section.problem("secret", format!("has more than {PPPD_SECRET_MOST} octets; pppd cuts a longer one"));
+    }
+    if nas_identifier.is_empty() || nas_identifier.len() > 253 {
+        section.problem("nas_identifier", "has not 1 to 253 octets (RFC 2865 §5.32)");
+    }
+    for (key, duration) in [("fail_over_after", fail_over_after), ("probe_every", probe_every)] {
+        if duration.is_zero() {
+            section.problem(key, "cannot be zero");
+        }
+    }
+    if fail_over_after >= patience {
+        section.problem("fail_over_after", "is not shorter than patience, so no second server would ever be asked");
+    }
+    section.finish();
+    let servers = servers.into_iter().collect::<Option<Vec<_>>>()?;
+    if servers.is_empty() || !enabled {
+        return None;
+    }
+    let secret = secret?;
+    Some(Front { auth, accounting, secret, nas_identifier, fail_over_after, patience, probe_every, servers })
+}
+
+/// pppd signs no Access-Request, so nobody but this host may send one.
+fn loopback(section: &mut Section<'_>, key: &str, port: u16) -> Vec<SocketAddr> {
+    let listed = section.list(key, "an address of loopback with port", |text| {
+        let address = address_with_port(text, port)?;
+        if address.ip().is_loopback() {
+            return Ok(address);
+        }
+        Err("other hosts could reach it, and pppd does not sign what it asks".to_owned())
+    });
+    if listed.as_ref().is_some_and(Vec::is_empty) {
+        section.problem(key, "lists no address; leave the key out for loopback");
+    }
+    listed.unwrap_or_else(|| vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))])
+}
+
+fn server(report: &Report<'_>, mut section: Section<'_>) -> Option<FrontServer> {
+    let name = section.name().to_owned();
+    for (key, missing) in
+        [("address", !section.has("address")), ("secret", !section.has("secret") && !section.has("secret_file"))]
+    {
+        if missing {
+            section.problem(key, "is missing; a server needs it");
+        }
+    }
+    let address =
+        section.parsed("address", "an address", |text| text.parse::<IpAddr>().map_err(|error| error.to_string()));
+    let auth_port = section.number("auth_port", 1).unwrap_or(AUTH_PORT);
+    let accounting_port = section.number("accounting_port", 1).unwrap_or(ACCOUNTING_PORT);
+    let secret = section.secret("secret");
+    if secret.as_ref().is_some_and(|secret| secret.expose().len() < SECRET_LEAST) {
+        let name = section.name();
+        report
+            .warn(format!("agent.front.server.{name}: the secret is shorter than {SECRET_LEAST} octets (RFC 2865 §3)"));
+    }
+    let require_message_authenticator = section.boolean("require_message_authenticator").unwrap_or(true);
+    section.finish();
+    let address = address?;
+    Some(FrontServer {
+        name,
+        auth: (address, auth_port).into(),
+        accounting: (address, accounting_port).into(),
+        secret: secret?,
+        require_message_authenticator,
+    })
+}
