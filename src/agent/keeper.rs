@@ -256,6 +256,7 @@ impl Keeper {
         if change.session_timeout.is_some() {
             (session.session_timeout, session.timeout_is_pppds) = (change.session_timeout, false);
         }
+        session.rates = change.rates.unwrap_or(session.rates);
         if let Some(idle) = change.idle_timeout {
             session.idle_timeout = (!idle.is_zero()).then_some(idle);
             session.last_traffic = Some((packets(interface), now));
@@ -396,6 +397,8 @@ impl Keeper {
                     "address": framed_ip_address,
                     "calling": calling_station_id,
                     "pid": session.process.map(|process| process.pid),
+                    "up_bits_per_second": session.rates.up,
+                    "down_bits_per_second": session.rates.down,
                     "since": since.to_string(),
                     "age_seconds": now.since(*since).as_secs(),
                     "sandboxed_seconds": session.sandboxed_since.map(|since| now.since(since).as_secs()),

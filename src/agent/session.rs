@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::apply::{Place, Process};
 use super::hook::HookCall;
 use crate::config::Agent;
-use crate::dynauth::server::Facts;
+use crate::dynauth::server::{Facts, Rates};
 use crate::model::Timestamp;
 
 /// A session.
@@ -32,6 +32,9 @@ pub(super) struct Session {
     pub(super) timeout_is_pppds: bool,
     /// Idle-Timeout of a CoA-Request. That of the Access-Accept is pppd's own business.
     pub(super) idle_timeout: Option<Duration>,
+    /// How fast it may be.
+    #[serde(default)]
+    pub(super) rates: Rates,
     /// Packets both ways when they last changed, and when that was.
     pub(super) last_traffic: Option<(u64, Timestamp)>,
     /// Since when it is being ended, and whether pppd was killed for it.
@@ -82,6 +85,15 @@ pub(super) fn radattr(text: &str) -> Radattr {
     text.lines().filter_map(|line| line.split_once(' ')).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
+/// Rates of an Access-Accept, when radiusclient's dictionary knows the vendor's attributes.
+fn rates(accept: &Radattr) -> Rates {
+    let mut rates = Rates::default();
+    for (name, value) in accept {
+        rates.hear_text(name, value);
+    }
+    rates
+}
+
 impl Session {
     /// A new session, in the sandbox unless its Access-Accept says otherwise.
     pub(super) fn begin(
@@ -124,6 +136,7 @@ impl Session {
             session_timeout: seconds("Session-Timeout").filter(|timeout| !timeout.is_zero()),
             timeout_is_pppds: true,
             idle_timeout: None,
+            rates: rates(accept),
             last_traffic: None,
             ending: None,
         };
@@ -143,7 +156,7 @@ impl Session {
     pub(super) fn place(&self, config: &Agent) -> Option<Place> {
         let filter = self.filter.as_ref().filter(|_| self.ending.is_none())?;
         let filter = config.filters.iter().find(|known| known.name == *filter)?;
-        Some(Place { set: filter.set.clone(), v4: self.facts.framed_ip_address })
+        Some(Place { set: filter.set.clone(), v4: self.facts.framed_ip_address, rates: self.rates })
     }
 
     /// Puts a filter in force; `None` is the sandbox.

@@ -181,7 +181,7 @@ fn set_name(text: &str) -> Result<String, String> {
     let fine = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.len() <= 32
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let ours = ["banned", "resolvers", "portal", "captive"];
+    let ours = ["banned", "resolvers"];
     match (fine, ours.contains(&text)) {
         (true, false) => Ok(text.to_owned()),
         (true, true) => Err(format!("{text} is a set of the agent's own")),

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::rules::{FAMILY, RuleSettings, TABLE, element, ruleset, v4, v6};
+use super::rules::{FAMILY, RuleSettings, TABLE, element, limit, ruleset, v4, v6};
+use crate::dynauth::server::Rates;
 
 /// Which permit set an interface is in, and its peer's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(in crate::agent) struct Place {
     pub(in crate::agent) set: String,
     /// The peer's IPv4 address.
     pub(in crate::agent) v4: Option<Ipv4Addr>,
+    /// How fast it may be.
+    pub(in crate::agent) rates: Rates,
 }
 
 /// Why the rules are not as they should be.
@@ -93,6 +96,10 @@ impl Table {
                 wanted.entry(v4(&place.set)).or_default().push(element);
             }
             wanted.entry(v6(&place.set)).or_default().push(json!(interface).to_string());
+            for (map, rate) in [("up", place.rates.up), ("down", place.rates.down)] {
+                let element = rate.map(|_| json!([interface, format!("{map}_{interface}")]).to_string());
+                wanted.entry(map.to_owned()).or_default().extend(element);
+            }
         }
         let listed = list().await?;
         let fine = listed.as_ref().is_some_and(|listed| {
@@ -171,12 +178,20 @@ fn elements(verb: &str, interface: &str, place: &Place) -> Vec<Value> {
         let both = json!({"concat": [interface, address.to_string()]});
         elements.push(element(verb, &v4(&place.set), both));
     }
+    for (map, rate) in [("up", place.rates.up), ("down", place.rates.down)] {
+        let Some(rate) = rate else { continue };
+        let name = format!("{map}_{interface}");
+        let (object, mapped) = (limit(verb, &name, rate), element(verb, map, json!([interface, name])));
+        // The map holds on to the limit.
+        elements.extend(if verb == "add" { [object, mapped] } else { [mapped, object] });
+    }
     elements
 }
 
 fn set_of(listed: &Value, name: &str) -> Option<Vec<Value>> {
-    let set = listed["nftables"].as_array()?.iter().find(|item| item["set"]["name"] == name)?;
-    Some(set["set"]["elem"].as_array().cloned().unwrap_or_default())
+    let mut items = listed["nftables"].as_array()?.iter();
+    let set = items.find_map(|item| [&item["set"], &item["map"]].into_iter().find(|set| set["name"] == name))?;
+    Some(set["elem"].as_array().cloned().unwrap_or_default())
 }
 
 async fn run(commands: Value) -> Result<(), NftError> {

@@ -19,6 +19,9 @@ pub(super) const TABLE: &str = "radhold";
 const FILTER_PRIORITY: i32 = -10;
 const REDIRECT_PRIORITY: i32 = -110;
 
+/// Octets: some full packets. The kernel adds a second's worth of the rate to it.
+const BURST: u64 = 16 << 10;
+
 /// What the rules are made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleSettings {
@@ -65,6 +68,11 @@ pub fn ruleset(settings: &RuleSettings, elements: &[Value]) -> Value {
         commands.push(json!({"add": {"chain": {"family": FAMILY, "table": TABLE, "name": chain}}}));
     }
     commands.extend(bans(settings));
+    // Policed where the table is, in both directions: one transaction with the permit, and no module of tc is needed.
+    for (key, map) in [("iifname", "@up"), ("oifname", "@down")] {
+        let over = json!({"limit": {"map": {"key": meta(key), "data": map}}});
+        commands.push(rule("forward", vec![over, json!({"drop": null})]));
+    }
     let ours = || interfaces("iifname", settings);
     commands.push(rule("input", vec![ours(), jump("from_peer")]));
     commands.push(rule("forward", vec![ours(), jump("from_peer")]));
@@ -84,6 +92,15 @@ pub(super) fn element(verb: &str, set: &str, element: Value) -> Value {
     json!({verb: {"element": {"family": FAMILY, "table": TABLE, "name": set, "elem": [element]}}})
 }
 
+/// Adds or deletes a named limit of so many bits per second; a second's worth may come at once.
+pub(super) fn limit(verb: &str, name: &str, rate: u64) -> Value {
+    let octets = (rate / 8).max(1);
+    json!({verb: {"limit": {
+        "family": FAMILY, "table": TABLE, "name": name, "rate": octets, "per": "second", "rate_unit": "bytes",
+        "burst": BURST, "burst_unit": "bytes", "inv": true,
+    }}})
+}
+
 /// The set of interface and IPv4 address that a permit set's name stands for.
 pub(super) fn v4(set: &str) -> String {
     format!("{set}_v4")
@@ -99,6 +116,10 @@ fn sets(settings: &RuleSettings) -> Vec<Value> {
     for (permit, _) in &settings.permits {
         sets.push(set(&v4(permit), json!(["ifname", "ipv4_addr"]), &[], vec![]));
         sets.push(set(&v6(permit), json!("ifname"), &[], vec![]));
+    }
+    for map in ["up", "down"] {
+        let kind = json!({"family": FAMILY, "table": TABLE, "name": map, "type": "ifname", "map": "limit"});
+        sets.push(json!({"add": {"map": kind}}));
     }
     let of_family = |want_v4: bool| {
         let resolvers = settings.resolvers.iter().filter(move |address| address.is_ipv4() == want_v4);

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::super::ErrorCause;
 use super::facts::{self, Facts, IDENTIFICATION, Match, NAS_IDENTIFICATION, NasNames};
+use super::rates::{NoRate, Rates};
 use super::verify::Genuine;
-use crate::radius::{Attribute, Code, attribute};
+use crate::radius::vendor::sub_attributes;
+use crate::radius::{Attribute, Code, Packet, attribute};
 
 /// An attribute we cannot honour is in the request.
 pub const UNSUPPORTED_ATTRIBUTE: ErrorCause = ErrorCause(401);
@@ -37,6 +39,8 @@ pub struct Change {
     pub session_timeout: Option<Duration>,
     /// Idle-Timeout; zero takes it away.
     pub idle_timeout: Option<Duration>,
+    /// Rates, by a vendor's attributes; both ways together.
+    pub rates: Option<Rates>,
 }
 
 /// What is to be done. `K` names a session.
@@ -88,6 +92,10 @@ fn judged<'a, K>(
         let kind = attribute.kind;
         // RFC 5176 §3.6: a Disconnect-Request carries nothing that changes a session.
         let changes = CHANGES.contains(&kind) && !disconnect;
+        if kind == attribute::VENDOR_SPECIFIC && !disconnect {
+            // Judged below, all of one vendor's together.
+            continue;
+        }
         let identifies = IDENTIFICATION.contains(&kind);
         if !identifies && !changes && !NAS_IDENTIFICATION.contains(&kind) && !PASSING.contains(&kind) {
             return Err(UNSUPPORTED_ATTRIBUTE);
@@ -103,11 +111,12 @@ fn judged<'a, K>(
             identification.push(attribute);
         }
     }
+    let rates = if disconnect { None } else { rates(packet)? };
     let foreign = |attribute: &Attribute<'_>| NAS_IDENTIFICATION.contains(&attribute.kind) && !nas.include(attribute);
     if packet.attributes().any(|attribute| foreign(&attribute)) {
         return Err(NAS_IDENTIFICATION_MISMATCH);
     }
-    if identification.is_empty() || !disconnect && !CHANGES.iter().any(|&kind| packet.has(kind)) {
+    if identification.is_empty() || !disconnect && rates.is_none() && !CHANGES.iter().any(|&kind| packet.has(kind)) {
         return Err(MISSING_ATTRIBUTE);
     }
     let mut meant = sessions.into_iter().filter(|(_, facts)| is_meant(facts, &identification));
@@ -129,7 +138,26 @@ fn judged<'a, K>(
         return Err(SESSION_CONTEXT_NOT_REMOVABLE);
     }
     let idle_timeout = seconds(attribute::IDLE_TIMEOUT);
-    Ok(Verdict::Change(session, Change { filter_id, session_timeout, idle_timeout }))
+    Ok(Verdict::Change(session, Change { filter_id, session_timeout, idle_timeout, rates }))
+}
+
+/// What the Vendor-Specific attributes say of rates; each must be understood.
+fn rates(packet: &Packet<'_>) -> Result<Option<Rates>, ErrorCause> {
+    let mut rates = None;
+    for value in packet.all(attribute::VENDOR_SPECIFIC) {
+        let mut understood = false;
+        for inner in sub_attributes(value) {
+            understood = true;
+            rates.get_or_insert_with(Rates::default).hear(&inner).map_err(|why| match why {
+                NoRate::Foreign => UNSUPPORTED_ATTRIBUTE,
+                NoRate::Malformed => INVALID_ATTRIBUTE_VALUE,
+            })?;
+        }
+        if !understood {
+            return Err(UNSUPPORTED_ATTRIBUTE);
+        }
+    }
+    Ok(rates)
 }
 
 fn is_meant(facts: &Facts, identification: &[Attribute<'_>]) -> bool {

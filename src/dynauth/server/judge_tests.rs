@@ -105,7 +105,13 @@ fn a_coa_says_what_changes() {
         (attribute::PROXY_STATE, b"y"),
     ]);
     let seconds = |seconds| Some(Duration::from_secs(seconds));
-    assert_eq!(times, change(Change { filter_id: None, session_timeout: seconds(256), idle_timeout: seconds(60) }));
+    assert_eq!(
+        times,
+        change(Change { filter_id: None, session_timeout: seconds(256), idle_timeout: seconds(60), rates: None })
+    );
+    let up: (u8, &[u8]) = (attribute::VENDOR_SPECIFIC, &[0, 0, 0x37, 0x2a, 7, 6, 0, 0, 4, 0]);
+    let rates = Some(Rates { up: Some(1024), down: None });
+    assert_eq!(coa(&[BOB, up]), change(Change { rates, ..Change::default() }));
 }
 
 #[test]
@@ -115,6 +121,8 @@ fn rfc5176_section_3_5_error_causes() {
         (&[BOB, PERMIT, (attribute::FRAMED_POOL, b"x")], UNSUPPORTED_ATTRIBUTE),
         (&[BOB, PERMIT, (attribute::VENDOR_SPECIFIC, &[0, 0, 0, 9, 1, 3, b'x'])], UNSUPPORTED_ATTRIBUTE),
         (&[BOB, PERMIT, (attribute::STATE, b"x")], UNSUPPORTED_ATTRIBUTE),
+        (&[BOB, PERMIT, (attribute::VENDOR_SPECIFIC, b"odd")], UNSUPPORTED_ATTRIBUTE),
+        (&[BOB, (attribute::VENDOR_SPECIFIC, &[0, 0, 0x37, 0x2a, 7, 3, 1])], INVALID_ATTRIBUTE_VALUE),
         (&[PERMIT], MISSING_ATTRIBUTE),
         (&[BOB], MISSING_ATTRIBUTE),
         (&[], MISSING_ATTRIBUTE),
