@@ -52,7 +52,7 @@ pub(super) fn keys() -> Vec<String> {
         "agent.filter.NAME.set",
         "agent.front.server.NAME.secret",
     ]
-        .map(|key| super::Setting::new("", key, "x"));
+    .map(|key| super::Setting::new("", key, "x"));
     let flags = Flags { config: None, settings: settings.into() };
     let layers = Layers::read(&flags, &surroundings, &mut Vec::new());
     let report = Report::new(&layers, Vec::new(), Vec::new());
