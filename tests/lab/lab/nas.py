@@ -21,7 +21,7 @@ USER, UID = "radhold-agent", 64123
 SECRET = "lab-shared-secret-of-32-octets-0"
 LOCAL = "10.99.0.1"
 # Whether pppd asks the agent's front unless a scene wants otherwise.
-FRONT = False
+FRONT = True
 AGENT_TOML = Path("/etc/radhold/agent.toml")
 OPTIONS = Path("/etc/ppp/lab.options")
 DIRECT = Path("/etc/radiusclient/lab-direct.conf")
