@@ -28,14 +28,14 @@ def main() -> int:
     args = parser.parse_args()
     if args.list:
         for scene in scenes.ALL:
-            print(f"{scene.number:<4}{scene.title}\n    {scene.proves}")
+            print(f"{scene.number:<4}{scene.title}{'' if scene.unasked else ' (only when asked for)'}\n    {scene.proves}")
         return 0
     numbers = [scene.number for scene in scenes.ALL]
     unknown = [number for number in args.scene if number not in numbers]
     if unknown:
         print(f"tests/lab/run: no scene {', '.join(unknown)}; --list tells which there are", file=sys.stderr)
         return 2
-    wanted = [scene for scene in scenes.ALL if not args.scene or scene.number in args.scene]
+    wanted = [scene for scene in scenes.ALL if (scene.number in args.scene if args.scene else scene.unasked)]
     if args.plan:
         return plan(wanted, args.plan)
     if args.sum_up:

@@ -1,5 +1,6 @@
 """The hold and its ends: approved, not answered, denied; two at once; an address used again."""
 
+import math
 import time
 
 from ..lan import INSIDE, SERVICE, answer_of_old_flow, echoes
@@ -157,6 +158,28 @@ def reuse(world: World) -> None:
     check(world.packets("old-flow") == before, "a packet of the old flow reached the inside host")
     approve(world, server, second, server.session("bob", "held"))
     flow.close()
+
+
+@scene(
+    "13", "fifty logins", 300,
+    "fifty logins one after the other: from the press to the first packet through, median and 99th percentile",
+    unasked=False,
+)  # fmt: skip
+def fifty(world: World) -> None:
+    server = world.server()
+    server.add_user("alice")
+    world.start_nas()
+    client = world.clients[0]
+    taken = []
+    for _ in range(50):
+        client.login("alice")
+        held = server.session("alice", "held")
+        taken.append(approve(world, server, client, held))
+        client.hang_up()
+        until(lambda one=held["id"]: server.show(one)["state"] == "closed", "the session is closed", 20, 0.2)
+    taken.sort()
+    median, p99 = taken[len(taken) // 2], taken[math.ceil(len(taken) * 0.99) - 1]
+    world.figures["press → first packet through, median, p99"] = f"{median * 1000:.0f} ms, {p99 * 1000:.0f} ms"
 
 
 def by_address(server, address: str, state: str) -> dict | None:
