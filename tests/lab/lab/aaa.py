@@ -23,6 +23,10 @@ class Aaa:
         self.name = f"radhold-{address.rsplit('.', 1)[1]}"
         state.mkdir(parents=True, exist_ok=True)
         self.config = state / f"{self.name}.toml"
+        words = state / "dictionaries"
+        words.mkdir(exist_ok=True)
+        # pppd's own, beside the standard: a limit on what a session may carry.
+        (words / "dictionary.pppd").write_text("ATTRIBUTE\tSession-Octets-Limit\t227\tinteger\n")
         self.config.touch(mode=0o600)
         self.config.write_text(
             f"""state_dir = "{state}"
@@ -31,6 +35,8 @@ node = "{self.name}"
 auth = ["{address}:1812"]
 accounting = ["{address}:1813"]
 reject_delay = "0s"
+[dictionary]
+directory = "{words}"
 [log]
 format = "json"
 filter = "radhold=debug,info"

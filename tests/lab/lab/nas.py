@@ -19,7 +19,6 @@ SECOND_SERVER = "10.92.0.3"
 # The user of the agent's unit.
 USER, UID = "radhold-agent", 64123
 SECRET = "lab-shared-secret-of-32-octets-0"
-LOCAL = "10.99.0.1"
 # Whether pppd asks the agent's front unless a scene wants otherwise.
 FRONT = True
 AGENT_TOML = Path("/etc/radhold/agent.toml")
@@ -104,6 +103,10 @@ portal = "{PORTAL}:80"
             Path("/etc/radiusclient/lab-servers").write_text(f"{SERVER} {SECRET}\n")
             options += f"radius-config-file {DIRECT}\n"
         OPTIONS.write_text(options)
+        # What pppd tells its scripts, for a look afterwards.
+        hook = Path("/etc/ppp/ip-up.d/zz-lab")
+        hook.write_text(f"#!/bin/sh\nenv | sort >'{self.out}/ip-up-'$IFNAME-$PEERNAME.env\n")
+        hook.chmod(0o755)
         # What systemd makes for the unit, and nothing else; a new NAS has no old state.
         for directory in (self._runtime, self._state):
             shutil.rmtree(directory, ignore_errors=True)
@@ -140,13 +143,9 @@ portal = "{PORTAL}:80"
         )
         self.other = answer(self.space.name)
 
-    def rules(self) -> str:
-        """The agent's table as nftables has it."""
-        return self.space.run("nft", "list", "table", "inet", "radhold").stdout
-
-    def status(self) -> str:
-        """What the agent itself says."""
-        return self.space.run("/usr/local/bin/radhold", "agent", "status", "--config", str(AGENT_TOML)).stdout
+    def tell_agent(self, *words: str) -> str:
+        """An operator's word to the agent: status, ban, unban; gives what it answers."""
+        return self.space.run("/usr/local/bin/radhold", "agent", *words, "--config", str(AGENT_TOML)).stdout
 
     def pppds(self) -> dict[str, int]:
         """The pppd processes of sessions, by interface."""

@@ -10,9 +10,12 @@ from .register import scene
 from .steps import approve, sandboxed
 
 
+PPTP = 1723
+
+
 @scene(
     "4", "refusals", 20,
-    "wrong password, unknown and disabled user: the login fails and the person reads why, as Reply-Message",
+    "wrong password, unknown and disabled user: the login fails and the person reads why, as Reply-Message; a banned address is refused at once",
 )  # fmt: skip
 def refusals(world: World) -> None:
     server = world.server()
@@ -30,7 +33,15 @@ def refusals(world: World) -> None:
         check(reason in said, f"{user} does not read {reason!r}: {said[-600:]}")
         until(lambda: not nas.interfaces(), "the NAS hangs up")
     check(server.sessions() == [], "no session began")
+
+    address = "10.90.1.2"
+    nas.tell_agent("ban", address, "--for", "1h")
+    tried = client.connect(client.nas, PPTP)
+    check(tried.outcome == "refused" and tried.seconds < 1, f"a banned address is refused at once: {tried}")
+    check(world.clients[1].connect(world.clients[1].nas, PPTP).outcome == "open", "others are not banned")
+    nas.tell_agent("unban", address)
     client.login("alice")
+    check("alice" in nas.tell_agent("status"), "the agent tells of the session")
 
 
 @scene(
@@ -46,6 +57,8 @@ def attributes(world: World) -> None:
                "MS-Primary-DNS-Server = 10.91.0.53", "MS-Secondary-DNS-Server = 10.91.0.54"),
     )  # fmt: skip
     server.add_user("bob", "s3cret-pass", *reply("Idle-Timeout = 8"))
+    limit = 60_000
+    server.add_user("carol", "s3cret-pass", *reply(f"Session-Octets-Limit = {limit}"))
     nas = world.start_nas()
     first, second = world.clients
     check(first.login("alice") == "10.99.0.78", "Framed-IP-Address")
@@ -56,6 +69,10 @@ def attributes(world: World) -> None:
     link = nas.space.run("ip", "link", "show", nas.interfaces()[0]).stdout
     # MPPE takes four octets.
     check("mtu 1296" in link, f"Framed-MTU: {link}")
+    # A route is for the scripts to add.
+    told = world.out / "ip-up-ppp0-alice.env"
+    until(lambda: told.exists() and told.stat().st_size > 0, "ip-up runs")
+    check("RADIUS_FRAMED_ROUTE=10.98.0.0/24" in told.read_text(), f"Framed-Route: {told.read_text()}")
     approve(world, server, first, server.session("alice", "held"))
 
     second.login("bob")
@@ -65,6 +82,13 @@ def attributes(world: World) -> None:
     world.figures["Idle-Timeout 8 s ended after"] = f"{time.monotonic() - idle:.1f} s"
     closed = server.session("bob", "closed")
     check(closed["end"]["terminate_cause"] == 4, f"Idle-Timeout: {closed['end']}")
+
+    second.login("carol")
+    approve(world, server, second, server.session("carol", "held"))
+    second.exchange(INSIDE, limit, 1000)
+    second.terminated(15)
+    closed = server.session("carol", "closed")
+    check(closed["counters"]["input_octets"] >= limit, f"Session-Octets-Limit: {closed['counters']}")
 
     first.exchange(INSIDE, 50_000, 50_000)
     first.terminated(timeout + 15)
