@@ -157,6 +157,7 @@ def reuse(world: World) -> None:
     time.sleep(1)
     check(world.packets("old-flow") == before, "a packet of the old flow reached the inside host")
     approve(world, server, second, server.session("bob", "held"))
+    until(lambda: world.packets("old-flow") > before, "the capture sees what does pass")
     flow.close()
 
 
