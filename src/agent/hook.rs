@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -62,7 +62,13 @@ pub struct HookCall {
     pub ip_param: Option<String>,
     /// RADIUS_FILTER_ID of the Access-Accept.
     pub filter_id: Option<String>,
+    /// What else the Access-Accept said, from radattr.so's file: see [`HookCall::with_accept`].
+    #[serde(default)]
+    pub accept: Radattr,
 }
+
+/// Attributes of the Access-Accept as radattr.so writes them, "Name value" a line; of those that repeat, the last.
+pub type Radattr = BTreeMap<String, String>;
 
 /// One line from a client of the socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -98,8 +104,30 @@ impl HookCall {
             peer_name: text("PEERNAME"),
             ip_param: text("PPP_IPPARAM"),
             filter_id: text("RADIUS_FILTER_ID"),
+            accept: Radattr::new(),
         })
     }
+
+    /// Adds what radattr.so left in `run_dir`, keys excepted, and takes that file from the eyes of others: it holds MPPE keys,
+    /// readable for everybody. The hook is root, as pppd is; the agent need not be.
+    pub fn with_accept(mut self, run_dir: &Path) -> Self {
+        let file = run_dir.join(format!("radattr.{}", self.interface));
+        self.accept = read_radattr(&file);
+        // Where that is not allowed, or there is no such file, nothing is worse than before.
+        let _ = fs::set_permissions(&file, fs::Permissions::from_mode(0o600));
+        self
+    }
+}
+
+/// Reads a radattr file; what cannot be read says nothing.
+pub(super) fn read_radattr(file: &Path) -> Radattr {
+    fs::read(file).map(|octets| radattr(&String::from_utf8_lossy(&octets))).unwrap_or_default()
+}
+
+/// Without the vendor's that hold keys and challenges: nobody here needs them.
+pub(super) fn radattr(text: &str) -> Radattr {
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    pairs.filter(|(name, _)| !name.starts_with("MS-")).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 /// Carries a hook out: tells the agent, or does without. Returns within about a second; what went wrong is said, and is no
@@ -162,26 +190,33 @@ fn leave_note(socket: &Path, call: &HookCall) -> io::Result<()> {
     let directory = notes(socket);
     let note = directory.join(&call.interface);
     match call.event {
-        HookEvent::IpDown => match fs::remove_file(&note) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        HookEvent::IpDown => match fs::read(&note).map(|note| serde_json::from_slice::<HookCall>(&note)) {
+            // Of the next session on this interface, which has begun already.
+            Ok(Ok(other)) if other.pid != call.pid => Ok(()),
+            Ok(_) => fs::remove_file(&note),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         },
         HookEvent::IpPreUp | HookEvent::IpUp => {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-            write_private(&note, serde_json::to_string(call)?.as_bytes())
+            write_private(&note, serde_json::to_string(call)?.as_bytes())?;
+            // The agent reads it, who may be another than root: the one whose directory this is.
+            let owner = fs::metadata(directory.parent().unwrap_or(&directory))?;
+            chown(&directory, Some(owner.uid()), Some(owner.gid()))?;
+            chown(&note, Some(owner.uid()), Some(owner.gid()))
         }
         HookEvent::Ipv6Up | HookEvent::Ipv6Down => Ok(()),
     }
 }
 
-/// Writes a file that only its owner reads, whole or not at all.
+/// Writes a file that only its owner reads, whole or not at all. It is not forced to the disk: what it says is true of this
+/// boot alone, and until then the kernel keeps it.
 pub(super) fn write_private(path: &Path, octets: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(octets)?;
-    file.sync_all()?;
     fs::rename(&new, path)
 }
 
@@ -221,6 +256,17 @@ mod tests {
     }
 
     #[test]
+    fn an_access_accept_is_handed_on_without_its_keys_and_hidden() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("radattr.ppp0");
+        fs::write(&file, "Class lab\nFilter-Id a\nFilter-Id b c\nMS-MPPE-Send-Key secret\nodd\n").unwrap();
+        let said = environment(&[("IFNAME", "ppp0")]);
+        let call = HookCall::from_environment(HookEvent::IpPreUp, &said).unwrap().with_accept(dir.path());
+        assert_eq!(call.accept, environment(&[("Class", "lab"), ("Filter-Id", "b c")]));
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
     fn an_interface_is_no_path() {
         for name in ["", "../etc", "ppp0/x", "averyverylongname", ".."] {
             assert!(HookCall::from_environment(HookEvent::IpUp, &environment(&[("IFNAME", name)])).is_none(), "{name}");
@@ -238,6 +284,8 @@ mod tests {
         let note = notes(&socket).join("ppp3");
         let read: HookCall = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
         assert_eq!(read, call(HookEvent::IpPreUp));
+        leave_note(&socket, &HookCall { pid: Some(6), ..call(HookEvent::IpDown) }).unwrap();
+        assert!(note.exists(), "an earlier session's end is not this one's");
         leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
         assert!(!note.exists());
         leave_note(&socket, &call(HookEvent::IpDown)).unwrap();

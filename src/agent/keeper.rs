@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
 use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, serving};
-use super::hook::{HookCall, HookEvent, Request, is_interface, notes};
-use super::session::{Ending, Radattr, Reason, Session, radattr};
+use super::hook::{HookCall, HookEvent, Request, is_interface, notes, read_radattr};
+use super::session::{Ending, Reason, Session};
 use super::{AgentError, state};
 use crate::config::Agent;
 use crate::dynauth::ErrorCause;
@@ -82,12 +82,18 @@ impl Keeper {
         let known = |filter: &str| {
             filter == self.config.sandbox_filter || self.config.filters.iter().any(|known| known.name == filter)
         };
-        let sessions = self.sessions.iter().map(|(interface, session)| (interface.clone(), &session.facts));
+        let sessions = self.sessions.iter().map(|(interface, session)| (interface, &session.facts));
         let verdict = judge(request, &self.names, sessions, known);
         let refused = match verdict {
             Verdict::Refuse(cause) => Some(cause),
-            Verdict::Change(interface, change) => self.change(&interface, &change, now).await,
-            Verdict::End(interface) => self.end(&interface, Reason::Ordered, now).await,
+            Verdict::Change(interface, change) => {
+                let interface = interface.clone();
+                self.change(&interface, &change, now).await
+            }
+            Verdict::End(interface) => {
+                let interface = interface.clone();
+                self.end(&interface, Reason::Ordered, now).await
+            }
         };
         let code = request.packet().code();
         match refused {
@@ -150,6 +156,11 @@ impl Keeper {
         if !gone.is_empty() {
             self.save();
         }
+        self.mend_rules().await;
+    }
+
+    /// Compares the rules in force with what they should be.
+    pub(super) async fn mend_rules(&mut self) {
         match self.table.reconcile().await {
             Ok(false) => (),
             Ok(true) => warn!("somebody changed table inet radhold; it is as it should be again"),
@@ -170,6 +181,10 @@ impl Keeper {
             return;
         }
         let interface = call.interface.as_str();
+        if self.is_late(call) {
+            info!(interface, pid = call.pid, event = ?call.event, "a late word of an earlier session is ignored");
+            return;
+        }
         match call.event {
             HookEvent::IpPreUp => self.begin(call, now).await,
             HookEvent::IpUp | HookEvent::Ipv6Up => {
@@ -202,14 +217,28 @@ impl Keeper {
         self.save();
     }
 
+    /// Whether it is of a pppd that has lost the interface to another: ip-down runs beside the next login.
+    fn is_late(&self, call: &HookCall) -> bool {
+        let Some(pid) = call.pid else { return false };
+        match call.event {
+            HookEvent::IpPreUp | HookEvent::IpUp | HookEvent::Ipv6Up => {
+                let other = serving(&call.interface, &self.config.run_dir).filter(|serving| *serving != pid);
+                other.is_some_and(|other| Process::of(other).is_some())
+            }
+            HookEvent::IpDown | HookEvent::Ipv6Down => {
+                let session = self.sessions.get(&call.interface);
+                session.and_then(|session| session.facts.pid).is_some_and(|owner| owner != pid)
+            }
+        }
+    }
+
     /// A session begins: whatever was on its interface or address before is over.
     async fn begin(&mut self, call: &HookCall, now: Timestamp) {
         let interface = call.interface.as_str();
         let (ipv6, process) = (self.ipv6_of(call), call.pid.and_then(Process::of));
         self.forget(interface).await;
         self.flush(call.remote);
-        let accept = self.accept_of(interface);
-        let mut session = Session::begin(call, process, &accept, &self.config, now);
+        let mut session = Session::begin(call, process, &self.config, now);
         session.hear_of_ipv6(ipv6);
         if process.is_none() {
             warn!(interface, pid = call.pid, "no such process, so this session cannot be ended");
@@ -358,7 +387,7 @@ impl Keeper {
     }
 
     fn stranger(&self, interface: &str, pid: u32) -> HookCall {
-        let accept = self.accept_of(interface);
+        let accept = read_radattr(&self.radattr_file(interface));
         let fixed = accept.get("Framed-IP-Address").and_then(|address| address.parse().ok());
         HookCall {
             event: HookEvent::IpUp,
@@ -374,22 +403,12 @@ impl Keeper {
             ip_param: None,
             // Nobody vouches for it, so it starts in the sandbox whatever its Access-Accept said.
             filter_id: Some(self.config.sandbox_filter.clone()),
+            accept,
         }
     }
 
     fn radattr_file(&self, interface: &str) -> std::path::PathBuf {
         self.config.run_dir.join(format!("radattr.{interface}"))
-    }
-
-    /// The Access-Accept as radattr.so left it. The file holds MPPE keys for all to read: not any more.
-    fn accept_of(&self, interface: &str) -> Radattr {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = self.radattr_file(interface);
-        let Ok(octets) = std::fs::read(&path) else { return Radattr::new() };
-        if let Err(error) = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)) {
-            warn!(file = %path.display(), %error, "everybody on this host can read MPPE keys");
-        }
-        radattr(&String::from_utf8_lossy(&octets))
     }
 
     fn status(&self, now: Timestamp) -> Value {

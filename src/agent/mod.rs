@@ -24,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 pub use apply::{NftError, PrivilegeError, RuleSettings, drop_privileges, ruleset};
-pub use hook::{HookCall, HookEvent, Request, ask, call_hook};
+pub use hook::{HookCall, HookEvent, Radattr, Request, ask, call_hook};
 
 use crate::config::{self, Agent, AgentPeer};
 use crate::dynauth::server::{Rules, reply, verify};
@@ -123,6 +123,8 @@ pub async fn run(config: Agent, front: Option<config::Front>, machine: Machine) 
     let _front = front.map(|front| Front::start(&front, machine, Some(observer))).transpose()?;
     let (questions, mut asked) = mpsc::channel(QUEUE);
     tokio::spawn(answer_socket(hooks, questions));
+    let (lost, mut table_lost) = mpsc::channel(1);
+    tokio::spawn(apply::watch(lost));
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look_around = interval(LOOK_AROUND);
@@ -130,10 +132,11 @@ pub async fn run(config: Agent, front: Option<config::Front>, machine: Machine) 
     info!(listen = ?bound, "the agent is ready");
     loop {
         tokio::select! {
-            // Hooks first: pppd waits for them.
+            // Without a table everything passes; and pppd waits for hooks.
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            Some(()) = table_lost.recv() => keeper.mend_rules().await,
             Some((request, reply)) = asked.recv() => {
                 // A client that has gone away wants no answer.
                 let _ = reply.send(keeper.ask(request, now()).await);

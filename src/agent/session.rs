@@ -1,14 +1,14 @@
 //! A session as the agent knows it: what identifies it, who serves it, what filter is in force, and when it ends. Touches
 //! nothing.
 
-use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Place, Process};
-use super::hook::HookCall;
+use super::hook::{HookCall, Radattr};
 use crate::config::Agent;
 use crate::dynauth::server::{Facts, Rates};
 use crate::model::Timestamp;
@@ -77,14 +77,6 @@ impl Reason {
     }
 }
 
-/// Attributes of the Access-Accept as radattr.so writes them, "Name value" a line; of those that repeat, the last.
-pub(super) type Radattr = BTreeMap<String, String>;
-
-/// Reads a radattr file.
-pub(super) fn radattr(text: &str) -> Radattr {
-    text.lines().filter_map(|line| line.split_once(' ')).map(|(name, value)| (name.into(), value.into())).collect()
-}
-
 /// Rates of an Access-Accept, when radiusclient's dictionary knows the vendor's attributes.
 fn rates(accept: &Radattr) -> Rates {
     let mut rates = Rates::default();
@@ -96,13 +88,8 @@ fn rates(accept: &Radattr) -> Rates {
 
 impl Session {
     /// A new session, in the sandbox unless its Access-Accept says otherwise.
-    pub(super) fn begin(
-        call: &HookCall,
-        process: Option<Process>,
-        accept: &Radattr,
-        config: &Agent,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn begin(call: &HookCall, process: Option<Process>, config: &Agent, now: Timestamp) -> Self {
+        let accept = &call.accept;
         let accepted = |name: &str| accept.get(name).cloned();
         let seconds = |name: &str| accept.get(name).and_then(|value| value.parse().ok()).map(Duration::from_secs);
         let mut nas_port_ids = vec![call.interface.clone()];
@@ -115,7 +102,8 @@ impl Session {
             framed_ipv6_addresses: Vec::new(),
             ipv6_prefixes: ["Framed-IPv6-Prefix", "Delegated-IPv6-Prefix"]
                 .iter()
-                .filter_map(|name| accept.get(*name)?.parse().ok())
+                .filter_map(|name| accept.get(*name)?.parse::<Ipv6Net>().ok())
+                .map(|net| net.trunc())
                 .collect(),
             framed_interface_id: None,
             calling_station_id: call.ip_param.clone(),
@@ -199,7 +187,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hook::HookEvent;
+    use super::super::hook::{HookEvent, radattr};
     use super::*;
     use crate::config::{Config, Flags, Surroundings};
 
@@ -211,7 +199,7 @@ mod tests {
         let said = [("IFNAME", "ppp0"), ("IPREMOTE", "10.93.0.50"), ("PEERNAME", "alice")];
         let said = said.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let call = HookCall::from_environment(HookEvent::IpPreUp, &said).unwrap();
-        Session::begin(&call, None, &radattr(accept), &config(), at(0))
+        Session::begin(&HookCall { accept: radattr(accept), ..call }, None, &config(), at(0))
     }
 
     fn at(secs: i64) -> Timestamp {

@@ -123,20 +123,20 @@ pub(super) fn run(args: AgentArgs, flags: &mut Flags) -> Result<(), Failure> {
 
 /// Whatever is wrong here is said, and pppd goes on.
 fn hook(args: HookArgs, flags: &Flags) {
-    let socket = args.socket.or_else(|| match Config::load(flags) {
-        Ok(loaded) => Some(loaded.config.agent.socket),
+    let (configured, run_dir) = match Config::load(flags) {
+        Ok(loaded) => (loaded.config.agent.socket, loaded.config.agent.run_dir),
         Err(error) => {
             eprintln!("radhold: {error}");
-            None
+            (PathBuf::from("/run/radhold/agent.sock"), PathBuf::from("/run"))
         }
-    });
-    let socket = socket.unwrap_or_else(|| PathBuf::from("/run/radhold/agent.sock"));
+    };
+    let socket = args.socket.unwrap_or(configured);
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect();
     match HookCall::from_environment(args.event, &environment) {
         Some(call) => {
-            if let Err(trouble) = agent::call_hook(&socket, call) {
+            if let Err(trouble) = agent::call_hook(&socket, call.with_accept(&run_dir)) {
                 eprintln!("radhold: {trouble}");
             }
         }

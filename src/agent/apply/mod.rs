@@ -8,7 +8,7 @@ mod rules;
 
 pub(super) use flows::cut_flows;
 pub use nft::NftError;
-pub(super) use nft::{Place, Table, forget_interface};
+pub(super) use nft::{Place, Table, forget_interface, watch};
 pub(super) use pppd::{NotSignalled, Process, Signal, serving};
 pub use privileges::{PrivilegeError, drop_privileges};
 pub use rules::{RuleSettings, ruleset};

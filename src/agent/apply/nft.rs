@@ -8,9 +8,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::sync::mpsc;
 
 use super::rules::{FAMILY, RuleSettings, TABLE, element, limit, ruleset, v4, v6};
 use crate::dynauth::server::Rates;
+
+/// After a monitor that ended.
+const MONITOR_AGAIN: Duration = Duration::from_secs(5);
 
 /// Which permit set an interface is in, and its peer's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +116,7 @@ impl Table {
                 found.sort_unstable();
                 elements.sort_unstable();
                 found == *elements
-            }) && listed["nftables"].as_array().is_some_and(|all| all.iter().any(|one| one.get("rule").is_some()))
+            }) && rules_in(listed, "/rule") == rules_in(&ruleset(&self.settings, &[]), "/add/rule")
         });
         if !fine {
             self.rebuild().await?;
@@ -149,6 +154,33 @@ impl Table {
             kept.extend(elements("add", interface, place));
         }
         run(ruleset(&self.settings, &kept)).await
+    }
+}
+
+/// Says whenever somebody deletes our table, as a restart of Debian's nftables.service does. For ever.
+pub(in crate::agent) async fn watch(lost: mpsc::Sender<()>) {
+    loop {
+        let monitor = tokio::process::Command::new("nft")
+            .args(["monitor", "destroy", "tables"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn();
+        if let Ok(mut monitor) = monitor
+            && let Some(stdout) = monitor.stdout.take()
+        {
+            let mut lines = BufReader::new(stdout).lines();
+            let ours = format!("table {FAMILY} {TABLE}");
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.contains(&ours) {
+                    // Full: it is known already.
+                    let _ = lost.try_send(());
+                }
+            }
+        }
+        // Without it there is still the comparison every few seconds.
+        tokio::time::sleep(MONITOR_AGAIN).await;
     }
 }
 
@@ -192,6 +224,10 @@ fn set_of(listed: &Value, name: &str) -> Option<Vec<Value>> {
     let mut items = listed["nftables"].as_array()?.iter();
     let set = items.find_map(|item| [&item["set"], &item["map"]].into_iter().find(|set| set["name"] == name))?;
     Some(set["elem"].as_array().cloned().unwrap_or_default())
+}
+
+fn rules_in(commands: &Value, at: &str) -> usize {
+    commands["nftables"].as_array().into_iter().flatten().filter(|item| item.pointer(at).is_some()).count()
 }
 
 async fn run(commands: Value) -> Result<(), NftError> {

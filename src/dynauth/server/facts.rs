@@ -101,11 +101,10 @@ impl NasNames {
 }
 
 impl Facts {
-    /// Octets as pppd's radattr plugin writes them: what is not printable as a backslash and three octal digits, and
-    /// nothing from the first zero octet on.
+    /// Octets as pppd's radattr plugin writes them: what is not printable as a backslash and three octal digits.
     pub fn written(octets: &[u8]) -> String {
         let mut text = String::new();
-        for octet in octets.iter().take_while(|octet| **octet != 0) {
+        for octet in octets {
             if (b' '..=b'~').contains(octet) {
                 text.push(char::from(*octet));
             } else {
@@ -133,12 +132,25 @@ impl Facts {
             }
             attribute::FRAMED_INTERFACE_ID => sure(self.framed_interface_id.is_some_and(|id| id == value)),
             attribute::CALLING_STATION_ID => known(self.calling_station_id.as_ref(), |id| id.as_bytes() == value),
-            attribute::CLASS => known(self.class.as_ref(), |class| *class == Self::written(value)),
+            attribute::CLASS => self.has_class(value),
             attribute::ACCT_SESSION_ID => match &self.acct_session_id {
                 Some(id) => sure(id.as_bytes() == value),
                 None => self.may_be_pppds(value),
             },
             _ => Match::No,
+        }
+    }
+
+    /// radattr takes a zero octet for the end: then equal beginnings prove nothing, and different ones do.
+    fn has_class(&self, class: &[u8]) -> Match {
+        let Some(known) = &self.class else { return Match::Unknown };
+        let begins = class.iter().position(|octet| *octet == 0).map(|zero| &class[..zero]);
+        if *known == Self::written(class) {
+            Match::Yes
+        } else if begins.is_some_and(|begins| *known == Self::written(begins)) {
+            Match::Unknown
+        } else {
+            Match::No
         }
     }
 
@@ -185,13 +197,16 @@ mod tests {
 
     #[test]
     fn class_is_compared_as_radattr_writes_it() {
-        assert_eq!(Facts::written(b"rh\x01\x07~ \x00rest"), "rh\\001\\007~ ");
+        assert_eq!(Facts::written(b"rh\x01\x07~ \x00"), "rh\\001\\007~ \\000");
         assert_eq!(Facts::written(&[0xd5, b'S']), "\\325S");
         let facts = Facts { class: Some("\\325S".to_owned()), ..Facts::default() };
         assert_eq!(facts.matches(&Attribute { kind: attribute::CLASS, value: &[0xd5, b'S'] }), Match::Yes);
         assert_eq!(facts.matches(&Attribute { kind: attribute::CLASS, value: b"other" }), Match::No);
         let none = Facts::default();
         assert_eq!(none.matches(&Attribute { kind: attribute::CLASS, value: b"other" }), Match::Unknown);
+        let cut = Facts { class: Some("rh\\001".to_owned()), ..Facts::default() };
+        assert_eq!(cut.matches(&Attribute { kind: attribute::CLASS, value: b"rh\x01\0one" }), Match::Unknown);
+        assert_eq!(cut.matches(&Attribute { kind: attribute::CLASS, value: b"rh\x02\0one" }), Match::No);
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl Bench {
 
     /// Starts the agent and waits until it is ready.
     pub(crate) fn start_agent(&mut self) {
+        self.start_agent_by(&[]);
+    }
+
+    /// The same by another program, which gets the agent's command line.
+    pub(crate) fn start_agent_by(&mut self, wrapper: &[&str]) {
         assert!(self.agent.is_none(), "it runs already");
         let text = format!(
             "state_dir = \"state\"\n[log]\nformat = \"json\"\n[agent]\nsocket = \"agent.sock\"\nrun_dir = \"run\"\n\
@@ -81,13 +86,14 @@ impl Bench {
         );
         fs::write(self.path("radhold.toml"), text).unwrap();
         let seen = self.log().len();
-        let mut child = self
-            .radhold(&["agent"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("ip netns exec");
+        let mut command = self.radhold(&["agent"]);
+        if let Some((program, arguments)) = wrapper.split_first() {
+            command = self.within("nas", program);
+            command.args(arguments).arg(env!("CARGO_BIN_EXE_radhold")).args(["agent", "--config"]);
+            command.arg(self.path("radhold.toml")).env_remove("RADHOLD_CONFIG").env_remove("STATE_DIRECTORY");
+        }
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("ip netns exec");
         let (stderr, log) = (child.stderr.take().unwrap(), Arc::clone(&self.log));
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -192,6 +198,18 @@ impl Bench {
         let name = received.split(' ').next().unwrap().to_owned();
         let cause = received.lines().find_map(|line| line.trim().strip_prefix("Error-Cause = "));
         (name, cause.map(str::to_owned))
+    }
+
+    /// pyrad in the NAS's namespace: the reply's code, and its Error-Cause behind it.
+    pub(crate) fn pyrad(&self, kind: &str, attributes: &[&str]) -> String {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let python = std::env::var_os("RADHOLD_TEST_PYTHON");
+        let python = python.map_or_else(|| root.join("target/venv/bin/python"), PathBuf::from);
+        let mut command = self.within("nas", python.to_str().unwrap());
+        command.arg(root.join("tests/it/agent/pyrad_dac.py")).args([SECRET, kind]).args(attributes);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}; ./tests/run --tools installs pyrad");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// Orders a filter for alice, and expects CoA-ACK.
@@ -363,6 +381,11 @@ impl Drop for Bench {
         for mut child in self.agent.take().into_iter().chain(self.pppds.drain(..)) {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        // The monitor of an agent that was killed ends when it has something to say and nobody to say it to.
+        let table = ["table", "inet", "radhold"];
+        for verb in ["add", "delete"] {
+            let _ = self.within("nas", "nft").arg(verb).args(table).status();
         }
         for which in ["nas", "c0", "c1", "lan"] {
             let _ = Command::new("ip").args(["netns", "del", &self.namespace(which)]).stderr(Stdio::null()).status();

@@ -79,6 +79,29 @@ fn each_identification_finds_its_session() {
     }
 }
 
+#[test]
+fn pyrad_is_understood_and_understands() {
+    let mut bench = Bench::start("");
+    let [first, _] = two_of_alice(&mut bench);
+    for (kind, attributes, answer) in [
+        ("coa", &["User-Name=alice", "NAS-Port=0", "Filter-Id=permit"][..], "44"),
+        ("coa", &["User-Name=alice", "Filter-Id=permit"], "45 508"),
+        ("coa", &["User-Name=alice", "NAS-Port=9", "Filter-Id=permit"], "45 503"),
+        ("coa", &["User-Name=alice", "NAS-Port=0"], "45 402"),
+        ("coa", &["User-Name=alice", "NAS-Port=0", "Filter-Id=tin"], "45 407"),
+        ("coa", &["User-Name=alice", "NAS-Identifier=nas-2", "Filter-Id=permit"], "45 403"),
+        ("coa", &["User-Name=alice", "NAS-Port=0", "Service-Type=17"], "45 405"),
+        ("disconnect", &["User-Name=alice", "Session-Timeout=1"], "42 401"),
+        ("disconnect", &["NAS-Identifier=nas-1"], "42 402"),
+        ("disconnect", &["Framed-IP-Address=10.93.0.50"], "41"),
+    ] {
+        assert_eq!(bench.pyrad(kind, attributes), answer, "{kind} {attributes:?}");
+    }
+    while bench.runs(first) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// A socket of the server's, in the NAS's namespace.
 fn client(bench: &Bench) -> UdpSocket {
     bench.inside("nas", || {

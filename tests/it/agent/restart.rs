@@ -91,3 +91,36 @@ fn files_are_for_root_alone() {
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
 }
+
+/// As the systemd unit runs it: another user than root, with two capabilities.
+#[test]
+fn the_agent_need_not_be_root() {
+    use std::os::unix::fs::chown;
+    const NOBODY: u32 = 65_534;
+    let as_nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--bounding-set=-all,+net_admin,+kill",
+        "--inh-caps=-all,+net_admin,+kill",
+        "--ambient-caps=-all,+net_admin,+kill",
+        "--no-new-privs",
+    ];
+    let mut bench = Bench::without_agent("");
+    chown(bench.path(""), Some(NOBODY), Some(NOBODY)).unwrap();
+    bench.start_agent_by(&as_nobody);
+    bench.alice();
+    assert!(!bench.reaches("c0", INSIDE));
+    assert_eq!(bench.radclient("coa", "User-Name=alice,Class=0x6330,Filter-Id=permit").0, "CoA-ACK");
+    assert!(bench.reaches("c0", INSIDE));
+    bench.kill_agent();
+    let bob = bench.pppd("ppp1", "Filter-Id sandbox\n");
+    bench.hook("ip-pre-up", "ppp1", bob, &BOB);
+    bench.start_agent_by(&as_nobody);
+    assert!(bench.reaches("c0", INSIDE), "it reads its own state");
+    assert_eq!(bench.radclient("disconnect", "User-Name=bob").0, "Disconnect-ACK", "and the hook's note");
+    while bench.runs(bob) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
