@@ -68,6 +68,15 @@ impl Keeper {
         }
     }
 
+    /// The front has told the servers this Acct-Session-Id of the session on a port: from now on it is known by it.
+    pub(super) fn hear_of_accounting(&mut self, port: u32, id: String) {
+        let session = self.sessions.values_mut().find(|session| session.facts.nas_port == Some(port));
+        if let Some(session) = session.filter(|session| session.facts.acct_session_id.as_ref() != Some(&id)) {
+            session.facts.acct_session_id = Some(id);
+            self.save();
+        }
+    }
+
     /// Carries out a request that is genuine and new; the Error-Cause when it is refused.
     pub(super) async fn obey(&mut self, request: &Genuine<'_>, peer: &str, now: Timestamp) -> Option<ErrorCause> {
         let known = |filter: &str| {

@@ -26,11 +26,12 @@ use tracing::{info, warn};
 pub use apply::{NftError, PrivilegeError, RuleSettings, drop_privileges, ruleset};
 pub use hook::{HookCall, HookEvent, Radattr, Request, ask, call_hook};
 
-use crate::config::{Agent, AgentPeer};
+use crate::config::{self, Agent, AgentPeer};
 use crate::dynauth::server::{Rules, reply, verify};
 use crate::model::Timestamp;
+use crate::net::front::{Front, FrontError, Machine, Observer};
 use crate::net::{Admission, Duplicates, Replier, RequestKey, bind, receive};
-use crate::radius::Packet;
+use crate::radius::{Packet, attribute};
 use crate::telemetry::{OncePerWindow, count};
 use keeper::Keeper;
 
@@ -45,6 +46,9 @@ const TICK: Duration = Duration::from_millis(250);
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// Requests that may wait; a client that gets no answer asks again.
 const QUEUE: usize = 1024;
+/// Acct-Status-Type, RFC 2866 §5.1.
+const START: u32 = 1;
+const INTERIM_UPDATE: u32 = 3;
 /// A line from a hook is small.
 const LINE_MOST: u64 = 64 << 10;
 const LINE_PATIENCE: Duration = Duration::from_secs(2);
@@ -71,6 +75,9 @@ pub enum AgentError {
     /// Rules.
     #[error("the sandbox cannot be put in force: {0}")]
     Nft(#[from] NftError),
+    /// The front.
+    #[error("the RADIUS front: {0}; see agent.front")]
+    Front(#[from] FrontError),
     /// Signals cannot be waited for.
     #[error("signals cannot be waited for: {0}")]
     Signals(io::Error),
@@ -79,11 +86,12 @@ pub enum AgentError {
 type Question = (Request, oneshot::Sender<serde_json::Value>);
 
 /// Runs the agent until SIGTERM or SIGINT. The rules stay in force when it ends: who is permitted stays so, everybody else
-/// stays in the sandbox. `now` reads the clock.
+/// stays in the sandbox. The front, when there is one, runs beside it.
 ///
 /// # Errors
 /// [`AgentError`] when it cannot start.
-pub async fn run(config: Agent, now: fn() -> Timestamp) -> Result<(), AgentError> {
+pub async fn run(config: Agent, front: Option<config::Front>, machine: Machine) -> Result<(), AgentError> {
+    let now = machine.now;
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
     let hooks =
@@ -104,6 +112,15 @@ pub async fn run(config: Agent, now: fn() -> Timestamp) -> Result<(), AgentError
     }
     let mut door = Door::new(config.peers.clone());
     let mut keeper = Keeper::start(config, now()).await?;
+    // After the rules: who logs in through it is in the sandbox.
+    let (started, mut heard) = mpsc::channel(QUEUE);
+    let observer: Observer = Arc::new(move |packet, id| {
+        if let Some(port) = port_that_lives(packet) {
+            // Full: an Interim-Update will say it again.
+            let _ = started.try_send((port, id.to_owned()));
+        }
+    });
+    let _front = front.map(|front| Front::start(&front, machine, Some(observer))).transpose()?;
     let (questions, mut asked) = mpsc::channel(QUEUE);
     tokio::spawn(answer_socket(hooks, questions));
     let (lost, mut table_lost) = mpsc::channel(1);
@@ -124,6 +141,7 @@ pub async fn run(config: Agent, now: fn() -> Timestamp) -> Result<(), AgentError
                 // A client that has gone away wants no answer.
                 let _ = reply.send(keeper.ask(request, now()).await);
             }
+            Some((port, id)) = heard.recv() => keeper.hear_of_accounting(port, id),
             Some((octets, replier)) = requests.recv() => door.datagram(&octets, &replier, &mut keeper, now()).await,
             _ = tick.tick() => keeper.tick(now()).await,
             _ = look_around.tick() => keeper.look_around(now()).await,
@@ -132,6 +150,13 @@ pub async fn run(config: Agent, now: fn() -> Timestamp) -> Result<(), AgentError
     keeper.save();
     info!("the agent ends; the rules stay in force");
     Ok(())
+}
+
+/// The NAS-Port of a session that an Accounting-Request says is there; a Stop may come late, when the port is another's.
+fn port_that_lives(packet: &Packet<'_>) -> Option<u32> {
+    let number = |kind| Some(u32::from_be_bytes(packet.first(kind)?.try_into().ok()?));
+    matches!(number(attribute::ACCT_STATUS_TYPE)?, START | INTERIM_UPDATE).then_some(())?;
+    number(attribute::NAS_PORT)
 }
 
 /// Who may speak to us, and what they said before.

@@ -112,13 +112,18 @@ impl Door {
         let (door, nas, replier, datagram) = (Arc::clone(self), Arc::clone(nas), replier.clone(), datagram.to_vec());
         tokio::spawn(async move {
             let fate = door.work(&datagram, &nas, &replier, received_at).await;
-            // What waits only for its time keeps nobody else out.
-            drop(place);
-            let fate = match fate {
-                Fate::ReplyLater(reply, at) => door.hold_back(reply, at).await,
-                fate => fate,
-            };
-            door.conclude(&key, fate, &replier).await;
+            match fate {
+                Fate::ReplyLater(reply, at) => {
+                    // What waits only for its time keeps nobody else out.
+                    drop(place);
+                    let fate = door.hold_back(reply, at).await;
+                    door.conclude(&key, fate, &replier).await;
+                }
+                fate => {
+                    door.conclude(&key, fate, &replier).await;
+                    drop(place);
+                }
+            }
         });
         Ok(())
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use crate::agent::{self, HookCall, HookEvent, Request, RuleSettings};
-use crate::app::clock;
+use crate::app::{chance, clock};
 use crate::config::{Config, Flags, Setting, parse_duration};
+use crate::net::front::Machine;
 use crate::telemetry;
 
 use super::failure::Failure;
@@ -113,7 +114,8 @@ pub(super) fn run(args: AgentArgs, flags: &mut Flags) -> Result<(), Failure> {
             // Rights are a thread's own: before there is a second thread.
             agent::drop_privileges().map_err(|error| Failure::failed(error.to_string()))?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let ran = runtime.block_on(agent::run(config.agent, clock::now));
+            let machine = Machine { now: clock::now, chance: chance::octets };
+            let ran = runtime.block_on(agent::run(config.agent, config.front, machine));
             ran.map_err(|error| Failure::failed(error.to_string()))
         }
     }

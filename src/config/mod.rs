@@ -57,10 +57,10 @@ pub struct Config {
     pub nas: Vec<Nas>,
     /// `[dynauth]`
     pub dynauth: Dynauth,
-    /// `[agent.front]`; `None` when it has no server to ask.
-    pub front: Option<Front>,
     /// `[agent]`
     pub agent: Agent,
+    /// `[agent.front]`; `None` when it has no server to ask.
+    pub front: Option<Front>,
     /// `[dictionary]`: a directory whose files named `dictionary*` extend the embedded ones.
     pub dictionary: Option<PathBuf>,
     /// `[dialects]`: a directory whose `*.toml` files extend the embedded ones.

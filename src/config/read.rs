@@ -47,9 +47,9 @@ pub(super) fn keys() -> Vec<String> {
     let settings = [
         "telegram.token",
         "nas.NAME.secret",
-        "agent.front.server.NAME.secret",
         "agent.peer.NAME.secret",
         "agent.filter.NAME.set",
+        "agent.front.server.NAME.secret",
     ]
     .map(|key| super::Setting::new("", key, "x"));
     let flags = Flags { config: None, settings: settings.into() };
@@ -96,8 +96,8 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         telegram,
         nas,
         dynauth,
-        front,
         agent: agent?,
+        front,
         dictionary,
         dialects,
         log,

@@ -124,9 +124,9 @@ fn every_setting_of_the_shipped_file_loads() {
             .file("store-url", "postgres://db/radhold\n")
             .file("telegram-token", "123:abc\n")
             .file("nas-example.secret", "0123456789abcdef\n")
+            .file("peer-example.secret", "0123456789abcdef\n")
             .file("front.secret", "0123456789abcdef\n")
-            .file("server-example.secret", "0123456789abcdef\n")
-            .file("peer-example.secret", "0123456789abcdef\n");
+            .file("server-example.secret", "0123456789abcdef\n");
         fs::create_dir(bench.path("dictionaries")).unwrap();
         fs::create_dir(bench.path("dialects")).unwrap();
         let config = bench.config();

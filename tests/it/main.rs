@@ -16,6 +16,7 @@ mod dynauth;
 mod front;
 mod hold;
 mod house;
+mod lab;
 mod postgres;
 mod radhold;
 mod store;

@@ -1,0 +1,99 @@
+"""Arguments, the scenes one after the other, the exit code. Decides nothing about a scene.
+
+Runs in two places: where the scenes are played (--play), and on the host, which shares them out (--plan) and sums up (--sum-up).
+"""
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from . import report, scenes
+from .world import World
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests/lab/run")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--plan", type=int, metavar="GUESTS")
+    parser.add_argument("--sum-up", action="store_true")
+    parser.add_argument("--play", metavar="NAME")
+    parser.add_argument("--scene", action="append", default=[])
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--repo", type=Path)
+    parser.add_argument("--radhold", type=Path)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    if args.list:
+        for scene in scenes.ALL:
+            print(f"{scene.number:<4}{scene.title}{'' if scene.unasked else ' (only when asked for)'}\n    {scene.proves}")
+        return 0
+    numbers = [scene.number for scene in scenes.ALL]
+    unknown = [number for number in args.scene if number not in numbers]
+    if unknown:
+        print(f"tests/lab/run: no scene {', '.join(unknown)}; --list tells which there are", file=sys.stderr)
+        return 2
+    wanted = [scene for scene in scenes.ALL if (scene.number in args.scene if args.scene else scene.unasked)]
+    if args.plan:
+        return plan(wanted, args.plan)
+    if args.sum_up:
+        return sum_up(wanted, args.out)
+    return play(wanted, args)
+
+
+def plan(wanted, guests: int) -> int:
+    """Prints one line of scenes for each guest, about equally long."""
+    shares = [[0, []] for _ in range(guests)]
+    for scene in sorted(wanted, key=lambda one: -one.cost):
+        share = min(shares, key=lambda one: one[0])
+        share[0] += scene.cost
+        share[1].append(scene.number)
+    for _, numbers in shares:
+        if numbers:
+            print(" ".join(sorted(numbers, key=lambda number: [one.number for one in scenes.ALL].index(number))))
+    return 0
+
+
+def play(wanted, args) -> int:
+    """Plays scenes and writes down, after each, what came of them: a run that is cut short leaves what it found."""
+    results = []
+    for scene in wanted:
+        result = report.Result(scene.number)
+        print(f"-- {scene.number} {scene.title}", flush=True)
+        out = args.out / f"scene-{scene.number}"
+        out.mkdir(parents=True, exist_ok=True)
+        begun = time.monotonic()
+        try:
+            with World(args.repo, args.radhold, out, keep=args.keep) as world:
+                world.figures = result.figures
+                scene.play(world)
+        except Exception as problem:  # whatever it is, the run fails and the next scene is played
+            result.problem = f"{type(problem).__name__}: {problem}".strip()
+            (out / "problem.txt").write_text(traceback.format_exc())
+        result.seconds = time.monotonic() - begun
+        results.append(result)
+        print(f"   {scene.number} {result.line()}", flush=True)
+        (args.out / f"results-{args.play}.json").write_text(json.dumps([vars(one) for one in results]))
+    return 0
+
+
+def sum_up(wanted, out: Path) -> int:
+    """Writes the summary of all that was wanted; a scene without a result has failed."""
+    found = {}
+    for file in out.glob("results-*.json"):
+        for one in json.loads(file.read_text()):
+            found[one["number"]] = report.Result(**one)
+        file.unlink()
+    missing = "it was never played to its end: see the console's log"
+    results = [found.get(scene.number, report.Result(scene.number, problem=missing)) for scene in wanted]
+    report.decode(out, results)
+    text = report.summary(wanted, results)
+    (out / "summary.md").write_text(text)
+    print(text, flush=True)
+    return 0 if all(result.problem is None for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

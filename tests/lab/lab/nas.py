@@ -1,0 +1,202 @@
+"""The NAS: the operator's own files from pppd/, pptpd, pppd and `radhold agent` in the namespace `nas`.
+
+Knows which files and programs a NAS has; nothing of the server but its address and secret.
+"""
+
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+from .lan import DNS, PORTAL
+from .net import Namespace, sh
+from .process import Process, until
+
+ADDRESS = "10.92.0.1"
+SERVER = "10.92.0.2"
+SECOND_SERVER = "10.92.0.3"
+# The user of the agent's unit.
+USER, UID = "radhold-agent", 64123
+SECRET = "lab-shared-secret-of-32-octets-0"
+# Whether pppd asks the agent's front unless a scene wants otherwise.
+FRONT = True
+AGENT_TOML = Path("/etc/radhold/agent.toml")
+OPTIONS = Path("/etc/ppp/lab.options")
+DIRECT = Path("/etc/radiusclient/lab-direct.conf")
+CAPABILITIES = "-all,+net_admin,+kill"
+
+
+class Nas:
+    """A NAS that stands until the scene is over.
+
+    `front`: pppd asks the agent's front, as operators should; else the server itself. `servers`: whom the front asks, in order.
+    `agent`: more lines of the section [agent].
+    """
+
+    def __init__(
+        self, space: Namespace, radhold: Path, repo: Path, out: Path,
+        front: bool = FRONT, servers: tuple[str, ...] = (SERVER,), agent: str = "",
+    ):  # fmt: skip
+        self.space, self.radhold, self.repo, self.out = space, radhold, repo, out
+        self.front, self.servers, self.settings = front, servers, agent
+        self.pptpd: Process | None = None
+        self.agent: Process | None = None
+        self.other: Process | None = None
+
+    def start(self) -> None:
+        """Files, rules, agent, pptpd: in the order of the units."""
+        self._install()
+        self._configure()
+        self.space.run("nft", "-f", "/etc/radhold/nas.nft")
+        self.start_agent()
+        self.start_pptpd()
+
+    def _install(self) -> None:
+        """What an operator does once: the files that install.sh made, the unit's user, the modules of modules-load.d."""
+        binary = Path("/usr/local/bin/radhold")
+        if binary.is_symlink() and os.readlink(binary) == str(self.radhold):
+            return
+        shutil.copytree(self.out.parent / "nas", "/", dirs_exist_ok=True)
+        for file, line in (("group", f"{USER}:x:{UID}:"), ("passwd", f"{USER}:x:{UID}:{UID}::/:/usr/sbin/nologin")):
+            with Path("/etc", file).open("a") as table:
+                table.write(line + "\n")
+        modules = Path("/etc/modules-load.d/radhold-nas.conf").read_text().splitlines()
+        sh("modprobe", "-a", *(line for line in modules if line and not line.startswith("#")))
+        # pppd's own defaults of the package: as Debian ships them but for "crtscts" and "modem", which a pty has not.
+        Path("/etc/ppp/options").write_text("asyncmap 0\nhide-password\n")
+        binary.unlink(missing_ok=True)
+        binary.symlink_to(self.radhold)
+
+    def _configure(self) -> None:
+        """What differs from scene to scene."""
+        unit = Path("/etc/systemd/system/radhold-agent.service").read_text()
+        self._runtime = Path("/run", re.search(r"(?m)^RuntimeDirectory=(.+)$", unit).group(1))
+        self._state = Path("/var/lib", re.search(r"(?m)^StateDirectory=(.+)$", unit).group(1))
+        secret = Path("/etc/radhold/lab.secret")
+        write(secret, SECRET + "\n")
+        servers = "".join(
+            f'[agent.front.server.{number}]\naddress = "{address}"\nsecret_file = "{secret}"\n'
+            for number, address in enumerate(self.servers, 1)
+        )
+        peers = "".join(
+            f'[agent.peer.radhold-{number}]\naddress = "{address}"\nsecret_file = "{secret}"\n'
+            for number, address in enumerate((SERVER, SECOND_SERVER), 1)
+        )
+        front = f'[agent.front]\nsecret_file = "front.secret"\nnas_identifier = "nas-1"\n{servers}' if self.front else ""
+        text = f"""[agent]
+listen = ["{ADDRESS}:3799"]
+resolvers = ["{DNS}"]
+portal = "{PORTAL}:80"
+{self.settings}
+{peers}
+{front}
+"""
+        write(AGENT_TOML, text)
+        os.chown("/etc/radhold/front.secret", 0, UID)
+        options = f"file /etc/ppp/radhold-pptp.options\ndebug\nlogfile {self.out}/nas-pppd.log\n"
+        if not self.front:
+            conf = Path("/etc/radiusclient/radiusclient.conf").read_text()
+            conf = re.sub(r"(?m)^(auth|acct)server .*:", rf"\1server {SERVER}:", conf)
+            conf = re.sub(r"(?m)^servers .*$", "servers /etc/radiusclient/lab-servers", conf)
+            DIRECT.write_text(conf)
+            Path("/etc/radiusclient/lab-servers").write_text(f"{SERVER} {SECRET}\n")
+            options += f"radius-config-file {DIRECT}\n"
+        OPTIONS.write_text(options)
+        # What pppd tells its scripts, for a look afterwards.
+        hook = Path("/etc/ppp/ip-up.d/zz-lab")
+        hook.write_text(f"#!/bin/sh\nenv | sort >'{self.out}/ip-up-'$IFNAME-$PEERNAME.env\n")
+        hook.chmod(0o755)
+        # What systemd makes for the unit, and nothing else; a new NAS has no old state.
+        for directory in (self._runtime, self._state):
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir(parents=True, mode=0o750)
+            os.chown(directory, UID, UID)
+
+    def start_agent(self) -> None:
+        """Starts the agent, or starts it again, with the rights of its unit and no more; returns when it is ready."""
+        log = self.out / "agent.log"
+        before = len(log.read_text()) if log.exists() else 0
+        rights = [
+            "setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--no-new-privs",
+            "--inh-caps", CAPABILITIES, "--ambient-caps", CAPABILITIES, "--bounding-set", CAPABILITIES,
+        ]  # fmt: skip
+        self.agent = Process(
+            ["ip", "netns", "exec", self.space.name, *rights, "/usr/local/bin/radhold", "agent", "--config", str(AGENT_TOML)],
+            log,
+            {"STATE_DIRECTORY": str(self._state), "RUNTIME_DIRECTORY": str(self._runtime), "HOME": "/"},
+        )
+        self.agent.says("the agent is ready", after=before)
+
+    def start_pptpd(self) -> None:
+        self.pptpd = Process(
+            ["ip", "netns", "exec", self.space.name, "pptpd", "--fg", "--debug", "--option", str(OPTIONS)],
+            self.out / "pptpd.log",
+        )
+        until(lambda: self.space.listens(1723), "pptpd listens")
+
+    def answer_with(self, name: str, answer) -> None:
+        """Another way in beside pptpd: a program that `answer` starts, given the namespace's name."""
+        own = {"line": "radhold.options\nnomppe\nnoccp\nmtu 1400\nmru 1400", "pppoe": "radhold-pppoe.options"}[name]
+        Path(f"/etc/ppp/lab-{name}.options").write_text(
+            f"file /etc/ppp/{own}\ndebug\nlogfile {self.out}/nas-pppd.log\n"
+        )
+        self.other = answer(self.space.name)
+
+    def tell_agent(self, *words: str) -> str:
+        """An operator's word to the agent: status, ban, unban; gives what it answers."""
+        return self.space.run("/usr/local/bin/radhold", "agent", *words, "--config", str(AGENT_TOML)).stdout
+
+    def pppds(self) -> dict[str, int]:
+        """The pppd processes of sessions, by interface."""
+        found = {}
+        for file in Path("/run").glob("ppp*.pid"):
+            if match := re.fullmatch(r"(ppp\d+)\.pid", file.name):
+                pid = int(file.read_text())
+                if Path(f"/proc/{pid}").exists():
+                    found[match.group(1)] = pid
+        return found
+
+    def interfaces(self) -> list[str]:
+        """The ppp interfaces there are."""
+        return re.findall(r"\b(ppp\d+):", self.space.run("ip", "-o", "link").stdout)
+
+    def radattr(self, interface: str) -> str:
+        """The attributes of the Access-Accept, as pppd read them."""
+        return Path(f"/run/radattr.{interface}").read_text(errors="replace")
+
+    def pppd_log(self) -> str:
+        file = self.out / "nas-pppd.log"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def crash(self) -> None:
+        """Every pppd and pptpd, and the agent, is gone without a word, and the interfaces and rules with them: a power cut."""
+        for pid in self.pppds().values():
+            os.kill(pid, signal.SIGKILL)
+        self.pptpd.kill()
+        self.agent.kill()
+        self.space.run("nft", "flush", "ruleset")
+        until(lambda: not self.interfaces(), "the interfaces go with their pppd")
+        for file in (*Path("/run").glob("ppp*.pid"), *Path("/run").glob("radattr.*")):
+            file.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Takes it away at the end of the scene, politeness spared."""
+        if self.agent:
+            (self.out / "nft.txt").write_text(self.space.run("nft", "list", "ruleset", check=False).stdout)
+        for process in (self.pptpd, self.other):
+            if process:
+                process.stop()
+        for pid in self.pppds().values():
+            os.kill(pid, signal.SIGKILL)
+        if self.agent:
+            self.agent.stop()
+        for file in (*Path("/run").glob("ppp*.pid"), *Path("/run").glob("radattr.*")):
+            file.unlink(missing_ok=True)
+
+
+def write(file: Path, text: str) -> None:
+    """A file that root and the agent may read."""
+    file.write_text(text)
+    file.chmod(0o640)
+    os.chown(file, 0, UID)
