@@ -194,8 +194,10 @@ async fn a_button_works_once_for_its_session_and_its_owner() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_press_after_the_deadline_is_told_so() {
-    let mut scene = Scene::new("1s").await;
-    let (prompt, class) = scene.asked().await;
+    let mut scene = Scene::new("2s").await;
+    let class = scene.log_in();
+    let prompt = scene.api.until_sent(ALICE, 0).await;
+    assert_eq!(scene.account("Start", &class).code, 0);
     let yes = data_of(&prompt, YES);
     assert_eq!(scene.das.next().await["code"], 40);
     scene.until_outcome(prompt.id, "Nobody answered in time.").await;
