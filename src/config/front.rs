@@ -67,7 +67,7 @@ pub(super) fn front(report: &Report<'_>, mut section: Section<'_>, surroundings:
     if secret.as_ref().is_some_and(|secret| secret.expose().len() > PPPD_SECRET_MOST) {
         section.problem("secret", format!("has more than {PPPD_SECRET_MOST} octets; pppd cuts a longer one"));
     }
-    if nas_identifier.is_empty() || nas_identifier.len() > 253 {
+    if !servers.is_empty() && (nas_identifier.is_empty() || nas_identifier.len() > 253) {
         section.problem("nas_identifier", "has not 1 to 253 octets (RFC 2865 §5.32)");
     }
     for (key, duration) in [("fail_over_after", fail_over_after), ("probe_every", probe_every)] {

@@ -264,7 +264,8 @@ fn put_tag(attribute: &Attribute, tag: Option<u8>, octets: &mut Vec<u8>) {
 
 /// The tag of a value as it travelled, and the value without it.
 pub(super) fn take_tag<'a>(attribute: &Attribute, octets: &'a [u8]) -> (Option<u8>, Cow<'a, [u8]>) {
-    let shown = |tag: u8| (tag > 0).then_some(tag);
+    // RFC 2868 §3.1: a Tag above 0x1F is none, and in an integer it is to be ignored.
+    let shown = |tag: u8| (1..=0x1f).contains(&tag).then_some(tag);
     match (attribute.data_type, octets) {
         (DataType::Integer, &[tag, a, b, c]) if attribute.flags.encryption.is_none() => {
             (shown(tag), Cow::Owned(vec![0, a, b, c]))
