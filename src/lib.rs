@@ -8,14 +8,15 @@
 //! # The map
 //!
 //! Dependencies point downwards: a part may use the groups below its own, and beside it only what its head says.
-//! Among the shells, only [`app`] uses its neighbours; [`agent`] uses [`net`] and [`config`]. `tests/it/house.rs` fails when an import breaks this.
+//! Among the shells, only [`app`] uses its neighbours; [`agent`] uses [`net`]. `tests/it/house.rs` fails when an import breaks
+//! this.
 //!
 //! | group | part | what it is | what it never does |
 //! |---|---|---|---|
 //! | entry | `main.rs`, [`cli`] | arguments, help, printing | decide anything about a session |
 //! | shells | [`app`] | joins configuration, adapters and core; runs effects and deadlines | hold a rule of its own |
 //! | | [`agent`] | beside pppd: obeys CoA and Disconnect in nftables and processes | know a store, a user, or why |
-//! | | [`net`] | UDP in and out, duplicates | know a session or a user |
+//! | | [`net`] | UDP in and out, duplicates, the client, the front on a NAS's loopback | know a session or a user |
 //! | adapters | [`store`] | the only SQL | decide who wins: it compares versions |
 //! | | [`approver`] | ways to ask a person | change a session |
 //! | | [`dialect`] | intent to attributes, per family of NAS | know a state or a socket |
