@@ -11,7 +11,7 @@ from .steps import approve, confined, ended, let_through, sandboxed
 
 @scene(
     "6", "kill -9", 60,
-    "server, agent, both and the whole NAS die while a session is held and while it is permitted: held stays held, permitted stays permitted, no decision is lost, and a held session ends even if the server never comes back",
+    "server, agent and both die while a session is held and while it is permitted: held stays held, permitted stays permitted, no decision is lost, and a held session ends even if the server never comes back",
 )  # fmt: skip
 def crash(world: World) -> None:
     server = world.server()
