@@ -1,5 +1,5 @@
 //! The hold, end to end, with peers that are not ours: Debian's radclient as the NAS, pyrad as its Dynamic Authorization
-//! Server, and a Bot API server over real HTTP.
+//! Server. With the person's button: `telegram_hold`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -200,11 +200,19 @@ async fn approved_means_a_coa_request_with_the_permit_filter() {
     assert_eq!(permitted["decision"]["who"], "night-shift");
 
     let octets = ", Acct-Input-Octets = 5, Acct-Input-Gigawords = 1, Acct-Output-Octets = 9, Acct-Session-Time = 60";
-    assert_eq!(account(&radhold, "Interim-Update", &class, octets).code, 0);
+    for _ in 0..2 {
+        assert_eq!(account(&radhold, "Interim-Update", &class, octets).code, 0);
+    }
     assert_eq!(account(&radhold, "Stop", &class, &format!("{octets}, Acct-Terminate-Cause = User-Request")).code, 0);
     let closed = radhold.until_state("closed");
     assert_eq!(closed["end"]["cause"], "stop");
     assert_eq!(closed["counters"]["input_octets"], (1u64 << 32) + 5);
+    // What was reported three times is counted once.
+    let shown = radhold.cli(&["session", "show", &session, "--json"], "");
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let used: u64 =
+        shown["usage"].as_array().unwrap().iter().map(|row| row["added"]["input_octets"].as_u64().unwrap()).sum();
+    assert_eq!(used, (1u64 << 32) + 5, "{shown:#}");
     let again = radhold.cli(&["session", "approve", &session], "");
     assert_eq!(again.code, 3, "too late: {again:?}");
 }
@@ -241,6 +249,105 @@ async fn a_nak_that_the_session_is_gone_closes_it() {
     decide(&radhold, "approve", &session);
     assert_eq!(das.next().await["code"], 43);
     assert_eq!(radhold.until_state("closed")["end"]["cause"], "session-gone");
+}
+
+#[tokio::test]
+async fn a_nas_that_found_several_gets_all_we_know() {
+    let (radhold, mut das) = scene("120s", &["nak:508", "ack"]).await;
+    let (_, session) = held(&radhold);
+    decide(&radhold, "approve", &session);
+    assert_eq!(das.next().await["attributes"]["NAS-Port"], Value::Null);
+    let again = das.next().await;
+    assert_eq!((&again["code"], &again["attributes"]["NAS-Port"][0]), (&Value::from(43), &Value::from(7)), "{again:#}");
+    radhold.until_state("permitted");
+}
+
+#[tokio::test]
+async fn a_nas_that_finds_our_attributes_wrong_is_reported_and_not_asked_again() {
+    let (radhold, mut das) = scene("120s", &["nak:401"]).await;
+    let (_, session) = held(&radhold);
+    decide(&radhold, "approve", &session);
+    assert_eq!(das.next().await["code"], 43);
+    let alert = radhold.wait_for_log(0, |line| message(line).contains("refuses the CoA-Request"));
+    assert!(message(&alert).contains("401 Unsupported Attribute"), "{alert:#}");
+    assert_eq!(radhold.until_state("held")["decision"]["verdict"], "approved");
+}
+
+#[tokio::test]
+async fn ms_chap_v1_is_answered_only_where_it_is_allowed() {
+    let das = Das::start(&["ack"]).await;
+    let radhold = Radhold::start(&lab(das.address, "120s").replace("allow_ms_chap_v1 = true", ""));
+    radhold.add_user("alice", PASSWORD, &["--store-as", "nt"]);
+    let ran = login(&radhold, &format!("MS-CHAP-Password = {PASSWORD}"));
+    assert!(ran.stdout.contains("Received Access-Reject"), "{ran:?}");
+    radhold.wait_for_log(0, |line| line["outcome"] == "ms-chap-v1-not-allowed");
+}
+
+#[tokio::test]
+async fn a_refusal_is_held_back_and_holds_nobody_up() {
+    let das = Das::start(&["ack"]).await;
+    let slow =
+        lab(das.address, "120s").replace("dialect = \"standard\"", "dialect = \"standard\"\nreject_delay = \"3s\"");
+    let radhold = Radhold::start(&slow);
+    radhold.add_user("alice", PASSWORD, &["--store-as", "argon2id"]);
+    std::thread::scope(|scope| {
+        let refused = scope.spawn(|| {
+            let begun = std::time::Instant::now();
+            let ran = login(&radhold, "User-Password = wrong");
+            (ran, begun.elapsed())
+        });
+        radhold.wait_for_log(0, |line| line["outcome"] == "wrong-password");
+        accepted(&radhold);
+        assert!(!refused.is_finished(), "who comes later is answered before the refusal is out");
+        let (ran, took) = refused.join().unwrap();
+        assert!(ran.stdout.contains("Received Access-Reject"), "{ran:?}");
+        assert!(took >= Duration::from_secs(3), "{took:?}");
+    });
+}
+
+#[tokio::test]
+async fn accounting_is_answered_only_when_it_is_kept() {
+    let (radhold, _das) = scene("120s", &["ack"]).await;
+    let class = accepted(&radhold);
+    radhold.until_state("offered");
+    // Somebody else holds the database's write lock: nothing can be kept.
+    let database = format!("sqlite://{}", radhold.path("state/radhold.sqlite").display());
+    let pool = sqlx::SqlitePool::connect(&database).await.unwrap();
+    let lock = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let unanswered = account(&radhold, "Start", &class, "");
+    assert!(unanswered.code == 1 && !unanswered.stdout.contains("Received"), "{unanswered:?}");
+    lock.rollback().await.unwrap();
+    pool.close().await;
+    assert_eq!(account(&radhold, "Start", &class, "").code, 0);
+    radhold.until_state("held");
+}
+
+#[tokio::test]
+async fn a_session_goes_on_at_another_node() {
+    let mut das = Das::start(&["ack"]).await;
+    let database = crate::postgres::Database::create().await;
+    let keys = tempfile::tempdir().unwrap();
+    let node = |name: &str| {
+        let sealing = keys.path().join("sealing.key");
+        let head = format!(
+            "node = \"{name}\"\nstore.url = \"{}\"\nkeys.sealing_file = \"{}\"\n",
+            database.url(),
+            sealing.display()
+        );
+        Radhold::start_with(&head, &lab(das.address, "120s"))
+    };
+    let (first, second) = (node("first"), node("second"));
+    first.add_user("alice", PASSWORD, &[]);
+    let class = accepted(&first);
+    // The NAS turns to the other node with its accounting; the Class is all they share beside the store.
+    assert_eq!(account(&second, "Start", &class, "").code, 0);
+    let session = first.until_state("held");
+    decide(&second, "approve", session["id"].as_str().unwrap());
+    assert_eq!(das.next().await["code"], 43);
+    second.until_state("permitted");
+    assert_eq!(account(&first, "Stop", &class, "").code, 0);
+    second.until_state("closed");
+    assert_eq!(second.sessions().len(), 1);
 }
 
 #[tokio::test]

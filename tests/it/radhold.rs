@@ -42,8 +42,13 @@ pub(crate) struct Ran {
 impl Radhold {
     /// Starts a server on ports of its own, with this configuration besides.
     pub(crate) fn start(toml: &str) -> Self {
+        Self::start_with("", toml)
+    }
+
+    /// The same with keys that stand before all sections.
+    pub(crate) fn start_with(keys: &str, toml: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let head = "state_dir = \"state\"\n[log]\nformat = \"json\"\n";
+        let head = format!("state_dir = \"state\"\n{keys}[log]\nformat = \"json\"\n");
         fs::write(dir.path().join("radhold.toml"), format!("{head}{toml}")).unwrap();
         let [auth, accounting] = addresses();
         let mut radhold = Self { dir, child: None, log: Arc::default(), auth, accounting };
