@@ -76,16 +76,16 @@ ask() {
 # put SOURCE PATH MODE [secret]: makes PATH (from the root) the same as SOURCE, after showing the difference. A secret's content
 # is not shown.
 put() {
-  source=$1 target="$root/$2" mode=$3 secret=${4:-}
+  source=$1 target="$root/$2" mode=$3 hidden=${4:-}
   if [ -e "$target" ] && cmp -s "$source" "$target"; then
     [ "$(stat -c %a "$target")" != "$mode" ] || return 0
     echo "== /$2: mode $(stat -c %a "$target") becomes $mode"
   elif [ -e "$target" ]; then
     echo "== /$2 changes:"
-    [ -n "$secret" ] || diff -u "$target" "$source" || :
+    [ -n "$hidden" ] || diff -u "$target" "$source" || :
   else
     echo "== /$2 is new ($(wc -l <"$source") lines)"
-    [ -n "$secret" ] || diff -u /dev/null "$source" | sed 1,3d || :
+    [ -n "$hidden" ] || diff -u /dev/null "$source" | sed 1,3d || :
   fi
   if [ -n "$dry_run" ]; then
     changed=$((changed + 1))
@@ -120,10 +120,9 @@ yours() {
   put "$here/files/$1" "$1" "$2"
 }
 
-# made PATH MODE: a secret, made once and never changed. Its content is on standard input.
+# made SOURCE PATH MODE: a secret, made once and never changed. From a file, not a pipe: standard input is the person's answers.
 made() {
-  cat >"$work/made"
-  [ -e "$root/$1" ] || put "$work/made" "$1" "$2" secret
+  [ -e "$root/$2" ] || put "$1" "$2" "$3" secret
 }
 
 # What every NAS with pppd needs.
@@ -143,16 +142,29 @@ nas() {
   sed "s/^nas_identifier .*/nas_identifier $name/" "$here/files/$conf" >"$work/radiusclient.conf"
   put "$work/radiusclient.conf" "$conf" 644
 
-  # One secret, in two places: 40 characters, for pppd cuts at 48.
+  # One secret, in two places: 40 characters, for pppd cuts at 48. Where one of the two is there, it is that one.
+  servers=etc/radiusclient/servers
+  pppds=$(awk '$1 == "127.0.0.1" && NF > 1 { print $2; exit }' "$root/$servers" 2>/dev/null || :)
   if [ -s "$root/etc/radhold/front.secret" ]; then
     secret=$(cat "$root/etc/radhold/front.secret")
+  elif [ -n "$pppds" ]; then
+    secret=$pppds
   else
     secret=$(od -An -N20 -tx1 /dev/urandom | tr -d ' \n')
   fi
-  echo "$secret" | made etc/radhold/front.secret 640
-  printf '%s\n%s\n' \
-    '# From radhold. Yours to edit. ADDRESS SECRET, the secret in 48 characters at most, a line in 127.' \
-    "127.0.0.1 $secret" | made etc/radiusclient/servers 600
+  printf '%s\n' "$secret" >"$work/front.secret"
+  made "$work/front.secret" etc/radhold/front.secret 640
+  if [ ! -e "$root/$servers" ]; then
+    printf '%s\n' \
+      '# From radhold. Yours to edit. ADDRESS SECRET, the secret in 48 characters at most, a line in 127.' \
+      "127.0.0.1 $secret" >"$work/servers"
+    made "$work/servers" "$servers" 600
+  elif [ -z "$pppds" ]; then
+    # Somebody else's, with no line for the front. Theirs stay; awk ends a last line that has no newline.
+    { awk 1 "$root/$servers" && echo "127.0.0.1 $secret"; } >"$work/servers"
+    echo "== /$servers has no line for 127.0.0.1: one is added"
+    put "$work/servers" "$servers" 600 secret
+  fi
 
   yours etc/radhold/agent.toml 640
   yours etc/radhold/nas.nft 644

@@ -193,6 +193,50 @@ fn a_dry_run_and_a_no_change_nothing() {
 }
 
 #[test]
+fn whoever_answers_yes_gets_the_secrets_too() {
+    let host = Host::bare();
+    let ran = host.install(&[], &"y\n".repeat(200));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains(" changed, 0 left as they were\n"), "{}", ran.stdout);
+    let secret = host.text("etc/radhold/front.secret");
+    assert_eq!(secret.trim().len(), 40);
+    assert!(host.text("etc/radiusclient/servers").ends_with(&format!("\n127.0.0.1 {secret}")));
+    assert!(!ran.stdout.contains(secret.trim()), "a secret is not shown");
+    // A no to a secret is counted as any other no.
+    let host = Host::bare();
+    let unanswered = host.install(&[], "");
+    assert!(unanswered.stdout.contains("Change /etc/radhold/front.secret?"), "{}", unanswered.stdout);
+    let asked = unanswered.stdout.matches("[y/N]").count();
+    assert!(unanswered.stdout.contains(&format!("== 0 changed, {asked} left")), "{}", unanswered.stdout);
+}
+
+#[test]
+fn secrets_that_are_there_are_used_and_other_servers_stay() {
+    // pppd's is there, the front's is not.
+    let host = Host::bare();
+    let servers = "# mine\n127.0.0.1 the-secret-pppd-has\n";
+    host.write("etc/radiusclient/servers", servers);
+    assert_eq!(host.install(&["--yes"], "").code, 0);
+    assert_eq!(host.text("etc/radhold/front.secret"), "the-secret-pppd-has\n");
+    assert_eq!(host.text("etc/radiusclient/servers"), servers);
+    // A file of somebody else's, its last line without a newline.
+    let host = Host::bare();
+    host.write("etc/radiusclient/servers", "#127.0.0.1 testing123\n192.0.2.1 another-servers-secret");
+    let ran = host.install(&["--yes"], "");
+    assert!(ran.stdout.contains("/etc/radiusclient/servers has no line for 127.0.0.1"), "{}", ran.stdout);
+    let secret = host.text("etc/radhold/front.secret");
+    let expected = format!("#127.0.0.1 testing123\n192.0.2.1 another-servers-secret\n127.0.0.1 {secret}");
+    assert_eq!(host.text("etc/radiusclient/servers"), expected);
+    assert!(!ran.stdout.contains(secret.trim()) && !ran.stdout.contains("another-servers-secret"), "no secret is shown");
+    assert!(host.install(&["--yes"], "").stdout.starts_with("== 0 changed, 0 left"));
+    // The front's is there, pppd's is not.
+    let host = Host::bare();
+    host.write("etc/radhold/front.secret", "the-secret-the-front-has\n");
+    assert_eq!(host.install(&["--yes"], "").code, 0);
+    assert!(host.text("etc/radiusclient/servers").ends_with("\n127.0.0.1 the-secret-the-front-has\n"));
+}
+
+#[test]
 fn what_is_the_operators_stays_and_what_is_ours_follows() {
     let host = Host::installed();
     host.replace("etc/pptpd.conf", "localip 10.99.0.1", "localip 10.1.1.1");
