@@ -1,7 +1,7 @@
 //! `radhold agent`
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -16,15 +16,19 @@ use super::failure::Failure;
 use super::manual;
 use super::output::{or_dash, print_json, print_table};
 
+/// The file its unit gives the agent. Whoever asks the agent must read the same, or looks for it at another socket.
+const OWN_FILE: &str = "/etc/radhold/agent.toml";
+
 /// How long `status` and `ban` wait.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Run the agent beside pppd.
 ///
 /// Keeps every PPP session in a sandbox (table `inet radhold` of nftables) until a server lifts it by CoA-Request, and ends a
-/// pppd when a server says so by Disconnect-Request (RFC 5176), or when it stays in the sandbox too long. Needs root to start;
-/// keeps CAP_NET_ADMIN and CAP_KILL. Everything about it is in [agent] of the configuration. When it ends the rules stay:
-/// `nft delete table inet radhold` takes them away.
+/// pppd when a server says so by Disconnect-Request (RFC 5176), or when it stays in the sandbox too long. Needs CAP_NET_ADMIN
+/// and CAP_KILL and no more: its unit gives them to a user of its own; started by root, it gives up the rest. Everything about
+/// it is in [agent] of the configuration; its subcommands read /etc/radhold/agent.toml, as the unit does, when that is there
+/// and no other file is named. When it ends the rules stay: `nft delete table inet radhold` takes them away.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_long_help = manual!(
@@ -94,6 +98,10 @@ struct UnbanArgs {
 }
 
 pub(super) fn run(args: AgentArgs, flags: &mut Flags) -> Result<(), Failure> {
+    if args.command.is_some() {
+        let is_named = flags.config.is_some() || std::env::var_os("RADHOLD_CONFIG").is_some();
+        flags.config = flags.config.take().or_else(|| own_file(is_named, Path::new(OWN_FILE)));
+    }
     match args.command {
         Some(AgentCommand::Hook(args)) => {
             hook(args, flags);
@@ -119,6 +127,11 @@ pub(super) fn run(args: AgentArgs, flags: &mut Flags) -> Result<(), Failure> {
             ran.map_err(|error| Failure::failed(error.to_string()))
         }
     }
+}
+
+/// The agent's own file, when it is there and no other is named.
+fn own_file(is_named: bool, own: &Path) -> Option<PathBuf> {
+    (!is_named && own.exists()).then(|| own.to_owned())
 }
 
 /// Whatever is wrong here is said, and pppd goes on.
@@ -175,5 +188,18 @@ fn ask(request: &Request, flags: &Flags) -> Result<serde_json::Value, Failure> {
     match answer["error"].as_str() {
         Some(error) => Err(Failure::failed(error)),
         None => Ok(answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_own_file_is_meant_when_it_is_there_and_no_other_is_named() {
+        let own = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(own_file(false, own.path()), Some(own.path().to_owned()));
+        assert_eq!(own_file(true, own.path()), None);
+        assert_eq!(own_file(false, Path::new("/nonexistent/agent.toml")), None);
     }
 }

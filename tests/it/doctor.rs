@@ -388,6 +388,25 @@ fn each_defect_is_found_and_named() {
     assert!(host.complaints().iter().any(|complaint| complaint.ends_with(": servers is missing")));
 }
 
+/// On this very host: where the agent is asked is what the configuration says.
+#[test]
+fn the_agent_is_looked_for_at_its_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, socket) = (folder.path().join("agent.toml"), folder.path().join("a.sock"));
+    fs::write(&file, format!("[agent]\nsocket = \"{}\"\n", socket.display())).unwrap();
+    let finding = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_radhold"));
+        command.args(["doctor", "nas", "--json", "--config"]).arg(&file).env_remove("RADHOLD_CONFIG");
+        let ran = run(&mut command, "");
+        let findings: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.stderr));
+        let found = findings.into_iter().find(|finding| finding["check"] == "nas.agent").unwrap();
+        format!("{} {}", found["level"].as_str().unwrap(), found["says"].as_str().unwrap())
+    };
+    assert!(finding().starts_with(&format!("fail the agent does not answer: {}: ", socket.display())), "{}", finding());
+    let _agent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    assert_eq!(finding(), format!("ok the agent answers at {}", socket.display()));
+}
+
 // -- doctor on a server
 
 #[test]

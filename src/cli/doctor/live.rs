@@ -13,14 +13,14 @@ use tokio::time::timeout;
 use super::nas::{self, Asked};
 use super::server::{self, Port, StoreState};
 use crate::app::{chance, clock};
-use crate::config::{Config, Front, FrontServer};
+use crate::config::{Config, FrontServer};
 use crate::dynauth::Timers;
 use crate::net::client::{Client, Demand};
 use crate::radius::attribute::EVENT_TIMESTAMP;
 use crate::radius::{Code, PacketBuilder};
 use crate::store;
 
-/// Where the agent listens, unless its configuration says otherwise.
+/// Where the agent listens when nobody can say what its configuration is.
 const AGENT_SOCKET: &str = "/run/radhold/agent.sock";
 
 /// How long anything may take.
@@ -30,14 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const STATUS_TIMERS: Timers =
     Timers { irt: Duration::from_secs(1), mrc: 2, mrt: Duration::from_secs(2), mrd: Duration::from_secs(3) };
 
-pub(super) async fn nas(front: Option<&Front>) -> nas::Running {
+pub(super) async fn nas(config: Option<&Config>) -> nas::Running {
+    let socket = config.map_or(Path::new(AGENT_SOCKET), |config| &config.agent.socket);
     let mut seen = nas::Running {
         ruleset: output("nft", &["list", "ruleset"]).await,
-        agent: Some(agent().await),
+        agent: Some(agent(socket).await),
         clock_synchronized: clock_synchronized().await,
         ..nas::Running::default()
     };
-    let Some(front) = front else { return seen };
+    let Some(front) = config.and_then(|config| config.front.as_ref()) else { return seen };
     for address in front.auth.iter().chain(&front.accounting) {
         let taken = matches!(UdpSocket::bind(address).await, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
         seen.front_ports.push((format!("UDP {address}"), taken));
@@ -78,11 +79,12 @@ async fn output(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-async fn agent() -> Result<String, String> {
-    match timeout(PATIENCE, UnixStream::connect(AGENT_SOCKET)).await {
-        Ok(Ok(_)) => Ok(AGENT_SOCKET.to_owned()),
-        Ok(Err(error)) => Err(format!("{AGENT_SOCKET}: {error}")),
-        Err(_) => Err(format!("{AGENT_SOCKET}: it takes too long")),
+async fn agent(socket: &Path) -> Result<String, String> {
+    let shown = socket.display();
+    match timeout(PATIENCE, UnixStream::connect(socket)).await {
+        Ok(Ok(_)) => Ok(shown.to_string()),
+        Ok(Err(error)) => Err(format!("{shown}: {error}")),
+        Err(_) => Err(format!("{shown}: it takes too long")),
     }
 }
 

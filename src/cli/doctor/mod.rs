@@ -70,7 +70,7 @@ pub(super) async fn run(args: &DoctorArgs, flags: &Flags) -> Result<(), Failure>
                 let front = config.as_ref().and_then(|config| config.front.as_ref());
                 findings.extend(nas::files(&tree, front));
                 if is_this_host {
-                    findings.extend(nas::running(&live::nas(front).await, tree.exists("etc/pptpd.conf")));
+                    findings.extend(nas::running(&live::nas(config.as_ref()).await, tree.exists("etc/pptpd.conf")));
                 }
             }
             Role::Server => {
