@@ -171,6 +171,7 @@ nas() {
   ours etc/sysctl.d/60-radhold-nas.conf 644
   ours etc/modules-load.d/radhold-nas.conf 644
   ours etc/systemd/system/radhold-agent.service 644
+  ours etc/systemd/system/nftables.service.d/radhold.conf 644
 }
 
 ours etc/sysusers.d/radhold.conf 644

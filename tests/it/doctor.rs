@@ -192,6 +192,23 @@ fn a_dry_run_and_a_no_change_nothing() {
     assert_eq!(host.all().len(), before.len() + 1);
 }
 
+/// Tunnels stop with the agent; the agent does not stop with nftables, or it would miss the flush.
+#[test]
+fn units_stop_with_what_they_need() {
+    let host = Host::bare();
+    assert_eq!(host.install(&["--yes", "pptp", "l2tp"], "").code, 0);
+    let says = |unit: &str, line: &str| {
+        host.text(&format!("etc/systemd/system/{unit}")).lines().any(|found| found.starts_with(line))
+    };
+    for tunnel in ["pptpd", "xl2tpd"] {
+        let unit = format!("{tunnel}.service.d/radhold.conf");
+        assert!(says(&unit, "PartOf=radhold-agent.service"), "{tunnel}");
+        assert!(says(&unit, "ExecStartPre=/usr/sbin/nft list table inet radhold"), "{tunnel}");
+    }
+    assert!(!says("radhold-agent.service", "PartOf="));
+    assert!(says("nftables.service.d/radhold.conf", "ExecStartPost=-/usr/sbin/nft -f /etc/radhold/nas.nft"));
+}
+
 #[test]
 fn whoever_answers_yes_gets_the_secrets_too() {
     let host = Host::bare();
@@ -227,7 +244,10 @@ fn secrets_that_are_there_are_used_and_other_servers_stay() {
     let secret = host.text("etc/radhold/front.secret");
     let expected = format!("#127.0.0.1 testing123\n192.0.2.1 another-servers-secret\n127.0.0.1 {secret}");
     assert_eq!(host.text("etc/radiusclient/servers"), expected);
-    assert!(!ran.stdout.contains(secret.trim()) && !ran.stdout.contains("another-servers-secret"), "no secret is shown");
+    assert!(
+        !ran.stdout.contains(secret.trim()) && !ran.stdout.contains("another-servers-secret"),
+        "no secret is shown"
+    );
     assert!(host.install(&["--yes"], "").stdout.starts_with("== 0 changed, 0 left"));
     // The front's is there, pppd's is not.
     let host = Host::bare();
@@ -378,12 +398,18 @@ fn each_defect_is_found_and_named() {
     let host = Host::installed();
     host.add_to("etc/radhold/agent.toml", "nonsense = 1\n");
     assert!(host.complaints()[0].starts_with("fail nas.configuration: "), "{:?}", host.complaints());
-    // A flush is a danger only where the agent does not start again with nftables.
+    // A flush is a danger where the agent is stopped before it.
     let host = Host::installed();
     host.write("etc/nftables.conf", "#!/usr/sbin/nft -f\n\nflush ruleset\n");
     assert_eq!(host.complaints(), Vec::<String>::new());
-    remove(&host, "etc/systemd/system/radhold-agent.service");
-    assert_eq!(host.complaints().len(), 2, "{:?}", host.complaints());
+    let unit = "etc/systemd/system/radhold-agent.service";
+    host.replace(unit, "[Unit]\n", "[Unit]\nPartOf=nftables.service\n");
+    let complaints = host.complaints();
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    assert!(complaints[0].starts_with("warn nas.flush-ruleset: "), "{complaints:?}");
+    remove(&host, unit);
+    let complaints = host.complaints();
+    assert_eq!(complaints, ["warn nas.unit: there is no radhold-agent.service"]);
     host.replace(conf, "servers /etc/radiusclient/servers\n", "");
     assert!(host.complaints().iter().any(|complaint| complaint.ends_with(": servers is missing")));
 }

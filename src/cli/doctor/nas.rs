@@ -374,29 +374,33 @@ fn secrets(tree: &Tree, settings: &radiusclient::Settings, file: &str, front: Op
     None
 }
 
+/// Who flushes all rules takes the sandbox away, and it is the running agent that puts it back.
 fn firewall_files(tree: &Tree) -> Option<Finding> {
     let text = tree.text("etc/nftables.conf")?;
-    let flushes = text.lines().any(|line| line.trim() == "flush ruleset");
-    let bound = ["etc", "lib", "usr/lib"].iter().any(|place| {
-        tree.text(&format!("{place}/systemd/system/radhold-agent.service"))
-            .is_some_and(|unit| unit.contains("PartOf=nftables.service"))
-    });
-    (flushes && !bound).then(|| {
+    if !text.lines().any(|line| line.trim() == "flush ruleset") {
+        return None;
+    }
+    let unit = tree.text(&agent_unit(tree)?)?;
+    let stops_first = |line: &str| line.starts_with("PartOf=") && line.contains("nftables.service");
+    unit.lines().any(stops_first).then(|| {
         Finding::warn(
             "nas.flush-ruleset",
-            "/etc/nftables.conf begins with flush ruleset, and the agent does not start again with nftables",
-            "A restart of nftables takes the sandbox away: everybody is through.",
-            "./pppd/install.sh (its unit has PartOf=nftables.service), or flush your own tables only",
+            "/etc/nftables.conf flushes all rules, and the agent is stopped with nftables (PartOf)",
+            "While rules are flushed nobody is there to put the sandbox back: until the agent runs again everybody is through.",
+            "./pppd/install.sh (its unit goes on running, and puts it back at once), or flush your own tables only",
         )
     })
 }
 
+/// The unit systemd would take.
+fn agent_unit(tree: &Tree) -> Option<String> {
+    let places = ["etc", "lib", "usr/lib"].into_iter();
+    places.map(|place| format!("{place}/systemd/system/radhold-agent.service")).find(|path| tree.exists(path))
+}
+
 fn unit(tree: &Tree) -> Finding {
-    let why = "Without the agent nobody is confined, and nothing the server orders is done.";
-    if ["etc", "lib", "usr/lib"]
-        .iter()
-        .any(|place| tree.exists(&format!("{place}/systemd/system/radhold-agent.service")))
-    {
+    let why = "Without the agent nobody is confined or put back after a flush, and nothing the server orders is done.";
+    if agent_unit(tree).is_some() {
         Finding::ok("nas.unit", "radhold-agent.service is installed")
     } else {
         Finding::warn("nas.unit", "there is no radhold-agent.service", why, INSTALL)
