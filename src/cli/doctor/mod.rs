@@ -4,6 +4,7 @@
 //! any tree of files.
 
 mod finding;
+mod input;
 mod live;
 mod nas;
 mod radiusclient;

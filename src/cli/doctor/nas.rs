@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::finding::Finding;
+use super::input::{self, Lets};
 use super::radiusclient;
 use super::tree::Tree;
 use crate::config::Front;
@@ -12,8 +13,13 @@ const HOOKS: [(&str, &str, bool); 5] = [
     ("ip-pre-up", "Without it the rules are not in place when the first packet comes.", true),
     ("ip-up", "Without it the agent does not know that the session runs.", true),
     ("ip-down", "Without it the agent learns late that a session is over, and its address stays in the sets.", true),
-    ("ipv6-up", "Without it IPv6 of a session stays in the sandbox for ever.", false),
-    ("ipv6-down", "Without it IPv6 addresses of past sessions stay in the sets.", false),
+    (
+        "ipv6-up",
+        "Without it the agent knows no IPv6 address of a session: a server that names one finds nobody, and a link of IPv6 alone \
+         stays in the sandbox.",
+        false,
+    ),
+    ("ipv6-down", "Without it a session goes on being known by an IPv6 address it has no more.", false),
 ];
 
 /// Modules of the kernel, and why.
@@ -550,33 +556,24 @@ fn rules_findings(rules: &str, has_pptpd: bool) -> Vec<Finding> {
     findings
 }
 
-/// Whether an input chain that drops by default lets PPTP in.
+/// Whether the input chains let PPTP in.
 fn gre(rules: &str) -> Finding {
-    let mut dropping = false;
-    let (mut in_chain, mut accepted) = (false, String::new());
-    for line in rules.lines().map(str::trim) {
-        if line.starts_with("chain ") {
-            in_chain = false;
-        }
-        if line.contains("hook input") && line.contains("policy drop") {
-            (in_chain, dropping) = (true, true);
-        }
-        if in_chain && line.contains("accept") {
-            accepted += line;
-            accepted.push('\n');
-        }
+    let why = "PPTP carries its data in GRE: clients connect, and hang at \"verifying user name\".";
+    match input::pptp(rules) {
+        Lets::In => Finding::ok("nas.gre", "PPTP (TCP 1723 and GRE) may come in"),
+        Lets::Unclear => Finding::warn(
+            "nas.gre",
+            "the firewall drops by default; whether it accepts TCP 1723 and GRE this cannot tell",
+            why,
+            "nft list ruleset; if they are not accepted: tcp dport 1723 accept; meta l4proto gre accept",
+        ),
+        Lets::Out => Finding::fail(
+            "nas.gre",
+            "the firewall drops by default, and does not accept both TCP 1723 and GRE",
+            why,
+            "add to your input chain: tcp dport 1723 accept; meta l4proto gre accept",
+        ),
     }
-    let lets = |words: &[&str]| accepted.lines().any(|line| words.iter().any(|word| line.contains(word)));
-    // A jump leads to rules we do not follow; without any, what is not here is dropped.
-    if !dropping || (lets(&["gre", "protocol 47", "l4proto 47"]) && lets(&["1723"])) {
-        return Finding::ok("nas.gre", "PPTP (TCP 1723 and GRE) may come in");
-    }
-    Finding::fail(
-        "nas.gre",
-        "the firewall drops by default, and does not accept both TCP 1723 and GRE",
-        "PPTP carries its data in GRE: clients connect, and hang at \"verifying user name\".",
-        "add to your input chain: tcp dport 1723 accept; meta l4proto gre accept",
-    )
 }
 
 #[cfg(test)]
