@@ -31,6 +31,12 @@ fn guests(toml: &str) -> Bench {
     ip(&format!("-n {nas} addr add 10.94.0.1/24 dev br-guest"));
     ip(&format!("-n {nas} -6 addr add fd00:94::1/64 dev br-guest nodad"));
     ip(&format!("-n {nas} link set br-guest up"));
+    // A new bridge takes a second before it passes on what IPv6 needs.
+    let refused = |which: &str| {
+        let error = bench.connect(which, "[fd00:94::1]:9").err()?;
+        (error.kind() == std::io::ErrorKind::ConnectionRefused).then_some(())
+    };
+    bench.until(|| refused("c0").and(refused("c1")));
     let mut bench = bench;
     bench.start_agent();
     bench
