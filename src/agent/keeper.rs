@@ -401,6 +401,7 @@ impl Keeper {
     /// Interfaces we were not told of. A note says who they are; without one, what pppd left behind says which process
     /// serves them, and they are in the sandbox until their limit.
     async fn find_strangers(&mut self, now: Timestamp) {
+        let known = self.sessions.len();
         for interface in interfaces() {
             let ours = self.config.interfaces.iter().any(|pattern| is_like(&interface, pattern));
             if !ours || self.sessions.contains_key(&interface) {
@@ -417,6 +418,8 @@ impl Keeper {
             };
             info!(interface, "found an interface nobody told us of");
             self.begin(&call, now).await;
+        }
+        if self.sessions.len() != known {
             self.save();
         }
         for interface in interfaces_of_notes(&notes(&self.config.socket)) {

@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 
 /// Forgets every flow from and to an address.
 ///
@@ -31,9 +32,13 @@ pub(in crate::agent) async fn cut_station(mac: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Each run walks the kernel's whole table: thousands of sessions that are found at once must not mean as many processes.
+static AT_ONCE: Semaphore = Semaphore::const_new(4);
+
 async fn cut(address: IpAddr) -> io::Result<()> {
     let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
     let address = address.to_string();
+    let _turn = AT_ONCE.acquire().await.map_err(io::Error::other)?;
     // From it, to it, and to it behind a translation.
     for side in ["--orig-src", "--orig-dst", "--reply-src"] {
         let mut conntrack = Command::new("conntrack");
