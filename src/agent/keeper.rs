@@ -8,15 +8,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, serving};
+use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
 use super::hook::{HookCall, HookEvent, Request, is_interface, notes, read_radattr};
 use super::session::{Ending, Reason, Session};
 use super::{AgentError, state};
 use crate::config::Agent;
 use crate::dynauth::ErrorCause;
 use crate::dynauth::server::{
-    Change, Facts, Genuine, NasNames, RESOURCES_UNAVAILABLE, SESSION_CONTEXT_NOT_FOUND, SESSION_CONTEXT_NOT_REMOVABLE,
-    Verdict, judge,
+    Change, Facts, Genuine, Mac, NasNames, RESOURCES_UNAVAILABLE, SESSION_CONTEXT_NOT_FOUND,
+    SESSION_CONTEXT_NOT_REMOVABLE, Verdict, judge, judge_station,
 };
 use crate::model::Timestamp;
 use crate::telemetry::count;
@@ -85,6 +85,10 @@ impl Keeper {
         let sessions = self.sessions.iter().map(|(interface, session)| (interface, &session.facts));
         let verdict = judge(request, &self.names, sessions, known);
         let refused = match verdict {
+            Verdict::Refuse(SESSION_CONTEXT_NOT_FOUND) if self.config.captive.is_some() => {
+                let verdict = judge_station(request, &self.names, known);
+                self.obey_for_station(verdict).await
+            }
             Verdict::Refuse(cause) => Some(cause),
             Verdict::Change(interface, change) => {
                 let interface = interface.clone();
@@ -105,6 +109,37 @@ impl Keeper {
             Some(cause) => warn!(peer, request = %code, %cause, packet = ?request.packet(), "refused"),
         }
         refused
+    }
+
+    /// Lets a station of a captive network through, or no longer.
+    async fn obey_for_station(&mut self, verdict: Verdict<Mac>) -> Option<ErrorCause> {
+        let limit = self.config.captive.as_ref().map_or(Duration::ZERO, |captive| captive.permit_limit);
+        let (station, done) = match verdict {
+            Verdict::Refuse(cause) => return Some(cause),
+            Verdict::Change(station, change) if change.filter_id.as_ref() != Some(&self.config.sandbox_filter) => {
+                let set = self.config.filters.iter().find(|known| change.filter_id.as_ref() == Some(&known.name));
+                let time = change.session_timeout.map_or(limit, |time| time.min(limit));
+                let done = self.table.permit_station(station, set.map(|known| known.set.as_str()), time).await;
+                info!(%station, filter = change.filter_id, seconds = time.as_secs(), "station is to be let through");
+                (station, done)
+            }
+            // Saying that it is in the sandbox is true of one that is there already; ending what is not there is not.
+            Verdict::Change(station, _) => (station, self.table.forget_station(station).await.map(|_| true)),
+            Verdict::End(station) => (station, self.table.forget_station(station).await),
+        };
+        match done {
+            Ok(true) => {
+                if self.table.confines(station) {
+                    flush_station(station.to_string());
+                }
+                None
+            }
+            Ok(false) => Some(SESSION_CONTEXT_NOT_FOUND),
+            Err(error) => {
+                error!(%station, %error, "the rules cannot be changed");
+                Some(RESOURCES_UNAVAILABLE)
+            }
+        }
     }
 
     /// What time brings: ends those whose time is over, insists where pppd does not end.
@@ -157,6 +192,10 @@ impl Keeper {
             self.save();
         }
         self.mend_rules().await;
+        match self.table.stations_over().await {
+            Ok(over) => over.into_iter().for_each(flush_station),
+            Err(error) => error!(%error, "the stations that are let through cannot be listed"),
+        }
     }
 
     /// Compares the rules in force with what they should be.
@@ -362,6 +401,7 @@ impl Keeper {
     /// Interfaces we were not told of. A note says who they are; without one, what pppd left behind says which process
     /// serves them, and they are in the sandbox until their limit.
     async fn find_strangers(&mut self, now: Timestamp) {
+        let known = self.sessions.len();
         for interface in interfaces() {
             let ours = self.config.interfaces.iter().any(|pattern| is_like(&interface, pattern));
             if !ours || self.sessions.contains_key(&interface) {
@@ -378,6 +418,8 @@ impl Keeper {
             };
             info!(interface, "found an interface nobody told us of");
             self.begin(&call, now).await;
+        }
+        if self.sessions.len() != known {
             self.save();
         }
         for interface in interfaces_of_notes(&notes(&self.config.socket)) {
@@ -437,6 +479,16 @@ impl Keeper {
             .collect();
         json!({"sessions": sessions, "counters": crate::telemetry::snapshot()})
     }
+}
+
+/// Cuts a station's flows, beside the work in hand: what others send it goes by the flow alone.
+fn flush_station(station: String) {
+    tokio::spawn(async move {
+        info!(station, "station is in the sandbox");
+        if let Err(error) = cut_station(&station).await {
+            warn!(station, %error, "ip or conntrack cannot be run; what others send it in open flows still arrives");
+        }
+    });
 }
 
 fn note(path: &Path) -> Option<HookCall> {

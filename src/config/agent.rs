@@ -38,6 +38,8 @@ pub struct Agent {
     pub sandbox_limit: Duration,
     /// From SIGTERM to SIGKILL.
     pub kill_after: Duration,
+    /// Captive networks, where stations are let through by MAC address; `None` is off.
+    pub captive: Option<Captive>,
     /// TCP ports of the outer protocol that a banned address is refused.
     pub ban_tcp: Vec<u16>,
     /// UDP ports of the outer protocol that a banned address is refused.
@@ -76,6 +78,15 @@ pub struct AgentFilter {
     pub mark: Option<u32>,
 }
 
+/// Captive networks: stations, known by MAC address, are sandboxed until a CoA-Request lets them through for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Captive {
+    /// Names of their interfaces; a `*` at the end stands for anything.
+    pub interfaces: Vec<String>,
+    /// How long a station is let through at most, and without Session-Timeout.
+    pub permit_limit: Duration,
+}
+
 pub(super) fn agent(report: &Report<'_>, mut section: Section<'_>, state_dir: &Path) -> Option<Agent> {
     let address = |text: &str| text.parse::<IpAddr>().map_err(|error| error.to_string());
     let port = |text: &str| text.parse::<u16>().map_err(|error| error.to_string());
@@ -93,6 +104,7 @@ pub(super) fn agent(report: &Report<'_>, mut section: Section<'_>, state_dir: &P
     let portal = section.parsed("portal", "an address with port", |text| socket_address(text, 80));
     let sandbox_filter = section.text("sandbox_filter").unwrap_or_else(|| "sandbox".to_owned());
     let filters = filters(&mut section, &sandbox_filter);
+    let captive = captive(section.section("captive"), interfaces.as_deref());
     let agent = Agent {
         listen: listen.unwrap_or_else(|| vec![SocketAddr::from((Ipv4Addr::LOCALHOST, COA_PORT))]),
         peers: peers.into_iter().collect::<Option<Vec<_>>>()?,
@@ -105,6 +117,7 @@ pub(super) fn agent(report: &Report<'_>, mut section: Section<'_>, state_dir: &P
         filters,
         sandbox_limit: section.duration("sandbox_limit").unwrap_or(Duration::from_secs(300)),
         kill_after: section.duration("kill_after").unwrap_or(Duration::from_secs(45)),
+        captive,
         ban_tcp: section.list("ban_tcp", "a port", port).unwrap_or_else(|| vec![443, 1723]),
         ban_udp: section.list("ban_udp", "a port", port).unwrap_or_else(|| vec![500, 1701, 4500]),
         socket: section.path("socket").unwrap_or_else(|| PathBuf::from("/run/radhold/agent.sock")),
@@ -116,6 +129,39 @@ pub(super) fn agent(report: &Report<'_>, mut section: Section<'_>, state_dir: &P
     }
     section.finish();
     Some(agent)
+}
+
+fn captive(mut section: Section<'_>, of_ppp: Option<&[String]>) -> Option<Captive> {
+    let is_present = section.is_present();
+    let interfaces = section.list("interfaces", "a name of interfaces", interface).unwrap_or_default();
+    let permit_limit = section.duration("permit_limit").unwrap_or(Duration::from_secs(12 * 3600));
+    if is_present {
+        if interfaces.is_empty() {
+            section.problem("interfaces", "are missing; a captive network is on one");
+        }
+        let ppp = ["ppp*".to_owned()];
+        let meet = |one: &String| of_ppp.unwrap_or(&ppp).iter().any(|other| overlap(one, other));
+        if let Some(both) = interfaces.iter().find(|name| meet(name)) {
+            section
+                .problem("interfaces", format!("{both} is of agent.interfaces too; an interface is one or the other"));
+        }
+        // nftables keeps milliseconds in 64 bits, and nobody is let through for ever.
+        if permit_limit < Duration::from_secs(1) || permit_limit > Duration::from_secs(366 * 86_400) {
+            section.problem("permit_limit", "is between 1s and 366d");
+        }
+    }
+    section.finish();
+    is_present.then_some(Captive { interfaces, permit_limit })
+}
+
+/// Whether two patterns may mean one interface.
+fn overlap(one: &str, other: &str) -> bool {
+    match (one.strip_suffix('*'), other.strip_suffix('*')) {
+        (Some(one), Some(other)) => one.starts_with(other) || other.starts_with(one),
+        (Some(stem), None) => other.starts_with(stem),
+        (None, Some(stem)) => one.starts_with(stem),
+        (None, None) => one == other,
+    }
 }
 
 fn filters(section: &mut Section<'_>, sandbox_filter: &str) -> Vec<AgentFilter> {

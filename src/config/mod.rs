@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use agent::{Agent, AgentFilter, AgentPeer};
+pub use agent::{Agent, AgentFilter, AgentPeer, Captive};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontServer};

@@ -49,6 +49,7 @@ pub(super) fn keys() -> Vec<String> {
         "nas.NAME.secret",
         "agent.peer.NAME.secret",
         "agent.filter.NAME.set",
+        "agent.captive.permit_limit",
         "agent.front.server.NAME.secret",
     ]
     .map(|key| super::Setting::new("", key, "x"));

@@ -166,7 +166,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "[telegram]\ntoken = \"123456789:replace-me-by-your-own-token\"\n\
          [nas.example]\naddress = \"192.0.2.1\"\nsecret = \"replace-me-by-32-random-octets\"\n\
          [agent.peer.example]\naddress = \"192.0.2.200\"\nsecret = \"replace-me-by-32-random-octets\"\n\
-         [agent.filter.example]\n",
+         [agent.filter.example]\n[agent.captive]\ninterfaces = [\"br-guest\"]\n",
     )
     .config();
     assert_eq!(all.server, bare.server);
@@ -408,4 +408,23 @@ fn a_server_on_loopback_is_told_that_its_nas_is_elsewhere() {
     let bench = Bench::new("[nas.a]\naddress = \"10.0.0.1\"\nsecret = \"0123456789abcdef\"\n");
     let warnings = bench.load().unwrap().warnings;
     assert!(matches!(&warnings[..], [one] if one.contains("loopback only")), "{warnings:?}");
+}
+
+#[test]
+fn a_captive_network_is_on_interfaces_of_its_own() {
+    for (agent, captive, problem) in [
+        ("", "", "agent.captive.interfaces: are missing; a captive network is on one"),
+        ("", "interfaces = [\"ppp7\"]", "agent.captive.interfaces: ppp7 is of agent.interfaces too"),
+        (
+            "interfaces = [\"br-*\"]",
+            "interfaces = [\"br-g*\"]",
+            "agent.captive.interfaces: br-g* is of agent.interfaces too",
+        ),
+        ("", "interfaces = [\"br-g\"]\npermit_limit = 0", "agent.captive.permit_limit: is between 1s and 366d"),
+    ] {
+        let problems = Bench::new(&format!("[agent]\n{agent}\n[agent.captive]\n{captive}\n")).problems();
+        assert!(problems.len() == 1 && problems[0].contains(problem), "{problems:?}");
+    }
+    let agent = Bench::new("[agent]\ninterfaces = [\"ppp*\"]\n").config().agent;
+    assert_eq!(agent.captive, None, "off without its section");
 }

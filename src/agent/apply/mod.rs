@@ -5,8 +5,9 @@ mod nft;
 mod pppd;
 mod privileges;
 mod rules;
+mod stations;
 
-pub(super) use flows::cut_flows;
+pub(super) use flows::{cut_flows, cut_station};
 pub use nft::NftError;
 pub(super) use nft::{Place, Table, forget_interface, watch};
 pub(super) use pppd::{NotSignalled, Process, Signal, serving};

@@ -1,7 +1,7 @@
 //! `nft -j` with JSON on its standard input: no shell, no text to quote. Keeps a mirror of which interface is in which permit
 //! set, so that a change is one small transaction; when the kernel disagrees, the whole table is made anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
@@ -12,7 +12,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::mpsc;
 
 use super::rules::{FAMILY, RuleSettings, TABLE, element, limit, ruleset, v4, v6};
-use crate::dynauth::server::Rates;
+use super::stations::mac;
+use crate::dynauth::server::{Mac, Rates};
 
 /// After a monitor that ended.
 const MONITOR_AGAIN: Duration = Duration::from_secs(5);
@@ -50,6 +51,8 @@ pub enum NftError {
 pub(in crate::agent) struct Table {
     settings: RuleSettings,
     places: BTreeMap<String, Place>,
+    /// Stations that were let through when we last looked; the kernel alone knows until when.
+    stations: BTreeSet<String>,
 }
 
 impl Table {
@@ -58,7 +61,7 @@ impl Table {
         settings: RuleSettings,
         places: BTreeMap<String, Place>,
     ) -> Result<Self, NftError> {
-        let mut table = Self { settings, places };
+        let mut table = Self { settings, places, stations: BTreeSet::new() };
         table.rebuild().await?;
         Ok(table)
     }
@@ -116,7 +119,8 @@ impl Table {
                 found.sort_unstable();
                 elements.sort_unstable();
                 found == *elements
-            }) && rules_in(listed, "/rule") == rules_in(&ruleset(&self.settings, &[]), "/add/rule")
+            }) && self.station_sets().all(|set| set_of(listed, &set).is_some())
+                && rules_in(listed, "/rule") == rules_in(&ruleset(&self.settings, &[]), "/add/rule")
         });
         if !fine {
             self.rebuild().await?;
@@ -137,17 +141,77 @@ impl Table {
         run(json!({"nftables": commands})).await
     }
 
+    /// Lets a station through for so long, by the set it is in when none is named. False when it is in none.
+    pub(in crate::agent) async fn permit_station(
+        &mut self,
+        station: Mac,
+        set: Option<&str>,
+        time: Duration,
+    ) -> Result<bool, NftError> {
+        let now_in = self.sets_with(station).await?;
+        let Some(set) = set.map(mac).or_else(|| now_in.first().cloned()) else { return Ok(false) };
+        let address = json!(station.to_string());
+        // It may have left a set meanwhile, and deleting what is not there fails: so it is added before.
+        let mut commands = Vec::new();
+        for before in now_in.iter().chain([&set]) {
+            commands.extend(["add", "delete"].map(|verb| element(verb, before, address.clone())));
+        }
+        let timed = json!({"elem": {"val": address, "timeout": time.as_secs().max(1)}});
+        commands.push(element("add", &set, timed));
+        run(json!({"nftables": commands})).await?;
+        self.stations.insert(station.to_string());
+        Ok(true)
+    }
+
+    /// Puts a station back into the sandbox. False when it was there.
+    pub(in crate::agent) async fn forget_station(&mut self, station: Mac) -> Result<bool, NftError> {
+        let now_in = self.sets_with(station).await?;
+        let both = |set: &String| ["add", "delete"].map(|verb| element(verb, set, json!(station.to_string())));
+        let commands: Vec<Value> = now_in.iter().flat_map(both).collect();
+        if !commands.is_empty() {
+            run(json!({"nftables": commands})).await?;
+        }
+        self.stations.remove(&station.to_string());
+        Ok(!now_in.is_empty())
+    }
+
+    /// Whether a station is in the sandbox, as far as we know.
+    pub(in crate::agent) fn confines(&self, station: Mac) -> bool {
+        !self.stations.contains(&station.to_string())
+    }
+
+    /// Stations whose time ended since this was last asked.
+    pub(in crate::agent) async fn stations_over(&mut self) -> Result<Vec<String>, NftError> {
+        if self.settings.captive.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listed = list().await?.unwrap_or_default();
+        let now: BTreeSet<String> = self
+            .station_sets()
+            .flat_map(|set| set_of(&listed, &set).unwrap_or_default())
+            .filter_map(|element| Some(element.pointer("/elem/val").unwrap_or(&element).as_str()?.to_owned()))
+            .collect();
+        let before = std::mem::replace(&mut self.stations, now);
+        Ok(before.difference(&self.stations).cloned().collect())
+    }
+
+    fn station_sets(&self) -> impl Iterator<Item = String> {
+        let permits = self.settings.permits.iter().filter(|_| !self.settings.captive.is_empty());
+        permits.map(|(permit, _)| mac(permit))
+    }
+
+    async fn sets_with(&self, station: Mac) -> Result<Vec<String>, NftError> {
+        let (listed, address) = (list().await?.unwrap_or_default(), station.to_string());
+        let is_it = |element: &Value| element.pointer("/elem/val").unwrap_or(element) == &json!(address);
+        Ok(self.station_sets().filter(|set| set_of(&listed, set).is_some_and(|all| all.iter().any(is_it))).collect())
+    }
+
     async fn rebuild(&mut self) -> Result<(), NftError> {
         let mut kept = Vec::new();
         if let Some(listed) = list().await? {
-            for set in ["banned_v4", "banned_v6"] {
-                for banned in set_of(&listed, set).unwrap_or_default() {
-                    let left = banned["elem"]["expires"].as_u64().unwrap_or(0);
-                    if left > 0 {
-                        let timed = json!({"elem": {"val": banned["elem"]["val"], "timeout": left}});
-                        kept.push(element("add", set, timed));
-                    }
-                }
+            for set in ["banned_v4", "banned_v6"].map(str::to_owned).into_iter().chain(self.station_sets()) {
+                let found = set_of(&listed, &set).unwrap_or_default();
+                kept.extend(found.iter().filter_map(still_timed).map(|timed| element("add", &set, timed)));
             }
         }
         for (interface, place) in &self.places {
@@ -218,6 +282,13 @@ fn elements(verb: &str, interface: &str, place: &Place) -> Vec<Value> {
         elements.extend(if verb == "add" { [object, mapped] } else { [mapped, object] });
     }
     elements
+}
+
+/// An element with the rest of its time, which nft tells in whole seconds: the one begun is not taken away.
+fn still_timed(found: &Value) -> Option<Value> {
+    let found = &found["elem"];
+    let (timeout, expires) = (found["timeout"].as_u64()?, found["expires"].as_u64()?);
+    Some(json!({"elem": {"val": found["val"], "timeout": timeout, "expires": timeout.min(expires + 1)}}))
 }
 
 fn set_of(listed: &Value, name: &str) -> Option<Vec<Value>> {

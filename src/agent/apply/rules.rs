@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
+use super::stations::{station_redirect, station_rules, station_sets};
 use crate::config::Agent;
 
 /// The family and name of our one table.
@@ -27,6 +28,8 @@ const BURST: u64 = 16 << 10;
 pub struct RuleSettings {
     /// Interface names, `*` at the end for anything.
     pub interfaces: Vec<String>,
+    /// The same for captive networks, where a MAC address is asked for. None: there are no such networks.
+    pub captive: Vec<String>,
     /// Where the sandbox may ask for names.
     pub resolvers: Vec<IpAddr>,
     /// Where the sandbox's HTTP goes.
@@ -43,6 +46,7 @@ impl From<&Agent> for RuleSettings {
     fn from(agent: &Agent) -> Self {
         Self {
             interfaces: agent.interfaces.clone(),
+            captive: agent.captive.as_ref().map_or_else(Vec::new, |captive| captive.interfaces.clone()),
             resolvers: agent.resolvers.clone(),
             portal: agent.portal,
             permits: agent.filters.iter().map(|filter| (filter.set.clone(), filter.mark)).collect(),
@@ -57,6 +61,7 @@ pub fn ruleset(settings: &RuleSettings, elements: &[Value]) -> Value {
     // Adding first makes deleting succeed whether or not it was there.
     let mut commands = vec![table("add"), table("delete"), table("add")];
     commands.extend(sets(settings));
+    commands.extend(station_sets(settings));
     for (chain, hook, priority) in [
         ("outer", "input", FILTER_PRIORITY - 1),
         ("input", "input", FILTER_PRIORITY),
@@ -64,7 +69,8 @@ pub fn ruleset(settings: &RuleSettings, elements: &[Value]) -> Value {
     ] {
         commands.push(base_chain(chain, "filter", hook, priority));
     }
-    for chain in ["from_peer", "to_peer", "sandbox", "reject"] {
+    let of_stations = ["from_station", "to_station"].into_iter().filter(|_| !settings.captive.is_empty());
+    for chain in ["from_peer", "to_peer", "sandbox", "reject"].into_iter().chain(of_stations) {
         commands.push(json!({"add": {"chain": {"family": FAMILY, "table": TABLE, "name": chain}}}));
     }
     commands.extend(bans(settings));
@@ -77,12 +83,14 @@ pub fn ruleset(settings: &RuleSettings, elements: &[Value]) -> Value {
     commands.push(rule("input", vec![ours(), jump("from_peer")]));
     commands.push(rule("forward", vec![ours(), jump("from_peer")]));
     commands.push(rule("forward", vec![interfaces("oifname", settings), jump("to_peer")]));
+    commands.extend(station_rules(settings));
     commands.extend(from_peer(settings));
     commands.extend(to_peer(settings));
     commands.extend(sandbox(settings));
     commands.push(rule("reject", vec![equals(meta("l4proto"), json!("tcp")), reject("tcp reset", None)]));
     commands.push(rule("reject", vec![reject("icmpx", Some("admin-prohibited"))]));
     commands.extend(redirect(settings));
+    commands.extend(station_redirect(settings));
     commands.extend_from_slice(elements);
     json!({"nftables": commands})
 }
@@ -223,12 +231,16 @@ fn redirect(settings: &RuleSettings) -> Vec<Value> {
         commands.push(rule("redirect", vec![ours(), on("iifname", "saddr", permit), go_on()]));
         commands.push(rule("redirect", of_v6));
     }
+    commands.push(http_to_portal(ours(), portal));
+    commands
+}
+
+pub(super) fn http_to_portal(from: Value, portal: SocketAddr) -> Value {
     let family = family_of(portal);
     let of_family = equals(meta("nfproto"), json!(if portal.is_ipv4() { "ipv4" } else { "ipv6" }));
     let http = equals(payload("tcp", "dport"), json!(80));
     let to = json!({"dnat": {"family": family, "addr": portal.ip().to_string(), "port": portal.port()}});
-    commands.push(rule("redirect", vec![ours(), of_family, http, to]));
-    commands
+    rule("redirect", vec![from, of_family, http, to])
 }
 
 // -- expressions
@@ -237,7 +249,7 @@ fn table(verb: &str) -> Value {
     json!({verb: {"table": {"family": FAMILY, "name": TABLE}}})
 }
 
-fn set(name: &str, kind: Value, flags: &[&str], elements: Vec<Value>) -> Value {
+pub(super) fn set(name: &str, kind: Value, flags: &[&str], elements: Vec<Value>) -> Value {
     let mut set = json!({"family": FAMILY, "table": TABLE, "name": name, "type": kind});
     if !flags.is_empty() {
         set["flags"] = json!(flags);
@@ -254,28 +266,31 @@ fn base_chain(name: &str, kind: &str, hook: &str, priority: i32) -> Value {
     }}})
 }
 
-fn rule(chain: &str, expressions: Vec<Value>) -> Value {
+pub(super) fn rule(chain: &str, expressions: Vec<Value>) -> Value {
     json!({"add": {"rule": {"family": FAMILY, "table": TABLE, "chain": chain, "expr": expressions}}})
 }
 
-fn meta(key: &str) -> Value {
+pub(super) fn meta(key: &str) -> Value {
     json!({"meta": {"key": key}})
 }
 
-fn payload(protocol: &str, field: &str) -> Value {
+pub(super) fn payload(protocol: &str, field: &str) -> Value {
     json!({"payload": {"protocol": protocol, "field": field}})
 }
 
-fn equals(left: Value, right: Value) -> Value {
+pub(super) fn equals(left: Value, right: Value) -> Value {
     json!({"match": {"op": "==", "left": left, "right": right}})
 }
 
 fn interfaces(key: &str, settings: &RuleSettings) -> Value {
-    let names = match settings.interfaces.as_slice() {
+    equals(meta(key), names(&settings.interfaces))
+}
+
+pub(super) fn names(interfaces: &[String]) -> Value {
+    match interfaces {
         [one] => json!(one),
         several => json!({"set": several}),
-    };
-    equals(meta(key), names)
+    }
 }
 
 /// Interface and address together: nobody borrows a permitted address on another interface.
@@ -287,7 +302,7 @@ fn on_v6(interface: &str, permit: &str) -> Vec<Value> {
     vec![equals(meta("nfproto"), json!("ipv6")), equals(meta(interface), json!(format!("@{}", v6(permit))))]
 }
 
-fn permitted(mut matches: Vec<Value>, mark: Option<u32>) -> Vec<Value> {
+pub(super) fn permitted(mut matches: Vec<Value>, mark: Option<u32>) -> Vec<Value> {
     matches.extend(mark.map(|mark| json!({"mangle": {"key": meta("mark"), "value": mark}})));
     matches.push(json!({"return": null}));
     matches
@@ -302,11 +317,11 @@ fn family_of(address: SocketAddr) -> &'static str {
     if address.is_ipv4() { "ip" } else { "ip6" }
 }
 
-fn accept() -> Value {
+pub(super) fn accept() -> Value {
     json!({"accept": null})
 }
 
-fn jump(chain: &str) -> Value {
+pub(super) fn jump(chain: &str) -> Value {
     json!({"jump": {"target": chain}})
 }
 

@@ -83,6 +83,32 @@ fn judged<'a, K>(
     known: impl Fn(&str) -> bool,
 ) -> Result<Verdict<K>, ErrorCause> {
     let packet = request.packet();
+    let Screened { disconnect, identification, rates } = screened(packet, nas)?;
+    let mut meant = sessions.into_iter().filter(|(_, facts)| is_meant(facts, &identification));
+    let (session, facts) = meant.next().ok_or(SESSION_CONTEXT_NOT_FOUND)?;
+    if meant.next().is_some() {
+        return Err(MULTIPLE_SESSION_SELECTION_UNSUPPORTED);
+    }
+    if disconnect {
+        return if facts.removable { Ok(Verdict::End(session)) } else { Err(SESSION_CONTEXT_NOT_REMOVABLE) };
+    }
+    let change = change(packet, rates, known)?;
+    if change.session_timeout.is_some() && !facts.removable {
+        // A limit nobody can enforce is not honoured.
+        return Err(SESSION_CONTEXT_NOT_REMOVABLE);
+    }
+    Ok(Verdict::Change(session, change))
+}
+
+/// A request that is in form, for this NAS, and says whom it means.
+pub(super) struct Screened<'p> {
+    pub(super) disconnect: bool,
+    pub(super) identification: Vec<Attribute<'p>>,
+    pub(super) rates: Option<Rates>,
+}
+
+/// What can be judged of a request before its session is looked for.
+pub(super) fn screened<'p>(packet: &Packet<'p>, nas: &NasNames) -> Result<Screened<'p>, ErrorCause> {
     let disconnect = packet.code() == Code::DisconnectRequest;
     if packet.has(attribute::SERVICE_TYPE) {
         return Err(UNSUPPORTED_SERVICE);
@@ -119,26 +145,22 @@ fn judged<'a, K>(
     if identification.is_empty() || !disconnect && rates.is_none() && !CHANGES.iter().any(|&kind| packet.has(kind)) {
         return Err(MISSING_ATTRIBUTE);
     }
-    let mut meant = sessions.into_iter().filter(|(_, facts)| is_meant(facts, &identification));
-    let (session, facts) = meant.next().ok_or(SESSION_CONTEXT_NOT_FOUND)?;
-    if meant.next().is_some() {
-        return Err(MULTIPLE_SESSION_SELECTION_UNSUPPORTED);
-    }
-    if disconnect {
-        return if facts.removable { Ok(Verdict::End(session)) } else { Err(SESSION_CONTEXT_NOT_REMOVABLE) };
-    }
+    Ok(Screened { disconnect, identification, rates })
+}
+
+/// What a CoA-Request changes. `known` says whether a Filter-Id is one we can put in force.
+pub(super) fn change(
+    packet: &Packet<'_>,
+    rates: Option<Rates>,
+    known: impl Fn(&str) -> bool,
+) -> Result<Change, ErrorCause> {
     let filter_id = packet.text(attribute::FILTER_ID).map(str::to_owned);
     if filter_id.as_deref().is_some_and(|filter| !known(filter)) {
         return Err(INVALID_ATTRIBUTE_VALUE);
     }
     let seconds = |kind| packet.integer(kind).map(|seconds| Duration::from_secs(seconds.into()));
-    let session_timeout = seconds(attribute::SESSION_TIMEOUT);
-    if session_timeout.is_some() && !facts.removable {
-        // A limit nobody can enforce is not honoured.
-        return Err(SESSION_CONTEXT_NOT_REMOVABLE);
-    }
-    let idle_timeout = seconds(attribute::IDLE_TIMEOUT);
-    Ok(Verdict::Change(session, Change { filter_id, session_timeout, idle_timeout, rates }))
+    let (session_timeout, idle_timeout) = (seconds(attribute::SESSION_TIMEOUT), seconds(attribute::IDLE_TIMEOUT));
+    Ok(Change { filter_id, session_timeout, idle_timeout, rates })
 }
 
 /// What the Vendor-Specific attributes say of rates; each must be understood.

@@ -7,6 +7,7 @@ mod facts;
 mod judge;
 mod rates;
 mod reply;
+mod station;
 mod verify;
 
 pub use facts::{Facts, NasNames};
@@ -17,4 +18,5 @@ pub use judge::{
 };
 pub use rates::Rates;
 pub use reply::reply;
+pub use station::{Mac, judge_station};
 pub use verify::{Discard, Genuine, Rules, verify};

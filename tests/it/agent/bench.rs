@@ -275,7 +275,8 @@ impl Bench {
         command
     }
 
-    fn namespace(&self, which: &str) -> String {
+    /// What a namespace of ours is called.
+    pub(crate) fn namespace(&self, which: &str) -> String {
         format!("{}-{which}", self.name)
     }
 
@@ -393,7 +394,8 @@ impl Drop for Bench {
     }
 }
 
-fn ip(line: &str) {
+/// `ip` with these words.
+pub(crate) fn ip(line: &str) {
     let output = Command::new("ip").args(line.split(' ')).output().expect("ip; ./tests/run installs iproute2");
     assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -2,6 +2,7 @@
 //! outlives whom.
 
 mod bench;
+mod captive;
 mod requests;
 mod restart;
 
