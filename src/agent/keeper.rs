@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
 use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, serving};
-use super::hook::{HookCall, HookEvent, Request, is_interface, notes, read_radattr};
+use super::hook::{HookCall, HookEvent, Request, is_interface, read_radattr};
+use super::notes::notes;
 use super::session::{Ending, Reason, Session};
 use super::{AgentError, state};
 use crate::config::Agent;

@@ -6,6 +6,7 @@
 mod apply;
 mod hook;
 mod keeper;
+mod notes;
 mod session;
 mod state;
 
