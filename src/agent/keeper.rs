@@ -304,6 +304,8 @@ impl Keeper {
         let confined = session.filter.is_none() && before.filter.is_some();
         let (user, filter) = (session.facts.user_name.clone(), session.filter.clone());
         if !self.put(interface).await {
+            // The server was told no: it must not come to pass when the rules are mended.
+            self.table.take_back(interface, before.place(&self.config));
             self.sessions.insert(interface.to_owned(), before);
             return Some(RESOURCES_UNAVAILABLE);
         }

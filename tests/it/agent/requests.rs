@@ -249,3 +249,26 @@ fn an_idle_timeout_ends_a_quiet_session() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn what_was_answered_506_does_not_come_to_pass_later() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut bench = Bench::without_agent("");
+    let (bin, broken) = (bench.path("bin"), bench.path("broken"));
+    std::fs::create_dir(&bin).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let script = format!("#!/bin/sh\n[ -e {} ] && exit 1\nPATH={path} exec nft \"$@\"\n", broken.display());
+    std::fs::write(bin.join("nft"), script).unwrap();
+    std::fs::set_permissions(bin.join("nft"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    bench.start_agent_by(&["env", &format!("PATH={}:{path}", bin.display())]);
+    bench.alice();
+    std::fs::write(&broken, "").unwrap();
+    let refused = bench.radclient("coa", "User-Name=alice,Filter-Id=permit");
+    assert_eq!(refused, ("CoA-NAK".to_owned(), Some("Resources-Unavailable".to_owned())));
+    std::fs::remove_file(&broken).unwrap();
+    bench.nft(&["delete", "table", "inet", "radhold"]);
+    bench.until(|| bench.nft(&["list", "tables"]).contains("inet radhold").then_some(()));
+    assert!(!bench.reaches("c0", INSIDE));
+    bench.coa("permit");
+    assert!(bench.reaches("c0", INSIDE));
+}
