@@ -121,7 +121,14 @@ impl Keeper {
             if let Some(reason) = session.overdue(&self.config, now) {
                 over.push((interface.clone(), reason));
             }
-            let insist = session.ending.filter(|ending| !ending.killed && now >= ending.since + self.config.kill_after);
+            if let (Some(ending @ Ending { signalled: false, .. }), Some(process)) = (session.ending, session.process)
+                && process.signal(Signal::Terminate, interface, &self.config.run_dir).is_ok()
+            {
+                info!(interface, pid = process.pid, "session is ended at last");
+                session.ending = Some(Ending { since: now, signalled: true, ..ending });
+            }
+            let insist = session.ending.filter(|ending| ending.signalled && !ending.killed);
+            let insist = insist.filter(|ending| now >= ending.since + self.config.kill_after);
             if let (Some(ending), Some(process)) = (insist, session.process) {
                 let sent = process.signal(Signal::Kill, interface, &self.config.run_dir);
                 warn!(
@@ -320,13 +327,13 @@ impl Keeper {
     /// Ends a session: out of its set at once, then its pppd is asked to end. Never waits for it.
     async fn end(&mut self, interface: &str, reason: Reason, now: Timestamp) -> Option<ErrorCause> {
         let session = self.sessions.get_mut(interface)?;
-        if session.ending.is_some() {
+        if session.ending.is_some_and(|ending| ending.signalled) {
             // A second SIGTERM would kill ip-down.
             return None;
         }
         let (user, address, process) =
             (session.facts.user_name.clone(), session.facts.framed_ip_address, session.process);
-        session.ending = Some(Ending { since: now, killed: false });
+        session.ending = Some(Ending { since: now, signalled: false, killed: false });
         self.put(interface).await;
         self.flush(address);
         let sent = match process {
@@ -335,6 +342,9 @@ impl Keeper {
         };
         let refused = match sent {
             Ok(()) => {
+                if let Some(session) = self.sessions.get_mut(interface) {
+                    session.ending = Some(Ending { since: now, signalled: true, killed: false });
+                }
                 info!(interface, user, reason = reason.name(), "session is ended");
                 None
             }

@@ -47,8 +47,11 @@ const PPPD_FIRST: Duration = Duration::from_secs(5);
 /// A session on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ending {
-    /// SIGTERM went out then.
+    /// Since when; once it is signalled, SIGTERM went out then.
     pub(super) since: Timestamp,
+    /// SIGTERM went out. Until it does, it is tried again.
+    #[serde(default)]
+    pub(super) signalled: bool,
     /// SIGKILL went out too.
     pub(super) killed: bool,
 }
@@ -246,7 +249,7 @@ mod tests {
         (session.session_timeout, session.timeout_is_pppds) = (Some(Duration::from_secs(50)), false);
         assert_eq!(session.overdue(&config, at(49)), None);
         assert_eq!(session.overdue(&config, at(50)), Some(Reason::SessionTimeout));
-        session.ending = Some(Ending { since: at(50), killed: false });
+        session.ending = Some(Ending { since: at(50), signalled: true, killed: false });
         assert_eq!((session.overdue(&config, at(60)), session.place(&config)), (None, None));
     }
 

@@ -272,3 +272,18 @@ fn what_was_answered_506_does_not_come_to_pass_later() {
     bench.coa("permit");
     assert!(bench.reaches("c0", INSIDE));
 }
+
+#[test]
+fn a_pppd_that_could_not_be_ended_is_not_said_to_be_and_is_ended_when_it_can() {
+    let mut bench = Bench::start("");
+    let pid = bench.alice();
+    std::fs::write(bench.path("run/ppp0.pid"), "1\n").unwrap();
+    for _ in 0..2 {
+        assert_eq!(bench.radclient("disconnect", "User-Name=alice").0, "Disconnect-NAK");
+    }
+    assert!(bench.runs(pid));
+    std::fs::write(bench.path("run/ppp0.pid"), format!("{pid}\n")).unwrap();
+    while bench.runs(pid) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
