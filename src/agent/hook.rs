@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc;
@@ -66,6 +66,9 @@ pub struct HookCall {
     /// What else the Access-Accept said, from radattr.so's file: see [`HookCall::with_accept`].
     #[serde(default)]
     pub accept: Radattr,
+    /// When radattr.so wrote that: seconds and nanoseconds. It tells one Access-Accept from the next.
+    #[serde(default)]
+    pub accepted_at: Option<(i64, i64)>,
 }
 
 /// Attributes of the Access-Accept as radattr.so writes them, "Name value" a line; of those that repeat, the last.
@@ -106,6 +109,7 @@ impl HookCall {
             ip_param: text("PPP_IPPARAM"),
             filter_id: text("RADIUS_FILTER_ID"),
             accept: Radattr::new(),
+            accepted_at: None,
         })
     }
 
@@ -114,10 +118,16 @@ impl HookCall {
     pub fn with_accept(mut self, run_dir: &Path) -> Self {
         let file = run_dir.join(format!("radattr.{}", self.interface));
         self.accept = read_radattr(&file);
+        self.accepted_at = written_at(&file);
         // Where that is not allowed, or there is no such file, nothing is worse than before.
         let _ = fs::set_permissions(&file, fs::Permissions::from_mode(0o600));
         self
     }
+}
+
+/// When a file was written last.
+pub(super) fn written_at(file: &Path) -> Option<(i64, i64)> {
+    fs::metadata(file).ok().map(|file| (file.mtime(), file.mtime_nsec()))
 }
 
 /// Reads a radattr file; what cannot be read says nothing.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
 use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, serving};
-use super::hook::{HookCall, HookEvent, Request, is_interface, read_radattr};
+use super::hook::{HookCall, HookEvent, Request, is_interface, read_radattr, written_at};
 use super::notes::notes;
 use super::session::{Ending, Reason, Session};
 use super::{AgentError, state};
@@ -83,8 +83,15 @@ impl Keeper {
         let known = |filter: &str| {
             filter == self.config.sandbox_filter || self.config.filters.iter().any(|known| known.name == filter)
         };
-        let sessions = self.sessions.iter().map(|(interface, session)| (interface, &session.facts));
-        let verdict = judge(request, &self.names, sessions, known);
+        let judged = |down: bool| {
+            let sessions = self.sessions.iter().filter(|(_, session)| session.down == down);
+            judge(request, &self.names, sessions.map(|(interface, session)| (interface, &session.facts)), known)
+        };
+        // One that is down may be over, and must not stand in the way of the next; if it is not over, it must obey.
+        let verdict = match judged(false) {
+            Verdict::Refuse(SESSION_CONTEXT_NOT_FOUND) => judged(true),
+            verdict => verdict,
+        };
         let refused = match verdict {
             Verdict::Refuse(cause) => Some(cause),
             Verdict::Change(interface, change) => {
@@ -203,6 +210,9 @@ impl Keeper {
                     // Its ip-pre-up was missed, or there is none for IPv6.
                     self.begin(call, now).await;
                 }
+                if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.down) {
+                    session.resume(call);
+                }
                 if let Some(session) = self.sessions.get_mut(interface) {
                     session.hear_of_ipv6(call.link_local_remote);
                     if session.facts.framed_ip_address.is_none() {
@@ -212,8 +222,8 @@ impl Keeper {
                 self.put(interface).await;
             }
             HookEvent::IpDown => {
-                self.forget(interface).await;
-                info!(interface, user = call.peer_name, "session is over");
+                self.take_down(interface).await;
+                info!(interface, user = call.peer_name, "session is down");
             }
             HookEvent::Ipv6Down => {
                 if let Some(session) = self.sessions.get_mut(interface) {
@@ -243,11 +253,24 @@ impl Keeper {
     /// A session begins: whatever was on its interface or address before is over.
     async fn begin(&mut self, call: &HookCall, now: Timestamp) {
         let interface = call.interface.as_str();
+        if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.goes_on(call)) {
+            let before = session.facts.framed_ip_address;
+            session.resume(call);
+            info!(interface, user = session.facts.user_name, state = session.state(), "session goes on");
+            self.flush(before);
+            self.flush(call.remote);
+            self.put(interface).await;
+            return;
+        }
         let (ipv6, process) = (self.ipv6_of(call), call.pid.and_then(Process::of));
+        // A process that is being ended is so under any Access-Accept.
+        let ending = self.sessions.get(interface).and_then(|session| session.process.zip(session.ending));
         self.forget(interface).await;
         self.flush(call.remote);
         let mut session = Session::begin(call, process, &self.config, now);
         session.hear_of_ipv6(ipv6);
+        let before = ending.filter(|(of, _)| Some(*of) == process);
+        session.ending = before.map(|(_, ending)| ending);
         if process.is_none() {
             warn!(interface, pid = call.pid, "no such process, so this session cannot be ended");
         }
@@ -268,6 +291,18 @@ impl Keeper {
         let session = self.sessions.get(&call.interface)?;
         let same = session.process.is_some_and(|process| Some(process.pid) == call.pid && process.runs());
         session.facts.framed_ipv6_addresses.first().copied().filter(|_| same)
+    }
+
+    /// Its packets go nowhere; while its process lives, what was ordered of it is kept.
+    async fn take_down(&mut self, interface: &str) {
+        let session = self.sessions.get_mut(interface);
+        let Some(session) = session.filter(|session| session.process.is_some_and(|process| process.runs())) else {
+            return self.forget(interface).await;
+        };
+        session.down = true;
+        let address = session.facts.framed_ip_address;
+        self.put(interface).await;
+        self.flush(address);
     }
 
     /// Takes a session out of the table and out of all sets.
@@ -295,6 +330,7 @@ impl Keeper {
         let session = self.sessions.get_mut(interface).filter(|session| session.ending.is_none());
         let Some(session) = session else { return Some(SESSION_CONTEXT_NOT_FOUND) };
         let before = session.clone();
+        let accepted_at = written_at(&self.config.run_dir.join(format!("radattr.{interface}")));
         if let Some(filter) = &change.filter_id {
             let permit = (*filter != self.config.sandbox_filter).then(|| filter.clone());
             session.set_filter(permit, now);
@@ -318,6 +354,10 @@ impl Keeper {
         }
         if confined {
             self.flush(address);
+        }
+        if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.accepted_at.is_none()) {
+            // One we found: from now on somebody vouches for it.
+            session.accepted_at = accepted_at;
         }
         info!(interface, user, state, filter, "session changes");
         self.save();
@@ -417,6 +457,8 @@ impl Keeper {
             // Nobody vouches for it, so it starts in the sandbox whatever its Access-Accept said.
             filter_id: Some(self.config.sandbox_filter.clone()),
             accept,
+            // What pppd's own hook says of it is better.
+            accepted_at: None,
         }
     }
 
@@ -428,6 +470,7 @@ impl Keeper {
         let sessions: Vec<Value> = self
             .sessions
             .values()
+            .filter(|session| !session.down)
             .map(|session| {
                 let Facts { user_name, framed_ip_address, calling_station_id, since, .. } = &session.facts;
                 json!({
