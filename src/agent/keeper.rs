@@ -41,13 +41,14 @@ impl Keeper {
         });
         let sessions: BTreeMap<String, Session> = known
             .into_iter()
-            .filter(|session| session.process.is_some_and(|process| process.runs()) && exists(&session.interface))
+            .filter(|session| still_serves(session, &config) && exists(&session.interface))
             .map(|session| (session.interface.clone(), session))
             .collect();
         let places = sessions.values().filter_map(|session| Some((session.interface.clone(), session.place(&config)?)));
         let table = Table::establish(RuleSettings::from(&config), places.collect()).await?;
         let names = NasNames { identifiers: config.nas_identifiers.clone(), addresses: config.nas_addresses.clone() };
         let mut keeper = Self { config, names, sessions, table, boot };
+        keeper.read_notes(now).await;
         keeper.find_strangers(now).await;
         keeper.save();
         info!(sessions = keeper.sessions.len(), "the rules are in force");
@@ -167,6 +168,7 @@ impl Keeper {
             info!(interface, "pppd has ended without ip-down");
             self.forget(interface).await;
         }
+        self.read_notes(now).await;
         self.find_strangers(now).await;
         if !gone.is_empty() {
             self.save();
@@ -422,20 +424,37 @@ impl Keeper {
             }
             // A pppd that was killed leaves its files behind.
             let pid = serving(&interface, &self.config.run_dir).filter(|pid| Process::of(*pid).is_some());
-            let note = note(&notes(&self.config.socket).join(&interface));
-            let call = match (note, pid) {
-                (Some(note), Some(pid)) if note.pid == Some(pid) => note,
+            let call = match pid {
                 // Nobody's radattr, nobody's note: this link is none of RADIUS's, such as the host's own uplink.
-                (_, Some(pid)) if self.radattr_file(&interface).exists() => self.stranger(&interface, pid),
+                Some(pid) if self.radattr_file(&interface).exists() => self.stranger(&interface, pid),
                 _ => continue,
             };
             info!(interface, "found an interface nobody told us of");
             self.begin(&call, now).await;
             self.save();
         }
-        for interface in interfaces_of_notes(&notes(&self.config.socket)) {
-            // Read by now, or of a session that is over.
-            let _ = std::fs::remove_file(notes(&self.config.socket).join(interface));
+    }
+
+    /// What hooks wanted to say while nobody listened. A note is kept until it is used, or its process has ended.
+    async fn read_notes(&mut self, now: Timestamp) {
+        let directory = notes(&self.config.socket);
+        for interface in interfaces_of_notes(&directory) {
+            let file = directory.join(&interface);
+            let Some(call) = note(&file).filter(|call| call.interface == interface) else {
+                // One that is being written has its name yet to get.
+                continue;
+            };
+            let lives = call.pid.is_some_and(|pid| Process::of(pid).is_some());
+            if lives && (serving(&interface, &self.config.run_dir) != call.pid || !exists(&interface)) {
+                continue;
+            }
+            if lives {
+                info!(interface, "a hook left a note");
+                self.hook(&call, now).await;
+            }
+            if let Err(error) = std::fs::remove_file(&file) {
+                warn!(file = %file.display(), %error, "a note that was read cannot be removed");
+            }
         }
     }
 
@@ -493,6 +512,15 @@ impl Keeper {
             .collect();
         json!({"sessions": sessions, "counters": crate::telemetry::snapshot()})
     }
+}
+
+/// Whether a session of the state file is still the one on its interface, as far as pppd's file and a hook's note say.
+fn still_serves(session: &Session, config: &Agent) -> bool {
+    let Some(process) = session.process.filter(Process::runs) else { return false };
+    let other = |pid: &u32| *pid != process.pid;
+    let noted = note(&notes(&config.socket).join(&session.interface)).and_then(|call| call.pid);
+    let noted = noted.filter(|pid| Process::of(*pid).is_some());
+    serving(&session.interface, &config.run_dir).filter(other).is_none() && noted.filter(other).is_none()
 }
 
 fn note(path: &Path) -> Option<HookCall> {
