@@ -180,7 +180,8 @@ fn tell(socket: &Path, call: &HookCall) -> Result<(), String> {
     };
     let mut troubles = vec![format!("the agent cannot be told ({error}), so the session stays in the sandbox")];
     // Before the link is up, and after it is down: nobody inherits a permit.
-    if matches!(call.event, HookEvent::IpPreUp | HookEvent::IpDown)
+    // IPv6 may be all there is, of a process that is not the one that was permitted.
+    if call.event != HookEvent::IpUp
         && let Err(error) = forget_interface(&call.interface)
     {
         troubles.push(error.to_string());

@@ -232,6 +232,10 @@ impl Keeper {
                     session.facts.framed_ipv6_addresses.clear();
                     session.facts.framed_interface_id = None;
                 }
+                if self.sessions.get(interface).is_some_and(|session| session.facts.framed_ip_address.is_none()) {
+                    // There was nothing but IPv6.
+                    self.take_down(interface).await;
+                }
             }
         }
         self.save();
