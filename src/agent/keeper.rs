@@ -344,7 +344,7 @@ impl Keeper {
         if change.session_timeout.is_some() {
             (session.session_timeout, session.timeout_is_pppds) = (change.session_timeout, false);
         }
-        session.rates = change.rates.unwrap_or(session.rates);
+        session.rates = session.rates.after(change.rates.unwrap_or_default());
         if let Some(idle) = change.idle_timeout {
             session.idle_timeout = (!idle.is_zero()).then_some(idle);
             session.last_traffic = Some((packets(interface), now));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::apply::{Place, Process};
 use super::hook::{HookCall, Radattr};
 use crate::config::Agent;
-use crate::dynauth::server::{Facts, Rates};
+use crate::dynauth::server::{Facts, RateOrder, Rates};
 use crate::model::Timestamp;
 
 /// A session.
@@ -88,11 +88,11 @@ impl Reason {
 
 /// Rates of an Access-Accept, when radiusclient's dictionary knows the vendor's attributes.
 fn rates(accept: &Radattr) -> Rates {
-    let mut rates = Rates::default();
+    let mut rates = RateOrder::default();
     for (name, value) in accept {
         rates.hear_text(name, value);
     }
-    rates
+    Rates::default().after(rates)
 }
 
 impl Session {

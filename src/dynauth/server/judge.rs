@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::ErrorCause;
 use super::facts::{self, Facts, IDENTIFICATION, Match, NAS_IDENTIFICATION, NasNames};
-use super::rates::{NoRate, Rates};
+use super::rates::{NoRate, RateOrder};
 use super::verify::Genuine;
 use crate::radius::vendor::sub_attributes;
 use crate::radius::{Attribute, Code, Packet, attribute};
@@ -39,8 +39,8 @@ pub struct Change {
     pub session_timeout: Option<Duration>,
     /// Idle-Timeout; zero takes it away.
     pub idle_timeout: Option<Duration>,
-    /// Rates, by a vendor's attributes; both ways together.
-    pub rates: Option<Rates>,
+    /// Rates, by a vendor's attributes.
+    pub rates: Option<RateOrder>,
 }
 
 /// What is to be done. `K` names a session.
@@ -142,13 +142,13 @@ fn judged<'a, K>(
 }
 
 /// What the Vendor-Specific attributes say of rates; each must be understood.
-fn rates(packet: &Packet<'_>) -> Result<Option<Rates>, ErrorCause> {
+fn rates(packet: &Packet<'_>) -> Result<Option<RateOrder>, ErrorCause> {
     let mut rates = None;
     for value in packet.all(attribute::VENDOR_SPECIFIC) {
         let mut understood = false;
         for inner in sub_attributes(value) {
             understood = true;
-            rates.get_or_insert_with(Rates::default).hear(&inner).map_err(|why| match why {
+            rates.get_or_insert_with(RateOrder::default).hear(&inner).map_err(|why| match why {
                 NoRate::Foreign => UNSUPPORTED_ATTRIBUTE,
                 NoRate::Malformed => INVALID_ATTRIBUTE_VALUE,
             })?;
