@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::apply::forget_interface;
+use super::notes::leave_note;
 
 /// How long the agent may take before the hook does without it.
 const AGENT_PATIENCE: Duration = Duration::from_millis(600);
@@ -65,6 +66,9 @@ pub struct HookCall {
     /// What else the Access-Accept said, from radattr.so's file: see [`HookCall::with_accept`].
     #[serde(default)]
     pub accept: Radattr,
+    /// When radattr.so wrote that: seconds and nanoseconds. It tells one Access-Accept from the next.
+    #[serde(default)]
+    pub accepted_at: Option<(i64, i64)>,
 }
 
 /// Attributes of the Access-Accept as radattr.so writes them, "Name value" a line; of those that repeat, the last.
@@ -105,6 +109,7 @@ impl HookCall {
             ip_param: text("PPP_IPPARAM"),
             filter_id: text("RADIUS_FILTER_ID"),
             accept: Radattr::new(),
+            accepted_at: None,
         })
     }
 
@@ -113,10 +118,16 @@ impl HookCall {
     pub fn with_accept(mut self, run_dir: &Path) -> Self {
         let file = run_dir.join(format!("radattr.{}", self.interface));
         self.accept = read_radattr(&file);
+        self.accepted_at = written_at(&file);
         // Where that is not allowed, or there is no such file, nothing is worse than before.
         let _ = fs::set_permissions(&file, fs::Permissions::from_mode(0o600));
         self
     }
+}
+
+/// When a file was written last.
+pub(super) fn written_at(file: &Path) -> Option<(i64, i64)> {
+    fs::metadata(file).ok().map(|file| (file.mtime(), file.mtime_nsec()))
 }
 
 /// Reads a radattr file; what cannot be read says nothing.
@@ -169,7 +180,8 @@ fn tell(socket: &Path, call: &HookCall) -> Result<(), String> {
     };
     let mut troubles = vec![format!("the agent cannot be told ({error}), so the session stays in the sandbox")];
     // Before the link is up, and after it is down: nobody inherits a permit.
-    if matches!(call.event, HookEvent::IpPreUp | HookEvent::IpDown)
+    // IPv6 may be all there is, of a process that is not the one that was permitted.
+    if call.event != HookEvent::IpUp
         && let Err(error) = forget_interface(&call.interface)
     {
         troubles.push(error.to_string());
@@ -178,46 +190,6 @@ fn tell(socket: &Path, call: &HookCall) -> Result<(), String> {
         troubles.push(format!("and no note can be left: {error}"));
     }
     Err(troubles.join("; "))
-}
-
-/// Where notes lie: beside the socket.
-pub(super) fn notes(socket: &Path) -> PathBuf {
-    socket.with_extension("missed")
-}
-
-/// One note an interface: the last word counts, and what is over leaves none.
-fn leave_note(socket: &Path, call: &HookCall) -> io::Result<()> {
-    let directory = notes(socket);
-    let note = directory.join(&call.interface);
-    match call.event {
-        HookEvent::IpDown => match fs::read(&note).map(|note| serde_json::from_slice::<HookCall>(&note)) {
-            // Of the next session on this interface, which has begun already.
-            Ok(Ok(other)) if other.pid != call.pid => Ok(()),
-            Ok(_) => fs::remove_file(&note),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        },
-        HookEvent::IpPreUp | HookEvent::IpUp => {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-            write_private(&note, serde_json::to_string(call)?.as_bytes())?;
-            // The agent reads it, who may be another than root: the one whose directory this is.
-            let owner = fs::metadata(directory.parent().unwrap_or(&directory))?;
-            chown(&directory, Some(owner.uid()), Some(owner.gid()))?;
-            chown(&note, Some(owner.uid()), Some(owner.gid()))
-        }
-        HookEvent::Ipv6Up | HookEvent::Ipv6Down => Ok(()),
-    }
-}
-
-/// Writes a file that only its owner reads, whole or not at all. It is not forced to the disk: what it says is true of this
-/// boot alone, and until then the kernel keeps it.
-pub(super) fn write_private(path: &Path, octets: &[u8]) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(octets)?;
-    fs::rename(&new, path)
 }
 
 /// A name the kernel would take, and no path.
@@ -272,22 +244,5 @@ mod tests {
             assert!(HookCall::from_environment(HookEvent::IpUp, &environment(&[("IFNAME", name)])).is_none(), "{name}");
         }
         assert!(HookCall::from_environment(HookEvent::IpUp, &BTreeMap::new()).is_none());
-    }
-
-    #[test]
-    fn a_note_is_left_and_taken_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("agent.sock");
-        let said = environment(&[("IFNAME", "ppp3"), ("PPPD_PID", "7")]);
-        let call = |event| HookCall::from_environment(event, &said).unwrap();
-        leave_note(&socket, &call(HookEvent::IpPreUp)).unwrap();
-        let note = notes(&socket).join("ppp3");
-        let read: HookCall = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
-        assert_eq!(read, call(HookEvent::IpPreUp));
-        leave_note(&socket, &HookCall { pid: Some(6), ..call(HookEvent::IpDown) }).unwrap();
-        assert!(note.exists(), "an earlier session's end is not this one's");
-        leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
-        assert!(!note.exists());
-        leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
     }
 }

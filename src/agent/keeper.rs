@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
 use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
-use super::hook::{HookCall, HookEvent, Request, is_interface, notes, read_radattr};
+use super::hook::{HookCall, HookEvent, Request, is_interface, read_radattr, written_at};
+use super::notes::notes;
 use super::session::{Ending, Reason, Session};
 use super::{AgentError, state};
 use crate::config::Agent;
@@ -40,13 +41,14 @@ impl Keeper {
         });
         let sessions: BTreeMap<String, Session> = known
             .into_iter()
-            .filter(|session| session.process.is_some_and(|process| process.runs()) && exists(&session.interface))
+            .filter(|session| still_serves(session, &config) && exists(&session.interface))
             .map(|session| (session.interface.clone(), session))
             .collect();
         let places = sessions.values().filter_map(|session| Some((session.interface.clone(), session.place(&config)?)));
         let table = Table::establish(RuleSettings::from(&config), places.collect()).await?;
         let names = NasNames { identifiers: config.nas_identifiers.clone(), addresses: config.nas_addresses.clone() };
         let mut keeper = Self { config, names, sessions, table, boot };
+        keeper.read_notes(now).await;
         keeper.find_strangers(now).await;
         keeper.save();
         info!(sessions = keeper.sessions.len(), "the rules are in force");
@@ -82,8 +84,15 @@ impl Keeper {
         let known = |filter: &str| {
             filter == self.config.sandbox_filter || self.config.filters.iter().any(|known| known.name == filter)
         };
-        let sessions = self.sessions.iter().map(|(interface, session)| (interface, &session.facts));
-        let verdict = judge(request, &self.names, sessions, known);
+        let judged = |down: bool| {
+            let sessions = self.sessions.iter().filter(|(_, session)| session.down == down);
+            judge(request, &self.names, sessions.map(|(interface, session)| (interface, &session.facts)), known)
+        };
+        // One that is down may be over, and must not stand in the way of the next; if it is not over, it must obey.
+        let verdict = match judged(false) {
+            Verdict::Refuse(SESSION_CONTEXT_NOT_FOUND) => judged(true),
+            verdict => verdict,
+        };
         let refused = match verdict {
             Verdict::Refuse(SESSION_CONTEXT_NOT_FOUND) if self.config.captive.is_some() => {
                 let verdict = judge_station(request, &self.names, known);
@@ -155,7 +164,14 @@ impl Keeper {
             if let Some(reason) = session.overdue(&self.config, now) {
                 over.push((interface.clone(), reason));
             }
-            let insist = session.ending.filter(|ending| !ending.killed && now >= ending.since + self.config.kill_after);
+            if let (Some(ending @ Ending { signalled: false, .. }), Some(process)) = (session.ending, session.process)
+                && process.signal(Signal::Terminate, interface, &self.config.run_dir).is_ok()
+            {
+                info!(interface, pid = process.pid, "session is ended at last");
+                session.ending = Some(Ending { since: now, signalled: true, ..ending });
+            }
+            let insist = session.ending.filter(|ending| ending.signalled && !ending.killed);
+            let insist = insist.filter(|ending| now >= ending.since + self.config.kill_after);
             if let (Some(ending), Some(process)) = (insist, session.process) {
                 let sent = process.signal(Signal::Kill, interface, &self.config.run_dir);
                 warn!(
@@ -187,6 +203,7 @@ impl Keeper {
             info!(interface, "pppd has ended without ip-down");
             self.forget(interface).await;
         }
+        self.read_notes(now).await;
         self.find_strangers(now).await;
         if !gone.is_empty() {
             self.save();
@@ -234,6 +251,9 @@ impl Keeper {
                     // Its ip-pre-up was missed, or there is none for IPv6.
                     self.begin(call, now).await;
                 }
+                if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.down) {
+                    session.resume(call);
+                }
                 if let Some(session) = self.sessions.get_mut(interface) {
                     session.hear_of_ipv6(call.link_local_remote);
                     if session.facts.framed_ip_address.is_none() {
@@ -243,13 +263,17 @@ impl Keeper {
                 self.put(interface).await;
             }
             HookEvent::IpDown => {
-                self.forget(interface).await;
-                info!(interface, user = call.peer_name, "session is over");
+                self.take_down(interface).await;
+                info!(interface, user = call.peer_name, "session is down");
             }
             HookEvent::Ipv6Down => {
                 if let Some(session) = self.sessions.get_mut(interface) {
                     session.facts.framed_ipv6_addresses.clear();
                     session.facts.framed_interface_id = None;
+                }
+                if self.sessions.get(interface).is_some_and(|session| session.facts.framed_ip_address.is_none()) {
+                    // There was nothing but IPv6.
+                    self.take_down(interface).await;
                 }
             }
         }
@@ -274,11 +298,24 @@ impl Keeper {
     /// A session begins: whatever was on its interface or address before is over.
     async fn begin(&mut self, call: &HookCall, now: Timestamp) {
         let interface = call.interface.as_str();
+        if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.goes_on(call)) {
+            let before = session.facts.framed_ip_address;
+            session.resume(call);
+            info!(interface, user = session.facts.user_name, state = session.state(), "session goes on");
+            self.flush(before);
+            self.flush(call.remote);
+            self.put(interface).await;
+            return;
+        }
         let (ipv6, process) = (self.ipv6_of(call), call.pid.and_then(Process::of));
+        // A process that is being ended is so under any Access-Accept.
+        let ending = self.sessions.get(interface).and_then(|session| session.process.zip(session.ending));
         self.forget(interface).await;
         self.flush(call.remote);
         let mut session = Session::begin(call, process, &self.config, now);
         session.hear_of_ipv6(ipv6);
+        let before = ending.filter(|(of, _)| Some(*of) == process);
+        session.ending = before.map(|(_, ending)| ending);
         if process.is_none() {
             warn!(interface, pid = call.pid, "no such process, so this session cannot be ended");
         }
@@ -299,6 +336,18 @@ impl Keeper {
         let session = self.sessions.get(&call.interface)?;
         let same = session.process.is_some_and(|process| Some(process.pid) == call.pid && process.runs());
         session.facts.framed_ipv6_addresses.first().copied().filter(|_| same)
+    }
+
+    /// Its packets go nowhere; while its process lives, what was ordered of it is kept.
+    async fn take_down(&mut self, interface: &str) {
+        let session = self.sessions.get_mut(interface);
+        let Some(session) = session.filter(|session| session.process.is_some_and(|process| process.runs())) else {
+            return self.forget(interface).await;
+        };
+        session.down = true;
+        let address = session.facts.framed_ip_address;
+        self.put(interface).await;
+        self.flush(address);
     }
 
     /// Takes a session out of the table and out of all sets.
@@ -326,6 +375,7 @@ impl Keeper {
         let session = self.sessions.get_mut(interface).filter(|session| session.ending.is_none());
         let Some(session) = session else { return Some(SESSION_CONTEXT_NOT_FOUND) };
         let before = session.clone();
+        let accepted_at = written_at(&self.config.run_dir.join(format!("radattr.{interface}")));
         if let Some(filter) = &change.filter_id {
             let permit = (*filter != self.config.sandbox_filter).then(|| filter.clone());
             session.set_filter(permit, now);
@@ -333,7 +383,7 @@ impl Keeper {
         if change.session_timeout.is_some() {
             (session.session_timeout, session.timeout_is_pppds) = (change.session_timeout, false);
         }
-        session.rates = change.rates.unwrap_or(session.rates);
+        session.rates = session.rates.after(change.rates.unwrap_or_default());
         if let Some(idle) = change.idle_timeout {
             session.idle_timeout = (!idle.is_zero()).then_some(idle);
             session.last_traffic = Some((packets(interface), now));
@@ -342,11 +392,17 @@ impl Keeper {
         let confined = session.filter.is_none() && before.filter.is_some();
         let (user, filter) = (session.facts.user_name.clone(), session.filter.clone());
         if !self.put(interface).await {
+            // The server was told no: it must not come to pass when the rules are mended.
+            self.table.take_back(interface, before.place(&self.config));
             self.sessions.insert(interface.to_owned(), before);
             return Some(RESOURCES_UNAVAILABLE);
         }
         if confined {
             self.flush(address);
+        }
+        if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.accepted_at.is_none()) {
+            // One we found: from now on somebody vouches for it.
+            session.accepted_at = accepted_at;
         }
         info!(interface, user, state, filter, "session changes");
         self.save();
@@ -356,13 +412,13 @@ impl Keeper {
     /// Ends a session: out of its set at once, then its pppd is asked to end. Never waits for it.
     async fn end(&mut self, interface: &str, reason: Reason, now: Timestamp) -> Option<ErrorCause> {
         let session = self.sessions.get_mut(interface)?;
-        if session.ending.is_some() {
+        if session.ending.is_some_and(|ending| ending.signalled) {
             // A second SIGTERM would kill ip-down.
             return None;
         }
         let (user, address, process) =
             (session.facts.user_name.clone(), session.facts.framed_ip_address, session.process);
-        session.ending = Some(Ending { since: now, killed: false });
+        session.ending = Some(Ending { since: now, signalled: false, killed: false });
         self.put(interface).await;
         self.flush(address);
         let sent = match process {
@@ -371,6 +427,9 @@ impl Keeper {
         };
         let refused = match sent {
             Ok(()) => {
+                if let Some(session) = self.sessions.get_mut(interface) {
+                    session.ending = Some(Ending { since: now, signalled: true, killed: false });
+                }
                 info!(interface, user, reason = reason.name(), "session is ended");
                 None
             }
@@ -409,11 +468,9 @@ impl Keeper {
             }
             // A pppd that was killed leaves its files behind.
             let pid = serving(&interface, &self.config.run_dir).filter(|pid| Process::of(*pid).is_some());
-            let note = note(&notes(&self.config.socket).join(&interface));
-            let call = match (note, pid) {
-                (Some(note), Some(pid)) if note.pid == Some(pid) => note,
+            let call = match pid {
                 // Nobody's radattr, nobody's note: this link is none of RADIUS's, such as the host's own uplink.
-                (_, Some(pid)) if self.radattr_file(&interface).exists() => self.stranger(&interface, pid),
+                Some(pid) if self.radattr_file(&interface).exists() => self.stranger(&interface, pid),
                 _ => continue,
             };
             info!(interface, "found an interface nobody told us of");
@@ -422,9 +479,28 @@ impl Keeper {
         if self.sessions.len() != known {
             self.save();
         }
-        for interface in interfaces_of_notes(&notes(&self.config.socket)) {
-            // Read by now, or of a session that is over.
-            let _ = std::fs::remove_file(notes(&self.config.socket).join(interface));
+    }
+
+    /// What hooks wanted to say while nobody listened. A note is kept until it is used, or its process has ended.
+    async fn read_notes(&mut self, now: Timestamp) {
+        let directory = notes(&self.config.socket);
+        for interface in interfaces_of_notes(&directory) {
+            let file = directory.join(&interface);
+            let Some(call) = note(&file).filter(|call| call.interface == interface) else {
+                // One that is being written has its name yet to get.
+                continue;
+            };
+            let lives = call.pid.is_some_and(|pid| Process::of(pid).is_some());
+            if lives && (serving(&interface, &self.config.run_dir) != call.pid || !exists(&interface)) {
+                continue;
+            }
+            if lives {
+                info!(interface, "a hook left a note");
+                self.hook(&call, now).await;
+            }
+            if let Err(error) = std::fs::remove_file(&file) {
+                warn!(file = %file.display(), %error, "a note that was read cannot be removed");
+            }
         }
     }
 
@@ -446,6 +522,8 @@ impl Keeper {
             // Nobody vouches for it, so it starts in the sandbox whatever its Access-Accept said.
             filter_id: Some(self.config.sandbox_filter.clone()),
             accept,
+            // What pppd's own hook says of it is better.
+            accepted_at: None,
         }
     }
 
@@ -457,6 +535,7 @@ impl Keeper {
         let sessions: Vec<Value> = self
             .sessions
             .values()
+            .filter(|session| !session.down)
             .map(|session| {
                 let Facts { user_name, framed_ip_address, calling_station_id, since, .. } = &session.facts;
                 json!({
@@ -489,6 +568,15 @@ fn flush_station(station: String) {
             warn!(station, %error, "ip or conntrack cannot be run; what others send it in open flows still arrives");
         }
     });
+}
+
+/// Whether a session of the state file is still the one on its interface, as far as pppd's file and a hook's note say.
+fn still_serves(session: &Session, config: &Agent) -> bool {
+    let Some(process) = session.process.filter(Process::runs) else { return false };
+    let other = |pid: &u32| *pid != process.pid;
+    let noted = note(&notes(&config.socket).join(&session.interface)).and_then(|call| call.pid);
+    let noted = noted.filter(|pid| Process::of(*pid).is_some());
+    serving(&session.interface, &config.run_dir).filter(other).is_none() && noted.filter(other).is_none()
 }
 
 fn note(path: &Path) -> Option<HookCall> {

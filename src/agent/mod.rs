@@ -6,9 +6,11 @@
 mod apply;
 mod hook;
 mod keeper;
+mod notes;
 mod session;
 mod state;
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
@@ -40,6 +42,9 @@ const EVENT_WINDOW: Duration = Duration::from_secs(300);
 /// How long replies are kept for repeats: longer than any client retransmits (RFC 5080 §2.2.1: MRD 30 s).
 const DUPLICATES_WINDOW: Duration = Duration::from_secs(60);
 const DUPLICATES_MOST: usize = 16_384;
+/// How long requests with an Event-Timestamp are known by what they say, wherever they come from: longer than a recording may
+/// be played, which is the window before and after.
+const REPLAY_WINDOW: Duration = Duration::from_secs(601);
 /// How exactly limits are kept.
 const TICK: Duration = Duration::from_millis(250);
 /// How often the host is compared with what we believe.
@@ -163,6 +168,7 @@ fn port_that_lives(packet: &Packet<'_>) -> Option<u32> {
 struct Door {
     peers: Vec<AgentPeer>,
     duplicates: Duplicates,
+    replays: Replays,
     strangers: OncePerWindow<(IpAddr, String)>,
 }
 
@@ -171,6 +177,7 @@ impl Door {
         Self {
             peers,
             duplicates: Duplicates::new(DUPLICATES_WINDOW, DUPLICATES_MOST),
+            replays: Replays::default(),
             strangers: OncePerWindow::new(Duration::from_secs(60), 256),
         }
     }
@@ -203,6 +210,15 @@ impl Door {
                 return self.complain(from, why.to_string(), now);
             }
         };
+        // Without a time in it, the same octets may be a new request.
+        let replay = packet.has(attribute::EVENT_TIMESTAMP).then(|| (peer.name.clone(), *packet.authenticator()));
+        if let Some(octets) = replay.as_ref().and_then(|key| self.replays.answered(key, now)) {
+            count("agent-request-repeated");
+            if let Err(error) = replier.send(&octets).await {
+                warn!(peer = peer.name, %error, "a reply cannot be sent");
+            }
+            return;
+        }
         let key = RequestKey { source: from, identifier: packet.identifier(), authenticator: *packet.authenticator() };
         let octets = match self.duplicates.admit(&key, now) {
             Admission::Answered(octets) => {
@@ -216,6 +232,9 @@ impl Door {
                     Ok(octets) => {
                         let octets: Arc<[u8]> = octets.into();
                         self.duplicates.answered(&key, Arc::clone(&octets));
+                        if let Some(key) = replay {
+                            self.replays.keep(key, Arc::clone(&octets), now);
+                        }
                         octets
                     }
                     Err(error) => {
@@ -233,6 +252,34 @@ impl Door {
     fn complain(&self, from: SocketAddr, why: String, now: Timestamp) {
         if let Some(kept_back) = self.strangers.first((from.ip(), why.clone()), now) {
             warn!(%from, why, kept_back, "a datagram was dropped");
+        }
+    }
+}
+
+/// A peer's name and a Request Authenticator, which is a digest of all the request says (RFC 5176 §2.3).
+type Said = (String, [u8; 16]);
+
+/// Replies to requests that say when they were made: from another port, or after another request with their Identifier, they
+/// are not carried out again.
+#[derive(Default)]
+struct Replays {
+    replies: HashMap<Said, Arc<[u8]>>,
+    order: VecDeque<(Timestamp, Said)>,
+}
+
+impl Replays {
+    fn answered(&mut self, said: &Said, now: Timestamp) -> Option<Arc<[u8]>> {
+        while self.order.len() >= DUPLICATES_MOST || self.order.front().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, old)) = self.order.pop_front() {
+                self.replies.remove(&old);
+            }
+        }
+        self.replies.get(said).cloned()
+    }
+
+    fn keep(&mut self, said: Said, reply: Arc<[u8]>, now: Timestamp) {
+        if self.replies.insert(said.clone(), reply).is_none() {
+            self.order.push_back((now + REPLAY_WINDOW, said));
         }
     }
 }
@@ -284,4 +331,20 @@ async fn answer_one(stream: UnixStream, questions: mpsc::Sender<Question>) -> io
         Err(error) => serde_json::json!({"error": error.to_string()}),
     };
     write.write_all(format!("{answer}\n").as_bytes()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_is_known_for_as_long_as_its_time_lets_it_pass() {
+        let (mut replays, at) = (Replays::default(), Timestamp::from_secs);
+        let said = ("local".to_owned(), [7; 16]);
+        assert_eq!(replays.answered(&said, at(0)), None);
+        replays.keep(said.clone(), Arc::from([1, 2]), at(0));
+        assert_eq!(replays.answered(&said, at(600)), Some(Arc::from([1, 2])));
+        assert_eq!(replays.answered(&("other".to_owned(), [7; 16]), at(600)), None);
+        assert_eq!(replays.answered(&said, at(601)), None);
+    }
 }

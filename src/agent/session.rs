@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::apply::{Place, Process};
 use super::hook::{HookCall, Radattr};
 use crate::config::Agent;
-use crate::dynauth::server::{Facts, Rates};
+use crate::dynauth::server::{Facts, RateOrder, Rates};
 use crate::model::Timestamp;
 
 /// A session.
@@ -37,6 +37,12 @@ pub(super) struct Session {
     pub(super) rates: Rates,
     /// Packets both ways when they last changed, and when that was.
     pub(super) last_traffic: Option<(u64, Timestamp)>,
+    /// Which Access-Accept it is of: [`HookCall::accepted_at`].
+    #[serde(default)]
+    pub(super) accepted_at: Option<(i64, i64)>,
+    /// IPv4 is down, but its pppd lives: it may come again by a mere renegotiation, and is what it was.
+    #[serde(default)]
+    pub(super) down: bool,
     /// Since when it is being ended, and whether pppd was killed for it.
     pub(super) ending: Option<Ending>,
 }
@@ -47,8 +53,11 @@ const PPPD_FIRST: Duration = Duration::from_secs(5);
 /// A session on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ending {
-    /// SIGTERM went out then.
+    /// Since when; once it is signalled, SIGTERM went out then.
     pub(super) since: Timestamp,
+    /// SIGTERM went out. Until it does, it is tried again.
+    #[serde(default)]
+    pub(super) signalled: bool,
     /// SIGKILL went out too.
     pub(super) killed: bool,
 }
@@ -79,11 +88,11 @@ impl Reason {
 
 /// Rates of an Access-Accept, when radiusclient's dictionary knows the vendor's attributes.
 fn rates(accept: &Radattr) -> Rates {
-    let mut rates = Rates::default();
+    let mut rates = RateOrder::default();
     for (name, value) in accept {
         rates.hear_text(name, value);
     }
-    rates
+    Rates::default().after(rates)
 }
 
 impl Session {
@@ -126,10 +135,33 @@ impl Session {
             idle_timeout: None,
             rates: rates(accept),
             last_traffic: None,
+            accepted_at: call.accepted_at,
+            down: false,
             ending: None,
         };
         session.hear_of_ipv6(call.link_local_remote);
         session
+    }
+
+    /// Whether a call is of this very session: the same process, of the same Access-Accept. A client may take IPCP down and up
+    /// as it likes, and that is no new session.
+    pub(super) fn goes_on(&self, call: &HookCall) -> bool {
+        let same_process = self.process.is_some_and(|process| Some(process.pid) == call.pid && process.runs());
+        let same_user =
+            call.peer_name.is_none() || self.facts.user_name.is_none() || call.peer_name == self.facts.user_name;
+        same_process && same_user && call.accepted_at == self.accepted_at
+    }
+
+    /// It is up again, perhaps by another address.
+    pub(super) fn resume(&mut self, call: &HookCall) {
+        self.down = false;
+        self.facts.framed_ip_address = call.remote;
+        self.facts.user_name = call.peer_name.clone().or_else(|| self.facts.user_name.take());
+        self.facts.calling_station_id = call.ip_param.clone().or_else(|| self.facts.calling_station_id.take());
+        if let Some(device) = call.device.as_ref().filter(|device| !self.facts.nas_port_ids.contains(device)) {
+            self.facts.nas_port_ids.push(device.clone());
+        }
+        self.hear_of_ipv6(call.link_local_remote);
     }
 
     /// The peer's link-local address, from which its Framed-Interface-Id follows (RFC 5072 §5).
@@ -142,7 +174,7 @@ impl Session {
 
     /// Where its packets may go; nowhere is the sandbox. A session that is being ended goes nowhere at once.
     pub(super) fn place(&self, config: &Agent) -> Option<Place> {
-        let filter = self.filter.as_ref().filter(|_| self.ending.is_none())?;
+        let filter = self.filter.as_ref().filter(|_| self.ending.is_none() && !self.down)?;
         let filter = config.filters.iter().find(|known| known.name == *filter)?;
         Some(Place { set: filter.set.clone(), v4: self.facts.framed_ip_address, rates: self.rates })
     }
@@ -246,7 +278,7 @@ mod tests {
         (session.session_timeout, session.timeout_is_pppds) = (Some(Duration::from_secs(50)), false);
         assert_eq!(session.overdue(&config, at(49)), None);
         assert_eq!(session.overdue(&config, at(50)), Some(Reason::SessionTimeout));
-        session.ending = Some(Ending { since: at(50), killed: false });
+        session.ending = Some(Ending { since: at(50), signalled: true, killed: false });
         assert_eq!((session.overdue(&config, at(60)), session.place(&config)), (None, None));
     }
 

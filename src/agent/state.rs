@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::hook::write_private;
+use super::notes::write_private;
 use super::session::Session;
 
 /// The form of the file; another is not read.

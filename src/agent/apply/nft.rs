@@ -91,6 +91,15 @@ impl Table {
         }
     }
 
+    /// What was ordered of an interface and could not be done is not to be done later either: this is as it should be. The next
+    /// comparison mends what is otherwise.
+    pub(in crate::agent) fn take_back(&mut self, interface: &str, before: Option<Place>) {
+        match before {
+            Some(before) => self.places.insert(interface.to_owned(), before),
+            None => self.places.remove(interface),
+        };
+    }
+
     /// Compares the permit sets with what they should be and mends them. Says whether there was something to mend.
     pub(in crate::agent) async fn reconcile(&mut self) -> Result<bool, NftError> {
         let mut wanted = BTreeMap::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::ErrorCause;
 use super::facts::{self, Facts, IDENTIFICATION, Match, NAS_IDENTIFICATION, NasNames};
-use super::rates::{NoRate, Rates};
+use super::rates::{NoRate, RateOrder};
 use super::verify::Genuine;
 use crate::radius::vendor::sub_attributes;
 use crate::radius::{Attribute, Code, Packet, attribute};
@@ -39,8 +39,8 @@ pub struct Change {
     pub session_timeout: Option<Duration>,
     /// Idle-Timeout; zero takes it away.
     pub idle_timeout: Option<Duration>,
-    /// Rates, by a vendor's attributes; both ways together.
-    pub rates: Option<Rates>,
+    /// Rates, by a vendor's attributes.
+    pub rates: Option<RateOrder>,
 }
 
 /// What is to be done. `K` names a session.
@@ -104,7 +104,7 @@ fn judged<'a, K>(
 pub(super) struct Screened<'p> {
     pub(super) disconnect: bool,
     pub(super) identification: Vec<Attribute<'p>>,
-    pub(super) rates: Option<Rates>,
+    pub(super) rates: Option<RateOrder>,
 }
 
 /// What can be judged of a request before its session is looked for.
@@ -151,7 +151,7 @@ pub(super) fn screened<'p>(packet: &Packet<'p>, nas: &NasNames) -> Result<Screen
 /// What a CoA-Request changes. `known` says whether a Filter-Id is one we can put in force.
 pub(super) fn change(
     packet: &Packet<'_>,
-    rates: Option<Rates>,
+    rates: Option<RateOrder>,
     known: impl Fn(&str) -> bool,
 ) -> Result<Change, ErrorCause> {
     let filter_id = packet.text(attribute::FILTER_ID).map(str::to_owned);
@@ -164,13 +164,13 @@ pub(super) fn change(
 }
 
 /// What the Vendor-Specific attributes say of rates; each must be understood.
-fn rates(packet: &Packet<'_>) -> Result<Option<Rates>, ErrorCause> {
+fn rates(packet: &Packet<'_>) -> Result<Option<RateOrder>, ErrorCause> {
     let mut rates = None;
     for value in packet.all(attribute::VENDOR_SPECIFIC) {
         let mut understood = false;
         for inner in sub_attributes(value) {
             understood = true;
-            rates.get_or_insert_with(Rates::default).hear(&inner).map_err(|why| match why {
+            rates.get_or_insert_with(RateOrder::default).hear(&inner).map_err(|why| match why {
                 NoRate::Foreign => UNSUPPORTED_ATTRIBUTE,
                 NoRate::Malformed => INVALID_ATTRIBUTE_VALUE,
             })?;

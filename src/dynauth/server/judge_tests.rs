@@ -110,7 +110,7 @@ fn a_coa_says_what_changes() {
         change(Change { filter_id: None, session_timeout: seconds(256), idle_timeout: seconds(60), rates: None })
     );
     let up: (u8, &[u8]) = (attribute::VENDOR_SPECIFIC, &[0, 0, 0x37, 0x2a, 7, 6, 0, 0, 4, 0]);
-    let rates = Some(Rates { up: Some(1024), down: None });
+    let rates = Some(RateOrder { up: Some(1024), down: None });
     assert_eq!(coa(&[BOB, up]), change(Change { rates, ..Change::default() }));
 }
 

@@ -16,7 +16,7 @@ pub use judge::{
     NAS_IDENTIFICATION_MISMATCH, RESOURCES_UNAVAILABLE, SESSION_CONTEXT_NOT_FOUND, SESSION_CONTEXT_NOT_REMOVABLE,
     UNSUPPORTED_ATTRIBUTE, UNSUPPORTED_SERVICE, Verdict, judge,
 };
-pub use rates::Rates;
+pub use rates::{RateOrder, Rates};
 pub use reply::reply;
 pub use station::{Mac, judge_station};
 pub use verify::{Discard, Genuine, Rules, verify};

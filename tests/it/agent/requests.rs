@@ -249,3 +249,61 @@ fn an_idle_timeout_ends_a_quiet_session() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn what_was_answered_506_does_not_come_to_pass_later() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut bench = Bench::without_agent("");
+    let (bin, broken) = (bench.path("bin"), bench.path("broken"));
+    std::fs::create_dir(&bin).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let script = format!("#!/bin/sh\n[ -e {} ] && exit 1\nPATH={path} exec nft \"$@\"\n", broken.display());
+    std::fs::write(bin.join("nft"), script).unwrap();
+    std::fs::set_permissions(bin.join("nft"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    bench.start_agent_by(&["env", &format!("PATH={}:{path}", bin.display())]);
+    bench.alice();
+    std::fs::write(&broken, "").unwrap();
+    let refused = bench.radclient("coa", "User-Name=alice,Filter-Id=permit");
+    assert_eq!(refused, ("CoA-NAK".to_owned(), Some("Resources-Unavailable".to_owned())));
+    std::fs::remove_file(&broken).unwrap();
+    bench.nft(&["delete", "table", "inet", "radhold"]);
+    bench.until(|| bench.nft(&["list", "tables"]).contains("inet radhold").then_some(()));
+    assert!(!bench.reaches("c0", INSIDE));
+    bench.coa("permit");
+    assert!(bench.reaches("c0", INSIDE));
+}
+
+#[test]
+fn a_pppd_that_could_not_be_ended_is_not_said_to_be_and_is_ended_when_it_can() {
+    let mut bench = Bench::start("");
+    let pid = bench.alice();
+    std::fs::write(bench.path("run/ppp0.pid"), "1\n").unwrap();
+    for _ in 0..2 {
+        assert_eq!(bench.radclient("disconnect", "User-Name=alice").0, "Disconnect-NAK");
+    }
+    assert!(bench.runs(pid));
+    std::fs::write(bench.path("run/ppp0.pid"), format!("{pid}\n")).unwrap();
+    while bench.runs(pid) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_client_that_renegotiates_ipcp_stays_where_it_was_put() {
+    let mut bench = Bench::start("");
+    let pid = bench.pppd("ppp0", "Filter-Id permit\n");
+    bench.hook("ip-pre-up", "ppp0", pid, &super::ALICE);
+    assert!(bench.reaches("c0", INSIDE));
+    bench.coa("sandbox");
+    bench.hook("ip-down", "ppp0", pid, &super::ALICE);
+    bench.hook("ip-pre-up", "ppp0", pid, &super::ALICE);
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"));
+    assert!(!bench.reaches("c0", INSIDE));
+    bench.coa("permit");
+    bench.hook("ip-down", "ppp0", pid, &super::ALICE);
+    assert!(!bench.reaches("c0", INSIDE));
+    // Ordered while it is down.
+    bench.coa("sandbox");
+    bench.hook("ip-pre-up", "ppp0", pid, &super::ALICE);
+    assert!(!bench.reaches("c0", INSIDE));
+}

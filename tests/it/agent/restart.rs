@@ -124,3 +124,18 @@ fn the_agent_need_not_be_root() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
+
+/// The earlier pppd hangs still when the next has its interface.
+#[test]
+fn a_state_whose_interface_is_anothers_by_now_permits_nobody() {
+    let mut bench = Bench::start("");
+    let earlier = bench.alice();
+    bench.coa("permit");
+    bench.kill_agent();
+    let next = bench.pppd("ppp0", "Filter-Id sandbox\n");
+    bench.hook("ip-pre-up", "ppp0", next, &[("IPREMOTE", "10.93.0.50"), ("PEERNAME", "carol")]);
+    bench.start_agent();
+    assert!(bench.runs(earlier));
+    assert!(!bench.reaches("c0", INSIDE));
+    assert_eq!(bench.radclient("coa", "User-Name=carol,Filter-Id=permit").0, "CoA-ACK");
+}

@@ -1,0 +1,179 @@
+//! Notes hooks leave for an agent that is away, and files only their owner reads. A hook is root, the directory of the socket is
+//! the agent's, who need not be: so everything here goes by descriptors, and follows no link that is there.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, mkdirat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use super::hook::{HookCall, HookEvent};
+
+/// Where notes lie: beside the socket.
+pub(super) fn notes(socket: &Path) -> PathBuf {
+    socket.with_extension("missed")
+}
+
+/// One note an interface: the last word counts, and what is over leaves none.
+pub(super) fn leave_note(socket: &Path, call: &HookCall) -> io::Result<()> {
+    match call.event {
+        HookEvent::IpDown => {
+            let Some(directory) = open_notes(socket)? else { return Ok(()) };
+            match read_note(directory.as_fd(), &call.interface)? {
+                // None is left, or it is of the next session on this interface, which has begun already.
+                None => Ok(()),
+                Some(Some(other)) if other.pid != call.pid => Ok(()),
+                Some(_) => Ok(unlinkat(&directory, call.interface.as_str(), AtFlags::empty())?),
+            }
+        }
+        HookEvent::IpPreUp | HookEvent::IpUp => {
+            let (directory, owner) = make_notes(socket)?;
+            write_at(directory.as_fd(), &call.interface, serde_json::to_string(call)?.as_bytes(), Some(&owner))
+        }
+        HookEvent::Ipv6Up | HookEvent::Ipv6Down => Ok(()),
+    }
+}
+
+/// Writes a file that only its owner reads, whole or not at all. It is not forced to the disk: what it says is true of this
+/// boot alone, and until then the kernel keeps it.
+pub(super) fn write_private(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
+    // This one is in the configuration of whoever writes, so it may be a link.
+    let directory = openat(CWD, parent(path), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    write_at(directory.as_fd(), name, octets, None)
+}
+
+/// The directory a path is in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn open_directory(at: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
+    openat(at, path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The notes when there are any.
+fn open_notes(socket: &Path) -> io::Result<Option<OwnedFd>> {
+    match open_directory(CWD, &notes(socket)) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The directory of the notes, and whose the directory of the socket is: theirs the notes are to be.
+fn make_notes(socket: &Path) -> io::Result<(OwnedFd, Stat)> {
+    let (notes, beside) = (notes(socket), parent(socket));
+    if !beside.exists() {
+        std::fs::create_dir_all(beside)?;
+    }
+    let beside = open_directory(CWD, beside)?;
+    let owner = fstat(&beside)?;
+    let name = Path::new(notes.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+    let made = match mkdirat(&beside, name, Mode::RWXU) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(error) => return Err(error.into()),
+    };
+    let directory = open_directory(beside.as_fd(), name)?;
+    let found = fstat(&directory)?;
+    // Given away is only what was made just now, not what somebody put there.
+    if made && found.st_uid == rustix::process::geteuid().as_raw() {
+        give(directory.as_fd(), &owner)?;
+    } else if found.st_uid != owner.st_uid {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the notes' directory is another's"));
+    }
+    Ok((directory, owner))
+}
+
+fn give(file: BorrowedFd<'_>, owner: &Stat) -> rustix::io::Result<()> {
+    fchown(file, Some(Uid::from_raw(owner.st_uid)), Some(Gid::from_raw(owner.st_gid)))
+}
+
+/// `None` when there is no note, `Some(None)` when it is none of ours.
+fn read_note(directory: BorrowedFd<'_>, interface: &str) -> io::Result<Option<Option<HookCall>>> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let note = match openat(directory, interface, flags, Mode::empty()) {
+        Ok(note) => note,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => return Ok(Some(None)),
+        Err(error) => return Err(error.into()),
+    };
+    let mut octets = Vec::new();
+    File::from(note).take(64 << 10).read_to_end(&mut octets)?;
+    Ok(Some(serde_json::from_slice(&octets).ok()))
+}
+
+fn write_at(directory: BorrowedFd<'_>, name: &str, octets: &[u8], owner: Option<&Stat>) -> io::Result<()> {
+    let new = format!("{name}.new");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let create = || openat(directory, new.as_str(), flags, Mode::RUSR | Mode::WUSR);
+    let file = match create() {
+        // Of one that was interrupted, or a trap: it goes, wherever it points to.
+        Err(Errno::EXIST) => {
+            unlinkat(directory, new.as_str(), AtFlags::empty())?;
+            create()?
+        }
+        file => file?,
+    };
+    let mut file = File::from(file);
+    file.write_all(octets)?;
+    if let Some(owner) = owner {
+        give(file.as_fd(), owner)?;
+    }
+    Ok(renameat(directory, new.as_str(), directory, name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn call(event: HookEvent) -> HookCall {
+        let said = [("IFNAME", "ppp3"), ("PPPD_PID", "7")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        HookCall::from_environment(event, &BTreeMap::from(said)).unwrap()
+    }
+
+    #[test]
+    fn a_note_is_left_and_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("agent.sock");
+        leave_note(&socket, &call(HookEvent::IpPreUp)).unwrap();
+        let note = notes(&socket).join("ppp3");
+        let read: HookCall = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
+        assert_eq!(read, call(HookEvent::IpPreUp));
+        leave_note(&socket, &HookCall { pid: Some(6), ..call(HookEvent::IpDown) }).unwrap();
+        assert!(note.exists(), "an earlier session's end is not this one's");
+        leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
+        assert!(!note.exists());
+        leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let (dir, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let socket = dir.path().join("agent.sock");
+        let precious = theirs.path().join("shadow");
+        fs::write(&precious, "precious").unwrap();
+        symlink(theirs.path(), notes(&socket)).unwrap();
+        assert!(leave_note(&socket, &call(HookEvent::IpPreUp)).is_err(), "the directory is a link");
+        assert_eq!(fs::read_dir(theirs.path()).unwrap().count(), 1);
+        fs::remove_file(notes(&socket)).unwrap();
+        fs::create_dir(notes(&socket)).unwrap();
+        for name in ["ppp3", "ppp3.new"] {
+            symlink(&precious, notes(&socket).join(name)).unwrap();
+        }
+        leave_note(&socket, &call(HookEvent::IpPreUp)).unwrap();
+        let note = fs::symlink_metadata(notes(&socket).join("ppp3")).unwrap();
+        assert!(note.is_file() && note.permissions().mode() & 0o777 == 0o600);
+        assert_eq!(note.uid(), fs::metadata(dir.path()).unwrap().uid());
+        symlink(&precious, theirs.path().join("state.new")).unwrap();
+        write_private(&theirs.path().join("state"), b"state").unwrap();
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    }
+}
