@@ -223,7 +223,14 @@ impl Worker {
                 return Answer::Naked(Some(404));
             }
         };
-        self.send(session, nas, dialect.coa_port(), &requests).await
+        let sent = self.send(session, nas, dialect.coa_port(), &requests);
+        match session.deadline {
+            // At the deadline the session is ended; no retransmission may come behind the Disconnect-Request.
+            Some(deadline) => {
+                tokio::time::timeout(deadline.since(clock::now()), sent).await.unwrap_or(Answer::Unanswered)
+            }
+            None => sent.await,
+        }
     }
 
     async fn disconnect(&self, session: &Session) -> Answer {
