@@ -13,9 +13,11 @@ mod failure;
 mod migrate;
 mod nas;
 mod output;
+mod report;
 mod secret_input;
 mod serve;
 mod session;
+mod size;
 mod user;
 
 use std::ffi::OsString;
@@ -87,6 +89,7 @@ enum Command {
     Session(session::SessionCommand),
     #[command(subcommand)]
     Client(client::ClientCommand),
+    Report(report::ReportArgs),
 }
 
 /// Reads the arguments of this process, carries the command out, and gives the exit code.
@@ -129,6 +132,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),
         Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),
         Command::Session(command) => wait(session::run(command, &Context::load(&flags)?)),
+        Command::Report(args) => wait(report::run(&args, &flags)),
         // Its exit code is the answer.
         Command::Client(command) => return wait(client::run(command, &flags)),
     }?;

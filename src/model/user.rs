@@ -25,6 +25,8 @@ pub struct User {
     pub session_timeout: Option<Duration>,
     /// How long an Access-Reject to them is kept back; `None` is the NAS's or the server's setting.
     pub reject_delay: Option<Duration>,
+    /// Octets a month, both directions together; `None` is without. For reports: nothing is refused or ended when it is used up.
+    pub monthly_quota: Option<u64>,
     /// Further attributes of their Access-Accept, in dictionary words.
     pub reply: Vec<ReplyItem>,
     /// When they were added.
@@ -43,6 +45,7 @@ impl User {
             permit_filter: None,
             session_timeout: None,
             reject_delay: None,
+            monthly_quota: None,
             reply: Vec::new(),
             created_at,
         }

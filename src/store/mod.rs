@@ -7,6 +7,7 @@
 mod error;
 pub mod postgres;
 mod records;
+pub mod reports;
 mod row;
 pub mod sqlite;
 
@@ -22,6 +23,7 @@ pub use error::StoreError;
 
 use crate::model::{Binding, Counters, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Effect, Lane, Session, State};
+use reports::{Asked, Cell, Report};
 
 /// Opens the store at an address: `sqlite://PATH`, `sqlite::memory:`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
 ///
@@ -128,6 +130,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn attempts(&self, limit: u32) -> Result<Vec<AuthAttempt>, StoreError>;
     /// The usage records of a session, oldest first.
     async fn usage(&self, session: SessionId) -> Result<Vec<Usage>, StoreError>;
+
+    // -- reports
+
+    /// The rows of a report, each with a cell for each of its columns. May take minutes where there is much to add up.
+    async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError>;
 
     // -- what all nodes share
 

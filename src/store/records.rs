@@ -19,6 +19,7 @@ pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
         permit_filter: row.text("permit_filter")?,
         session_timeout: row.span("session_timeout")?,
         reject_delay: row.span("reject_delay")?,
+        monthly_quota: row.number("monthly_quota")?,
         reply: row.need("reply", Columns::json)?,
         created_at: row.need("created_at", Columns::time)?,
     })

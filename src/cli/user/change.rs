@@ -12,6 +12,7 @@ use crate::model::{ApproverKind, ReplyItem, SecondFactor, Secret, User, UserName
 use super::super::context::Context;
 use super::super::failure::Failure;
 use super::super::secret_input::PasswordArgs;
+use super::super::size::parse_size;
 use super::super::{manual, output};
 
 /// The longest User-Name an attribute holds (RFC 2865 §5).
@@ -55,6 +56,10 @@ pub(in crate::cli) struct AddArgs {
     /// How long an Access-Reject to them is kept back [default: as the NAS or the server says].
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     reject_delay: Option<Duration>,
+    /// How much they may carry a month, both directions together, such as 50GB or 20GiB. For `radhold report quota`; nothing is
+    /// refused or ended when it is used up.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    monthly_quota: Option<u64>,
     /// A further attribute of their Access-Accept, in the dictionary's words; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = reply_item)]
     reply: Vec<ReplyItem>,
@@ -103,6 +108,9 @@ pub(in crate::cli) struct SetArgs {
     /// How long an Access-Reject to them is kept back; none for the NAS's or the server's.
     #[arg(long, value_name = "DURATION", value_parser = duration_or_none)]
     reject_delay: Option<OrNone>,
+    /// How much they may carry a month, such as 50GB, or none. For reports; nothing is enforced.
+    #[arg(long, value_name = "SIZE", value_parser = size_or_none)]
+    monthly_quota: Option<SizeOrNone>,
     /// A further attribute of their Access-Accept; may be repeated. Replaces the list.
     #[arg(long, value_name = "NAME=VALUE", value_parser = reply_item, conflicts_with = "no_reply")]
     reply: Vec<ReplyItem>,
@@ -135,6 +143,10 @@ enum Factor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct OrNone(Option<Duration>);
 
+/// A number of octets, or the word `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SizeOrNone(Option<u64>);
+
 pub(super) async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     let name = user_name(&args.name)?;
     check_reply(&args.reply, context)?;
@@ -151,6 +163,7 @@ pub(super) async fn add(args: AddArgs, context: &Context) -> Result<(), Failure>
         permit_filter: args.permit_filter,
         session_timeout: args.session_timeout,
         reject_delay: args.reject_delay,
+        monthly_quota: args.monthly_quota,
         reply: args.reply,
         created_at: clock::now(),
         name,
@@ -192,6 +205,9 @@ pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure>
     if let Some(OrNone(delay)) = args.reject_delay {
         user.reject_delay = delay;
     }
+    if let Some(SizeOrNone(quota)) = args.monthly_quota {
+        user.monthly_quota = quota;
+    }
     if args.no_reply || !args.reply.is_empty() {
         user.reply = args.reply;
     }
@@ -207,6 +223,7 @@ impl SetArgs {
             && self.second_factor.is_none()
             && self.session_timeout.is_none()
             && self.reject_delay.is_none()
+            && self.monthly_quota.is_none()
     }
 }
 
@@ -281,6 +298,17 @@ fn positive(text: &str) -> Result<Duration, String> {
 
 fn positive_or_none(text: &str) -> Result<OrNone, String> {
     if text == "none" { Ok(OrNone(None)) } else { positive(text).map(|duration| OrNone(Some(duration))) }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        0 => Err("must be more than nothing; to refuse logins, disable the user".to_owned()),
+        octets => Ok(octets),
+    }
+}
+
+fn size_or_none(text: &str) -> Result<SizeOrNone, String> {
+    if text == "none" { Ok(SizeOrNone(None)) } else { size(text).map(|octets| SizeOrNone(Some(octets))) }
 }
 
 fn duration_or_none(text: &str) -> Result<OrNone, String> {

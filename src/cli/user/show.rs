@@ -9,6 +9,7 @@ use crate::model::{ApproverKind, Binding, ReplyItem, SecondFactor, User};
 
 use super::super::context::Context;
 use super::super::failure::Failure;
+use super::super::size::format_size;
 use super::super::{manual, output};
 
 /// List all users.
@@ -46,6 +47,7 @@ struct Shown<'a> {
     permit_filter: Option<&'a str>,
     session_timeout: Option<f64>,
     reject_delay: Option<f64>,
+    monthly_quota: Option<u64>,
     reply: &'a [ReplyItem],
     stored_as: String,
     created_at: String,
@@ -97,6 +99,7 @@ pub(super) async fn show(args: &ShowArgs, context: &Context) -> Result<(), Failu
         ("permit filter", user.permit_filter.clone()),
         ("session timeout", user.session_timeout.map(format_duration)),
         ("reject delay", user.reject_delay.map(format_duration)),
+        ("monthly quota", user.monthly_quota.map(|octets| format!("{} (not enforced)", format_size(octets)))),
         ("added", Some(user.created_at.to_string())),
     ];
     facts.extend(user.reply.iter().map(|item| ("reply", Some(format!("{} = {}", item.name, item.value)))));
@@ -120,6 +123,7 @@ fn shown<'a>(user: &'a User, bindings: Option<&'a [Binding]>) -> Shown<'a> {
         permit_filter: user.permit_filter.as_deref(),
         session_timeout: user.session_timeout.map(|timeout| timeout.as_secs_f64()),
         reject_delay: user.reject_delay.map(|delay| delay.as_secs_f64()),
+        monthly_quota: user.monthly_quota,
         reply: &user.reply,
         stored_as: stored_as(user),
         created_at: user.created_at.to_string(),

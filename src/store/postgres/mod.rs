@@ -11,6 +11,7 @@ mod commit;
 mod decision;
 mod nas;
 mod outbox;
+mod report;
 mod secret;
 mod session;
 mod usage;
@@ -25,6 +26,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
+use super::reports::{Asked, Cell, Report};
 use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Lane, Session};
@@ -181,6 +183,10 @@ impl Store for PostgresStore {
 
     async fn usage(&self, session: SessionId) -> Result<Vec<Usage>, StoreError> {
         usage::of(&self.pool, session).await
+    }
+
+    async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
+        report::run(&self.pool, report, asked).await
     }
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {

@@ -10,6 +10,7 @@ mod columns;
 mod decision;
 mod nas;
 mod outbox;
+mod report;
 mod secret;
 mod session;
 mod usage;
@@ -27,6 +28,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
+use super::reports::{Asked, Cell, Report};
 use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Lane, Session};
@@ -192,6 +194,10 @@ impl Store for SqliteStore {
 
     async fn usage(&self, session: SessionId) -> Result<Vec<Usage>, StoreError> {
         usage::of(&self.readers, session).await
+    }
+
+    async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
+        report::run(&self.readers, report, asked).await
     }
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {

@@ -11,7 +11,7 @@ use crate::store::{StoreError, records};
 macro_rules! columns {
     () => {
         "name, credential, disabled, second_factor, approvers, permit_filter, session_timeout, reject_delay, reply, \
-         created_at"
+         created_at, monthly_quota"
     };
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn add(pool: &SqlitePool, user: &User) -> Result<(), StoreError
     const ADD: &str = concat!(
         "INSERT INTO users (",
         columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (name) DO NOTHING"
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (name) DO NOTHING"
     );
     match write(ADD, pool, user).await? {
         0 => Err(StoreError::Exists(format!("user {}", user.name))),
@@ -46,7 +46,7 @@ pub(super) async fn add(pool: &SqlitePool, user: &User) -> Result<(), StoreError
 
 pub(super) async fn replace(pool: &SqlitePool, user: &User) -> Result<(), StoreError> {
     const REPLACE: &str =
-        concat!("UPDATE users SET (", columns!(), ") = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) WHERE name = ?1");
+        concat!("UPDATE users SET (", columns!(), ") = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) WHERE name = ?1");
     match write(REPLACE, pool, user).await? {
         0 => Err(missing(&user.name)),
         _ => Ok(()),
@@ -78,6 +78,7 @@ async fn write(statement: &'static str, pool: &SqlitePool, user: &User) -> Resul
         .bind(user.reject_delay.map(row::span))
         .bind(row::json(&user.reply))
         .bind(row::micros(user.created_at))
+        .bind(user.monthly_quota.map(row::counter))
         .execute(pool)
         .await
         .map_err(failure)?;

@@ -30,6 +30,7 @@ pub(super) fn rich_user(name: &str) -> User {
         permit_filter: Some("gold".into()),
         session_timeout: Some(Duration::from_secs(3 * 86_400)),
         reject_delay: Some(Duration::from_micros(1_500_001)),
+        monthly_quota: Some(50_000_000_000),
         reply: vec![ReplyItem { name: "Framed-IP-Address".into(), value: "10.0.0.7".into() }],
         created_at: NOON + Duration::from_micros(1),
         ..user(name)
