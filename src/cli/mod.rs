@@ -10,6 +10,7 @@ mod context;
 pub mod demo;
 mod doctor;
 mod failure;
+mod import;
 mod migrate;
 mod nas;
 mod output;
@@ -90,6 +91,8 @@ enum Command {
     #[command(subcommand)]
     Client(client::ClientCommand),
     Report(report::ReportArgs),
+    #[command(subcommand)]
+    Import(import::ImportCommand),
 }
 
 /// Reads the arguments of this process, carries the command out, and gives the exit code.
@@ -132,6 +135,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),
         Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),
         Command::Session(command) => wait(session::run(command, &Context::load(&flags)?)),
+        Command::Import(command) => wait(import::run(command, &Context::load(&flags)?)),
         Command::Report(args) => wait(report::run(&args, &flags)),
         // Its exit code is the answer.
         Command::Client(command) => return wait(client::run(command, &flags)),

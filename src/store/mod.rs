@@ -5,6 +5,7 @@
 //! record (invariants 3 and 5); a version that is not compared lets a hold end twice (invariant 2).
 
 mod error;
+pub mod freeradius;
 pub mod postgres;
 mod records;
 pub mod reports;
@@ -136,6 +137,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The rows of a report, each with a cell for each of its columns. May take minutes where there is much to add up.
     async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError>;
 
+    // -- import
+
+    /// Adds all these users and NASes, or none; those whose name is taken stay as they are. `done` is told of each as it goes.
+    async fn import(
+        &self,
+        users: &[User],
+        nases: &[Nas],
+        done: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Imported, StoreError>;
+
     // -- what all nodes share
 
     /// A named secret of the cluster: the one kept, or `candidate` when there was none. All callers get the same.
@@ -204,6 +215,15 @@ pub struct Order {
     pub attempts: u32,
     /// When it was ordered.
     pub ordered_at: Timestamp,
+}
+
+/// How many an import added; the others were there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Imported {
+    /// Users.
+    pub users: u64,
+    /// NASes.
+    pub nases: u64,
 }
 
 /// What a session carried within an interval.

@@ -248,7 +248,8 @@ fn form_of(credential: &Secret) -> Result<StoreAs, Failure> {
     })
 }
 
-fn user_name(name: &str) -> Result<UserName, Failure> {
+/// A User-Name that an attribute can hold and people can read.
+pub(in crate::cli) fn user_name(name: &str) -> Result<UserName, Failure> {
     if name.is_empty() || name.len() > NAME_MOST || name.chars().any(char::is_control) {
         return Err(Failure::usage(format!(
             "{name:?} cannot be a User-Name: 1 to {NAME_MOST} octets, nothing unprintable"

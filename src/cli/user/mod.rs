@@ -12,6 +12,7 @@ use crate::store::Store;
 use super::context::Context;
 use super::failure::Failure;
 use super::{manual, output};
+pub(super) use change::user_name;
 use change::{AddArgs, SetArgs};
 use show::{ListArgs, ShowArgs};
 

@@ -9,6 +9,7 @@ mod binding;
 mod columns;
 mod commit;
 mod decision;
+mod import;
 mod nas;
 mod outbox;
 mod report;
@@ -27,7 +28,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
 use super::reports::{Asked, Cell, Report};
-use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
+use super::{AuthAttempt, Change, Committed, Imported, Order, OrderId, SessionQuery, Store, StoreError, Usage};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Lane, Session};
 
@@ -187,6 +188,15 @@ impl Store for PostgresStore {
 
     async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
         report::run(&self.pool, report, asked).await
+    }
+
+    async fn import(
+        &self,
+        users: &[User],
+        nases: &[Nas],
+        done: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Imported, StoreError> {
+        import::all(&self.pool, users, nases, done).await
     }
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {

@@ -1,7 +1,7 @@
 //! NASes.
 
-use sqlx::PgPool;
 use sqlx::postgres::PgRow;
+use sqlx::{PgExecutor, PgPool};
 
 use super::columns::interval;
 use super::failure;
@@ -26,6 +26,14 @@ pub(super) async fn all(pool: &PgPool) -> Result<Vec<Nas>, StoreError> {
 }
 
 pub(super) async fn add(pool: &PgPool, nas: &Nas) -> Result<(), StoreError> {
+    match insert(pool, nas).await? {
+        0 => Err(StoreError::Exists(format!("NAS {}", nas.name))),
+        _ => Ok(()),
+    }
+}
+
+/// Adds a NAS unless there is one of that name: how many that made.
+pub(super) async fn insert(connection: impl PgExecutor<'_>, nas: &Nas) -> Result<u64, StoreError> {
     const ADD: &str = concat!(
         "INSERT INTO nases (",
         columns!(),
@@ -47,10 +55,10 @@ pub(super) async fn add(pool: &PgPool, nas: &Nas) -> Result<(), StoreError> {
         .bind(row::word(&nas.octet_direction))
         .bind(row::text_or_none(&nas.sandbox_filter))
         .bind(row::text_or_none(&nas.permit_filter))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
-    if done.rows_affected() == 0 { Err(StoreError::Exists(format!("NAS {}", nas.name))) } else { Ok(()) }
+    Ok(done.rows_affected())
 }
 
 pub(super) async fn remove(pool: &PgPool, name: &NasName) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ mod attempt;
 mod binding;
 mod columns;
 mod decision;
+mod import;
 mod nas;
 mod outbox;
 mod report;
@@ -29,7 +30,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use super::reports::{Asked, Cell, Report};
-use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
+use super::{AuthAttempt, Change, Committed, Imported, Order, OrderId, SessionQuery, Store, StoreError, Usage};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Lane, Session};
 
@@ -198,6 +199,15 @@ impl Store for SqliteStore {
 
     async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
         report::run(&self.readers, report, asked).await
+    }
+
+    async fn import(
+        &self,
+        users: &[User],
+        nases: &[Nas],
+        done: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Imported, StoreError> {
+        import::all(self.write().await?, users, nases, done).await
     }
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {

@@ -1,7 +1,7 @@
 //! Users.
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{SqliteExecutor, SqlitePool};
 
 use super::failure;
 use crate::model::{User, UserName};
@@ -33,15 +33,20 @@ pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<User>, StoreError> {
 }
 
 pub(super) async fn add(pool: &SqlitePool, user: &User) -> Result<(), StoreError> {
+    match insert(pool, user).await? {
+        0 => Err(StoreError::Exists(format!("user {}", user.name))),
+        _ => Ok(()),
+    }
+}
+
+/// Adds a user unless there is one of that name: how many that made.
+pub(super) async fn insert(connection: impl SqliteExecutor<'_>, user: &User) -> Result<u64, StoreError> {
     const ADD: &str = concat!(
         "INSERT INTO users (",
         columns!(),
         ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (name) DO NOTHING"
     );
-    match write(ADD, pool, user).await? {
-        0 => Err(StoreError::Exists(format!("user {}", user.name))),
-        _ => Ok(()),
-    }
+    write(ADD, connection, user).await
 }
 
 pub(super) async fn replace(pool: &SqlitePool, user: &User) -> Result<(), StoreError> {
@@ -66,7 +71,7 @@ pub(super) fn missing(name: &UserName) -> StoreError {
     StoreError::Missing(format!("user {name}"))
 }
 
-async fn write(statement: &'static str, pool: &SqlitePool, user: &User) -> Result<u64, StoreError> {
+async fn write(statement: &'static str, connection: impl SqliteExecutor<'_>, user: &User) -> Result<u64, StoreError> {
     let done = sqlx::query(statement)
         .bind(row::text(user.name.as_str()))
         .bind(row::credential(user)?)
@@ -79,7 +84,7 @@ async fn write(statement: &'static str, pool: &SqlitePool, user: &User) -> Resul
         .bind(row::json(&user.reply))
         .bind(row::micros(user.created_at))
         .bind(user.monthly_quota.map(row::counter))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
     Ok(done.rows_affected())

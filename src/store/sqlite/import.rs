@@ -1,0 +1,26 @@
+//! Users and NASes in numbers: all of them, or none.
+
+use sqlx::{Sqlite, Transaction};
+
+use super::{failure, nas, user};
+use crate::model::{Nas, User};
+use crate::store::{Imported, StoreError};
+
+pub(super) async fn all(
+    mut tx: Transaction<'_, Sqlite>,
+    users: &[User],
+    nases: &[Nas],
+    done: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Imported, StoreError> {
+    let mut imported = Imported::default();
+    for each in users {
+        imported.users += user::insert(&mut *tx, each).await?;
+        done(1);
+    }
+    for each in nases {
+        imported.nases += nas::insert(&mut *tx, each).await?;
+        done(1);
+    }
+    tx.commit().await.map_err(failure)?;
+    Ok(imported)
+}
