@@ -183,6 +183,14 @@ impl Store for PostgresStore {
         usage::of(&self.pool, session).await
     }
 
+    async fn prepare_usage(&self, now: Timestamp) -> Result<(), StoreError> {
+        usage::add_months(&self.pool, now).await
+    }
+
+    async fn retire_usage(&self, before: Timestamp) -> Result<bool, StoreError> {
+        usage::retire(&self.pool, before).await
+    }
+
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
         secret::keep(&self.pool, name, candidate).await
     }
