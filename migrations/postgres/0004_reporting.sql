@@ -1,4 +1,5 @@
--- What people report from: the report_* views, which docs/reporting.md describes and promises. Days, months and hours are UTC's.
+-- What people report from: the report_* views, which docs/reporting.md describes and promises. Hours are UTC's; days and months go
+-- by accounting.utc_offset, as usage.day does.
 
 ALTER TABLE users ADD COLUMN monthly_quota bigint;
 COMMENT ON COLUMN users.monthly_quota IS 'Octets a month, both directions together, for reports. Nothing is refused or ended when it is used up.';
@@ -66,32 +67,26 @@ COMMENT ON VIEW report_usage_hours IS 'Usage by the hour: each interval between 
 COMMENT ON COLUMN report_usage_hours.to_at IS 'End of the interval. With a condition on hour, add one on this (to_at > the earliest hour): it has an index.';
 
 CREATE VIEW report_usage_days AS
-SELECT
-    (hour AT TIME ZONE 'UTC')::date AS day,
-    user_name,
-    nas,
-    count(DISTINCT session_id) AS sessions,
-    sum(input_octets)::bigint AS input_octets,
-    sum(output_octets)::bigint AS output_octets,
-    sum(session_time)::bigint AS session_time
-FROM report_usage_hours
-GROUP BY (hour AT TIME ZONE 'UTC')::date, user_name, nas;
+SELECT day, user_name, nas, input_octets, output_octets, input_packets, output_packets, session_time
+FROM usage_daily;
 
-COMMENT ON VIEW report_usage_days IS 'Usage by day (UTC), user and NAS.';
-COMMENT ON COLUMN report_usage_days.sessions IS 'Sessions that carried something that day; one that goes over midnight counts on both days.';
+COMMENT ON VIEW report_usage_days IS 'Usage by day, user and NAS; of times whose intervals are no longer kept, too.';
+COMMENT ON COLUMN report_usage_days.day IS 'A day by accounting.utc_offset.';
 
 CREATE VIEW report_usage_months AS
 SELECT
-    date_trunc('month', hour AT TIME ZONE 'UTC')::date AS month,
+    date_trunc('month', day::timestamp)::date AS month,
     user_name,
-    count(DISTINCT session_id) AS sessions,
     sum(input_octets)::bigint AS input_octets,
     sum(output_octets)::bigint AS output_octets,
-    sum(session_time)::bigint AS session_time
-FROM report_usage_hours
-GROUP BY date_trunc('month', hour AT TIME ZONE 'UTC')::date, user_name;
+    sum(session_time)::bigint AS session_time,
+    count(DISTINCT day) AS days
+FROM usage_daily
+GROUP BY date_trunc('month', day::timestamp)::date, user_name;
 
-COMMENT ON VIEW report_usage_months IS 'Usage by month (UTC, its first day) and user.';
+COMMENT ON VIEW report_usage_months IS 'Usage by month and user.';
+COMMENT ON COLUMN report_usage_months.month IS 'Its first day.';
+COMMENT ON COLUMN report_usage_months.days IS 'On how many days of it there was any.';
 
 CREATE VIEW report_session_changes AS
 SELECT started_at AS at, 1 AS change, id AS session_id, user_name, nas
@@ -264,7 +259,7 @@ COMMENT ON VIEW report_quota IS 'Users with a monthly quota, and what they used 
 CREATE VIEW report_quota_days AS
 SELECT
     users.name AS user_name,
-    date_trunc('month', days.day)::date AS month,
+    date_trunc('month', days.day::timestamp)::date AS month,
     days.day,
     users.monthly_quota,
     days.octets AS used_octets,
@@ -277,7 +272,7 @@ JOIN (
     GROUP BY user_name, day
 ) days ON days.user_name = users.name
 WHERE users.monthly_quota IS NOT NULL
-WINDOW so_far AS (PARTITION BY users.name, date_trunc('month', days.day)::date ORDER BY days.day);
+WINDOW so_far AS (PARTITION BY users.name, date_trunc('month', days.day::timestamp)::date ORDER BY days.day);
 
 COMMENT ON VIEW report_quota_days IS 'The burn-down of monthly quotas: what was left after each day with usage.';
 

@@ -1,5 +1,5 @@
--- What people report from: the report_* views, which docs/reporting.md describes and promises. Days, months and hours are UTC's.
--- Times are RFC 3339 to the millisecond, days and months 2026-11-01: as text they compare and sort as times do.
+-- What people report from: the report_* views, which docs/reporting.md describes and promises. Hours are UTC's; days and months go
+-- by accounting.utc_offset, as usage.day does. Times are RFC 3339 to the millisecond, days and months 2026-11-01: as text they compare and sort as times do.
 
 ALTER TABLE users ADD COLUMN monthly_quota INTEGER;
 
@@ -63,27 +63,19 @@ SELECT
 FROM shares;
 
 CREATE VIEW report_usage_days AS
-SELECT
-    substr(hour, 1, 10) AS day,
-    user_name,
-    nas,
-    count(DISTINCT session_id) AS sessions,
-    sum(input_octets) AS input_octets,
-    sum(output_octets) AS output_octets,
-    sum(session_time) AS session_time
-FROM report_usage_hours
-GROUP BY substr(hour, 1, 10), user_name, nas;
+SELECT day, user_name, nas, input_octets, output_octets, input_packets, output_packets, session_time
+FROM usage_daily;
 
 CREATE VIEW report_usage_months AS
 SELECT
-    substr(hour, 1, 7) || '-01' AS month,
+    substr(day, 1, 7) || '-01' AS month,
     user_name,
-    count(DISTINCT session_id) AS sessions,
     sum(input_octets) AS input_octets,
     sum(output_octets) AS output_octets,
-    sum(session_time) AS session_time
-FROM report_usage_hours
-GROUP BY substr(hour, 1, 7) || '-01', user_name;
+    sum(session_time) AS session_time,
+    count(DISTINCT day) AS days
+FROM usage_daily
+GROUP BY substr(day, 1, 7) || '-01', user_name;
 
 CREATE VIEW report_session_changes AS
 SELECT strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000000.0, 'unixepoch') AS at, 1 AS change, id AS session_id, user_name, nas

@@ -40,6 +40,14 @@ pub fn same_session(known: &Identity, reported: &Identity) -> bool {
         && agree(&known.acct_session_id, &reported.acct_session_id)
 }
 
+/// Whether two sessions of one NAS are on the same port: by NAS-Port and NAS-Port-Id, of which both must state one at least,
+/// and agree in what both state.
+pub fn same_port(a: &Identity, b: &Identity) -> bool {
+    let numbers = a.nas_port.zip(b.nas_port).map(|(a, b)| a == b);
+    let names = a.nas_port_id.as_ref().zip(b.nas_port_id.as_ref()).map(|(a, b)| a == b);
+    (numbers.is_some() || names.is_some()) && numbers.unwrap_or(true) && names.unwrap_or(true)
+}
+
 /// Whether two packets are of one device, where several share an entry: by NAS-Identifier, else NAS-IP-Address, when both
 /// state it, else by where they came from.
 pub fn same_nas(known: (&Identity, IpAddr), reported: (&Identity, IpAddr)) -> bool {
@@ -76,6 +84,21 @@ mod tests {
         let at = |address| Identity { nas_ip_address: Some(address), ..Identity::default() };
         assert!(!same_nas((&at(a), a), (&at(b), a)));
         assert!(same_nas((&at(a), a), (&named("ap1"), a)));
+    }
+
+    #[test]
+    fn a_port_is_the_same_when_something_says_so_and_nothing_against_it() {
+        let port = |nas_port, nas_port_id: Option<&str>| Identity {
+            nas_port,
+            nas_port_id: nas_port_id.map(str::to_owned),
+            ..Identity::default()
+        };
+        assert!(same_port(&port(Some(3), None), &port(Some(3), Some("ether1"))));
+        assert!(same_port(&port(None, Some("ether1")), &port(Some(3), Some("ether1"))));
+        assert!(!same_port(&port(Some(0), Some("ether1")), &port(Some(0), Some("ether2"))));
+        assert!(!same_port(&port(Some(3), Some("ether1")), &port(Some(4), Some("ether1"))));
+        assert!(!same_port(&port(None, None), &port(None, None)), "nothing says that they are");
+        assert!(!same_port(&port(Some(3), None), &port(None, Some("ether1"))));
     }
 
     #[test]

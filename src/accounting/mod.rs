@@ -3,9 +3,11 @@
 //! Reads packets and adds up; answers none, keeps none, and decides nothing about a hold.
 
 mod counters;
+mod days;
 mod identity;
 mod report;
 
-pub use counters::grow;
-pub use identity::{identity_of, same_nas, same_session};
-pub use report::{Report, Request, RequestError, Status};
+pub use counters::{grow, unwrapped};
+pub use days::{Share, by_day};
+pub use identity::{identity_of, same_nas, same_port, same_session};
+pub use report::{ClockBounds, Disbelieved, Reading, Report, Request, RequestError, Status};

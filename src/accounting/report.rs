@@ -3,18 +3,20 @@
 use std::time::Duration;
 
 use super::identity::identity_of;
-use crate::model::{Counters, Identity, OctetDirection, Timestamp};
+use crate::model::{Counters, Identity, Nas, OctetDirection, Timestamp};
 use crate::radius::{Packet, attribute};
 
 /// What an Accounting-Request says about a session.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
-    /// When it happened: the time of receipt less Acct-Delay-Time (RFC 2866 §5.2).
+    /// When it happened, by Event-Timestamp (RFC 2869 §5.3) or Acct-Delay-Time (RFC 2866 §5.2) as far as they are believed.
     pub at: Timestamp,
     /// How the NAS identifies it.
     pub identity: Identity,
     /// What it has carried.
     pub counters: Counters,
+    /// Whether its octet counters are of 32 bits and wrap without a word, so that they must be read beside those before them.
+    pub wraps: bool,
     /// Acct-Terminate-Cause (RFC 2866 §5.10).
     pub terminate_cause: Option<u32>,
     /// Filter-Id in force, where the NAS shows it.
@@ -32,6 +34,47 @@ pub struct Request {
     pub classes: Vec<Vec<u8>>,
     /// The rest.
     pub report: Report,
+    /// What it says of its time that is not believed.
+    pub disbelieved: Option<Disbelieved>,
+}
+
+/// How the reports of a NAS are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Which way it counts.
+    pub octet_direction: OctetDirection,
+    /// Whether its octet counters wrap without Gigawords.
+    pub octet_wrap: bool,
+    /// Which times are believed.
+    pub clock: ClockBounds,
+}
+
+/// Which times of a NAS are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockBounds {
+    /// How far its clock may be from ours.
+    pub skew: Duration,
+    /// How late a report may come.
+    pub delay: Duration,
+}
+
+/// Times that are not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disbelieved {
+    /// Acct-Delay-Time: longer than any report may be late.
+    DelayTime,
+    /// Event-Timestamp: too far from our clock.
+    EventTimestamp,
+}
+
+impl Disbelieved {
+    /// A short stable label to count by.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::DelayTime => "accounting.delay-time-disbelieved",
+            Self::EventTimestamp => "accounting.event-timestamp-disbelieved",
+        }
+    }
 }
 
 /// Acct-Status-Type (RFC 2866 §5.1).
@@ -78,26 +121,68 @@ impl Request {
     /// # Errors
     /// [`RequestError`] when it lacks what RFC 2866 §5.13 demands. Acct-Session-Id is not demanded of Accounting-On and
     /// Accounting-Off: some NASes leave it out there, and nothing depends on it.
-    pub fn read(packet: &Packet<'_>, received_at: Timestamp, octets: OctetDirection) -> Result<Self, RequestError> {
+    pub fn read(packet: &Packet<'_>, received_at: Timestamp, reading: &Reading) -> Result<Self, RequestError> {
         let status = Status::from(packet.integer(attribute::ACCT_STATUS_TYPE).ok_or(RequestError::NoStatusType)?);
         let identity = identity_of(packet);
         if identity.acct_session_id.is_none() && !matches!(status, Status::AccountingOn | Status::AccountingOff) {
             return Err(RequestError::NoSessionId);
         }
-        let delay = packet.integer(attribute::ACCT_DELAY_TIME).unwrap_or(0);
+        let on_or_off = matches!(status, Status::AccountingOn | Status::AccountingOff);
+        let (at, disbelieved) = event_time(packet, received_at, reading.clock, on_or_off);
+        let counts_wide = packet.has(attribute::ACCT_INPUT_GIGAWORDS) || packet.has(attribute::ACCT_OUTPUT_GIGAWORDS);
         let text = |kind| packet.first(kind).map(|it| String::from_utf8_lossy(it).into_owned());
         Ok(Self {
             status,
             user: text(attribute::USER_NAME),
             classes: packet.all(attribute::CLASS).map(<[u8]>::to_vec).collect(),
             report: Report {
-                at: received_at.before(Duration::from_secs(u64::from(delay))),
+                at,
                 identity,
-                counters: counters(packet, octets),
+                counters: counters(packet, reading.octet_direction),
+                wraps: reading.octet_wrap && !counts_wide,
                 terminate_cause: packet.integer(attribute::ACCT_TERMINATE_CAUSE),
                 filter_id: text(attribute::FILTER_ID),
             },
+            disbelieved,
         })
+    }
+}
+
+impl Reading {
+    /// For the reports of this NAS.
+    pub const fn of(nas: &Nas, clock: ClockBounds) -> Self {
+        Self { octet_direction: nas.octet_direction, octet_wrap: nas.octet_wrap, clock }
+    }
+}
+
+impl Default for ClockBounds {
+    fn default() -> Self {
+        Self { skew: Duration::from_secs(300), delay: Duration::from_secs(7 * 86_400) }
+    }
+}
+
+/// When it happened. Event-Timestamp is the same in every retransmission, so it goes first where it is plausible; where the
+/// NAS says how long it has been trying (even zero), the two must agree but for the clocks. A clock is wrong most of all at
+/// boot, so of Accounting-On and -Off only that much is believed.
+fn event_time(
+    packet: &Packet<'_>,
+    received_at: Timestamp,
+    clock: ClockBounds,
+    on_or_off: bool,
+) -> (Timestamp, Option<Disbelieved>) {
+    let delay = packet.integer(attribute::ACCT_DELAY_TIME).map(|secs| Duration::from_secs(u64::from(secs)));
+    let (by_delay, disbelieved) = match delay {
+        Some(delay) if delay > clock.delay => (received_at, Some(Disbelieved::DelayTime)),
+        delay => (received_at.before(delay.unwrap_or_default()), None),
+    };
+    let Some(secs) = packet.integer(attribute::EVENT_TIMESTAMP) else { return (by_delay, disbelieved) };
+    let stated = Timestamp::from_secs(i64::from(secs));
+    let late = if delay.is_some() || on_or_off { clock.skew } else { clock.delay.max(clock.skew) };
+    // The second it states has begun up to a second before.
+    if by_delay.since(stated) <= late + Duration::from_secs(1) && stated.since(by_delay) <= clock.skew {
+        (stated, None)
+    } else {
+        (by_delay, Some(Disbelieved::EventTimestamp))
     }
 }
 
@@ -135,11 +220,17 @@ mod tests {
     use super::*;
     use crate::radius::{Code, PacketBuilder};
 
-    fn read(octets: OctetDirection, fill: impl FnOnce(&mut PacketBuilder)) -> Result<Request, RequestError> {
+    const RECEIVED: i64 = 1_795_000_000;
+
+    fn read(octet_direction: OctetDirection, fill: impl FnOnce(&mut PacketBuilder)) -> Result<Request, RequestError> {
+        read_as(Reading { octet_direction, octet_wrap: false, clock: ClockBounds::default() }, fill)
+    }
+
+    fn read_as(reading: Reading, fill: impl FnOnce(&mut PacketBuilder)) -> Result<Request, RequestError> {
         let mut builder = PacketBuilder::request(Code::AccountingRequest, 1, [0; 16]);
         fill(&mut builder);
         let bytes = builder.sign_request(b"x").unwrap().to_vec();
-        Request::read(&Packet::parse(&bytes).unwrap(), Timestamp::from_secs(1000), octets)
+        Request::read(&Packet::parse(&bytes).unwrap(), Timestamp::from_secs(RECEIVED), &reading)
     }
 
     fn stop(builder: &mut PacketBuilder) {
@@ -163,7 +254,61 @@ mod tests {
 
     #[test]
     fn rfc_2866_section_5_2_delay_moves_the_event_back() {
-        assert_eq!(read(OctetDirection::Standard, stop).unwrap().report.at, Timestamp::from_secs(993));
+        assert_eq!(read(OctetDirection::Standard, stop).unwrap().report.at, Timestamp::from_secs(RECEIVED - 7));
+    }
+
+    /// When a report happened whose Acct-Delay-Time and Event-Timestamp (before receipt) are these, and what was not believed.
+    fn timed(status: u32, delay: Option<u32>, stated: Option<i64>) -> (i64, Option<Disbelieved>) {
+        let request = read(OctetDirection::Standard, |builder| {
+            builder.integer(attribute::ACCT_STATUS_TYPE, status).unwrap();
+            builder.text(attribute::ACCT_SESSION_ID, "a1").unwrap();
+            if let Some(delay) = delay {
+                builder.integer(attribute::ACCT_DELAY_TIME, delay).unwrap();
+            }
+            if let Some(ago) = stated {
+                builder.integer(attribute::EVENT_TIMESTAMP, u32::try_from(RECEIVED - ago).unwrap()).unwrap();
+            }
+        })
+        .unwrap();
+        (RECEIVED - request.report.at.as_secs(), request.disbelieved)
+    }
+
+    #[test]
+    fn rfc_2869_section_5_3_an_event_timestamp_is_believed_within_bounds() {
+        let disbelieved = Some(Disbelieved::EventTimestamp);
+        assert_eq!(timed(3, None, Some(86_400)), (86_400, None), "a report that waited for a day");
+        assert_eq!(timed(3, Some(86_400), Some(86_390)), (86_390, None), "and one that says so");
+        assert_eq!(timed(3, Some(0), Some(86_400)), (0, disbelieved), "no delay, so it is the clock that is wrong");
+        assert_eq!(timed(3, Some(60), Some(1_000)), (60, disbelieved));
+        assert_eq!(timed(3, None, Some(8 * 86_400)), (0, disbelieved));
+        assert_eq!(timed(3, None, Some(RECEIVED)), (0, disbelieved), "1970");
+        assert_eq!(timed(3, None, Some(-299)), (-299, None), "a clock that is ahead a little");
+        assert_eq!(timed(3, None, Some(-301)), (0, disbelieved));
+        assert_eq!(timed(7, None, Some(3600)), (0, disbelieved), "a clock that was not set yet at boot");
+        assert_eq!(timed(7, None, Some(20)), (20, None));
+    }
+
+    #[test]
+    fn a_delay_beyond_all_bounds_is_not_believed() {
+        assert_eq!(timed(2, Some(u32::MAX), None), (0, Some(Disbelieved::DelayTime)));
+        assert_eq!(timed(2, Some(604_800), None), (604_800, None));
+    }
+
+    #[test]
+    fn who_sends_gigawords_does_not_wrap() {
+        let wraps = |octet_wrap, fill: fn(&mut PacketBuilder)| {
+            let clock = ClockBounds::default();
+            let reading = Reading { octet_direction: OctetDirection::Standard, octet_wrap, clock };
+            read_as(reading, fill).unwrap().report.wraps
+        };
+        assert!(!wraps(true, stop), "it carries Gigawords");
+        let narrow = |builder: &mut PacketBuilder| {
+            builder.integer(attribute::ACCT_STATUS_TYPE, 2).unwrap();
+            builder.text(attribute::ACCT_SESSION_ID, "a1").unwrap();
+            builder.integer(attribute::ACCT_INPUT_OCTETS, 5).unwrap();
+        };
+        assert!(wraps(true, narrow));
+        assert!(!wraps(false, narrow));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 
 use super::clock;
 use super::ledger::Ledger;
-use crate::session::Event;
+use super::settings::{Settings, SettingsHandle};
+use crate::session::{Event, Timing};
 use crate::store::Store;
 use crate::telemetry;
 
@@ -17,11 +18,18 @@ const PERIOD: Duration = Duration::from_millis(200);
 const BATCH: u32 = 256;
 
 /// Wakes sessions, for ever. Drop the future to stop.
-pub(super) async fn run(store: Arc<dyn Store>, ledger: Ledger) {
+pub(super) async fn run(store: Arc<dyn Store>, ledger: Ledger, settings: SettingsHandle) {
+    let mut away = false;
     loop {
         let due = match store.due(clock::now(), BATCH).await {
-            Ok(due) => due,
+            Ok(due) => {
+                if std::mem::take(&mut away) {
+                    listen_anew(&settings);
+                }
+                due
+            }
             Err(error) => {
+                away = true;
                 telemetry::count("store.failed");
                 tracing::warn!(%error, "cannot see which deadlines have passed; trying again");
                 Vec::new()
@@ -38,4 +46,13 @@ pub(super) async fn run(store: Arc<dyn Store>, ledger: Ledger) {
             tokio::time::sleep(PERIOD).await;
         }
     }
+}
+
+/// While the store was away, accounting did not reach the sessions there: their silence was not the NAS's.
+fn listen_anew(settings: &SettingsHandle) {
+    let since = clock::now();
+    settings.update(|current| {
+        let timing = Timing { listening_since: Some(since), ..current.timing };
+        Settings { timing, ..current.clone() }
+    });
 }

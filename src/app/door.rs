@@ -11,7 +11,7 @@ use super::access::{Access, Fate};
 use super::clock;
 use super::ledger::{Job, Ledger};
 use super::settings::SettingsHandle;
-use crate::accounting::Request;
+use crate::accounting::{Reading, Request};
 use crate::model::{Nas, Timestamp};
 use crate::net::{Admission, Duplicates, Replier, RequestKey};
 use crate::radius::{Code, MessageAuthenticatorError, Packet, PacketBuilder, attribute};
@@ -198,10 +198,14 @@ impl Door {
         match packet.code() {
             Code::AccessRequest => self.access.answer(datagram, nas, source, received_at).await,
             Code::AccountingRequest => {
-                let request = match Request::read(&packet, received_at, nas.octet_direction) {
+                let settings = self.settings.current();
+                let request = match Request::read(&packet, received_at, &Reading::of(nas, settings.clock)) {
                     Ok(mut request) => {
+                        if let Some(disbelieved) = request.disbelieved {
+                            telemetry::count(disbelieved.reason());
+                        }
                         // On most NASes the Filter-Id in accounting is the one of the Access-Accept, whatever came later.
-                        let dialect = self.settings.current().dialects.get(&nas.dialect).cloned();
+                        let dialect = settings.dialects.get(&nas.dialect).cloned();
                         if !dialect.is_some_and(|dialect| dialect.accounting_shows_filter()) {
                             request.report.filter_id = None;
                         }

@@ -305,11 +305,22 @@ impl Keeper {
         Ok(())
     }
 
-    /// One transaction. Leaves in `round` the jobs that came second, or on an error all of them.
+    /// One transaction. Leaves in `round` the jobs that came second and those that come of it, or on an error all of them.
     async fn round(&self, round: &mut VecDeque<Work>) -> Result<(), StoreError> {
         let ids: Vec<_> = round.iter().map(|item| item.session).collect();
         let sessions = self.store.sessions_by_id(&ids).await?;
-        let mut known: HashMap<SessionId, Session> = sessions.into_iter().map(|it| (it.id, it)).collect();
+        let known = sessions.into_iter().map(|it| (it.id, it)).collect();
+        let moved = move_to_others(round, &known);
+        let done = self.apply(round, known).await;
+        round.extend(moved);
+        done
+    }
+
+    async fn apply(
+        &self,
+        round: &mut VecDeque<Work>,
+        mut known: HashMap<SessionId, Session>,
+    ) -> Result<(), StoreError> {
         let mut turns = Vec::with_capacity(round.len());
         for item in &*round {
             turns.push(self.turn(item, known.remove(&item.session)).await?);
@@ -320,7 +331,7 @@ impl Keeper {
             .filter_map(|(item, turn)| Some(turn.as_ref().filter(|turn| !turn.is_idle())?.change(item.settles())))
             .collect();
         let mut outcomes = self.store.commit(&changes).await?.into_iter().zip(&changes);
-        let mut struck = Vec::new();
+        let (mut struck, mut kept) = (Vec::new(), Vec::new());
         for (mut item, turn) in std::mem::take(round).into_iter().zip(turns) {
             match turn {
                 // Nothing to apply it to.
@@ -330,12 +341,12 @@ impl Keeper {
                 }
                 Some(turn) if turn.is_idle() => {
                     struck.extend(item.settles());
-                    item.done.tell(turn.told());
+                    kept.push((item, turn.told()));
                 }
                 Some(turn) => match outcomes.next() {
                     Some((Committed::Done, change)) => {
                         log(change);
-                        item.done.tell(turn.told());
+                        kept.push((item, turn.told()));
                     }
                     _ if item.conflicts < CONFLICTS => {
                         item.conflicts += 1;
@@ -349,7 +360,33 @@ impl Keeper {
         for order in struck {
             self.store.finish(order).await?;
         }
+        for (item, told) in kept {
+            match self.ghosts(&item).await {
+                Ok(ghosts) => {
+                    round.extend(ghosts);
+                    item.done.tell(told);
+                }
+                // Not answered, it comes again.
+                Err(error) => {
+                    telemetry::count("store.failed");
+                    tracing::warn!(%error, session = %item.session, "cannot see which session its port had before");
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// What a Start that is kept ends besides. It is answered when that is kept too; asked again, it finds what is left.
+    async fn ghosts(&self, item: &Work) -> Result<Vec<Work>, StoreError> {
+        let (Kind::Report { event, origin }, Done::Kept(quorum)) = (&item.kind, &item.done) else {
+            return Ok(Vec::new());
+        };
+        let ghosts = recall::ghosts(&*self.store, &self.settings.current(), item.session, event, origin).await?;
+        let close = |(session, event)| {
+            quorum.wait_for_one_more();
+            Work::new(session, Kind::Fact { event, settles: None }, Done::Kept(Arc::clone(quorum)))
+        };
+        Ok(ghosts.into_iter().map(close).collect())
     }
 
     /// Applies a job to its session as it is kept. `None` when there is nothing to apply it to, or no need.
@@ -408,6 +445,10 @@ impl Quorum {
         quorum
     }
 
+    fn wait_for_one_more(&self) {
+        self.missing.fetch_add(1, Ordering::AcqRel);
+    }
+
     fn one_more(&self) {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.announce();
@@ -420,6 +461,24 @@ impl Quorum {
             let _ = kept.send(());
         }
     }
+}
+
+/// Takes those reports out that are of another session than their Class says, and gives them back as that session's.
+fn move_to_others(round: &mut VecDeque<Work>, known: &HashMap<SessionId, Session>) -> Vec<Work> {
+    let mut moved = Vec::new();
+    for mut item in std::mem::take(round) {
+        let other = match (&mut item.kind, known.get(&item.session)) {
+            (Kind::Report { origin, .. }, Some(session)) => origin.of_another(session),
+            _ => None,
+        };
+        if let Some(other) = other {
+            item.session = other;
+            moved.push(item);
+        } else {
+            round.push_back(item);
+        }
+    }
+    moved
 }
 
 fn log(change: &Change) {

@@ -17,6 +17,7 @@ mod recall;
 mod server;
 mod settings;
 mod turn;
+mod upkeep;
 mod users;
 mod words;
 

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use super::settings::Settings;
-use crate::accounting::{Report, Request, Status, same_nas, same_session};
+use crate::accounting::{Report, Request, Status, same_nas, same_port, same_session};
 use crate::model::{Identity, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy;
-use crate::session::{Class, ClassError, ClassKey, Session, State};
+use crate::session::{Class, ClassError, ClassKey, Event, Session, State};
 use crate::store::{SessionQuery, Store, StoreError};
 use crate::telemetry;
 
@@ -31,6 +33,65 @@ impl Origin {
         let Report { identity, at: heard_at, .. } = request.report;
         Self { class, nas, nas_address, user, identity, heard_at }
     }
+}
+
+impl Origin {
+    /// Takes the report away from a session that is over, when it brings that session's Class but another Acct-Session-Id: the
+    /// NAS has begun another with what it kept of the first. Nobody accepted that one, so it is observed, under an id of its
+    /// own that is the same on every node.
+    pub(super) fn of_another(&mut self, known: &Session) -> Option<SessionId> {
+        let class = self.class?;
+        let theirs = known.identity.acct_session_id.as_ref()?;
+        let own = self.identity.acct_session_id.as_ref().filter(|own| *own != theirs)?;
+        if known.end.is_none() || known.started_at.is_none() {
+            return None;
+        }
+        let digest = Sha256::new().chain_update(class.session.0.as_bytes()).chain_update(own.as_bytes()).finalize();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        self.class = None;
+        telemetry::count("accounting.class-used-again");
+        Some(SessionId(uuid::Builder::from_random_bytes(id).into_uuid()))
+    }
+}
+
+/// Which sessions end because of a Start, and how: on a NAS where a port has one session at a time, the one that began before it
+/// there. A Start that came late may find that it is itself the one before.
+pub(super) async fn ghosts(
+    store: &dyn Store,
+    settings: &Settings,
+    session: SessionId,
+    event: &Event,
+    origin: &Origin,
+) -> Result<Vec<(SessionId, Event)>, StoreError> {
+    let (Event::Started(report), nas) = (event, &origin.nas) else { return Ok(Vec::new()) };
+    let usual = || settings.dialects.get(&nas.dialect).is_some_and(|dialect| dialect.unique_ports());
+    let Identity { nas_port, nas_port_id, .. } = &report.identity;
+    if (nas_port.is_none() && nas_port_id.is_none()) || !nas.unique_ports.unwrap_or_else(usual) {
+        return Ok(Vec::new());
+    }
+    let query = SessionQuery {
+        open: true,
+        nas: Some(nas.name.clone()),
+        nas_port: *nas_port,
+        nas_port_id: if nas_port.is_none() { nas_port_id.clone() } else { None },
+        ..SessionQuery::default()
+    };
+    let mut sessions = store.sessions(&query).await?;
+    let reporter = (&report.identity, origin.nas_address);
+    sessions.retain(|other| {
+        other.id != session
+            && same_port(&other.identity, &report.identity)
+            && same_nas((&other.identity, other.nas_address), reporter)
+    });
+    // An offer is on no port yet.
+    let starts = || sessions.iter().filter_map(|other| Some((other.id, other.started_at?)));
+    let reused = |(other, _): (SessionId, Timestamp)| (other, Event::PortReused { at: report.at });
+    let mut ghosts: Vec<_> = starts().filter(|(_, start)| *start < report.at).map(reused).collect();
+    if let Some(at) = starts().map(|(_, start)| start).filter(|start| *start > report.at).min() {
+        ghosts.push((session, Event::PortReused { at }));
+    }
+    Ok(ghosts)
 }
 
 /// Our Class, when the NAS echoes one.

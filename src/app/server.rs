@@ -20,7 +20,8 @@ use super::orders::{NewOrders, Worker};
 use super::settings::{NasTable, Settings, SettingsHandle};
 use super::users::Users;
 use super::words::{self, WordsError};
-use super::{answers, chance, clock, deadlines};
+use super::{answers, chance, clock, deadlines, upkeep};
+use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
 use crate::approver::{Answer, Approver};
@@ -30,7 +31,7 @@ use crate::dynauth::Timers;
 use crate::model::{ApproverKind, Nas, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
-use crate::session::{ButtonKey, ClassKey, Lane};
+use crate::session::{ButtonKey, ClassKey, Lane, Timing};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry;
 
@@ -189,7 +190,8 @@ impl Server {
         let (stop_keeper, stop) = oneshot::channel();
         let keeper = tokio::spawn(keeper.run(stop));
         let mut background = JoinSet::new();
-        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone()));
+        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone()));
+        background.spawn(upkeep::run(Arc::clone(&store), settings.clone()));
         let (answers, heard) = mpsc::channel::<Answer>(ANSWERS);
         background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone()));
         for approver in approvers.values() {
@@ -438,7 +440,9 @@ async fn settings(
         dialects: Arc::new(dialects),
         dictionary: Arc::new(dictionary),
         defaults: config.hold.defaults.clone(),
-        timing: config.hold.timing,
+        timing: Timing { listening_since: Some(clock::now()), ..config.hold.timing },
+        keep_intervals: config.accounting.keep_intervals,
+        clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
         reject_delay: config.server.reject_delay,
         class_key: class_key.clone(),
         nases: NasTable::default(),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::accounting::ClockBounds;
 use crate::dialect::Dialects;
 use crate::model::Nas;
 use crate::policy::Defaults;
@@ -28,6 +29,10 @@ pub(super) struct Settings {
     pub defaults: Defaults,
     /// How long sessions wait.
     pub timing: Timing,
+    /// Which times of NASes are believed.
+    pub clock: ClockBounds,
+    /// How long usage is kept by interval; `None` is for ever.
+    pub keep_intervals: Option<Duration>,
     /// How long an Access-Reject is kept back where neither user nor NAS says otherwise.
     pub reject_delay: Duration,
     /// Makes and reads Class.

@@ -1,5 +1,6 @@
 //! One session taken through one or more events, up to the change the store is asked to keep.
 
+use crate::accounting::{Share, by_day};
 use crate::model::{Counters, Timestamp};
 use crate::session::{Effect, Event, Session, Timing, Told, step};
 use crate::store::{Change, OrderId, Usage};
@@ -72,19 +73,21 @@ impl Turn {
     /// The change to be kept, with the order it settles.
     pub(super) fn change(&self, settles: Option<OrderId>) -> Change {
         let session = &self.session;
-        let usage = (self.usage != Counters::default()).then(|| Usage {
+        let shares = by_day(self.heard_before(session), session.heard_at, &self.usage, self.timing.utc_offset);
+        let usage = shares.into_iter().map(|Share { day, from, to, added }| Usage {
             session: session.id,
             user: session.user.clone(),
             nas: session.nas.clone(),
-            from: self.heard_before(session),
-            to: session.heard_at,
-            added: self.usage,
+            from,
+            to,
+            day,
+            added,
         });
         Change {
             wake_at: session.wake_at(&self.timing),
             from_version: self.from_version,
             orders: self.orders.clone(),
-            usage,
+            usage: usage.collect(),
             settles,
             at: self.now,
             session: session.clone(),

@@ -70,6 +70,13 @@ pub(super) struct AddArgs {
     /// Which way it counts Acct-Input-Octets: standard (RFC 2866), or swapped.
     #[arg(long, value_name = "DIRECTION", default_value = "standard", value_parser = read::octet_direction)]
     octet_direction: OctetDirection,
+    /// Its octet counters wrap at 32 bits and it sends no Acct-Input-Gigawords: count the wraps.
+    #[arg(long)]
+    octet_wrap: bool,
+    /// Whether no two of its sessions have one NAS-Port at a time, so that a Start ends the session before it there [default:
+    /// as its dialect says].
+    #[arg(long, value_name = "BOOL")]
+    unique_ports: Option<bool>,
     /// Filter that confines [default: as the server says].
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     sandbox_filter: Option<String>,
@@ -113,6 +120,8 @@ struct Shown<'a> {
     coa_source: Option<SocketAddr>,
     reject_delay: Option<f64>,
     octet_direction: OctetDirection,
+    octet_wrap: bool,
+    unique_ports: Option<bool>,
     sandbox_filter: Option<&'a str>,
     permit_filter: Option<&'a str>,
     kept_in: &'static str,
@@ -169,6 +178,8 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         coa_source: args.coa_source,
         reject_delay: args.reject_delay,
         octet_direction: args.octet_direction,
+        octet_wrap: args.octet_wrap,
+        unique_ports: args.unique_ports,
         sandbox_filter: args.sandbox_filter,
         permit_filter: args.permit_filter,
     };
@@ -242,6 +253,8 @@ fn shown<'a>(nas: &'a Nas, kept_in: &'static str) -> Shown<'a> {
         coa_source: nas.coa_source,
         reject_delay: nas.reject_delay.map(|delay| delay.as_secs_f64()),
         octet_direction: nas.octet_direction,
+        octet_wrap: nas.octet_wrap,
+        unique_ports: nas.unique_ports,
         sandbox_filter: nas.sandbox_filter.as_deref(),
         permit_filter: nas.permit_filter.as_deref(),
         kept_in,

@@ -51,6 +51,8 @@ pub struct Config {
     pub keys: Keys,
     /// `[hold]`
     pub hold: Hold,
+    /// `[accounting]`
+    pub accounting: Accounting,
     /// `[telegram]`; `None` when there is no such section.
     pub telegram: Option<Telegram>,
     /// `[nas.NAME]`, by name. More may be in the store.
@@ -111,6 +113,17 @@ pub struct Hold {
     pub defaults: Defaults,
     /// How long a session waits for what.
     pub timing: Timing,
+}
+
+/// How reports of NASes are read, and how long what they say is kept. Where days begin is part of [`Timing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accounting {
+    /// How far the clock of a NAS may be from ours.
+    pub clock_skew: Duration,
+    /// How late a report may come.
+    pub max_delay: Duration,
+    /// How long usage is kept by interval, and not by day alone; `None` is for ever.
+    pub keep_intervals: Option<Duration>,
 }
 
 /// The bot that asks.

@@ -17,7 +17,8 @@ use super::front::front;
 use super::layers::Layers;
 use super::reader::{Report, Section};
 use super::{
-    Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Store, StoreUrl, Surroundings, Telegram,
+    Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Store, StoreUrl, Surroundings,
+    Telegram,
 };
 use crate::model::{ApproverKind, Nas, NasName, NodeName, OctetDirection, Secret};
 use crate::policy::{Defaults, HoldTerms};
@@ -70,7 +71,8 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let keys = key_files(top.section("keys"), &state_dir);
     let telegram_section = top.section("telegram");
     let has_telegram = telegram_section.is_present();
-    let hold = hold(top.section("hold"), has_telegram);
+    let (accounting, utc_offset) = accounting(top.section("accounting"));
+    let hold = hold(top.section("hold"), has_telegram, utc_offset);
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
     let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
     let dynauth = dynauth(top.section("dynauth"));
@@ -94,6 +96,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         store,
         keys,
         hold,
+        accounting,
         telegram,
         nas,
         dynauth,
@@ -144,7 +147,7 @@ fn key_files(mut section: Section<'_>, state_dir: &Path) -> Keys {
     keys
 }
 
-fn hold(mut section: Section<'_>, has_telegram: bool) -> Hold {
+fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32) -> Hold {
     let usual =
         if has_telegram { vec![ApproverKind::Telegram, ApproverKind::Operator] } else { vec![ApproverKind::Operator] };
     let approvers = section.list("approvers", "an approver", str::parse).unwrap_or(usual);
@@ -170,7 +173,10 @@ fn hold(mut section: Section<'_>, has_telegram: bool) -> Hold {
         retry_most: section.duration("retry_most").unwrap_or(usual.retry_most),
         stop_patience: section.duration("stop_patience").unwrap_or(usual.stop_patience),
         stale_after: section.duration("stale_after").unwrap_or(usual.stale_after),
+        stale_intervals: section.number("stale_intervals", 1).unwrap_or(usual.stale_intervals),
         abandon_after: section.duration("abandon_after").unwrap_or(usual.abandon_after),
+        utc_offset,
+        ..usual
     };
     for (key, duration) in [
         ("window", defaults.hold.window),
@@ -192,6 +198,22 @@ fn hold(mut section: Section<'_>, has_telegram: bool) -> Hold {
     }
     section.finish();
     Hold { defaults, timing }
+}
+
+/// What is written down, and where days begin, which is the sessions' to know.
+fn accounting(mut section: Section<'_>) -> (Accounting, i32) {
+    const LEAST_KEPT: Duration = Duration::from_secs(35 * 86_400);
+    let accounting = Accounting {
+        clock_skew: section.duration("clock_skew").unwrap_or(Duration::from_secs(300)),
+        max_delay: section.duration("max_delay").unwrap_or(Duration::from_secs(7 * 86_400)),
+        keep_intervals: section.duration("keep_intervals"),
+    };
+    let offset = section.parsed("utc_offset", "a distance from UTC as +02:00", utc_offset);
+    if accounting.keep_intervals.is_some_and(|keep| keep < LEAST_KEPT.max(accounting.max_delay)) {
+        section.problem("keep_intervals", "is shorter than 35 days, or than max_delay; leave it out to keep all");
+    }
+    section.finish();
+    (accounting, offset.unwrap_or(0))
 }
 
 fn telegram(mut section: Section<'_>) -> Option<Telegram> {
@@ -243,6 +265,8 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
     let coa_port = section.number("coa_port", 1);
     let coa_source = section.parsed("coa_source", "an address, with or without port", source);
     let reject_delay = section.duration("reject_delay");
+    let octet_wrap = section.boolean("octet_wrap").unwrap_or(false);
+    let unique_ports = section.boolean("unique_ports");
     let sandbox_filter = section.text("sandbox_filter");
     let permit_filter = section.text("permit_filter");
     let sandbox = sandbox_filter.as_ref().unwrap_or(&hold.defaults.sandbox_filter);
@@ -264,6 +288,8 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
         coa_source,
         reject_delay,
         octet_direction: direction.unwrap_or_default(),
+        octet_wrap,
+        unique_ports,
         sandbox_filter,
         permit_filter,
     })
@@ -362,6 +388,22 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
 /// An address to send from: with port, or any port.
 pub(crate) fn source(text: &str) -> Result<SocketAddr, String> {
     address_with_port(text, 0)
+}
+
+/// How far days are ahead of UTC, in seconds.
+fn utc_offset(text: &str) -> Result<i32, String> {
+    let offset = || {
+        let (sign, rest) = match text.split_at_checked(1)? {
+            ("+", rest) => (1, rest),
+            ("-", rest) => (-1, rest),
+            _ => return None,
+        };
+        let (hours, minutes) = rest.split_once(':')?;
+        let two = |digits: &str| if digits.len() == 2 { digits.parse::<u8>().ok() } else { None };
+        let (hours, minutes) = (two(hours)?, two(minutes)?);
+        (hours <= 14 && minutes < 60).then(|| sign * (i32::from(hours) * 3600 + i32::from(minutes) * 60))
+    };
+    offset().ok_or_else(|| "write +00:00, +05:30 or -03:00".to_owned())
 }
 
 /// Which way octets count.

@@ -87,6 +87,7 @@ pub struct Dialect {
     session_timeout_counts_from: CountsFrom,
     unlimited_session_timeout: Option<u32>,
     accounting_shows_filter: bool,
+    unique_ports: bool,
     identify: Vec<Key>,
     identify_fully: Vec<Key>,
     /// Reply items with these attributes wait for the CoA-Request.
@@ -126,6 +127,12 @@ impl Dialect {
     /// it must not be looked at.
     pub fn accounting_shows_filter(&self) -> bool {
         self.accounting_shows_filter
+    }
+
+    /// Whether no two sessions of such a NAS have one NAS-Port (or NAS-Port-Id) at a time, unless the NAS's own setting says
+    /// otherwise. A key that may be left out: false.
+    pub fn unique_ports(&self) -> bool {
+        self.unique_ports
     }
 
     /// Whether the NAS ends a held session by itself: its Access-Accept carries window plus grace as Session-Timeout,

@@ -163,6 +163,7 @@ fn pppd_keeps_the_timeout_of_its_login() {
     let session = session(held(Some(3600), &[]), identity());
     assert_eq!(permit(&pppd, &session, 20), [[USER, PORT, ACCT, PERMIT]]);
     assert!(!pppd.accounting_shows_filter());
+    assert!(pppd.unique_ports() && !dialect("standard").unique_ports());
 }
 
 #[test]

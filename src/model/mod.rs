@@ -13,5 +13,5 @@ pub use identity::{Counters, Identity};
 pub use ids::{ApproverKind, NasName, NodeName, SessionId, UserName};
 pub use nas::{Nas, OctetDirection};
 pub use secret::Secret;
-pub use time::Timestamp;
+pub use time::{Day, Timestamp};
 pub use user::{Binding, ReplyItem, SecondFactor, User};

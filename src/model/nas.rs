@@ -35,6 +35,11 @@ pub struct Nas {
     pub reject_delay: Option<Duration>,
     /// Which way Acct-Input-Octets counts.
     pub octet_direction: OctetDirection,
+    /// Its octet counters wrap at 32 bits, and it sends no Gigawords (RFC 2869 §5.1): a fall by more than half of that is a wrap.
+    pub octet_wrap: bool,
+    /// No two of its sessions have one NAS-Port (or NAS-Port-Id) at a time, so that a Start ends the session before it there;
+    /// `None` is as its dialect says.
+    pub unique_ports: Option<bool>,
     /// Name of the filter that confines; `None` is the server's setting.
     pub sandbox_filter: Option<String>,
     /// Name of the filter that lets through; `None` is the server's setting.
@@ -57,6 +62,8 @@ impl Nas {
             coa_source: None,
             reject_delay: None,
             octet_direction: OctetDirection::Standard,
+            octet_wrap: false,
+            unique_ports: None,
             sandbox_filter: None,
             permit_filter: None,
         }

@@ -1,7 +1,8 @@
-//! A point in time, given from outside: nothing here can ask what time it is.
+//! Points in time and days, given from outside: nothing here can ask what time it is.
 
 use std::fmt;
 use std::ops::Add;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,39 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A day of the calendar: days since 1970-01-01. Prints as `2026-11-20`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Day(i32);
+
+impl Day {
+    /// The day that many days after 1970-01-01.
+    pub const fn since_1970(days: i32) -> Self {
+        Self(days)
+    }
+
+    /// Days since 1970-01-01.
+    pub const fn as_days(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match chrono::NaiveDate::from_epoch_days(self.0) {
+            Some(date) => write!(f, "{date}"),
+            None => write!(f, "day {}", self.0),
+        }
+    }
+}
+
+impl FromStr for Day {
+    type Err = chrono::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.parse::<chrono::NaiveDate>()?.to_epoch_days()))
+    }
+}
+
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
@@ -79,5 +113,7 @@ mod tests {
     #[test]
     fn prints_as_rfc_3339() {
         assert_eq!(Timestamp::from_secs(1_795_166_709).to_string(), "2026-11-20T09:25:09Z");
+        assert_eq!(Day::since_1970(20_777).to_string(), "2026-11-20");
+        assert_eq!("1969-12-31".parse(), Ok(Day::since_1970(-1)));
     }
 }

@@ -22,6 +22,11 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Another session started on the same port of the same NAS, where a port has one session at a time.
+    PortReused {
+        /// When.
+        at: Timestamp,
+    },
     /// The prompt is with the person.
     PromptSent {
         /// By which channel.

@@ -9,10 +9,14 @@ use super::table::{self, Action, Kind};
 use crate::accounting::{self, Report};
 use crate::dynauth::{ErrorCause, Remedy};
 use crate::model::{ApproverKind, Counters, Timestamp};
-use crate::policy::{HoldTerms, Terms};
+use crate::policy::{Grant, HoldTerms, Terms};
 
 /// After so many orders to one session its accounting is not compared with the filter any more.
 const MOST_VERIFIED: u32 = 5;
+/// Interim-Updates are no more frequent than this (RFC 2869 §5.16), but for those a NAS sends out of turn.
+const LEAST_INTERVAL: Duration = Duration::from_secs(60);
+/// Nor does anybody mean to send them more seldom than this.
+const MOST_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// All the times a session waits, but for its window and grace, which are part of its grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +29,16 @@ pub struct Timing {
     pub retry_most: Duration,
     /// From Disconnect-ACK to Stop; after that the Disconnect-Request is sent again.
     pub stop_patience: Duration,
-    /// How long an acknowledged Disconnect-Request and silence in accounting stand for a lost Stop.
+    /// How long silence in accounting stands for a lost Stop, at the least.
     pub stale_after: Duration,
+    /// How many Interim-Updates in a row must be missing for the same.
+    pub stale_intervals: u32,
     /// When to give up on a NAS that never acknowledged a Disconnect-Request.
     pub abandon_after: Duration,
+    /// Since when accounting has been heard without a break. Silence before that says nothing about a session.
+    pub listening_since: Option<Timestamp>,
+    /// How far days are ahead of UTC, seconds: what a session carries is shared out over days.
+    pub utc_offset: i32,
 }
 
 impl Default for Timing {
@@ -39,7 +49,10 @@ impl Default for Timing {
             retry_most: Duration::from_secs(60),
             stop_patience: Duration::from_secs(10),
             stale_after: Duration::from_secs(600),
+            stale_intervals: 3,
             abandon_after: Duration::from_secs(86_400),
+            listening_since: None,
+            utc_offset: 0,
         }
     }
 }
@@ -86,7 +99,8 @@ impl Session {
             // Silence means something only on a NAS that sends Interim-Updates.
             State::Permitted | State::Observed => {
                 let interims = self.started_at.is_some_and(|started| self.heard_at > started);
-                interims.then(|| self.heard_at + timing.stale_after)
+                let expected = interims || self.interim_interval.is_some();
+                expected.then(|| self.silent_since(timing) + self.stale_limit(timing))
             }
             State::Dropped | State::Closed => None,
         }
@@ -110,9 +124,19 @@ impl Session {
     fn eviction_limit(&self, timing: &Timing) -> Timestamp {
         let since = self.evicting_since.unwrap_or(self.accepted_at);
         match self.disconnect_acked_at {
-            Some(_) => since.max(self.heard_at) + timing.stale_after,
+            Some(_) => since.max(self.silent_since(timing)) + self.stale_limit(timing),
             None => since + timing.abandon_after,
         }
+    }
+
+    fn silent_since(&self, timing: &Timing) -> Timestamp {
+        timing.listening_since.map_or(self.heard_at, |since| since.max(self.heard_at))
+    }
+
+    /// How long silence is no news: some of its Interim-Updates may be lost.
+    fn stale_limit(&self, timing: &Timing) -> Duration {
+        let intervals = self.interim_interval.unwrap_or_default().saturating_mul(timing.stale_intervals);
+        intervals.max(timing.stale_after)
     }
 }
 
@@ -142,16 +166,20 @@ struct Turn<'a> {
 impl Turn<'_> {
     fn take(&mut self, event: &Event) -> Told {
         let action = table::action(self.record.state, Kind::of(event));
+        if let Event::Interim(report) = event {
+            self.learn_interval(report);
+        }
         match (action, event) {
             (Action::Ask, _) if self.record.asks.is_empty() => self.ask_next(),
             (Action::Begin, Event::Started(report) | Event::Interim(report)) => self.begin(report),
             (Action::Refresh, Event::Started(report) | Event::Interim(report)) => self.refresh(report),
             (Action::Verify, Event::Interim(report)) => self.verify(report),
             (Action::Insist, Event::Interim(report)) => self.insist(report),
-            (Action::Revive, Event::Interim(report)) => self.revive(report),
+            (Action::Revive, Event::Started(report) | Event::Interim(report)) => self.revive(report),
             (Action::Close, Event::Stopped(report)) => self.stop(report),
             (Action::Correct, Event::Stopped(report)) => self.correct(report),
             (Action::CloseIfOlder, Event::NasRestarted { at }) => self.close_if_older(*at),
+            (Action::CloseIfBefore, Event::PortReused { at }) => self.close_if_before(*at),
             (Action::NotePrompt, Event::PromptSent { approver, reference }) => self.note_prompt(*approver, reference),
             (Action::AskNext, Event::PromptUndeliverable { approver, reason }) => self.undeliverable(*approver, reason),
             (Action::Remember | Action::Decide, Event::Approved(approval)) => return self.approve(approval),
@@ -181,10 +209,8 @@ impl Turn<'_> {
     // -- accounting
 
     fn begin(&mut self, report: &Report) {
-        let was_dropped = self.record.state == State::Dropped;
+        let was_over = !self.record.state.is_open();
         self.refresh(report);
-        // An Interim-Update or a Stop may be the first we hear: it says itself since when it has been up.
-        self.record.started_at = Some(report.at.before(Duration::from_secs(report.counters.session_time)));
         self.record.end = None;
         let decision = self.record.decision.as_ref().map(|decision| decision.verdict);
         if decision == Some(Verdict::Denied) {
@@ -197,7 +223,7 @@ impl Turn<'_> {
             self.order_coa();
         } else {
             self.record.state = State::Held;
-            if was_dropped {
+            if was_over {
                 // Whoever was asked has been told that it was over.
                 self.record.outcome = None;
                 self.record.asks.clear();
@@ -206,17 +232,37 @@ impl Turn<'_> {
         }
     }
 
+    /// Takes over what the NAS says, so that any order and repetition of a session's reports comes to the same.
     fn refresh(&mut self, report: &Report) {
-        self.record.identity.absorb(&report.identity);
-        self.count(report);
-        if self.record.state == State::Observed && self.record.started_at.is_none() {
-            self.record.started_at = Some(report.at.before(Duration::from_secs(report.counters.session_time)));
+        let record = &mut self.record;
+        let (known, later) = (&record.counters, report.at >= record.heard_at);
+        let reported = if report.wraps {
+            accounting::unwrapped(known, &report.counters, later && report.counters.session_time >= known.session_time)
+        } else {
+            report.counters
+        };
+        self.usage = accounting::grow(&mut record.counters, &reported);
+        if later {
+            record.identity.absorb(&report.identity);
+        } else {
+            let newer = std::mem::replace(&mut record.identity, report.identity.clone());
+            record.identity.absorb(&newer);
         }
+        record.heard_at = record.heard_at.max(report.at);
+        // Any report may be the first we hear: it says itself since when the session has been up.
+        let start = report.at.before(Duration::from_secs(report.counters.session_time));
+        record.started_at = Some(record.started_at.map_or(start, |known| known.min(start)));
     }
 
-    fn count(&mut self, report: &Report) {
-        self.record.heard_at = self.record.heard_at.max(report.at);
-        self.usage = accounting::grow(&mut self.record.counters, &report.counters);
+    /// Intervals are as they come, but not shorter than what was asked for. A single short one (a NAS may report out of turn)
+    /// halves the expectation at most, and one that was long for want of a network is soon forgotten.
+    fn learn_interval(&mut self, report: &Report) {
+        if report.at > self.record.heard_at {
+            let gap = report.at.since(self.record.heard_at).clamp(LEAST_INTERVAL, MOST_INTERVAL);
+            let asked = self.record.grant.as_ref().and_then(interval_asked).unwrap_or_default();
+            let known = self.record.interim_interval.unwrap_or_default() / 2;
+            self.record.interim_interval = Some(Duration::from_secs(gap.max(known).max(asked).as_secs()));
+        }
     }
 
     /// An ACK is not proof: a NAS that shows the sandbox filter after it ACKed the other has not done it.
@@ -247,11 +293,14 @@ impl Turn<'_> {
 
     fn revive(&mut self, report: &Report) {
         let presumed = self.record.end.is_some_and(|end| end.cause.is_presumed() && report.at > end.at);
-        if !presumed {
-            self.count(report);
-            return;
+        let begun = self.record.started_at.is_some();
+        if presumed && !begun {
+            return self.begin(report);
         }
         self.refresh(report);
+        if !presumed {
+            return;
+        }
         self.record.end = None;
         if self.record.grant.is_none() {
             self.record.state = State::Observed;
@@ -270,17 +319,27 @@ impl Turn<'_> {
         self.close(EndCause::Stop, report.at, report.terminate_cause);
     }
 
+    /// What the NAS says of the end counts for more than what was presumed; of two Stops, the earlier.
     fn correct(&mut self, report: &Report) {
-        self.count(report);
-        if self.record.end.is_none_or(|end| end.cause.is_presumed()) {
-            self.record.end =
-                Some(End { at: report.at, cause: EndCause::Stop, terminate_cause: report.terminate_cause });
+        self.refresh(report);
+        let end = End { at: report.at, cause: EndCause::Stop, terminate_cause: report.terminate_cause };
+        let order = |end: &End| (end.cause.is_presumed(), end.at, end.terminate_cause.is_none(), end.terminate_cause);
+        if self.record.end.is_none_or(|known| order(&end) < order(&known)) {
+            self.record.end = Some(end);
         }
     }
 
     fn close_if_older(&mut self, restarted_at: Timestamp) {
         if self.record.accepted_at <= restarted_at {
             self.close(EndCause::NasRestart, restarted_at, None);
+        }
+    }
+
+    fn close_if_before(&mut self, reused_at: Timestamp) {
+        let started_at = self.record.started_at.unwrap_or(self.record.accepted_at);
+        // Heard of since, it is alive: ports of this NAS are not what they were said to be.
+        if started_at < reused_at && self.record.heard_at <= reused_at {
+            self.close(EndCause::PortReused, reused_at, None);
         }
     }
 
@@ -419,9 +478,9 @@ impl Turn<'_> {
 
     /// A Stop can be lost, and with it would the session stay open for ever.
     fn close_if_stale(&mut self) {
-        let silent_since = self.record.heard_at;
-        if self.now >= silent_since + self.timing.stale_after {
-            self.close(EndCause::Stale, silent_since, None);
+        let limit = Session { record: self.record.clone() }.wake_at(self.timing);
+        if limit.is_some_and(|limit| self.now >= limit) {
+            self.close(EndCause::Stale, self.record.heard_at, None);
         }
     }
 
@@ -591,6 +650,13 @@ impl Turn<'_> {
             Terms::Waived(_) => None,
         }
     }
+}
+
+/// The Acct-Interim-Interval of the Access-Accept (RFC 2869 §5.16), when the user's reply items name one.
+pub(super) fn interval_asked(grant: &Grant) -> Option<Duration> {
+    let item = grant.reply.iter().find(|item| item.name.eq_ignore_ascii_case("Acct-Interim-Interval"))?;
+    let seconds = item.value.trim().parse::<u32>().ok().filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(u64::from(seconds)).clamp(LEAST_INTERVAL, MOST_INTERVAL))
 }
 
 fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
 use super::event::Outcome;
+use super::machine::interval_asked;
 use crate::model::{ApproverKind, Counters, Identity, NasName, SessionId, Timestamp, UserName};
 use crate::policy::{Grant, Terms};
 
@@ -67,6 +69,8 @@ pub struct Record {
     pub identify_fully: bool,
     /// What it has carried.
     pub counters: Counters,
+    /// How far apart its Interim-Updates are, in whole seconds: as the Access-Accept asked, else as they came.
+    pub interim_interval: Option<Duration>,
     /// How it ended.
     pub end: Option<End>,
 }
@@ -186,11 +190,14 @@ pub enum EndCause {
     Stale,
     /// It never started.
     NeverStarted,
+    /// Another session started on its NAS-Port.
+    PortReused,
 }
 
 impl EndCause {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Stop, Self::NasRestart, Self::SessionGone, Self::Stale, Self::NeverStarted];
+    pub const ALL: [Self; 6] =
+        [Self::Stop, Self::NasRestart, Self::SessionGone, Self::Stale, Self::NeverStarted, Self::PortReused];
 
     /// The word in tables and logs.
     pub const fn as_str(self) -> &'static str {
@@ -200,12 +207,13 @@ impl EndCause {
             Self::SessionGone => "session-gone",
             Self::Stale => "stale",
             Self::NeverStarted => "never-started",
+            Self::PortReused => "port-reused",
         }
     }
 
     /// Whether the NAS never told us of the end, so that it may contradict us yet.
     pub const fn is_presumed(self) -> bool {
-        matches!(self, Self::SessionGone | Self::Stale | Self::NeverStarted | Self::NasRestart)
+        !matches!(self, Self::Stop)
     }
 }
 
@@ -243,6 +251,7 @@ impl Session {
         Self {
             record: Record {
                 deadline,
+                interim_interval: interval_asked(&grant),
                 ..blank(id, user, nas, nas_address, identity, Some(grant), State::Offered, now)
             },
         }
@@ -309,6 +318,7 @@ fn blank(
         retry_at: None,
         identify_fully: false,
         counters: Counters::default(),
+        interim_interval: None,
         end: None,
     }
 }

@@ -14,6 +14,7 @@ pub enum Kind {
     Interim,
     Stopped,
     NasRestarted,
+    PortReused,
     PromptSent,
     PromptUndeliverable,
     Approved,
@@ -47,10 +48,12 @@ pub enum Action {
     Revive,
     /// The session is over.
     Close,
-    /// The session was over: take over its last counters.
+    /// The session was over: take over its last counters, and when it ended.
     Correct,
     /// Its NAS restarted: over, unless it is younger than the restart.
     CloseIfOlder,
+    /// Its port has another session: over, unless it is the younger one or was heard of since.
+    CloseIfBefore,
     /// Remember where the prompt is; tell it the outcome if there is one already.
     NotePrompt,
     /// Ask the next approver, or give up.
@@ -91,12 +94,13 @@ pub enum Action {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Accepted,
         Self::Started,
         Self::Interim,
         Self::Stopped,
         Self::NasRestarted,
+        Self::PortReused,
         Self::PromptSent,
         Self::PromptUndeliverable,
         Self::Approved,
@@ -119,6 +123,7 @@ impl Kind {
             Event::Interim(_) => Self::Interim,
             Event::Stopped(_) => Self::Stopped,
             Event::NasRestarted { .. } => Self::NasRestarted,
+            Event::PortReused { .. } => Self::PortReused,
             Event::PromptSent { .. } => Self::PromptSent,
             Event::PromptUndeliverable { .. } => Self::PromptUndeliverable,
             Event::Approved(_) => Self::Approved,
@@ -153,13 +158,15 @@ pub const fn action(state: State, kind: Kind) -> Action {
         (S::Permitted,  K::Interim)              => A::Verify,
         (S::Evicting,   K::Started)              => A::Refresh,
         (S::Evicting,   K::Interim)              => A::Insist,
-        (S::Closed,     K::Started)              => A::Ignore,
-        (S::Closed,     K::Interim)              => A::Revive,
+        (S::Closed,     K::Started | K::Interim) => A::Revive,
         (S::Closed,     K::Stopped)              => A::Correct,
         (_,             K::Stopped)              => A::Close,
         (S::Dropped | S::Closed,
                         K::NasRestarted)         => A::Ignore,
         (_,             K::NasRestarted)         => A::CloseIfOlder,
+        (S::Offered | S::Dropped | S::Closed,
+                        K::PortReused)           => A::Ignore,
+        (_,             K::PortReused)           => A::CloseIfBefore,
 
         (S::Observed,   K::PromptSent)           => A::Ignore,
         (_,             K::PromptSent)           => A::NotePrompt,

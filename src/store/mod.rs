@@ -22,7 +22,7 @@ use async_trait::async_trait;
 
 pub use error::StoreError;
 
-use crate::model::{Binding, Counters, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Effect, Lane, Session, State};
 use reports::{Asked, Cell, Report};
 
@@ -132,6 +132,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The usage records of a session, oldest first.
     async fn usage(&self, session: SessionId) -> Result<Vec<Usage>, StoreError>;
 
+    /// Makes ready to keep the usage of that month and the two after it. To be called now and then; usage is never refused
+    /// for want of it.
+    async fn prepare_usage(&self, now: Timestamp) -> Result<(), StoreError>;
+    /// Gives up the intervals of one month, the oldest, that ended before then, and keeps their sums by day, user and NAS.
+    /// Says whether there was any: call it until there is none.
+    async fn retire_usage(&self, before: Timestamp) -> Result<bool, StoreError>;
+
     // -- reports
 
     /// The rows of a report, each with a cell for each of its columns. May take minutes where there is much to add up.
@@ -166,6 +173,10 @@ pub struct SessionQuery {
     pub nas: Option<NasName>,
     /// Only those with this Acct-Session-Id.
     pub acct_session_id: Option<String>,
+    /// Only those with this NAS-Port.
+    pub nas_port: Option<u32>,
+    /// Only those with this NAS-Port-Id.
+    pub nas_port_id: Option<String>,
     /// At most so many; zero is all.
     pub limit: u32,
 }
@@ -181,8 +192,9 @@ pub struct Change {
     pub wake_at: Option<Timestamp>,
     /// Orders that this change demands, due at once.
     pub orders: Vec<Effect>,
-    /// What its counters grew by, and from when to when. The same interval of the same session again adds nothing.
-    pub usage: Option<Usage>,
+    /// What its counters grew by, and from when to when: one for each day. That a report counts once is the doing of the
+    /// version: these are kept with the change or not at all.
+    pub usage: Vec<Usage>,
     /// The order whose outcome this is; struck off with it.
     pub settles: Option<OrderId>,
     /// When the change was made.
@@ -217,16 +229,7 @@ pub struct Order {
     pub ordered_at: Timestamp,
 }
 
-/// How many an import added; the others were there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Imported {
-    /// Users.
-    pub users: u64,
-    /// NASes.
-    pub nases: u64,
-}
-
-/// What a session carried within an interval.
+/// What a session carried within an interval, of one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
     /// The session.
@@ -237,8 +240,10 @@ pub struct Usage {
     pub nas: NasName,
     /// When the interval began: the report before, or the start.
     pub from: Timestamp,
-    /// When it ended: the report's own time.
+    /// When it ended: the report's own time, or the end of the day.
     pub to: Timestamp,
+    /// The day it counts for.
+    pub day: Day,
     /// What was added within it.
     pub added: Counters,
 }
@@ -262,4 +267,13 @@ pub struct AuthAttempt {
     pub outcome: String,
     /// The session that was offered.
     pub session: Option<SessionId>,
+}
+
+/// How many an import added; the others were there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Imported {
+    /// Users.
+    pub users: u64,
+    /// NASes.
+    pub nases: u64,
 }

@@ -3,6 +3,7 @@
 //! Knows no statement. Writing is each engine's own, in its own types.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::row::Columns;
 use super::{AuthAttempt, Order, OrderId, StoreError, Usage};
@@ -43,6 +44,8 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
         coa_source,
         reject_delay: row.span("reject_delay")?,
         octet_direction: row.need("octet_direction", Columns::word)?,
+        octet_wrap: row.need("octet_wrap", Columns::flag)?,
+        unique_ports: row.flag("unique_ports")?,
         sandbox_filter: row.text("sandbox_filter")?,
         permit_filter: row.text("permit_filter")?,
     })
@@ -83,6 +86,7 @@ pub(super) fn session(row: &impl Columns) -> Result<Session, StoreError> {
         retry_at: row.time("retry_at")?,
         identify_fully: row.need("identify_fully", Columns::flag)?,
         counters: counters(row)?,
+        interim_interval: row.number("interim_interval")?.map(Duration::from_secs),
         end: end(row)?,
     }))
 }
@@ -117,6 +121,7 @@ pub(super) fn usage(row: &impl Columns) -> Result<Usage, StoreError> {
         nas: NasName::new(row.need("nas", Columns::text)?),
         from: row.need("from_at", Columns::time)?,
         to: row.need("to_at", Columns::time)?,
+        day: row.need("day", Columns::day)?,
         added: counters(row)?,
     })
 }

@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer as _};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use super::StoreError;
-use crate::model::{SessionId, Timestamp, User};
+use crate::model::{Day, SessionId, Timestamp, User};
 
 /// A row, read by what its columns mean. Absence is `None`; [`Columns::need`] is for columns that are never absent.
 pub(super) trait Columns: Sized {
@@ -23,6 +23,7 @@ pub(super) trait Columns: Sized {
     fn flag(&self, column: &'static str) -> Result<Option<bool>, StoreError>;
     fn octets(&self, column: &'static str) -> Result<Option<Vec<u8>>, StoreError>;
     fn time(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError>;
+    fn day(&self, column: &'static str) -> Result<Option<Day>, StoreError>;
     fn span(&self, column: &'static str) -> Result<Option<Duration>, StoreError>;
     fn session_id(&self, column: &'static str) -> Result<Option<SessionId>, StoreError>;
     fn address(&self, column: &'static str) -> Result<Option<IpAddr>, StoreError>;

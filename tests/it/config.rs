@@ -159,6 +159,8 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "resolvers",
         "portal",
         "mark",
+        "unique_ports",
+        "keep_intervals",
     ];
     let text = uncommented(|key| depend_on_the_host.contains(&key) || examples.contains(&key));
     let all = Bench::new(&text).config();
@@ -172,6 +174,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     assert_eq!(all.server, bare.server);
     assert_eq!(all.agent, bare.agent);
     assert_eq!(all.hold, bare.hold);
+    assert_eq!(all.accounting, bare.accounting);
     assert_eq!(all.telegram, bare.telegram);
     assert_eq!(all.dynauth, bare.dynauth);
     assert_eq!(all.log, bare.log);
@@ -181,6 +184,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     assert_eq!(all.limit_proxy_state, bare.limit_proxy_state);
     assert_eq!(all.allow_ms_chap_v1, bare.allow_ms_chap_v1);
     assert_eq!(all.octet_direction, bare.octet_direction);
+    assert_eq!(all.octet_wrap, bare.octet_wrap);
 }
 
 // -- what wins
@@ -201,6 +205,29 @@ fn later_layers_win() {
     assert_eq!(loaded.sources.file, Some(bench.path("radhold.toml")));
     assert_eq!(loaded.sources.variables, ["RADHOLD_HOLD__GRACE", "RADHOLD_HOLD__START_WITHIN"]);
     assert_eq!(loaded.sources.flags, ["--set hold.start_within"]);
+}
+
+#[test]
+fn accounting_says_whom_to_believe_and_what_to_keep() {
+    let config = Bench::new(
+        "[hold]\nstale_intervals = 4\n\
+         [accounting]\nclock_skew = \"10s\"\nmax_delay = \"2h\"\nutc_offset = \"-03:30\"\nkeep_intervals = \"90d\"\n\
+         [nas.edge]\naddress = \"192.0.2.1\"\nsecret = \"0001112223334445\"\noctet_wrap = true\nunique_ports = true\n",
+    )
+    .config();
+    assert_eq!((config.hold.timing.stale_intervals, config.hold.timing.utc_offset), (4, -12_600));
+    let accounting = config.accounting;
+    assert_eq!((accounting.clock_skew, accounting.max_delay), (Duration::from_secs(10), Duration::from_secs(7200)));
+    assert_eq!(accounting.keep_intervals, Some(Duration::from_secs(90 * 86_400)));
+    assert_eq!((config.nas[0].octet_wrap, config.nas[0].unique_ports), (true, Some(true)));
+    for (text, key) in [
+        ("utc_offset = \"3h\"", "accounting.utc_offset"),
+        ("utc_offset = \"+15:00\"", "accounting.utc_offset"),
+        ("keep_intervals = \"7d\"", "accounting.keep_intervals"),
+    ] {
+        let error = Bench::new(&format!("[accounting]\n{text}\n")).load().unwrap_err().join("\n");
+        assert!(error.contains(key), "{error}");
+    }
 }
 
 #[test]

@@ -118,8 +118,8 @@ pub(super) async fn list(args: &ListArgs, context: &Context) -> Result<(), Failu
         state: args.state,
         user: args.user.as_deref().map(UserName::from),
         nas: args.nas.as_deref().map(NasName::from),
-        acct_session_id: None,
         limit: args.limit,
+        ..SessionQuery::default()
     };
     let sessions = context.store().await?.sessions(&query).await?;
     if args.json {

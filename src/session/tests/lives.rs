@@ -24,6 +24,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         }),
         secs.clone().prop_map(|secs| Event::Stopped(report(secs))),
         secs.prop_map(|secs| Event::NasRestarted { at: at(secs) }),
+        (0u64..400).prop_map(|secs| Event::PortReused { at: at(secs) }),
         Just(Event::PromptSent { approver: ApproverKind::Telegram, reference: "7:1".into() }),
         Just(Event::PromptUndeliverable { approver: ApproverKind::Telegram, reason: "blocked".into() }),
         Just(Event::PromptUndeliverable { approver: ApproverKind::Operator, reason: "none".into() }),

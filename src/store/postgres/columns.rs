@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
@@ -11,7 +11,7 @@ use sqlx::postgres::types::PgInterval;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::model::{SessionId, Timestamp};
+use crate::model::{Day, SessionId, Timestamp};
 use crate::store::StoreError;
 use crate::store::row::{self, Cells, Columns};
 
@@ -39,6 +39,10 @@ impl Columns for Cells<'_, PgRow> {
     fn time(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
         let time: Option<DateTime<Utc>> = self.get(column)?;
         Ok(time.map(|time| Timestamp::from_micros(time.timestamp_micros())))
+    }
+
+    fn day(&self, column: &'static str) -> Result<Option<Day>, StoreError> {
+        Ok(self.get::<NaiveDate>(column)?.map(|date| Day::since_1970(date.to_epoch_days())))
     }
 
     fn span(&self, column: &'static str) -> Result<Option<Duration>, StoreError> {
@@ -69,6 +73,12 @@ impl Columns for Cells<'_, PgRow> {
 /// A time as it goes into a column.
 pub(super) fn time(at: Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(row::micros(at)).expect("the years 1 to 9999 are within chrono's range")
+}
+
+/// A day as it goes into a column.
+pub(super) fn day(day: Day) -> NaiveDate {
+    NaiveDate::from_epoch_days(day.as_days())
+        .expect("days of times within the years 1 to 9999 are within chrono's range")
 }
 
 /// A span as it goes into a column.

@@ -73,8 +73,7 @@ async fn keep(connection: &mut PgConnection, changes: &[Change]) -> Result<Vec<C
         .collect();
     session::update(connection, last.into_values()).await?;
     outbox::add(connection, &kept).await?;
-    usage::add(connection, kept.iter().filter_map(|change| Some((change.session.version, change.usage.as_ref()?))))
-        .await?;
+    usage::add(connection, &kept).await?;
     decision::add(connection, kept.iter().map(|change| &change.session)).await?;
     let settled: Vec<_> = kept.iter().filter_map(|change| change.settles).collect();
     if !settled.is_empty() {

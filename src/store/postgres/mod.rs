@@ -186,6 +186,14 @@ impl Store for PostgresStore {
         usage::of(&self.pool, session).await
     }
 
+    async fn prepare_usage(&self, now: Timestamp) -> Result<(), StoreError> {
+        usage::add_months(&self.pool, now).await
+    }
+
+    async fn retire_usage(&self, before: Timestamp) -> Result<bool, StoreError> {
+        usage::retire(&self.pool, before).await
+    }
+
     async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
         report::run(&self.pool, report, asked).await
     }

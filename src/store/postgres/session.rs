@@ -26,7 +26,8 @@ macro_rules! columns {
          calling_station_id, called_station_id, acct_session_id, framed_ip, framed_ipv6_prefix, granted, state, \
          accepted_at, started_at, heard_at, deadline, permitted_at, evicting_since, disconnect_acked_at, asks, decision, \
          decided_via, decided_by, decided_at, outcome, attempt, tries, retry_at, identify_fully, input_octets, \
-         output_octets, input_packets, output_packets, session_time, ended_at, end_cause, terminate_cause, wake_at"
+         output_octets, input_packets, output_packets, session_time, ended_at, end_cause, terminate_cause, wake_at, \
+         interim_interval"
     };
 }
 
@@ -115,6 +116,12 @@ pub(super) async fn matching(pool: &PgPool, query: &SessionQuery) -> Result<Vec<
     if let Some(acct_session_id) = &query.acct_session_id {
         sql.push(" AND acct_session_id = ").push_bind(row::text(acct_session_id));
     }
+    if let Some(nas_port) = query.nas_port {
+        sql.push(" AND nas_port = ").push_bind(i64::from(nas_port));
+    }
+    if let Some(nas_port_id) = &query.nas_port_id {
+        sql.push(" AND nas_port_id = ").push_bind(row::text(nas_port_id));
+    }
     sql.push(" ORDER BY accepted_at DESC, id DESC");
     if query.limit > 0 {
         sql.push(" LIMIT ").push_bind(i64::from(query.limit));
@@ -180,6 +187,7 @@ struct Written<'s> {
     end_cause: Option<&'static str>,
     terminate_cause: Option<u32>,
     wake_at: Option<DateTime<Utc>>,
+    interim_interval: Option<i64>,
 }
 
 type Text<'s> = std::borrow::Cow<'s, str>;
@@ -230,5 +238,6 @@ fn written(change: &Change) -> Written<'_> {
         end_cause: session.end.map(|end| end.cause.as_str()),
         terminate_cause: session.end.and_then(|end| end.terminate_cause),
         wake_at: change.wake_at.map(time),
+        interim_interval: session.interim_interval.map(|interval| row::counter(interval.as_secs())),
     }
 }

@@ -1,20 +1,46 @@
 //! Usage: what sessions carried within intervals.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::columns::time;
+use super::columns::{day, time};
 use super::failure;
-use crate::model::{Counters, SessionId};
+use crate::model::{Counters, SessionId, Timestamp};
 use crate::store::row::{self, Cells};
-use crate::store::{StoreError, Usage, records};
+use crate::store::{Change, StoreError, Usage, records};
 
-/// Adds what came with these versions of sessions.
-pub(super) async fn add<'u>(
-    connection: &mut PgConnection,
-    usage: impl Iterator<Item = (u64, &'u Usage)>,
-) -> Result<(), sqlx::Error> {
-    let (versions, usage): (Vec<u64>, Vec<&Usage>) = usage.unzip();
+macro_rules! sums {
+    () => {
+        "(day, user_name, nas, input_octets, output_octets, input_packets, output_packets, session_time) \
+         SELECT day, user_name, nas, least(sum(input_octets), 9223372036854775807), \
+                least(sum(output_octets), 9223372036854775807), \
+                least(sum(input_packets), 9223372036854775807), \
+                least(sum(output_packets), 9223372036854775807), \
+                least(sum(session_time), 9223372036854775807)"
+    };
+}
+
+macro_rules! add_up {
+    () => {
+        "GROUP BY day, user_name, nas ON CONFLICT (day, user_name, nas) DO UPDATE SET \
+         input_octets = least(days.input_octets::numeric + excluded.input_octets, 9223372036854775807), \
+         output_octets = least(days.output_octets::numeric + excluded.output_octets, 9223372036854775807), \
+         input_packets = least(days.input_packets::numeric + excluded.input_packets, 9223372036854775807), \
+         output_packets = least(days.output_packets::numeric + excluded.output_packets, 9223372036854775807), \
+         session_time = least(days.session_time::numeric + excluded.session_time, 9223372036854775807)"
+    };
+}
+
+const SUMS: &str = sums!();
+const ADD_UP: &str = add_up!();
+
+/// Adds what comes with changes.
+pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> Result<(), sqlx::Error> {
+    let (mut versions, mut usage) = (Vec::new(), Vec::new());
+    for change in changes {
+        versions.extend(change.usage.iter().map(|_| row::counter(change.session.version)));
+        usage.extend(&change.usage);
+    }
     if usage.is_empty() {
         return Ok(());
     }
@@ -23,10 +49,10 @@ pub(super) async fn add<'u>(
     };
     sqlx::query(
         "INSERT INTO usage (session_id, user_name, nas, from_at, to_at, input_octets, output_octets, input_packets,
-                            output_packets, session_time, version)
+                            output_packets, session_time, version, day)
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::bigint[],
-                              $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
-         ON CONFLICT (session_id, version) DO NOTHING",
+                              $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::date[])
+         ON CONFLICT (session_id, version, to_at) DO NOTHING",
     )
     .bind(usage.iter().map(|usage| usage.session.0).collect::<Vec<Uuid>>())
     .bind(usage.iter().map(|usage| row::text(usage.user.as_str()).into_owned()).collect::<Vec<_>>())
@@ -38,7 +64,8 @@ pub(super) async fn add<'u>(
     .bind(each(|added| added.input_packets))
     .bind(each(|added| added.output_packets))
     .bind(each(|added| added.session_time))
-    .bind(versions.into_iter().map(row::counter).collect::<Vec<i64>>())
+    .bind(versions)
+    .bind(usage.iter().map(|usage| day(usage.day)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -47,7 +74,7 @@ pub(super) async fn add<'u>(
 pub(super) async fn of(pool: &PgPool, session: SessionId) -> Result<Vec<Usage>, StoreError> {
     let rows = sqlx::query(
         "SELECT session_id, user_name, nas, from_at, to_at, input_octets, output_octets, input_packets, output_packets,
-                session_time
+                session_time, day
          FROM usage WHERE session_id = $1 ORDER BY to_at, from_at",
     )
     .bind(session.0)
@@ -55,4 +82,72 @@ pub(super) async fn of(pool: &PgPool, session: SessionId) -> Result<Vec<Usage>, 
     .await
     .map_err(failure)?;
     rows.iter().map(|row| records::usage(&Cells { table: "usage", row })).collect()
+}
+
+/// Makes the partitions of that month and the two after it.
+pub(super) async fn add_months(pool: &PgPool, now: Timestamp) -> Result<(), StoreError> {
+    // One statement for each: a month that fails (rows in the way, a lock) must not cost the others.
+    for ahead in 0..=2 {
+        sqlx::query("SELECT usage_add_month($1 + $2 * interval '1 month')")
+            .bind(time(now))
+            .bind(ahead)
+            .execute(pool)
+            .await
+            .map_err(failure)?;
+    }
+    Ok(())
+}
+
+/// Sums the oldest month up by day and drops it. Two steps, so that writers of other months never wait for the summing: they
+/// wait for this month's rows alone, and for the moment it takes to drop a table that is empty.
+pub(super) async fn retire(pool: &PgPool, before: Timestamp) -> Result<bool, StoreError> {
+    let oldest: Option<String> = sqlx::query_scalar(
+        "SELECT child.relname::text FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+         WHERE inhparent = 'usage'::regclass AND child.relname ~ '^usage_[0-9]{4}_[0-9]{2}$'
+           AND (to_date(right(child.relname, 7), 'YYYY_MM')::timestamp + interval '1 month') AT TIME ZONE 'UTC' <= $1
+         ORDER BY child.relname LIMIT 1",
+    )
+    .bind(time(before))
+    .fetch_optional(pool)
+    .await
+    .map_err(failure)?;
+    let Some(month) = oldest else {
+        return retire_strays(pool, before).await;
+    };
+    // The name is one of ours, by the pattern above: letters, digits and underscores.
+    let mut tx = pool.begin().await.map_err(failure)?;
+    for statement in [
+        "SET LOCAL statement_timeout = 0".to_owned(),
+        format!("LOCK TABLE {month} IN ACCESS EXCLUSIVE MODE"),
+        format!("INSERT INTO usage_days AS days {SUMS} FROM {month} {ADD_UP}"),
+        format!("TRUNCATE {month}"),
+    ] {
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await.map_err(failure)?;
+    }
+    tx.commit().await.map_err(failure)?;
+    let mut tx = pool.begin().await.map_err(failure)?;
+    sqlx::query("SET LOCAL lock_timeout = '2s'").execute(&mut *tx).await.map_err(failure)?;
+    sqlx::query("LOCK TABLE ONLY usage IN ACCESS EXCLUSIVE MODE").execute(&mut *tx).await.map_err(failure)?;
+    let late: bool = sqlx::query_scalar(AssertSqlSafe(format!("SELECT EXISTS (SELECT 1 FROM {month})")))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failure)?;
+    // What came between the two steps is summed up the next time.
+    if !late {
+        sqlx::query(AssertSqlSafe(format!("DROP TABLE {month}"))).execute(&mut *tx).await.map_err(failure)?;
+    }
+    tx.commit().await.map_err(failure)?;
+    Ok(true)
+}
+
+/// The same for rows of no month's partition.
+async fn retire_strays(pool: &PgPool, before: Timestamp) -> Result<bool, StoreError> {
+    const MOVE: &str = concat!(
+        "WITH gone AS (DELETE FROM usage_other WHERE to_at < $1 RETURNING *) INSERT INTO usage_days AS days ",
+        sums!(),
+        " FROM gone ",
+        add_up!()
+    );
+    let done = sqlx::query(MOVE).bind(time(before)).execute(pool).await.map_err(failure)?;
+    Ok(done.rows_affected() > 0)
 }

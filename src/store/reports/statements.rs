@@ -23,6 +23,20 @@ macro_rules! within {
     };
 }
 
+/// Narrows the usage by day to the days the span touches.
+macro_rules! days_postgres {
+    () => {
+        "day >= (SELECT (from_at AT TIME ZONE 'UTC')::date FROM asked) AND day < (SELECT to_at AT TIME ZONE 'UTC' FROM asked)"
+    };
+}
+
+/// The same for SQLite.
+macro_rules! days_sqlite {
+    () => {
+        "day >= (SELECT substr(from_at, 1, 10) FROM asked) AND day || 'T00:00:00.000Z' < (SELECT to_at FROM asked)"
+    };
+}
+
 macro_rules! limit {
     () => {
         " LIMIT (SELECT most FROM asked)"
@@ -87,7 +101,7 @@ pub const REPORTS: &[Report] = &[
         columns: &[
             column("month", Day),
             column("user_name", Text),
-            column("sessions", Count),
+            column("days", Count),
             column("input_octets", Octets),
             column("output_octets", Octets),
             column("session_time", Seconds),
@@ -97,21 +111,21 @@ pub const REPORTS: &[Report] = &[
         limit: 0,
         statement: Statement::Each {
             postgres: concat!(
-                "SELECT date_trunc('month', hour AT TIME ZONE 'UTC')::date AS month, user_name,
-                     count(DISTINCT session_id) AS sessions, sum(input_octets)::bigint AS input_octets,
-                     sum(output_octets)::bigint AS output_octets, sum(session_time)::bigint AS session_time
-                 FROM report_usage_hours WHERE ",
-                within!(),
+                "SELECT date_trunc('month', day::timestamp)::date AS month, user_name, count(DISTINCT day) AS days,
+                     sum(input_octets)::bigint AS input_octets, sum(output_octets)::bigint AS output_octets,
+                     sum(session_time)::bigint AS session_time
+                 FROM report_usage_days WHERE ",
+                days_postgres!(),
                 " AND ",
                 theirs!(),
                 " GROUP BY 1, user_name ORDER BY 1 DESC, sum(input_octets + output_octets) DESC, user_name",
                 limit!()
             ),
             sqlite: concat!(
-                "SELECT substr(hour, 1, 7) || '-01' AS month, user_name, count(DISTINCT session_id) AS sessions,
+                "SELECT substr(day, 1, 7) || '-01' AS month, user_name, count(DISTINCT day) AS days,
                      sum(input_octets) AS input_octets, sum(output_octets) AS output_octets, sum(session_time) AS session_time
-                 FROM report_usage_hours WHERE ",
-                within!(),
+                 FROM report_usage_days WHERE ",
+                days_sqlite!(),
                 " AND ",
                 theirs!(),
                 " GROUP BY 1, user_name ORDER BY 1 DESC, sum(input_octets + output_octets) DESC, user_name",
@@ -156,7 +170,6 @@ pub const REPORTS: &[Report] = &[
         columns: &[
             column("day", Day),
             column("users", Count),
-            column("sessions", Count),
             column("input_octets", Octets),
             column("output_octets", Octets),
             column("octets", Octets),
@@ -166,25 +179,23 @@ pub const REPORTS: &[Report] = &[
         limit: 0,
         statement: Statement::Each {
             postgres: concat!(
-                "SELECT (hour AT TIME ZONE 'UTC')::date AS day, count(DISTINCT user_name) AS users,
-                     count(DISTINCT session_id) AS sessions, sum(input_octets)::bigint AS input_octets,
+                "SELECT day, count(DISTINCT user_name) AS users, sum(input_octets)::bigint AS input_octets,
                      sum(output_octets)::bigint AS output_octets, sum(input_octets + output_octets)::bigint AS octets
-                 FROM report_usage_hours WHERE ",
-                within!(),
+                 FROM report_usage_days WHERE ",
+                days_postgres!(),
                 " AND ",
                 theirs!(),
-                " GROUP BY 1 ORDER BY 1",
+                " GROUP BY day ORDER BY day",
                 limit!()
             ),
             sqlite: concat!(
-                "SELECT substr(hour, 1, 10) AS day, count(DISTINCT user_name) AS users,
-                     count(DISTINCT session_id) AS sessions, sum(input_octets) AS input_octets,
+                "SELECT day, count(DISTINCT user_name) AS users, sum(input_octets) AS input_octets,
                      sum(output_octets) AS output_octets, sum(input_octets + output_octets) AS octets
-                 FROM report_usage_hours WHERE ",
-                within!(),
+                 FROM report_usage_days WHERE ",
+                days_sqlite!(),
                 " AND ",
                 theirs!(),
-                " GROUP BY 1 ORDER BY 1",
+                " GROUP BY day ORDER BY day",
                 limit!()
             ),
         },
@@ -396,11 +407,10 @@ pub const REPORTS: &[Report] = &[
                      FROM asked
                  ),
                  used AS (
-                     SELECT user_name, date_trunc('month', hour AT TIME ZONE 'UTC')::date AS month,
+                     SELECT user_name, date_trunc('month', day::timestamp)::date AS month,
                          sum(input_octets + output_octets) AS octets
-                     FROM report_usage_hours
-                     WHERE to_at > (SELECT date_trunc('month', from_at, 'UTC') FROM asked)
-                         AND hour < (SELECT to_at FROM asked)
+                     FROM report_usage_days
+                     WHERE day >= (SELECT min(month) FROM months)
                      GROUP BY 1, 2
                  )
                  SELECT months.month, users.name AS user_name, monthly_quota,
@@ -416,9 +426,9 @@ pub const REPORTS: &[Report] = &[
                      SELECT date(month, '+1 month') FROM months WHERE date(month, '+1 month') < (SELECT to_at FROM asked)
                  ),
                  used AS (
-                     SELECT user_name, substr(hour, 1, 7) || '-01' AS month, sum(input_octets + output_octets) AS octets
-                     FROM report_usage_hours
-                     WHERE to_at > (SELECT substr(from_at, 1, 7) FROM asked) AND hour < (SELECT to_at FROM asked)
+                     SELECT user_name, substr(day, 1, 7) || '-01' AS month, sum(input_octets + output_octets) AS octets
+                     FROM report_usage_days
+                     WHERE day >= (SELECT min(month) FROM months)
                      GROUP BY 1, 2
                  )
                  SELECT months.month, users.name AS user_name, monthly_quota, coalesce(octets, 0) AS used_octets,

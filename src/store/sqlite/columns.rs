@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 
-use crate::model::{SessionId, Timestamp};
+use crate::model::{Day, SessionId, Timestamp};
 use crate::store::StoreError;
 use crate::store::row::{Cells, Columns};
 
@@ -36,6 +36,10 @@ impl Columns for Cells<'_, SqliteRow> {
 
     fn time(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.integer(column)?.map(Timestamp::from_micros))
+    }
+
+    fn day(&self, column: &'static str) -> Result<Option<Day>, StoreError> {
+        parsed(self, column)
     }
 
     fn span(&self, column: &'static str) -> Result<Option<Duration>, StoreError> {

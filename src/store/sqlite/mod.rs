@@ -197,6 +197,18 @@ impl Store for SqliteStore {
         usage::of(&self.readers, session).await
     }
 
+    async fn prepare_usage(&self, _: Timestamp) -> Result<(), StoreError> {
+        // There are no partitions here.
+        Ok(())
+    }
+
+    async fn retire_usage(&self, before: Timestamp) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        let some = usage::retire(&mut tx, before).await?;
+        tx.commit().await.map_err(failure)?;
+        Ok(some)
+    }
+
     async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
         report::run(&self.readers, report, asked).await
     }
@@ -223,7 +235,7 @@ async fn commit_one(tx: &mut Transaction<'_, Sqlite>, change: &Change) -> Result
     for effect in &change.orders {
         outbox::add(&mut **tx, change.session.id, effect, change.at).await?;
     }
-    if let Some(usage) = &change.usage {
+    for usage in &change.usage {
         usage::add(&mut **tx, change.session.version, usage).await?;
     }
     if let Some(decision) = &change.session.decision {

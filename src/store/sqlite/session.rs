@@ -15,14 +15,15 @@ macro_rules! columns {
          calling_station_id, called_station_id, acct_session_id, framed_ip, framed_ipv6_prefix, granted, state, \
          accepted_at, started_at, heard_at, deadline, permitted_at, evicting_since, disconnect_acked_at, asks, decision, \
          decided_via, decided_by, decided_at, outcome, attempt, tries, retry_at, identify_fully, input_octets, \
-         output_octets, input_packets, output_packets, session_time, ended_at, end_cause, terminate_cause, wake_at"
+         output_octets, input_packets, output_packets, session_time, ended_at, end_cause, terminate_cause, wake_at, \
+         interim_interval"
     };
 }
 
 macro_rules! values {
     () => {
         "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, \
-         ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42)"
+         ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43)"
     };
 }
 
@@ -30,7 +31,7 @@ const SELECT: &str = concat!("SELECT ", columns!(), " FROM sessions");
 const INSERT: &str =
     concat!("INSERT INTO sessions (", columns!(), ") VALUES ", values!(), " ON CONFLICT (id) DO NOTHING");
 const UPDATE: &str =
-    concat!("UPDATE sessions SET (", columns!(), ") = ", values!(), " WHERE id = ?1 AND version = ?43");
+    concat!("UPDATE sessions SET (", columns!(), ") = ", values!(), " WHERE id = ?1 AND version = ?44");
 
 /// Writes the session when it is still at the version the change was made from; says whether it did.
 pub(super) async fn keep(connection: &mut SqliteConnection, change: &Change) -> Result<bool, StoreError> {
@@ -78,7 +79,8 @@ pub(super) async fn keep(connection: &mut SqliteConnection, change: &Change) -> 
         .bind(session.end.map(|end| row::micros(end.at)))
         .bind(session.end.map(|end| end.cause.as_str()))
         .bind(session.end.and_then(|end| end.terminate_cause))
-        .bind(change.wake_at.map(row::micros));
+        .bind(change.wake_at.map(row::micros))
+        .bind(session.interim_interval.map(|interval| row::counter(interval.as_secs())));
     if let Some(version) = change.from_version {
         query = query.bind(row::counter(version));
     }
@@ -111,6 +113,12 @@ pub(super) async fn matching(pool: &SqlitePool, query: &SessionQuery) -> Result<
     }
     if let Some(acct_session_id) = &query.acct_session_id {
         sql.push(" AND acct_session_id = ").push_bind(row::text(acct_session_id));
+    }
+    if let Some(nas_port) = query.nas_port {
+        sql.push(" AND nas_port = ").push_bind(i64::from(nas_port));
+    }
+    if let Some(nas_port_id) = &query.nas_port_id {
+        sql.push(" AND nas_port_id = ").push_bind(row::text(nas_port_id));
     }
     sql.push(" ORDER BY accepted_at DESC, id DESC");
     if query.limit > 0 {

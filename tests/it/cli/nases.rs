@@ -35,7 +35,8 @@ fn a_nas_is_added_listed_and_removed() {
         json!({
             "name": "edge", "address": "192.0.2.0/24", "dialect": "mikrotik", "require_message_authenticator": false,
             "limit_proxy_state": false, "allow_ms_chap_v1": false, "coa_address": null, "coa_port": 1700,
-            "coa_source": null, "reject_delay": 2.0, "octet_direction": "swapped", "sandbox_filter": null,
+            "coa_source": null, "reject_delay": 2.0, "octet_direction": "swapped",
+            "octet_wrap": false, "unique_ports": null, "sandbox_filter": null,
             "permit_filter": null, "kept_in": "store",
         })
     );

@@ -163,7 +163,7 @@ fn keep_session(house: &House, started: bool, window: Duration) -> SessionId {
         session: accepted.session,
         from_version: None,
         orders: accepted.effects,
-        usage: None,
+        usage: vec![],
         settles: None,
         at: now,
     };

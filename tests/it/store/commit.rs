@@ -59,7 +59,7 @@ async fn a_conflict_leaves_nothing(stage: &Stage) {
 
     let loser = |session: &Session, from_version| Change {
         orders: vec![Effect::SendDisconnect { attempt: 5 }],
-        usage: Some(usage(session, 0, 60, 100)),
+        usage: vec![usage(session, 0, 60, 100)],
         settles: Some(held[0].id),
         ..change(session, from_version)
     };
@@ -101,7 +101,7 @@ async fn a_long_batch_is_kept_whole(stage: &Stage) {
     let mut changes = Vec::new();
     for number in (0..500).rev() {
         let session = offer(number, NOON);
-        let usage = Some(usage(&session, 0, 60, 1));
+        let usage = vec![usage(&session, 0, 60, 1)];
         changes.push(Change { orders: vec![Effect::SendCoa { attempt: 1 }], usage, ..added(&session) });
     }
     let kept = store.commit(&changes).await.unwrap();

@@ -85,7 +85,7 @@ async fn postgres_answers_reports() {
         record.user = user.into();
         record.identity.framed_ip = Some(framed_ip.parse().unwrap());
         let session = Session::restore(record);
-        let usage = Some(usage(&session, day * DAY, day * DAY + 60, octets));
+        let usage = vec![usage(&session, day * DAY, day * DAY + 60, octets)];
         keep(store.as_ref(), Change { usage, ..added(&session) }).await;
     }
     let pool = database.pool().await;
@@ -164,7 +164,7 @@ async fn sqlite_shows_times_as_rfc_3339() {
     let record = Record { started_at: Some(NOON + Duration::from_millis(1500)), ..rich_record(1) };
     let session = Session::restore(record);
     let usage = Usage { from: Timestamp::from_secs(0), added: Counters::default(), ..usage(&session, 0, 1, 0) };
-    keep(stage.store.as_ref(), Change { usage: Some(usage), ..added(&session) }).await;
+    keep(stage.store.as_ref(), Change { usage: vec![usage], ..added(&session) }).await;
     let shown = stage.sql("SELECT started_at FROM report_sessions").await;
     assert_eq!(shown, [[Some("2026-11-20T12:00:01.500Z".to_owned())]]);
     let shown = stage.sql("SELECT from_at, to_at FROM report_usage").await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use radhold::model::{
-    ApproverKind, Counters, Identity, Nas, NasName, ReplyItem, SecondFactor, Secret, SessionId, Timestamp, User,
+    ApproverKind, Counters, Day, Identity, Nas, NasName, ReplyItem, SecondFactor, Secret, SessionId, Timestamp, User,
     UserName,
 };
 use radhold::policy::{Grant, HoldTerms, Terms};
@@ -117,6 +117,7 @@ pub(super) fn rich_record(number: u128) -> Record {
             output_packets: 4,
             session_time: 86_400,
         },
+        interim_interval: Some(Duration::from_secs(300)),
         end: Some(End { at: at(8), cause: EndCause::NasRestart, terminate_cause: Some(10) }),
         ..offer(number, NOON).into_record()
     }
@@ -129,7 +130,7 @@ pub(super) fn change(session: &Session, from_version: Option<u64>) -> Change {
         from_version,
         wake_at: session.wake_at(&Timing::default()),
         orders: vec![],
-        usage: None,
+        usage: vec![],
         settles: None,
         at: NOON,
     }
@@ -222,11 +223,17 @@ prop_compose! {
                 output_packets: octets[3],
                 session_time: octets[4],
             },
+            interim_interval: text(1).map(|_| Duration::from_secs(numbers[2].into())),
             end: cause.map(|cause| End {
                 at: time(8).unwrap_or_default(), cause, terminate_cause: text(4).map(|_| numbers[3]),
             }),
         }
     }
+}
+
+/// The day of so many seconds after [`NOON`].
+fn day_of(secs: u64) -> Day {
+    Day::since_1970(i32::try_from((NOON + Duration::from_secs(secs)).as_secs() / 86_400).unwrap())
 }
 
 pub(super) fn usage(session: &Session, from: u64, to: u64, octets: u64) -> Usage {
@@ -236,6 +243,7 @@ pub(super) fn usage(session: &Session, from: u64, to: u64, octets: u64) -> Usage
         nas: session.nas.clone(),
         from: NOON + Duration::from_secs(from),
         to: NOON + Duration::from_secs(to),
+        day: day_of(to),
         added: Counters { input_octets: octets, output_octets: octets * 2, ..Counters::default() },
     }
 }

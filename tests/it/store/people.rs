@@ -60,6 +60,8 @@ async fn nases_are_kept_as_given(stage: &Stage) {
         coa_source: Some("[2001:db8::1]:40000".parse().unwrap()),
         reject_delay: Some(Duration::ZERO),
         octet_direction: OctetDirection::Swapped,
+        octet_wrap: true,
+        unique_ports: Some(false),
         sandbox_filter: Some("jail".into()),
         permit_filter: Some("open".into()),
         ..nas("core", "2001:db8::/64")

@@ -25,7 +25,7 @@ async fn usage_repeats_add_nothing(stage: &Stage) {
     keep(store, added(&offer(1, NOON))).await;
     let mut report = async |usage: Usage| {
         let session = Session::restore(Record { version: version + 1, ..offer(1, NOON).into_record() });
-        keep(store, Change { usage: Some(usage), ..change(&session, Some(version)) }).await;
+        keep(store, Change { usage: vec![usage], ..change(&session, Some(version)) }).await;
         version += 1;
     };
     let session = offer(1, NOON);
@@ -37,7 +37,7 @@ async fn usage_repeats_add_nothing(stage: &Stage) {
     report(third.clone()).await;
     // A report that comes again was made from a version that is gone: nothing of it is kept.
     let late = Session::restore(Record { version: 2, ..offer(1, NOON).into_record() });
-    let late = Change { usage: Some(first.clone()), ..change(&late, Some(1)) };
+    let late = Change { usage: vec![first.clone()], ..change(&late, Some(1)) };
     assert_eq!(store.commit(&[late]).await.unwrap(), [Committed::Conflict]);
     assert_eq!(store.usage(id(1)).await.unwrap(), [first, second, third]);
     assert_eq!(store.usage(id(2)).await.unwrap(), []);
@@ -114,7 +114,7 @@ async fn a_cluster_secret_is_chosen_once(stage: &Stage) {
 async fn the_reports_say_who_and_how_much(stage: &Stage) {
     let store = stage.store.as_ref();
     let session = Session::restore(rich_record(1));
-    keep(store, Change { usage: Some(usage(&session, 0, 60, 1)), ..added(&session) }).await;
+    keep(store, Change { usage: vec![usage(&session, 0, 60, 1)], ..added(&session) }).await;
     let attempt = AuthAttempt {
         at: NOON,
         user: "alice".into(),
@@ -137,7 +137,8 @@ async fn the_reports_say_who_and_how_much(stage: &Stage) {
     let columns = stage.columns("SELECT * FROM report_usage").await;
     assert_eq!(
         columns.join(" "),
-        "session_id user_name nas from_at to_at input_octets output_octets input_packets output_packets session_time"
+        "session_id user_name nas from_at to_at input_octets output_octets input_packets output_packets session_time \
+         day"
     );
     let columns = stage.columns("SELECT * FROM report_auth_attempts").await;
     assert_eq!(columns.join(" "), "at user_name nas nas_address calling_station_id method outcome session_id");

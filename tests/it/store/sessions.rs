@@ -105,6 +105,8 @@ async fn queries_narrow(stage: &Stage) {
                 user: Some("alice".into()),
                 nas: Some("edge".into()),
                 acct_session_id: Some("a".into()),
+                nas_port: None,
+                nas_port_id: None,
                 limit: 9,
             },
             vec![1],
