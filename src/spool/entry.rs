@@ -37,7 +37,7 @@ pub enum Entry {
         /// Its number in the outbox.
         order: i64,
         /// What became of it.
-        event: Event,
+        event: Box<Event>,
     },
 }
 
@@ -89,7 +89,7 @@ impl Entry {
     /// The outcome of an order, when the event is one.
     pub fn outcome(at: Timestamp, session: SessionId, order: i64, event: &Event) -> Option<Self> {
         Outcome::of(event)?;
-        Some(Self::Outcome { at, session, order, event: event.clone() })
+        Some(Self::Outcome { at, session, order, event: Box::new(event.clone()) })
     }
 
     pub(super) fn to_row(&self) -> Row<'_> {
@@ -129,7 +129,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<Entry, String> {
         }
         About::Press { button, approver, presser } => Entry::Press { at, button, approver, presser },
         About::Outcome { session, order, outcome } => {
-            Entry::Outcome { at, session, order, event: outcome.into_event() }
+            Entry::Outcome { at, session, order, event: Box::new(outcome.into_event()) }
         }
     })
 }

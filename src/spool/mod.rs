@@ -105,6 +105,14 @@ impl Spool {
         }
     }
 
+    /// Opens the file to look at it: there must be one, and one that is damaged stays where it is.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when it cannot be opened, or is damaged.
+    pub async fn look(path: &Path, limit: u64) -> Result<Self, SpoolError> {
+        Self::open_sound(path, limit).await
+    }
+
     /// Moves this file aside, since it is damaged, and begins a new one in its place.
     ///
     /// # Errors
@@ -120,10 +128,11 @@ impl Spool {
     ///
     /// # Errors
     /// [`SpoolError`]; nothing was kept then.
-    pub async fn put(&self, entries: &[Entry]) -> Result<(), SpoolError> {
+    pub async fn put<'a>(&self, entries: impl IntoIterator<Item = &'a Entry> + Send) -> Result<(), SpoolError> {
+        let rows: Vec<_> = entries.into_iter().map(Entry::to_row).collect();
+        let count = rows.len() as u64;
         let mut tx = self.pool.begin().await.map_err(file::failure)?;
-        for entry in entries {
-            let row = entry.to_row();
+        for row in rows {
             sqlx::query("INSERT INTO entries (at, about, packet, checksum) VALUES (?1, ?2, ?3, ?4)")
                 .bind(row.at)
                 .bind(row.about)
@@ -134,7 +143,7 @@ impl Spool {
                 .map_err(file::failure)?;
         }
         tx.commit().await.map_err(file::failure)?;
-        self.waiting.fetch_add(entries.len() as u64, Ordering::AcqRel);
+        self.waiting.fetch_add(count, Ordering::AcqRel);
         Ok(())
     }
 
@@ -267,7 +276,7 @@ impl Spool {
         let mut saved = 0;
         for entry in file::salvage(&to).await {
             // What does not fit is left in the file that was moved aside.
-            if spool.put(std::slice::from_ref(&entry)).await.is_err() {
+            if spool.put([&entry]).await.is_err() {
                 break;
             }
             saved += 1;
