@@ -155,7 +155,7 @@ impl Committer {
                 // What came before it may be what it looks for.
                 self.rounds(work).await?;
                 let found = recall::by_identity(&*self.store, &nas, nas_address, &request).await?;
-                found.unwrap_or_else(|| chance::session_id(clock::now()))
+                found.or_else(|| ticket.packet().map(recall::id_of)).unwrap_or_else(|| chance::session_id(clock::now()))
             }
         };
         let origin = Box::new(Origin::new(class, nas, nas_address, request));
