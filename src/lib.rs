@@ -20,6 +20,7 @@
 //! | adapters | [`store`] | the only SQL | decide who wins: it compares versions |
 //! | | [`approver`] | ways to ask a person | change a session |
 //! | | [`dialect`] | intent to attributes, per family of NAS | know a state or a socket |
+//! | | [`spool`] | what was acknowledged while the store was away, on disk | know a store, or what an entry means |
 //! | core | [`session`] | the hold: event + now → effects + next deadline | read a clock, do I/O |
 //! | | [`policy`] | identity and request → grant, or refuse | check a password |
 //! | | [`auth`] | PAP, CHAP, MS-CHAP, MPPE; credential in, verdict out | look a user up |
@@ -44,5 +45,6 @@ pub mod net;
 pub mod policy;
 pub mod radius;
 pub mod session;
+pub mod spool;
 pub mod store;
 pub mod telemetry;

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::ledger::Ledger;
 use crate::approver::Answer;
-use crate::session::{Event, Press, Told};
+use crate::session::{Press, Told};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -19,8 +19,10 @@ pub(super) async fn run(mut answers: mpsc::Receiver<Answer>, store: Arc<dyn Stor
         let (store, ledger) = (Arc::clone(&store), ledger.clone());
         tasks.spawn(async move {
             let told = match entitled(&*store, &press).await {
-                Ok(true) => bring(press, &ledger).await,
+                Ok(true) => ledger.press(press, true).await,
                 Ok(false) => Some(Told::NotEntitled),
+                // Kept until the store is back, and judged then.
+                Err(StoreError::Away(_)) => ledger.press(press, false).await,
                 Err(error) => {
                     tracing::warn!(%error, "a press cannot be checked; the person presses again");
                     None
@@ -37,20 +39,11 @@ pub(super) async fn run(mut answers: mpsc::Receiver<Answer>, store: Arc<dyn Stor
 
 /// Whether the presser may still speak for the session's user: a binding may have been taken back since the question was put, as
 /// when a phone is lost.
-async fn entitled(store: &dyn Store, press: &Press) -> Result<bool, StoreError> {
+pub(super) async fn entitled(store: &dyn Store, press: &Press) -> Result<bool, StoreError> {
     let Some(session) = store.sessions_by_id(&[press.session()]).await?.pop() else { return Ok(true) };
     if store.user(&session.user).await?.is_none_or(|user| user.disabled) {
         return Ok(false);
     }
     let bindings = store.bindings(&session.user).await?;
     Ok(bindings.iter().any(|binding| binding.approver == press.approver() && binding.presser == press.presser()))
-}
-
-async fn bring(press: Press, ledger: &Ledger) -> Option<Told> {
-    let session = press.session();
-    let event = match press.into_proof() {
-        Ok(approval) => Event::Approved(approval),
-        Err(denial) => Event::Denied(denial),
-    };
-    ledger.fact(session, event, None).await
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::access::{Access, Fate};
-use super::clock;
 use super::ledger::{Job, Ledger};
 use super::settings::SettingsHandle;
-use crate::accounting::{Reading, Request};
+use super::{accounting, clock};
 use crate::model::{Nas, Timestamp};
 use crate::net::{Admission, Duplicates, Replier, RequestKey};
 use crate::radius::{Code, MessageAuthenticatorError, Packet, PacketBuilder, attribute};
+use crate::spool::AccountingPacket;
 use crate::telemetry::{self, OncePerWindow};
 
 /// How long replies are kept for repeats: longer than any NAS goes on asking.
@@ -198,26 +198,17 @@ impl Door {
         match packet.code() {
             Code::AccessRequest => self.access.answer(datagram, nas, source, received_at).await,
             Code::AccountingRequest => {
-                let settings = self.settings.current();
-                let request = match Request::read(&packet, received_at, &Reading::of(nas, settings.clock)) {
-                    Ok(mut request) => {
-                        if let Some(disbelieved) = request.disbelieved {
-                            telemetry::count(disbelieved.reason());
-                        }
-                        // On most NASes the Filter-Id in accounting is the one of the Access-Accept, whatever came later.
-                        let dialect = settings.dialects.get(&nas.dialect).cloned();
-                        if !dialect.is_some_and(|dialect| dialect.accounting_shows_filter()) {
-                            request.report.filter_id = None;
-                        }
-                        Box::new(request)
-                    }
+                let request = match accounting::read(&self.settings.current(), nas, &packet, received_at) {
+                    Ok(request) => Box::new(request),
                     Err(error) => {
                         self.complain(source, error.reason(), received_at, &error.to_string());
                         return Fate::Drop(error.reason());
                     }
                 };
                 let (kept, is_kept) = oneshot::channel();
-                let job = Job::Accounting { nas: Arc::clone(nas), nas_address: source, request, kept };
+                let received =
+                    AccountingPacket { nas: nas.name.clone(), source, received_at, packet: datagram.to_vec() };
+                let job = Job::Accounting { nas: Arc::clone(nas), packet: Box::new(received), request, kept };
                 if self.ledger.try_send(job).is_err() {
                     return Fate::Drop("accounting.overload");
                 }

@@ -4,6 +4,7 @@
 //! decide, and the store settles who came first.
 
 mod access;
+mod accounting;
 mod answers;
 mod apply;
 pub mod chance;
@@ -13,6 +14,7 @@ mod door;
 pub mod keys;
 mod ledger;
 mod orders;
+mod quarantine;
 mod recall;
 mod server;
 mod settings;

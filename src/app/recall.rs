@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use uuid::Builder;
 
 use super::settings::Settings;
 use crate::accounting::{Report, Request, Status, same_nas, same_port, same_session};
 use crate::model::{Identity, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Event, Session, State};
+use crate::spool::AccountingPacket;
 use crate::store::{SessionQuery, Store, StoreError};
 use crate::telemetry;
 
@@ -51,7 +53,7 @@ impl Origin {
         id.copy_from_slice(&digest[..16]);
         self.class = None;
         telemetry::count("accounting.class-used-again");
-        Some(SessionId(uuid::Builder::from_random_bytes(id).into_uuid()))
+        Some(SessionId(Builder::from_random_bytes(id).into_uuid()))
     }
 }
 
@@ -162,6 +164,21 @@ pub(super) async fn by_identity(
         }
     }
     Ok(None)
+}
+
+/// The id of a session that nobody knows yet, made of the packet that speaks of it first: a batch whose fate was unknown is
+/// brought again from the spool, and must not make two sessions of one.
+pub(super) fn id_of(packet: &AccountingPacket) -> SessionId {
+    let mut sum = Sha256::new();
+    sum.update((packet.nas.as_str().len() as u64).to_be_bytes());
+    sum.update(packet.nas.as_str());
+    sum.update(packet.source.to_string());
+    sum.update(packet.received_at.as_micros().to_be_bytes());
+    sum.update(&packet.packet);
+    let mut octets = [0; 10];
+    octets.copy_from_slice(&sum.finalize()[..10]);
+    let millis = u64::try_from(packet.received_at.as_micros() / 1000).unwrap_or(0);
+    SessionId(Builder::from_unix_timestamp_millis(millis, &octets).into_uuid())
 }
 
 fn user_of(request: &Request) -> UserName {

@@ -15,12 +15,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::access::Access;
 use super::door::{Door, Port};
 use super::keys::{self, KeyError};
-use super::ledger::Ledger;
+use super::ledger::{self, Ledger};
 use super::orders::{NewOrders, Worker};
 use super::settings::{NasTable, Settings, SettingsHandle};
 use super::users::Users;
 use super::words::{self, WordsError};
-use super::{answers, chance, clock, deadlines, upkeep};
+use super::{answers, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
@@ -32,6 +32,7 @@ use crate::model::{ApproverKind, Nas, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
 use crate::session::{ButtonKey, ClassKey, Lane, Timing};
+use crate::spool::{Spool, SpoolError};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry;
 
@@ -61,6 +62,9 @@ pub enum ServeError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The spool cannot be opened.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// A dictionary or dialect is wrong.
     #[error(transparent)]
     Words(#[from] WordsError),
@@ -186,7 +190,17 @@ impl Server {
         let approvers = approvers(config, &ButtonKey::new(&cluster_key))?;
 
         let new_orders = Arc::<NewOrders>::default();
-        let (ledger, keeper) = Ledger::new(Arc::clone(&store), settings.clone(), Arc::clone(&new_orders));
+        let (ledger, keeper) = Ledger::new(ledger::Parts {
+            store: Arc::clone(&store),
+            spool: open_spool(config).await?,
+            settings: settings.clone(),
+            new_orders: Arc::clone(&new_orders),
+            buttons: ButtonKey::new(&cluster_key),
+            gather: config.store.gather,
+            batch: config.store.batch,
+            after: config.spool.after,
+            drain_rate: config.spool.drain_rate,
+        });
         let (stop_keeper, stop) = oneshot::channel();
         let keeper = tokio::spawn(keeper.run(stop));
         let mut background = JoinSet::new();
@@ -217,6 +231,7 @@ impl Server {
         for lane in [Lane::Nas, Lane::People] {
             workers.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders), stopping.clone()));
         }
+        background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone()));
 
         let users = Users::new(Arc::clone(&store));
@@ -388,6 +403,16 @@ fn make_state_dir(config: &Config) -> Result<(), ServeError> {
         .mode(0o700)
         .create(&config.state_dir)
         .map_err(|problem| ServeError::StateDir { path: config.state_dir.display().to_string(), problem })
+}
+
+/// This node's spool. One that is damaged must not keep the server from serving.
+async fn open_spool(config: &Config) -> Result<Spool, ServeError> {
+    let limit = config.spool.max_mebibytes.saturating_mul(1 << 20);
+    let (spool, moved) = Spool::open(&config.spool.file, limit, clock::now()).await?;
+    if let Some(moved) = moved {
+        ledger::report_damage(&moved);
+    }
+    Ok(spool)
 }
 
 /// The key of the cluster: from its file when there is one, else the one the store keeps for all nodes.

@@ -14,11 +14,13 @@ mod import;
 mod migrate;
 mod nas;
 mod output;
+mod quarantine;
 mod report;
 mod secret_input;
 mod serve;
 mod session;
 mod size;
+mod spool;
 mod user;
 
 use std::ffi::OsString;
@@ -93,6 +95,9 @@ enum Command {
     Report(report::ReportArgs),
     #[command(subcommand)]
     Import(import::ImportCommand),
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
+    Spool(spool::SpoolArgs),
 }
 
 /// Reads the arguments of this process, carries the command out, and gives the exit code.
@@ -137,6 +142,8 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Session(command) => wait(session::run(command, &Context::load(&flags)?)),
         Command::Import(command) => wait(import::run(command, &Context::load(&flags)?)),
         Command::Report(args) => wait(report::run(&args, &flags)),
+        Command::Quarantine(command) => wait(quarantine::run(command, &Context::load(&flags)?)),
+        Command::Spool(args) => wait(spool::run(&args, &Context::load(&flags)?)),
         // Its exit code is the answer.
         Command::Client(command) => return wait(client::run(command, &flags)),
     }?;

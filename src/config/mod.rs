@@ -49,6 +49,8 @@ pub struct Config {
     pub store: Store,
     /// `[keys]`
     pub keys: Keys,
+    /// `[spool]`
+    pub spool: Spool,
     /// `[hold]`
     pub hold: Hold,
     /// `[accounting]`
@@ -91,6 +93,23 @@ pub struct Server {
 pub struct Store {
     /// Address of the store.
     pub url: StoreUrl,
+    /// How long the first record of a batch waits for others.
+    pub gather: Duration,
+    /// Records in one transaction, at most.
+    pub batch: u32,
+}
+
+/// Where records go while the store is away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// Its file.
+    pub file: PathBuf,
+    /// How long the store may take for a batch.
+    pub after: Duration,
+    /// How large the file may grow, in MiB.
+    pub max_mebibytes: u64,
+    /// Records a second that leave it when the store is back, at most.
+    pub drain_rate: u32,
 }
 
 /// The address of a store, which may hold a password: prints without it.

@@ -17,8 +17,8 @@ use super::front::front;
 use super::layers::Layers;
 use super::reader::{Report, Section};
 use super::{
-    Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Store, StoreUrl, Surroundings,
-    Telegram,
+    Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
+    Surroundings, Telegram,
 };
 use crate::model::{ApproverKind, Nas, NasName, NodeName, OctetDirection, Secret};
 use crate::policy::{Defaults, HoldTerms};
@@ -69,6 +69,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let server = server(top.section("server"), surroundings);
     let store = store(top.section("store"), &state_dir);
     let keys = key_files(top.section("keys"), &state_dir);
+    let spool = spool(top.section("spool"), &state_dir);
     let telegram_section = top.section("telegram");
     let has_telegram = telegram_section.is_present();
     let (accounting, utc_offset) = accounting(top.section("accounting"));
@@ -95,6 +96,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         server,
         store,
         keys,
+        spool,
         hold,
         accounting,
         telegram,
@@ -130,9 +132,28 @@ fn server(mut section: Section<'_>, surroundings: &Surroundings) -> Server {
 
 fn store(mut section: Section<'_>, state_dir: &Path) -> Store {
     let given = section.secret("url").map(|url| String::from_utf8_lossy(url.expose()).into_owned());
+    let gather = section.duration("gather").unwrap_or(Duration::from_millis(2));
+    if gather > Duration::from_secs(1) {
+        section.problem("gather", "is longer than a second; every record would wait that long for its answer");
+    }
+    let batch = section.number("batch", 1).unwrap_or(256);
     section.finish();
     let url = given.unwrap_or_else(|| format!("sqlite://{}", state_dir.join("radhold.sqlite").display()));
-    Store { url: StoreUrl::new(url) }
+    Store { url: StoreUrl::new(url), gather, batch }
+}
+
+fn spool(mut section: Section<'_>, state_dir: &Path) -> Spool {
+    let spool = Spool {
+        file: section.path("file").unwrap_or_else(|| state_dir.join("spool.sqlite")),
+        after: section.duration("after").unwrap_or(Duration::from_secs(1)),
+        max_mebibytes: section.number("max_mebibytes", 1).unwrap_or(1024),
+        drain_rate: section.number("drain_rate", 1).unwrap_or(5000),
+    };
+    if spool.after < Duration::from_millis(10) {
+        section.problem("after", "is too short for any store; at least 10ms");
+    }
+    section.finish();
+    spool
 }
 
 fn key_files(mut section: Section<'_>, state_dir: &Path) -> Keys {

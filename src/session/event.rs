@@ -222,4 +222,6 @@ pub enum Told {
     NotHeld,
     /// Whoever answered does not speak for this user any more.
     NotEntitled,
+    /// It is kept, but nobody can say yet what comes of it: the store is away.
+    Noted,
 }

@@ -158,6 +158,17 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// A named secret of the cluster: the one kept, or `candidate` when there was none. All callers get the same.
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError>;
+
+    // -- quarantine
+
+    /// Keeps an Accounting-Request that fits nowhere.
+    async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError>;
+    /// What is in quarantine, the oldest first; only what shall be tried again when `to_retry`.
+    async fn quarantined(&self, to_retry: bool, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError>;
+    /// Asks for these to be tried again, by whichever node sees it first, or takes that back; says how many there were.
+    async fn retry_quarantined(&self, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError>;
+    /// Removes these for good; says how many there were.
+    async fn drop_quarantined(&self, ids: &[QuarantineId]) -> Result<u64, StoreError>;
 }
 
 /// Which sessions to list. Every field narrows.
@@ -276,4 +287,25 @@ pub struct Imported {
     pub users: u64,
     /// NASes.
     pub nases: u64,
+}
+
+/// The number of an Accounting-Request in quarantine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QuarantineId(pub i64);
+
+/// An Accounting-Request that could not be recorded, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The NAS.
+    pub nas: NasName,
+    /// Where its packet came from.
+    pub nas_address: IpAddr,
+    /// When.
+    pub received_at: Timestamp,
+    /// The packet, as it was received.
+    pub packet: Vec<u8>,
+    /// Why it could not be recorded.
+    pub reason: String,
+    /// Since when it is here.
+    pub at: Timestamp,
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::row::Columns;
-use super::{AuthAttempt, Order, OrderId, StoreError, Usage};
+use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage};
 use crate::model::{Binding, Counters, Identity, Nas, NasName, Secret, User, UserName};
 use crate::session::{DecidedBy, Decision, End, Record, Session};
 
@@ -124,6 +124,18 @@ pub(super) fn usage(row: &impl Columns) -> Result<Usage, StoreError> {
         day: row.need("day", Columns::day)?,
         added: counters(row)?,
     })
+}
+
+pub(super) fn quarantined(row: &impl Columns) -> Result<(QuarantineId, Quarantined), StoreError> {
+    let misfit = Quarantined {
+        nas: NasName::new(row.need("nas", Columns::text)?),
+        nas_address: row.need("nas_address", Columns::address)?,
+        received_at: row.need("received_at", Columns::time)?,
+        packet: row.need("packet", Columns::octets)?,
+        reason: row.need("reason", Columns::text)?,
+        at: row.need("quarantined_at", Columns::time)?,
+    };
+    Ok((QuarantineId(row.need("id", Columns::integer)?), misfit))
 }
 
 fn identity(row: &impl Columns) -> Result<Identity, StoreError> {

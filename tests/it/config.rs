@@ -144,8 +144,17 @@ fn every_setting_of_the_shipped_file_loads() {
 /// What the file calls a default is one.
 #[test]
 fn the_shipped_file_tells_the_truth_about_defaults() {
-    let depend_on_the_host =
-        ["state_dir", "node", "password_checks", "url", "url_file", "cluster_file", "sealing_file", "state_file"];
+    let depend_on_the_host = [
+        "state_dir",
+        "node",
+        "password_checks",
+        "url",
+        "url_file",
+        "cluster_file",
+        "sealing_file",
+        "state_file",
+        "file",
+    ];
     let examples = [
         "token_file",
         "secret_file",
@@ -178,6 +187,8 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     assert_eq!(all.telegram, bare.telegram);
     assert_eq!(all.dynauth, bare.dynauth);
     assert_eq!(all.log, bare.log);
+    assert_eq!((all.store.gather, all.store.batch), (bare.store.gather, bare.store.batch));
+    assert_eq!(all.spool, bare.spool);
     let (all, bare) = (&all.nas[0], &bare.nas[0]);
     assert_eq!(all.dialect, bare.dialect);
     assert_eq!(all.require_message_authenticator, bare.require_message_authenticator);
@@ -454,4 +465,20 @@ fn a_captive_network_is_on_interfaces_of_its_own() {
     }
     let agent = Bench::new("[agent]\ninterfaces = [\"ppp*\"]\n").config().agent;
     assert_eq!(agent.captive, None, "off without its section");
+}
+
+// -- the spool
+
+#[test]
+fn the_spool_says_what_cannot_be() {
+    let config =
+        Bench::new("[spool]\nfile = \"own.sqlite\"\nafter = \"500ms\"\nmax_mebibytes = 64\ndrain_rate = 10\n").config();
+    assert_eq!((config.spool.after, config.spool.max_mebibytes), (Duration::from_millis(500), 64));
+    assert_eq!((config.spool.file.file_name().unwrap().to_str(), config.spool.drain_rate), (Some("own.sqlite"), 10));
+    assert_eq!(Bench::new("").config().spool.file, Path::new("/state/spool.sqlite"));
+    let problems =
+        Bench::new("[store]\ngather = \"2s\"\nbatch = 0\n[spool]\nafter = \"1ms\"\nmax_mebibytes = 0\n").problems();
+    for key in ["store.gather", "store.batch", "spool.after", "spool.max_mebibytes"] {
+        assert!(problems.iter().any(|problem| problem.contains(key)), "{key}: {problems:?}");
+    }
 }

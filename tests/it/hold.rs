@@ -310,15 +310,23 @@ async fn accounting_is_answered_only_when_it_is_kept() {
     let (radhold, _das) = scene("120s", &["ack"]).await;
     let class = accepted(&radhold);
     radhold.until_state("offered");
-    // Somebody else holds the database's write lock: nothing can be kept.
-    let database = format!("sqlite://{}", radhold.path("state/radhold.sqlite").display());
-    let pool = sqlx::SqlitePool::connect(&database).await.unwrap();
-    let lock = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    // Somebody else holds the write locks of the database and of the spool: nothing can be kept.
+    let lock = async |file: &str| {
+        let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", radhold.path(file).display())).await.unwrap();
+        let lock = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        (pool, lock)
+    };
+    let (store, store_lock) = lock("state/radhold.sqlite").await;
+    let (spool, spool_lock) = lock("state/spool.sqlite").await;
     let unanswered = account(&radhold, "Start", &class, "");
     assert!(unanswered.code == 1 && !unanswered.stdout.contains("Received"), "{unanswered:?}");
-    lock.rollback().await.unwrap();
-    pool.close().await;
+    // With the spool it is kept, and answered.
+    spool_lock.rollback().await.unwrap();
+    spool.close().await;
     assert_eq!(account(&radhold, "Start", &class, "").code, 0);
+    assert_eq!(radhold.counters().get("spool.kept"), Some(&1));
+    store_lock.rollback().await.unwrap();
+    store.close().await;
     radhold.until_state("held");
 }
 

@@ -104,6 +104,9 @@ pub(super) fn told(verdict: Verdict, told: Told) -> Reply {
         }
         (Told::SessionOver, _) => ("Too late: that connection is over. If it was you, log in again.", true),
         (Told::NotEntitled, _) => ("This chat is not bound to that user any more. Ask your administrator.", true),
+        (Told::Noted, _) => {
+            ("Your answer is kept, but cannot be carried out at this moment. This message will say how it ends.", false)
+        }
         (Told::NotHeld, _) => ("There is nothing to confirm: that connection is not waiting for an answer.", true),
     };
     Reply { text, alert: told != Told::Done, spent }
@@ -270,6 +273,7 @@ mod tests {
                 Told::SessionOver,
                 Told::NotHeld,
                 Told::NotEntitled,
+                Told::Noted,
             ] {
                 all.push(told(verdict, said));
             }

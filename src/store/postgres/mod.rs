@@ -12,6 +12,7 @@ mod decision;
 mod import;
 mod nas;
 mod outbox;
+mod quarantine;
 mod report;
 mod secret;
 mod session;
@@ -28,7 +29,10 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
 use super::reports::{Asked, Cell, Report};
-use super::{AuthAttempt, Change, Committed, Imported, Order, OrderId, SessionQuery, Store, StoreError, Usage};
+use super::{
+    AuthAttempt, Change, Committed, Imported, Order, OrderId, QuarantineId, Quarantined, SessionQuery, Store,
+    StoreError, Usage,
+};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Lane, Session};
 
@@ -209,6 +213,22 @@ impl Store for PostgresStore {
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
         secret::keep(&self.pool, name, candidate).await
+    }
+
+    async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError> {
+        quarantine::add(&self.pool, misfit).await
+    }
+
+    async fn quarantined(&self, to_retry: bool, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
+        quarantine::list(&self.pool, to_retry, limit).await
+    }
+
+    async fn retry_quarantined(&self, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError> {
+        quarantine::retry(&self.pool, ids, retry).await
+    }
+
+    async fn drop_quarantined(&self, ids: &[QuarantineId]) -> Result<u64, StoreError> {
+        quarantine::remove(&self.pool, ids).await
     }
 }
 

@@ -11,6 +11,7 @@ mod decision;
 mod import;
 mod nas;
 mod outbox;
+mod quarantine;
 mod report;
 mod secret;
 mod session;
@@ -30,7 +31,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use super::reports::{Asked, Cell, Report};
-use super::{AuthAttempt, Change, Committed, Imported, Order, OrderId, SessionQuery, Store, StoreError, Usage};
+use super::{
+    AuthAttempt, Change, Committed, Imported, Order, OrderId, QuarantineId, Quarantined, SessionQuery, Store,
+    StoreError, Usage,
+};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Lane, Session};
 
@@ -224,6 +228,22 @@ impl Store for SqliteStore {
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
         secret::keep(&self.writer, name, candidate).await
+    }
+
+    async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError> {
+        quarantine::add(&self.writer, misfit).await
+    }
+
+    async fn quarantined(&self, to_retry: bool, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
+        quarantine::list(&self.readers, to_retry, limit).await
+    }
+
+    async fn retry_quarantined(&self, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError> {
+        quarantine::retry(&self.writer, ids, retry).await
+    }
+
+    async fn drop_quarantined(&self, ids: &[QuarantineId]) -> Result<u64, StoreError> {
+        quarantine::remove(&self.writer, ids).await
     }
 }
 

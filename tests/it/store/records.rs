@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use radhold::model::Secret;
 use radhold::session::{Approval, Denial, Event, Record, Session};
-use radhold::store::{AuthAttempt, Change, Committed, Usage};
+use radhold::store::{AuthAttempt, Change, Committed, QuarantineId, Quarantined, Usage};
 
 use super::Stage;
 use super::fixtures::*;
@@ -16,6 +16,7 @@ battery! {
         a_decision_is_recorded,
         attempts_come_newest_first,
         a_cluster_secret_is_chosen_once,
+        quarantine_keeps_packets_whole,
     }
 }
 
@@ -166,4 +167,34 @@ async fn the_reports_say_who_and_how_much(stage: &Stage) {
             "not-lifted"
         ]
     );
+}
+
+async fn quarantine_keeps_packets_whole(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let misfit = |number: u8| Quarantined {
+        nas: "edge".into(),
+        nas_address: "2001:db8::5".parse().unwrap(),
+        received_at: NOON + Duration::from_micros(1),
+        packet: vec![number, 0, 255],
+        reason: "it fits\0nowhere".into(),
+        at: NOON + Duration::from_secs(1),
+    };
+    for number in 1..=3 {
+        store.quarantine(&misfit(number)).await.unwrap();
+    }
+    let all = store.quarantined(false, 10).await.unwrap();
+    let ids: Vec<QuarantineId> = all.iter().map(|(id, _)| *id).collect();
+    assert_eq!(all[0].1, Quarantined { reason: "it fits\u{FFFD}nowhere".into(), ..misfit(1) });
+    assert_eq!(all.iter().map(|(_, misfit)| misfit.packet[0]).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(store.quarantined(false, 2).await.unwrap().len(), 2);
+
+    assert_eq!(store.quarantined(true, 10).await.unwrap(), []);
+    assert_eq!(store.retry_quarantined(&[ids[1], QuarantineId(999)], true).await.unwrap(), 1);
+    assert_eq!(store.quarantined(true, 10).await.unwrap(), [all[1].clone()]);
+    assert_eq!(store.retry_quarantined(&ids, false).await.unwrap(), 3);
+    assert_eq!(store.quarantined(true, 10).await.unwrap(), []);
+
+    assert_eq!(store.drop_quarantined(&[ids[0], ids[2]]).await.unwrap(), 2);
+    assert_eq!(store.quarantined(false, 10).await.unwrap(), [all[1].clone()]);
+    assert_eq!(store.drop_quarantined(&[ids[0]]).await.unwrap(), 0);
 }

@@ -1,0 +1,400 @@
+//! Brings a batch to the store: finds the sessions, takes each a step further, and commits as many as possible together.
+//!
+//! A batch that the store refuses is split until what it refuses stands alone: that goes to quarantine, and costs its
+//! neighbours nothing. May be cut off at any point: the tickets say what is kept. Knows no spool.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::super::answers;
+use super::super::orders::NewOrders;
+use super::super::recall::{self, Origin};
+use super::super::settings::SettingsHandle;
+use super::super::turn::Turn;
+use super::super::{chance, clock};
+use super::ticket::Ticket;
+use crate::accounting::{Request, Status, same_nas};
+use crate::model::{Nas, SessionId};
+use crate::session::{Event, Press, Session, Told};
+use crate::store::{Change, Committed, OrderId, Quarantined, SessionQuery, Store, StoreError};
+use crate::telemetry;
+
+/// Copies of one session that may come second before its job is given up. Each time somebody else made progress.
+const CONFLICTS: u32 = 16;
+
+/// A job, and its ticket.
+pub(super) enum Item {
+    Offer(Arc<Session>, Arc<Ticket>),
+    Fact {
+        session: SessionId,
+        event: Event,
+        settles: Option<OrderId>,
+        ticket: Arc<Ticket>,
+    },
+    /// A press whose presser has not been looked up yet.
+    Press(Press, Arc<Ticket>),
+    Accounting {
+        nas: Arc<Nas>,
+        source: IpAddr,
+        request: Request,
+        ticket: Arc<Ticket>,
+    },
+    /// An Accounting-Request that cannot be read (any more), and why.
+    Misfit(Arc<Ticket>, String),
+}
+
+pub(super) struct Committer {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) settings: SettingsHandle,
+    pub(super) new_orders: Arc<NewOrders>,
+    /// Changes in one transaction, at most.
+    pub(super) batch: usize,
+}
+
+/// One job, narrowed to one session.
+struct Work {
+    session: SessionId,
+    kind: Kind,
+    ticket: Arc<Ticket>,
+    conflicts: u32,
+}
+
+enum Kind {
+    Offer(Arc<Session>),
+    Fact {
+        event: Event,
+        settles: Option<OrderId>,
+    },
+    /// A report, and where its session comes from when none is kept.
+    Report {
+        event: Event,
+        origin: Box<Origin>,
+    },
+}
+
+impl Committer {
+    /// Takes the items one after the other and commits as many as possible together. On an error, what their tickets do not call
+    /// kept may or may not be.
+    pub(super) async fn keep(&self, items: Vec<Item>) -> Result<(), StoreError> {
+        let mut work = VecDeque::with_capacity(items.len());
+        for item in items {
+            match item {
+                Item::Offer(session, ticket) => {
+                    work.push_back(Work::new(session.id, Kind::Offer(session), ticket));
+                }
+                Item::Fact { session, event, settles, ticket } => {
+                    work.push_back(Work::new(session, Kind::Fact { event, settles }, ticket));
+                }
+                Item::Press(press, ticket) => {
+                    // Whose session it is must be known before it is asked who may speak for it.
+                    self.rounds(&mut work).await?;
+                    match answers::entitled(&*self.store, &press).await {
+                        Ok(true) => work.push_back(Work::new(press.session(), Kind::of_press(press), ticket)),
+                        Ok(false) => {
+                            telemetry::count("answer.not-entitled");
+                            ticket.kept(Told::NotEntitled);
+                        }
+                        Err(error @ StoreError::Away(_)) => return Err(error),
+                        Err(error) => self.quarantine(&ticket, error.to_string()).await?,
+                    }
+                }
+                Item::Accounting { nas, source, request, ticket } => {
+                    match self.resolve(nas, source, request, Arc::clone(&ticket), &mut work).await {
+                        Err(error) if !matches!(error, StoreError::Away(_)) => {
+                            self.quarantine(&ticket, error.to_string()).await?;
+                        }
+                        resolved => resolved?,
+                    }
+                }
+                Item::Misfit(ticket, reason) => self.quarantine(&ticket, reason).await?,
+            }
+        }
+        self.rounds(&mut work).await
+    }
+
+    /// Adds the work of an Accounting-Request: for the session it is about, or for all of its NAS's.
+    async fn resolve(
+        &self,
+        nas: Arc<Nas>,
+        nas_address: IpAddr,
+        request: Request,
+        ticket: Arc<Ticket>,
+        work: &mut VecDeque<Work>,
+    ) -> Result<(), StoreError> {
+        let event = match request.status {
+            Status::Start => Event::Started(request.report.clone()),
+            Status::InterimUpdate => Event::Interim(request.report.clone()),
+            Status::Stop => Event::Stopped(request.report.clone()),
+            Status::AccountingOn | Status::AccountingOff => {
+                // What came before it must be among the sessions it ends.
+                self.rounds(work).await?;
+                let open = SessionQuery { open: true, nas: Some(nas.name.clone()), ..SessionQuery::default() };
+                let mut sessions = self.store.sessions(&open).await?;
+                // Several devices may share an entry; only this one has restarted.
+                let reporter = (&request.report.identity, nas_address);
+                sessions.retain(|session| same_nas((&session.identity, session.nas_address), reporter));
+                ticket.expect(sessions.len());
+                let restarted = Event::NasRestarted { at: request.report.at };
+                work.extend(sessions.into_iter().map(|session| {
+                    let kind = Kind::Fact { event: restarted.clone(), settles: None };
+                    Work::new(session.id, kind, Arc::clone(&ticket))
+                }));
+                return Ok(());
+            }
+            // Of tunnels and failures (RFC 2867): nothing of ours to keep, so it is kept already.
+            Status::Other(_) => {
+                ticket.kept(Told::Nothing);
+                return Ok(());
+            }
+        };
+        let class = recall::class_of(&self.settings.current().class_key, &nas, &request);
+        let session = match class {
+            Some(class) => class.session,
+            None => {
+                // What came before it may be what it looks for.
+                self.rounds(work).await?;
+                let found = recall::by_identity(&*self.store, &nas, nas_address, &request).await?;
+                found.or_else(|| ticket.packet().map(recall::id_of)).unwrap_or_else(|| chance::session_id(clock::now()))
+            }
+        };
+        let origin = Box::new(Origin::new(class, nas, nas_address, request));
+        work.push_back(Work::new(session, Kind::Report { event, origin }, ticket));
+        Ok(())
+    }
+
+    /// Commits all work in order, one job per session at a time.
+    async fn rounds(&self, work: &mut VecDeque<Work>) -> Result<(), StoreError> {
+        while !work.is_empty() {
+            let mut taken = HashSet::new();
+            let (mut round, later): (VecDeque<_>, VecDeque<_>) = std::mem::take(work)
+                .into_iter()
+                .partition(|item| taken.len() < self.batch && taken.insert(item.session));
+            match self.round(&mut round).await {
+                Err(error) if !matches!(error, StoreError::Away(_)) => self.split(&mut round, error).await?,
+                done => done?,
+            }
+            // What came second goes before what waited behind it.
+            round.extend(later);
+            *work = round;
+        }
+        Ok(())
+    }
+
+    /// Halves what the store refuses until that stands alone. Leaves in `round` the jobs that came second.
+    async fn split(&self, round: &mut VecDeque<Work>, error: StoreError) -> Result<(), StoreError> {
+        let mut second = VecDeque::new();
+        let mut refused = vec![(std::mem::take(round), error)];
+        while let Some((mut group, error)) = refused.pop() {
+            if let [alone] = group.make_contiguous() {
+                self.quarantine(&alone.ticket, error.to_string()).await?;
+                continue;
+            }
+            let later = group.split_off(group.len() / 2);
+            for mut half in [group, later] {
+                match self.round(&mut half).await {
+                    Err(error) if !matches!(error, StoreError::Away(_)) => refused.push((half, error)),
+                    done => {
+                        done?;
+                        second.extend(half);
+                    }
+                }
+            }
+        }
+        *round = second;
+        Ok(())
+    }
+
+    /// Keeps what fits nowhere, with the reason, so that it can be answered: the NAS would send the same again.
+    async fn quarantine(&self, ticket: &Ticket, reason: String) -> Result<(), StoreError> {
+        if !ticket.is_waiting() {
+            return Ok(());
+        }
+        let Some(packet) = ticket.packet() else {
+            telemetry::count("ledger.refused");
+            tracing::error!(reason, "the store refuses this; its neighbours are kept");
+            ticket.refuse(reason);
+            return Ok(());
+        };
+        let misfit = Quarantined {
+            nas: packet.nas.clone(),
+            nas_address: packet.source,
+            received_at: packet.received_at,
+            packet: packet.packet.clone(),
+            reason: reason.clone(),
+            at: clock::now(),
+        };
+        match self.store.quarantine(&misfit).await {
+            Ok(()) => {
+                telemetry::count("quarantine.added");
+                tracing::error!(nas = %packet.nas, reason, "an Accounting-Request went to quarantine (radhold quarantine)");
+                ticket.kept(Told::Nothing);
+            }
+            Err(error @ StoreError::Away(_)) => return Err(error),
+            Err(error) => {
+                telemetry::count("ledger.refused");
+                tracing::error!(nas = %packet.nas, reason, %error, "an Accounting-Request could not even be quarantined");
+                ticket.refuse(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction. Leaves in `round` the jobs that came second and those that come of it, or on an error all of them.
+    async fn round(&self, round: &mut VecDeque<Work>) -> Result<(), StoreError> {
+        let ids: Vec<_> = round.iter().map(|item| item.session).collect();
+        let sessions = self.store.sessions_by_id(&ids).await?;
+        let known = sessions.into_iter().map(|it| (it.id, it)).collect();
+        let moved = move_to_others(round, &known);
+        let done = self.apply(round, known).await;
+        round.extend(moved);
+        done
+    }
+
+    async fn apply(
+        &self,
+        round: &mut VecDeque<Work>,
+        mut known: HashMap<SessionId, Session>,
+    ) -> Result<(), StoreError> {
+        let mut turns = Vec::with_capacity(round.len());
+        for item in &*round {
+            turns.push(self.turn(item, known.remove(&item.session)).await?);
+        }
+        let changes: Vec<Change> = round
+            .iter()
+            .zip(&turns)
+            .filter_map(|(item, turn)| Some(turn.as_ref().filter(|turn| !turn.is_idle())?.change(item.settles())))
+            .collect();
+        let mut outcomes = self.store.commit(&changes).await?.into_iter().zip(&changes);
+        let (mut struck, mut kept) = (Vec::new(), Vec::new());
+        for (mut item, turn) in std::mem::take(round).into_iter().zip(turns) {
+            match turn {
+                // Nothing to apply it to.
+                None => {
+                    struck.extend(item.settles());
+                    item.ticket.part_kept(Told::SessionOver);
+                }
+                Some(turn) if turn.is_idle() => {
+                    struck.extend(item.settles());
+                    kept.push((item, turn.told()));
+                }
+                Some(turn) => match outcomes.next() {
+                    Some((Committed::Done, change)) => {
+                        log(change);
+                        kept.push((item, turn.told()));
+                    }
+                    _ if item.conflicts < CONFLICTS => {
+                        item.conflicts += 1;
+                        round.push_back(item);
+                    }
+                    _ => telemetry::count("ledger.conflict-given-up"),
+                },
+            }
+        }
+        self.new_orders.call(changes.iter().flat_map(|change| &change.orders));
+        for order in struck {
+            self.store.finish(order).await?;
+        }
+        for (item, told) in kept {
+            match self.ghosts(&item).await {
+                Ok(ghosts) => {
+                    round.extend(ghosts);
+                    item.ticket.part_kept(told);
+                }
+                Err(error @ StoreError::Away(_)) => return Err(error),
+                // Not answered, it comes again.
+                Err(error) => {
+                    telemetry::count("ledger.refused");
+                    tracing::error!(%error, session = %item.session, "cannot see which session its port had before");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a Start that is kept ends besides. It is answered when that is kept too; asked again, it finds what is left.
+    async fn ghosts(&self, item: &Work) -> Result<Vec<Work>, StoreError> {
+        let Kind::Report { event, origin } = &item.kind else { return Ok(Vec::new()) };
+        let ghosts = recall::ghosts(&*self.store, &self.settings.current(), item.session, event, origin).await?;
+        let close = |(session, event)| {
+            item.ticket.expect_one_more();
+            Work::new(session, Kind::Fact { event, settles: None }, Arc::clone(&item.ticket))
+        };
+        Ok(ghosts.into_iter().map(close).collect())
+    }
+
+    /// Applies a job to its session as it is kept. `None` when there is nothing to apply it to, or no need.
+    async fn turn(&self, item: &Work, known: Option<Session>) -> Result<Option<Turn>, StoreError> {
+        let settings = self.settings.current();
+        let now = clock::now();
+        let timing = settings.timing;
+        Ok(match (&item.kind, known) {
+            (Kind::Offer(_), Some(_)) | (Kind::Fact { .. }, None) => None,
+            (Kind::Offer(session), None) => Some(Turn::of_new((**session).clone(), now, timing)),
+            (Kind::Fact { event, .. } | Kind::Report { event, .. }, Some(session)) => {
+                Some(Turn::of_kept(session, now, timing).take(event))
+            }
+            (Kind::Report { event, origin }, None) => {
+                let session = recall::rebuild(&*self.store, &settings, item.session, origin).await?;
+                Some(Turn::of_new(session, now, timing).take(event))
+            }
+        })
+    }
+}
+
+impl Work {
+    fn new(session: SessionId, kind: Kind, ticket: Arc<Ticket>) -> Self {
+        Self { session, kind, ticket, conflicts: 0 }
+    }
+
+    fn settles(&self) -> Option<OrderId> {
+        match self.kind {
+            Kind::Fact { settles, .. } => settles,
+            Kind::Offer(_) | Kind::Report { .. } => None,
+        }
+    }
+}
+
+impl Kind {
+    fn of_press(press: Press) -> Self {
+        Self::Fact { event: press_event(press), settles: None }
+    }
+}
+
+/// The fact that a press is.
+pub(super) fn press_event(press: Press) -> Event {
+    match press.into_proof() {
+        Ok(approval) => Event::Approved(approval),
+        Err(denial) => Event::Denied(denial),
+    }
+}
+
+/// Takes those reports out that are of another session than their Class says, and gives them back as that session's.
+fn move_to_others(round: &mut VecDeque<Work>, known: &HashMap<SessionId, Session>) -> Vec<Work> {
+    let mut moved = Vec::new();
+    for mut item in std::mem::take(round) {
+        let other = match (&mut item.kind, known.get(&item.session)) {
+            (Kind::Report { origin, .. }, Some(session)) => origin.of_another(session),
+            _ => None,
+        };
+        if let Some(other) = other {
+            item.session = other;
+            moved.push(item);
+        } else {
+            round.push_back(item);
+        }
+    }
+    moved
+}
+
+fn log(change: &Change) {
+    let session = &change.session;
+    tracing::info!(
+        session = %session.id,
+        user = %session.user,
+        nas = %session.nas,
+        state = %session.state,
+        orders = ?change.orders.iter().map(crate::session::Effect::as_str).collect::<Vec<_>>(),
+        "session changed"
+    );
+}

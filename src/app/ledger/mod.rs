@@ -1,0 +1,85 @@
+//! The ledger: every fact about a session passes here, in order, in batches, and is kept before anybody is answered.
+//!
+//! One task per process ([`Keeper`]) takes jobs from a bounded queue, applies them to their sessions ([`crate::session::step`])
+//! and commits each batch in one transaction ([`committer`]). Other processes that share the store do the same; who came second
+//! to a session learns it from the store and applies his fact to the newer copy. While the store is away, or slower than it may
+//! be, what must not be lost goes to the spool, and from there to the store when it is back. Decides nothing itself.
+
+mod committer;
+mod drain;
+mod keeper;
+mod ticket;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+pub(super) use keeper::{Keeper, Parts, report_damage};
+
+use crate::accounting::Request;
+use crate::model::{Nas, SessionId};
+use crate::session::{Event, Press, Session, Told};
+use crate::spool::AccountingPacket;
+use crate::store::{AuthAttempt, OrderId};
+
+/// Jobs waiting, at most: beyond that requests are dropped, and their NASes ask again.
+const QUEUE: usize = 8192;
+
+/// Something to be kept.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// An Access-Accept went out for this session.
+    Offer(Box<Session>),
+    /// A fact about a session; the outcome of an order, when it settles one.
+    Fact { session: SessionId, event: Box<Event>, settles: Option<OrderId>, told: oneshot::Sender<Told> },
+    /// A button was pressed. Whether the presser may still speak for the user has been seen in the store, or could not be.
+    Press { press: Press, entitled: bool, told: oneshot::Sender<Told> },
+    /// An Accounting-Request: as it was received, and what it says.
+    Accounting { nas: Arc<Nas>, packet: Box<AccountingPacket>, request: Box<Request>, kept: oneshot::Sender<()> },
+    /// An Access-Request was answered.
+    Attempt(Box<AuthAttempt>),
+}
+
+/// The way in.
+#[derive(Debug, Clone)]
+pub(super) struct Ledger {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// The queue is full, or closed.
+#[derive(Debug)]
+pub(super) struct Full;
+
+impl Ledger {
+    /// The way in, and the task behind it.
+    pub(super) fn new(parts: Parts) -> (Self, Keeper) {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        (Self { jobs }, Keeper::new(parts, queue))
+    }
+
+    /// Hands a job over, or says that there is no room.
+    pub(super) fn try_send(&self, job: Job) -> Result<(), Full> {
+        self.jobs.try_send(job).map_err(|_| Full)
+    }
+
+    /// Whether an Access-Request may be taken: there is room for what it will leave behind.
+    pub(super) fn has_room(&self) -> bool {
+        self.jobs.capacity() > QUEUE / 4
+    }
+
+    /// Hands a fact over and waits until it is kept: in the store, or, when it is the outcome of an order, in the spool. `None`
+    /// when it was not: no such session, or the store is away.
+    pub(super) async fn fact(&self, session: SessionId, event: Event, settles: Option<OrderId>) -> Option<Told> {
+        let (told, answer) = oneshot::channel();
+        self.jobs.send(Job::Fact { session, event: Box::new(event), settles, told }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Hands a press over and waits until it is kept; [`Told::Noted`] when that is in the spool. One that is not known to be
+    /// `entitled` goes there at once, and is judged when the store is back.
+    pub(super) async fn press(&self, press: Press, entitled: bool) -> Option<Told> {
+        let (told, answer) = oneshot::channel();
+        self.jobs.send(Job::Press { press, entitled, told }).await.ok()?;
+        answer.await.ok()
+    }
+}

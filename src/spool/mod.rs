@@ -1,0 +1,296 @@
+//! The spool: what was acknowledged while the store was away, on this node's own disk until the store has it.
+//!
+//! A second SQLite file, written with a sync before [`Spool::put`] returns. Entries leave in the order they came, and only when
+//! the store has kept them: an entry that is applied twice must change nothing, and that is the reader's business. Each entry
+//! carries a checksum; one that does not match is set aside and never blocks the rest, and a file that is damaged as a whole is
+//! moved aside with whatever could still be read carried over. Knows no store, no NAS and no session's state: packets and facts
+//! lie here as they came.
+//!
+//! What follows if it is wrong: an entry that is reported kept but is not durable is an accounting record that was
+//! acknowledged and lost (invariant 5).
+
+mod entry;
+mod file;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::{Row as _, SqlitePool};
+
+pub use entry::{AccountingPacket, Entry};
+
+use crate::model::Timestamp;
+
+/// Why the spool did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// It has reached its bound, or the disk is full.
+    #[error("the spool is full")]
+    Full,
+    /// The file is damaged as a whole: [`Spool::begin_anew`].
+    #[error("the spool is damaged: {0}")]
+    Damaged(String),
+    /// The system refuses something else.
+    #[error("the spool: {0}")]
+    Failed(String),
+}
+
+/// An entry's number. Later entries have higher ones, and none is given twice.
+pub type Number = i64;
+
+/// What lies under a number: the entry, or why it cannot be understood.
+pub type Taken = (Number, Result<Entry, String>);
+
+/// How full it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// Entries that wait for the store.
+    pub waiting: u64,
+    /// When the oldest of them came.
+    pub oldest: Option<Timestamp>,
+    /// Entries set aside.
+    pub set_aside: u64,
+    /// Octets in use.
+    pub used: u64,
+    /// Octets there may be.
+    pub limit: u64,
+}
+
+/// An entry that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its number.
+    pub number: Number,
+    /// When it came.
+    pub at: Timestamp,
+    /// Why it is here.
+    pub reason: String,
+    /// What is left of its description.
+    pub about: String,
+}
+
+/// A spool file, open.
+#[derive(Debug)]
+pub struct Spool {
+    path: PathBuf,
+    limit: u64,
+    pool: SqlitePool,
+    waiting: AtomicU64,
+}
+
+/// A damaged file that was moved aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedAside {
+    /// Where it lies now.
+    pub to: PathBuf,
+    /// What was wrong with it.
+    pub damage: String,
+    /// Entries that could still be read, and wait in the new file.
+    pub saved: u64,
+}
+
+impl Spool {
+    /// Opens the file, which is made when there is none, readable by its owner alone. It takes at most `limit` octets. One that
+    /// is damaged is moved aside, under a name that tells `now`, and a new one is begun.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the file cannot be made or opened.
+    pub async fn open(path: &Path, limit: u64, now: Timestamp) -> Result<(Self, Option<MovedAside>), SpoolError> {
+        match Self::open_sound(path, limit).await {
+            Err(SpoolError::Damaged(damage)) => {
+                let (spool, moved) = Self::replace(path, limit, now, damage).await?;
+                Ok((spool, Some(moved)))
+            }
+            sound => Ok((sound?, None)),
+        }
+    }
+
+    /// Opens the file to look at it: there must be one, and one that is damaged stays where it is.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when it cannot be opened, or is damaged.
+    pub async fn look(path: &Path, limit: u64) -> Result<Self, SpoolError> {
+        Self::open_sound(path, limit).await
+    }
+
+    /// Moves this file aside, since it is damaged, and begins a new one in its place.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the system does not allow it.
+    pub async fn begin_anew(&mut self, now: Timestamp, damage: String) -> Result<MovedAside, SpoolError> {
+        self.pool.close().await;
+        let (spool, moved) = Self::replace(&self.path, self.limit, now, damage).await?;
+        *self = spool;
+        Ok(moved)
+    }
+
+    /// Keeps entries, all or none. When this returns `Ok` they are on disk.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; nothing was kept then.
+    pub async fn put<'a>(&self, entries: impl IntoIterator<Item = &'a Entry> + Send) -> Result<(), SpoolError> {
+        let rows: Vec<_> = entries.into_iter().map(Entry::to_row).collect();
+        let count = rows.len() as u64;
+        let mut tx = self.pool.begin().await.map_err(file::failure)?;
+        for row in rows {
+            sqlx::query("INSERT INTO entries (at, about, packet, checksum) VALUES (?1, ?2, ?3, ?4)")
+                .bind(row.at)
+                .bind(row.about)
+                .bind(row.packet)
+                .bind(row.checksum)
+                .execute(&mut *tx)
+                .await
+                .map_err(file::failure)?;
+        }
+        tx.commit().await.map_err(file::failure)?;
+        self.waiting.fetch_add(count, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// The oldest entries, at most so many, in the order they came. They stay.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the file cannot be read.
+    pub async fn oldest(&self, limit: u32) -> Result<Vec<Taken>, SpoolError> {
+        let rows = sqlx::query("SELECT seq, at, about, packet, checksum FROM entries ORDER BY seq LIMIT ?1")
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(file::failure)?;
+        rows.iter().map(|row| Ok((row.try_get("seq").map_err(file::failure)?, entry::read(row)))).collect()
+    }
+
+    /// Strikes entries off that the store has kept.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; they stay then, and are brought again.
+    pub async fn strike_off(&self, numbers: &[Number]) -> Result<(), SpoolError> {
+        let mut tx = self.pool.begin().await.map_err(file::failure)?;
+        let mut gone = 0;
+        for number in numbers {
+            let deleted = sqlx::query("DELETE FROM entries WHERE seq = ?1").bind(number).execute(&mut *tx).await;
+            gone += deleted.map_err(file::failure)?.rows_affected();
+        }
+        tx.commit().await.map_err(file::failure)?;
+        let left = self.waiting.fetch_sub(gone, Ordering::AcqRel).saturating_sub(gone);
+        if left == 0 {
+            file::shrink(&self.pool).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets an entry aside, with the reason: it is reported, and waits no longer.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; it stays where it was then.
+    pub async fn set_aside(&self, number: Number, reason: &str) -> Result<(), SpoolError> {
+        let mut tx = self.pool.begin().await.map_err(file::failure)?;
+        sqlx::query(
+            "INSERT INTO set_aside (seq, at, about, packet, checksum, reason)
+             SELECT seq, at, about, packet, checksum, ?2 FROM entries WHERE seq = ?1",
+        )
+        .bind(number)
+        .bind(reason)
+        .execute(&mut *tx)
+        .await
+        .map_err(file::failure)?;
+        let deleted = sqlx::query("DELETE FROM entries WHERE seq = ?1").bind(number).execute(&mut *tx).await;
+        let gone = deleted.map_err(file::failure)?.rows_affected();
+        tx.commit().await.map_err(file::failure)?;
+        self.waiting.fetch_sub(gone, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// What was set aside, the oldest first, at most so many.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the file cannot be read.
+    pub async fn list_set_aside(&self, limit: u32) -> Result<Vec<SetAside>, SpoolError> {
+        let rows = sqlx::query("SELECT seq, at, about, reason FROM set_aside ORDER BY seq LIMIT ?1")
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(file::failure)?;
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            Ok(SetAside {
+                number: row.try_get("seq")?,
+                at: Timestamp::from_micros(row.try_get("at")?),
+                reason: row.try_get("reason")?,
+                about: row.try_get("about")?,
+            })
+        };
+        rows.iter().map(|row| read(row).map_err(file::failure)).collect()
+    }
+
+    /// How many entries wait for the store.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// How full it is.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the file cannot be read.
+    pub async fn fill(&self) -> Result<Fill, SpoolError> {
+        let row = sqlx::query(
+            "SELECT (SELECT page_count FROM pragma_page_count()) - (SELECT freelist_count FROM pragma_freelist_count())
+                 AS pages,
+                 (SELECT page_size FROM pragma_page_size()) AS page_size,
+                 (SELECT min(at) FROM (SELECT at FROM entries ORDER BY seq LIMIT 1)) AS oldest,
+                 (SELECT count(*) FROM set_aside) AS set_aside",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(file::failure)?;
+        let number = |column: &str| row.try_get::<i64, _>(column).map(i64::unsigned_abs).map_err(file::failure);
+        let oldest: Option<i64> = row.try_get("oldest").map_err(file::failure)?;
+        Ok(Fill {
+            waiting: self.waiting(),
+            oldest: oldest.map(Timestamp::from_micros),
+            set_aside: number("set_aside")?,
+            used: number("pages")? * number("page_size")?,
+            limit: self.limit,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    async fn open_sound(path: &Path, limit: u64) -> Result<Self, SpoolError> {
+        let pool = file::open(path, limit).await?;
+        let waiting: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM entries").fetch_one(&pool).await.map_err(file::failure)?;
+        Ok(Self { path: path.to_owned(), limit, pool, waiting: AtomicU64::new(waiting.unsigned_abs()) })
+    }
+
+    async fn replace(
+        path: &Path,
+        limit: u64,
+        now: Timestamp,
+        damage: String,
+    ) -> Result<(Self, MovedAside), SpoolError> {
+        let to = file::move_aside(path, now)?;
+        let spool = Self::open_sound(path, limit).await?;
+        let mut saved = 0;
+        for entry in file::salvage(&to).await {
+            // What does not fit is left in the file that was moved aside.
+            if spool.put([&entry]).await.is_err() {
+                break;
+            }
+            saved += 1;
+        }
+        Ok((spool, MovedAside { to, damage, saved }))
+    }
+}
+
+impl Fill {
+    /// Whether it is time to do something about it: 80 % are in use.
+    pub const fn is_alarming(&self) -> bool {
+        self.used >= self.limit / 10 * 8
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! The store is away: what is answered meanwhile, what is there afterwards, and what damage costs.
+
+use std::time::{Duration, Instant};
+
+use radhold::radius::{Code, attribute};
+use serde_json::Value;
+use tokio::task::{JoinSet, block_in_place};
+
+use crate::cluster::Cluster;
+use crate::loss::{Peer, sqlite, until_drained};
+use crate::radhold::{PATIENCE, Radhold, Ran, message, radclient, received};
+
+const SECRET: &str = "a secret of twenty-odd octets";
+const PASSWORD: &str = "s3cret-pass";
+
+fn serve(store: &str, more: &str) -> Radhold {
+    let radhold = Radhold::start(&format!(
+        r#"
+        {store}
+        [server]
+        reject_delay = "0s"
+        [hold]
+        window = "10m"
+        [nas.lab]
+        address = "127.0.0.1"
+        secret = "{SECRET}"
+        {more}
+        "#
+    ));
+    radhold.add_user("alice", PASSWORD, &["--store-as", "clear"]);
+    radhold
+}
+
+fn on(cluster: &Cluster, more: &str) -> Radhold {
+    serve(&format!("[store]\nurl = \"{}\"", cluster.url()), more)
+}
+
+/// Logs alice in; her session's Class.
+fn accepted(radhold: &Radhold, port: u32) -> String {
+    let attributes =
+        format!("User-Name = alice, User-Password = {PASSWORD}, NAS-Port = {port}, Message-Authenticator = 0x00");
+    let ran = radclient(radhold.auth, "auth", SECRET, &attributes);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    received(&ran, "Class").unwrap().to_owned()
+}
+
+fn account(radhold: &Radhold, status: &str, port: u32, class: &str, octets: u32) -> Ran {
+    let attributes = format!(
+        "User-Name = alice, Acct-Status-Type = {status}, Acct-Session-Id = a{port}, NAS-Port = {port}, Class = {class}, \
+         Acct-Input-Octets = {octets}"
+    );
+    radclient(radhold.accounting, "acct", SECRET, &attributes)
+}
+
+fn spool(radhold: &Radhold) -> Value {
+    let ran = radhold.cli(&["spool", "--json"], "");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+fn quarantine(radhold: &Radhold) -> Vec<Value> {
+    let ran = radhold.cli(&["quarantine", "list", "--json"], "");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+/// Waits until all sessions are so, in the order of their ports.
+fn until_sessions(radhold: &Radhold, so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    let begun = Instant::now();
+    loop {
+        let mut sessions = radhold.sessions();
+        sessions.sort_by_key(|session| session["identity"]["nas_port"].as_u64());
+        if so(&sessions) {
+            return sessions;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never: {sessions:#?} {:#?}", radhold.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_store_is_answered_and_held_when_it_is_back() {
+    let mut cluster = Cluster::start().await;
+    let radhold = block_in_place(|| on(&cluster, ""));
+    let early = block_in_place(|| accepted(&radhold, 1));
+    block_in_place(|| cluster.stop_immediately());
+    let late = block_in_place(|| {
+        assert_eq!(account(&radhold, "Start", 1, &early, 0).code, 0, "{:#?}", radhold.log());
+        assert_eq!(account(&radhold, "Interim-Update", 1, &early, 700).code, 0);
+        // Logins go on, and are followed by accounting.
+        let late = accepted(&radhold, 2);
+        assert_eq!(account(&radhold, "Start", 2, &late, 0).code, 0);
+        let spool = spool(&radhold);
+        assert_eq!((&spool["waiting"], &spool["nearly_full"]), (&3.into(), &false.into()), "{spool:#}");
+        assert!(spool["oldest"].is_string(), "{spool:#}");
+        late
+    });
+    assert!(radhold.log().iter().any(|line| message(line).starts_with("the store is away")));
+
+    cluster.resume().await;
+    until_drained(&radhold).await;
+    let sessions = block_in_place(|| {
+        until_sessions(&radhold, |sessions| {
+            sessions.len() == 2 && sessions.iter().all(|session| session["state"] == "held")
+        })
+    });
+    assert_eq!(sessions[0]["counters"]["input_octets"], 700);
+    assert!(sessions.iter().all(|session| session["asked"][0]["approver"] == "operator"), "{sessions:#?}");
+    block_in_place(|| {
+        assert_eq!(account(&radhold, "Stop", 2, &late, 9).code, 0);
+        until_sessions(&radhold, |sessions| sessions[1]["state"] == "closed");
+    });
+    assert_eq!(radhold.counters()["spool.drained"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_the_spool_outlives_a_kill_and_a_stop() {
+    let mut cluster = Cluster::start().await;
+    let mut radhold = block_in_place(|| on(&cluster, ""));
+    let [first, second] = [1, 2].map(|port| block_in_place(|| accepted(&radhold, port)));
+    block_in_place(|| cluster.stop_immediately());
+    assert_eq!(block_in_place(|| account(&radhold, "Start", 1, &first, 0)).code, 0);
+    block_in_place(|| radhold.kill());
+    cluster.resume().await;
+    block_in_place(|| {
+        radhold.restart();
+        until_sessions(&radhold, |sessions| sessions.first().is_some_and(|session| session["state"] == "held"));
+    });
+
+    // SIGTERM while a request waits for a store that does not answer: it goes to the spool, and is answered.
+    until_drained(&radhold).await;
+    cluster.cut();
+    let (server, class) = (radhold.accounting, second.clone());
+    let waiting = std::thread::spawn(move || {
+        let attributes =
+            format!("User-Name = alice, Acct-Status-Type = Start, Acct-Session-Id = a2, NAS-Port = 2, Class = {class}");
+        radclient(server, "acct", SECRET, &attributes)
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    block_in_place(|| radhold.stop());
+    let ran = waiting.join().unwrap();
+    assert_eq!(ran.code, 0, "{ran:?} {:#?}", radhold.log());
+    cluster.mend();
+    block_in_place(|| {
+        radhold.restart();
+        until_sessions(&radhold, |sessions| sessions.len() == 2 && sessions[1]["state"] == "held");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_entry_and_a_damaged_file_block_nobody() {
+    let mut cluster = Cluster::start().await;
+    let mut radhold = block_in_place(|| on(&cluster, ""));
+    let classes = [1, 2, 3].map(|port| block_in_place(|| accepted(&radhold, port)));
+    block_in_place(|| cluster.stop_immediately());
+    block_in_place(|| {
+        for (class, port) in classes.iter().zip(1..) {
+            assert_eq!(account(&radhold, "Start", port, class, 0).code, 0);
+        }
+        radhold.kill();
+    });
+    let file = sqlite(&radhold, "state/spool.sqlite").await;
+    sqlx::query("UPDATE entries SET packet = zeroblob(length(packet)) WHERE seq = 2").execute(&file).await.unwrap();
+    file.close().await;
+    cluster.resume().await;
+    block_in_place(|| {
+        radhold.restart();
+        let held = |session: &Value| session["state"] == "held";
+        until_sessions(&radhold, |sessions| sessions.iter().filter(|session| held(session)).count() == 2);
+        let spool = spool(&radhold);
+        assert_eq!(spool["set_aside"][0]["number"], 2, "{spool:#}");
+        assert!(radhold.log().iter().any(|line| message(line).contains("is set aside") && line["level"] == "ERROR"));
+
+        radhold.kill();
+        std::fs::write(radhold.path("state/spool.sqlite"), "this was the spool").unwrap();
+        radhold.restart();
+        assert!(radhold.log().iter().any(|line| message(line).contains("was damaged") && line["level"] == "ERROR"));
+        let moved = std::fs::read_dir(radhold.path("state")).unwrap().flatten();
+        let mut moved = moved.filter(|file| file.file_name().to_string_lossy().contains("damaged"));
+        assert_eq!(std::fs::read(moved.next().unwrap().path()).unwrap(), b"this was the spool");
+        assert_eq!(account(&radhold, "Start", 2, &classes[1], 0).code, 0);
+        until_sessions(&radhold, |sessions| sessions.iter().all(held));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_spool_raises_the_alarm_first_and_acknowledges_nothing_then() {
+    let mut cluster = Cluster::start().await;
+    let radhold = block_in_place(|| on(&cluster, "[spool]\nmax_mebibytes = 1"));
+    block_in_place(|| cluster.stop_immediately());
+    // Each a session of its own, padded with attributes nobody knows.
+    let mut nases = JoinSet::new();
+    for nth in 0..8u32 {
+        let mut peer = Peer::new(radhold.accounting).await;
+        nases.spawn(async move {
+            let mut acknowledged = 0u32;
+            loop {
+                let request = peer.request(Code::AccountingRequest, |builder, _| {
+                    builder.integer(attribute::ACCT_STATUS_TYPE, 1).unwrap();
+                    builder.text(attribute::USER_NAME, "alice").unwrap();
+                    builder.text(attribute::ACCT_SESSION_ID, &format!("{nth}-{acknowledged}")).unwrap();
+                    builder.integer(attribute::NAS_PORT, nth * 10_000 + acknowledged).unwrap();
+                    for _ in 0..12 {
+                        builder.attribute(attribute::CLASS, &[b'x'; 250]).unwrap();
+                    }
+                });
+                if peer.send(&request, Duration::from_secs(5)).await.is_none() {
+                    return acknowledged;
+                }
+                acknowledged += 1;
+                assert!(acknowledged < 400, "a MiB holds no {} of 3 KiB", 8 * acknowledged);
+            }
+        });
+    }
+    let acknowledged: u32 = nases.join_all().await.into_iter().sum();
+    let counters = block_in_place(|| radhold.counters());
+    assert_eq!(counters["spool.kept"], u64::from(acknowledged));
+    assert_eq!(counters["spool.nearly-full"], 1, "{counters:#?}");
+    assert!(counters["spool.not-kept"] >= 8, "{counters:#?}");
+    let place = |what: &str| radhold.log().iter().position(|line| message(line).contains(what)).unwrap();
+    assert!(place("nearly full") < place("kept nowhere"));
+    assert_eq!(block_in_place(|| spool(&radhold))["nearly_full"], true);
+
+    cluster.resume().await;
+    until_drained(&radhold).await;
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions").fetch_one(&cluster.pool().await).await.unwrap();
+    assert_eq!(kept, i64::from(acknowledged));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fits_nowhere_is_quarantined_and_tried_again_when_asked() {
+    let radhold = block_in_place(|| serve("", ""));
+    let [bad, good] = [1, 2].map(|port| {
+        block_in_place(|| {
+            let class = accepted(&radhold, port);
+            assert_eq!(account(&radhold, "Start", port, &class, 0).code, 0);
+            class
+        })
+    });
+    let store = sqlite(&radhold, "state/radhold.sqlite").await;
+    sqlx::query("UPDATE sessions SET state = 'nonsense' WHERE nas_port = 1").execute(&store).await.unwrap();
+    block_in_place(|| {
+        assert_eq!(
+            account(&radhold, "Interim-Update", 1, &bad, 77).code,
+            0,
+            "it is kept, so that it is not sent again"
+        );
+        assert_eq!(account(&radhold, "Interim-Update", 2, &good, 88).code, 0);
+        let misfits = quarantine(&radhold);
+        assert_eq!(misfits.len(), 1, "{misfits:#?}");
+        assert!(misfits[0]["reason"].as_str().unwrap().starts_with("sessions.state"), "{misfits:#?}");
+        assert_eq!((&misfits[0]["nas"], &misfits[0]["user"]), (&"lab".into(), &"alice".into()));
+        assert_eq!((&misfits[0]["status"], &misfits[0]["acct_session_id"]), (&"InterimUpdate".into(), &"a1".into()));
+        let unknown = radhold.cli(&["quarantine", "drop", "4711"], "");
+        assert_eq!(unknown.code, 4, "{unknown:?}");
+    });
+    sqlx::query("UPDATE sessions SET state = 'held' WHERE nas_port = 1").execute(&store).await.unwrap();
+    block_in_place(|| {
+        let ran = radhold.cli(&["quarantine", "retry", "--all"], "");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let counted = |session: &Value| session["counters"]["input_octets"].as_u64();
+        let sessions = until_sessions(&radhold, |sessions| counted(&sessions[0]) == Some(77));
+        assert_eq!(counted(&sessions[1]), Some(88));
+        let begun = Instant::now();
+        while !quarantine(&radhold).is_empty() {
+            assert!(begun.elapsed() < PATIENCE);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+}
