@@ -6,7 +6,9 @@
 mod apply;
 mod hook;
 mod keeper;
+mod moment;
 mod notes;
+mod radattr;
 mod session;
 mod state;
 
@@ -26,7 +28,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 pub use apply::{NftError, PrivilegeError, RuleSettings, drop_privileges, ruleset};
-pub use hook::{HookCall, HookEvent, Radattr, Request, ask, call_hook};
+pub use hook::{HookCall, HookEvent, Request, ask, call_hook};
+pub use radattr::Radattr;
 
 use crate::config::{self, Agent, AgentPeer};
 use crate::dynauth::server::{Rules, reply, verify};
@@ -35,7 +38,8 @@ use crate::net::front::{Front, FrontError, Machine, Observer};
 use crate::net::{Admission, Duplicates, Replier, RequestKey, bind, receive};
 use crate::radius::{Packet, attribute};
 use crate::telemetry::{OncePerWindow, count};
-use keeper::Keeper;
+use keeper::{AccountingHeard, Keeper, Outcome};
+use moment::{Moment, Uptime};
 
 /// RFC 5176 §6.3.
 const EVENT_WINDOW: Duration = Duration::from_secs(300);
@@ -91,12 +95,18 @@ pub enum AgentError {
 type Question = (Request, oneshot::Sender<serde_json::Value>);
 
 /// Runs the agent until SIGTERM or SIGINT. The rules stay in force when it ends: who is permitted stays so, everybody else
-/// stays in the sandbox. The front, when there is one, runs beside it.
+/// stays in the sandbox. The front, when there is one, runs beside it. `since_boot` is how long the host runs, by a clock that
+/// nobody sets: limits are kept by it.
 ///
 /// # Errors
 /// [`AgentError`] when it cannot start.
-pub async fn run(config: Agent, front: Option<config::Front>, machine: Machine) -> Result<(), AgentError> {
-    let now = machine.now;
+pub async fn run(
+    config: Agent,
+    front: Option<config::Front>,
+    machine: Machine,
+    since_boot: fn() -> Duration,
+) -> Result<(), AgentError> {
+    let now = || Moment { wall: (machine.now)(), up: Uptime::after_boot(since_boot()) };
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
     let hooks =
@@ -116,13 +126,14 @@ pub async fn run(config: Agent, front: Option<config::Front>, machine: Machine) 
         warn!("no [agent.peer.NAME] is configured: nobody can lift or end a session by RADIUS");
     }
     let mut door = Door::new(config.peers.clone());
-    let mut keeper = Keeper::start(config, now()).await?;
+    let mut keeper = Keeper::start(config, front.is_some(), now()).await?;
     // After the rules: who logs in through it is in the sandbox.
     let (started, mut heard) = mpsc::channel(QUEUE);
     let observer: Observer = Arc::new(move |packet, id| {
         if let Some(port) = port_that_lives(packet) {
+            let class = packet.all(attribute::CLASS).last().map(<[u8]>::to_vec);
             // Full: an Interim-Update will say it again.
-            let _ = started.try_send((port, id.to_owned()));
+            let _ = started.try_send(AccountingHeard { port, id: id.to_owned(), class });
         }
     });
     let _front = front.map(|front| Front::start(&front, machine, Some(observer))).transpose()?;
@@ -146,7 +157,7 @@ pub async fn run(config: Agent, front: Option<config::Front>, machine: Machine) 
                 // A client that has gone away wants no answer.
                 let _ = reply.send(keeper.ask(request, now()).await);
             }
-            Some((port, id)) = heard.recv() => keeper.hear_of_accounting(port, id),
+            Some(heard) = heard.recv() => keeper.hear_of_accounting(heard),
             Some((octets, replier)) = requests.recv() => door.datagram(&octets, &replier, &mut keeper, now()).await,
             _ = tick.tick() => keeper.tick(now()).await,
             _ = look_around.tick() => keeper.look_around(now()).await,
@@ -183,7 +194,8 @@ impl Door {
     }
 
     /// Answers a datagram, or drops it.
-    async fn datagram(&mut self, octets: &[u8], replier: &Replier, keeper: &mut Keeper, now: Timestamp) {
+    async fn datagram(&mut self, octets: &[u8], replier: &Replier, keeper: &mut Keeper, moment: Moment) {
+        let now = moment.wall;
         let from = replier.peer();
         let network = |peer: &&AgentPeer| peer.network.contains(&from.ip().to_canonical());
         let peer = self.peers.iter().filter(network).max_by_key(|peer| peer.network.prefix_len()).cloned();
@@ -227,7 +239,15 @@ impl Door {
             }
             Admission::InWork => return,
             Admission::New => {
-                let refused = keeper.obey(&request, &peer.name, now).await;
+                let refused = match keeper.obey(&request, &peer.name, moment).await {
+                    Outcome::Done => None,
+                    Outcome::Refused(cause) => Some(cause),
+                    Outcome::Overtaken => {
+                        self.duplicates.forget(&key);
+                        let why = "its Event-Timestamp is older than that of a request that was carried out";
+                        return self.complain(from, why.to_owned(), now);
+                    }
+                };
                 match reply(&request, refused, peer.secret.expose()) {
                     Ok(octets) => {
                         let octets: Arc<[u8]> = octets.into();

@@ -10,7 +10,7 @@ use super::notes::write_private;
 use super::session::Session;
 
 /// The form of the file; another is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct File<S> {

@@ -123,7 +123,7 @@ pub(super) fn run(args: AgentArgs, flags: &mut Flags) -> Result<(), Failure> {
             agent::drop_privileges().map_err(|error| Failure::failed(error.to_string()))?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let machine = Machine { now: clock::now, chance: chance::octets };
-            let ran = runtime.block_on(agent::run(config.agent, config.front, machine));
+            let ran = runtime.block_on(agent::run(config.agent, config.front, machine, clock::since_boot));
             ran.map_err(|error| Failure::failed(error.to_string()))
         }
     }
@@ -149,7 +149,7 @@ fn hook(args: HookArgs, flags: &Flags) {
         .collect();
     match HookCall::from_environment(args.event, &environment) {
         Some(call) => {
-            if let Err(trouble) = agent::call_hook(&socket, call.with_accept(&run_dir)) {
+            if let Err(trouble) = agent::call_hook(&socket, call.with_accept(&run_dir, &socket, clock::now())) {
                 eprintln!("radhold: {trouble}");
             }
         }
