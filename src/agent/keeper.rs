@@ -245,6 +245,7 @@ impl Keeper {
             Ok(over) => over.into_iter().for_each(flush_station),
             Err(error) => error!(%error, "the stations that are let through cannot be listed"),
         }
+        count("agent-looked-around");
     }
 
     /// Compares the rules in force with what they should be.

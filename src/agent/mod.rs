@@ -12,7 +12,7 @@ mod radattr;
 mod session;
 mod state;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +33,7 @@ pub use hook::{HookCall, HookEvent, Request, ask, call_hook};
 pub use radattr::Radattr;
 
 use crate::config::{self, Agent, AgentPeer};
-use crate::dynauth::server::{Rules, reply, verify};
+use crate::dynauth::server::{Discard, Rules, reply, verify};
 use crate::model::Timestamp;
 use crate::net::front::{Front, FrontError, Machine, Observer};
 use crate::net::{Admission, Duplicates, Replier, RequestKey, bind, receive};
@@ -154,8 +155,13 @@ pub async fn run(
             _ = interrupt.recv() => break,
             Some(()) = table_lost.recv() => keeper.mend_rules().await,
             Some((request, reply)) = asked.recv() => {
+                let is_status = matches!(request, Request::Status);
+                let mut answer = keeper.ask(request, now()).await;
+                if is_status {
+                    answer["peers"] = door.peers();
+                }
                 // A client that has gone away wants no answer.
-                let _ = reply.send(keeper.ask(request, now()).await);
+                let _ = reply.send(answer);
             }
             Some(heard) = heard.recv() => keeper.hear_of_accounting(heard),
             Some((octets, replier)) = requests.recv() => door.datagram(&octets, &replier, &mut keeper, now()).await,
@@ -180,6 +186,8 @@ struct Door {
     peers: Vec<AgentPeer>,
     duplicates: Duplicates,
     replays: Replays,
+    /// By peer, the clock of the last request that was made with its secret, less ours, in seconds.
+    skews: BTreeMap<String, i64>,
     strangers: OncePerWindow<(IpAddr, String)>,
 }
 
@@ -189,6 +197,7 @@ impl Door {
             peers,
             duplicates: Duplicates::new(DUPLICATES_WINDOW, DUPLICATES_MOST),
             replays: Replays::default(),
+            skews: BTreeMap::new(),
             strangers: OncePerWindow::new(Duration::from_secs(60), 256),
         }
     }
@@ -218,10 +227,16 @@ impl Door {
         let request = match verify(packet, peer.secret.expose(), &rules, now) {
             Ok(request) => request,
             Err(why) => {
+                if let Discard::Stale(skew) = why {
+                    self.skews.insert(peer.name.clone(), skew);
+                }
                 count("agent-request-discarded");
                 return self.complain(from, why.to_string(), now);
             }
         };
+        if let Some(at) = request.packet().integer(attribute::EVENT_TIMESTAMP) {
+            self.skews.insert(peer.name.clone(), i64::from(at) - now.as_secs());
+        }
         // Without a time in it, the same octets may be a new request.
         let replay = packet.has(attribute::EVENT_TIMESTAMP).then(|| (peer.name.clone(), *packet.authenticator()));
         if let Some(octets) = replay.as_ref().and_then(|key| self.replays.answered(key, now)) {
@@ -267,6 +282,12 @@ impl Door {
         if let Err(error) = replier.send(&octets).await {
             warn!(peer = peer.name, %error, "a reply cannot be sent");
         }
+    }
+
+    /// Who may speak to us, and how far their clocks are from ours.
+    fn peers(&self) -> serde_json::Value {
+        let peers = self.peers.iter();
+        peers.map(|peer| json!({"name": peer.name, "clock_skew_seconds": self.skews.get(&peer.name)})).collect()
     }
 
     fn complain(&self, from: SocketAddr, why: String, now: Timestamp) {
@@ -348,7 +369,7 @@ async fn answer_one(stream: UnixStream, questions: mpsc::Sender<Question>) -> io
             questions.send((request, reply)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
             answer.await.map_err(|_| io::ErrorKind::BrokenPipe)?
         }
-        Err(error) => serde_json::json!({"error": error.to_string()}),
+        Err(error) => json!({"error": error.to_string()}),
     };
     write.write_all(format!("{answer}\n").as_bytes()).await
 }

@@ -69,7 +69,7 @@ struct HookArgs {
     socket: Option<PathBuf>,
 }
 
-/// Show the sessions of this NAS.
+/// Show the sessions of this NAS, and the stations of captive networks that are let through.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!("  radhold agent status\n  radhold agent status --json"))]
 struct StatusArgs {
@@ -177,7 +177,15 @@ fn status(args: &StatusArgs, flags: &Flags) -> Result<(), Failure> {
         ]
     });
     let head = ["INTERFACE", "STATE", "FILTER", "USER", "ADDRESS", "CALLING", "PID", "AGE"];
-    print_table(head, rows.collect(), "no sessions")
+    print_table(head, rows.collect(), "no sessions")?;
+    let stations = answer["stations"].as_array().into_iter().flatten().map(|station| {
+        let left = station["left_seconds"].as_u64().map(|seconds| format!("{seconds}s"));
+        [or_dash(station["station"].as_str()), or_dash(station["filter"].as_str()), or_dash(left)]
+    });
+    match stations.collect::<Vec<_>>() {
+        none if none.is_empty() => Ok(()),
+        stations => print_table(["STATION", "FILTER", "LEFT"], stations, "no stations"),
+    }
 }
 
 fn ask(request: &Request, flags: &Flags) -> Result<serde_json::Value, Failure> {
