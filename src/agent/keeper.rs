@@ -10,13 +10,14 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
+use super::AgentError;
 use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
 use super::hook::{HookCall, HookEvent, Request, is_interface};
 use super::moment::Moment;
 use super::notes::{Note, interfaces_of_notes, notes, read_note_of, set_aside};
 use super::radattr::{self, Radattr};
 use super::session::{Ending, Reason, Session};
-use super::{AgentError, state};
+use super::state::State;
 use crate::config::Agent;
 use crate::dynauth::ErrorCause;
 use crate::dynauth::server::{
@@ -31,7 +32,7 @@ pub(super) struct Keeper {
     names: NasNames,
     sessions: BTreeMap<String, Session>,
     table: Table,
-    boot: String,
+    state: State,
 }
 
 /// What came of a request.
@@ -48,8 +49,8 @@ pub(super) enum Outcome {
 impl Keeper {
     /// Takes up what was there before: sessions whose process still runs stay as they were; everything else is in the sandbox.
     pub(super) async fn start(config: Agent, through_front: bool, now: Moment) -> Result<Self, AgentError> {
-        let boot = state::boot();
-        let known = state::load(&config.state_file, &boot).unwrap_or_else(|error| {
+        let state = State::new(config.state_file.clone());
+        let known = state.load().unwrap_or_else(|error| {
             warn!(file = %config.state_file.display(), %error, "the state file cannot be read; all sessions start in the sandbox");
             Vec::new()
         });
@@ -65,10 +66,10 @@ impl Keeper {
             addresses: config.nas_addresses.clone(),
             through_front,
         };
-        let mut keeper = Self { config, names, sessions, table, boot };
+        let mut keeper = Self { config, names, sessions, table, state };
         keeper.read_notes(now).await;
         keeper.find_strangers(now).await;
-        keeper.save();
+        keeper.save_all();
         info!(sessions = keeper.sessions.len(), "the rules are in force");
         Ok(keeper)
     }
@@ -93,12 +94,13 @@ impl Keeper {
     pub(super) fn hear_of_accounting(&mut self, heard: AccountingHeard) {
         let AccountingHeard { port, id, class } = heard;
         let session = self.sessions.values_mut().find(|session| session.facts.nas_port == Some(port));
-        let Some(facts) = session.map(|session| &mut session.facts) else { return };
+        let Some(Session { interface, facts, .. }) = session else { return };
         // radattr ends Class at the first zero octet; pppd itself does not.
         let class = class.map(|class| Facts::written(&class)).or_else(|| facts.class.clone());
         if facts.acct_session_id.as_ref() != Some(&id) || facts.class != class {
             (facts.acct_session_id, facts.class) = (Some(id), class);
-            self.save();
+            let interface = interface.clone();
+            self.save(&[&interface]);
         }
     }
 
@@ -185,7 +187,7 @@ impl Keeper {
 
     /// What time brings: ends those whose time is over, insists where pppd does not end.
     pub(super) async fn tick(&mut self, now: Moment) {
-        let mut over = Vec::new();
+        let (mut over, mut changed) = (Vec::new(), Vec::new());
         for (interface, session) in &mut self.sessions {
             if session.idle_timeout.is_some() {
                 let packets = packets(interface);
@@ -201,6 +203,7 @@ impl Keeper {
             {
                 info!(interface, pid = process.pid, "session is ended at last");
                 session.ending = Some(Ending { since: now.up, signalled: true, ..ending });
+                changed.push(interface.clone());
             }
             let insist = session.ending.filter(|ending| ending.signalled && !ending.killed);
             let insist = insist.filter(|ending| now.up.since(ending.since) >= self.config.kill_after);
@@ -213,7 +216,11 @@ impl Keeper {
                     "pppd did not end by itself; killed, so there is no Accounting-Stop"
                 );
                 session.ending = Some(Ending { killed: true, ..ending });
+                changed.push(interface.clone());
             }
+        }
+        if !changed.is_empty() {
+            self.save(&changed.iter().map(String::as_str).collect::<Vec<_>>());
         }
         for (interface, reason) in over {
             self.end(&interface, reason, now).await;
@@ -238,7 +245,7 @@ impl Keeper {
         self.read_notes(now).await;
         self.find_strangers(now).await;
         if !gone.is_empty() {
-            self.save();
+            self.save(&gone.iter().map(String::as_str).collect::<Vec<_>>());
         }
         self.mend_rules().await;
         match self.table.stations_over().await {
@@ -258,8 +265,19 @@ impl Keeper {
     }
 
     /// Writes the state down. Without it a restart puts sessions into the sandbox, and nothing worse.
-    pub(super) fn save(&self) {
-        if let Err(error) = state::save(&self.config.state_file, &self.boot, self.sessions.values()) {
+    pub(super) fn save_all(&mut self) {
+        let written = self.state.write_anew(&self.sessions);
+        self.is_saved(written);
+    }
+
+    /// Writes down what became of these interfaces.
+    fn save(&mut self, interfaces: &[&str]) {
+        let written = self.state.note(interfaces, &self.sessions);
+        self.is_saved(written);
+    }
+
+    fn is_saved(&self, written: io::Result<()>) {
+        if let Err(error) = written {
             error!(file = %self.config.state_file.display(), %error, "the state cannot be written; a restart would sandbox all");
         }
     }
@@ -310,7 +328,7 @@ impl Keeper {
                 }
             }
         }
-        self.save();
+        self.save(&[interface]);
     }
 
     /// Whether it is of a pppd that has lost the interface to another: ip-down runs beside the next login.
@@ -446,7 +464,7 @@ impl Keeper {
             session.accepted_at = accept.map(|accept| accept.written_at);
         }
         info!(interface, user, state, filter, "session changes");
-        self.save();
+        self.save(&[interface]);
         None
     }
 
@@ -482,7 +500,7 @@ impl Keeper {
                 Some(SESSION_CONTEXT_NOT_REMOVABLE)
             }
         };
-        self.save();
+        self.save(&[interface]);
         refused
     }
 
@@ -516,7 +534,7 @@ impl Keeper {
             self.begin(&call, now).await;
         }
         if self.sessions.len() != known {
-            self.save();
+            self.save_all();
         }
     }
 

@@ -169,7 +169,7 @@ pub async fn run(
             _ = look_around.tick() => keeper.look_around(now()).await,
         }
     }
-    keeper.save();
+    keeper.save_all();
     info!("the agent ends; the rules stay in force");
     Ok(())
 }

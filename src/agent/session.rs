@@ -267,7 +267,7 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::hook::HookEvent;
     use super::super::radattr::radattr;
     use super::*;
@@ -280,7 +280,7 @@ mod tests {
         Config::load_in(&Flags::default(), &Surroundings::default()).unwrap().config.agent
     }
 
-    fn begun(accept: &str) -> Session {
+    pub(in crate::agent) fn begun(accept: &str) -> Session {
         let said = [("IFNAME", "ppp0"), ("IPREMOTE", "10.93.0.50"), ("PEERNAME", "alice")];
         let said = said.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let call = HookCall::from_environment(HookEvent::IpPreUp, &said).unwrap();

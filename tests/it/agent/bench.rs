@@ -198,13 +198,21 @@ impl Bench {
     pub(crate) fn radclient(&self, kind: &str, attributes: &str) -> (String, Option<String>) {
         let (now, number) = (clock::now().as_secs(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let proof = format!("Event-Timestamp={now},Proxy-State=0x{number:08x},Message-Authenticator=0x00");
-        self.radclient_with(kind, SECRET, &format!("{attributes},{proof}"))
+        self.radclient_in("nas", kind, SECRET, &format!("{attributes},{proof}"), PATIENCE)
     }
 
-    /// The same with another secret, and attributes as they are. Without an answer the name is empty.
-    pub(crate) fn radclient_with(&self, kind: &str, secret: &str, attributes: &str) -> (String, Option<String>) {
-        let mut command = self.within("nas", "radclient");
-        command.args(["-x", "-r", "1", "-t", "2", DAS, kind, secret]);
+    /// The same in a namespace of choice, with another secret, attributes as they are, and whole seconds to wait. Without an answer
+    /// the name is empty.
+    pub(crate) fn radclient_in(
+        &self,
+        which: &str,
+        kind: &str,
+        secret: &str,
+        attributes: &str,
+        wait: Duration,
+    ) -> (String, Option<String>) {
+        let mut command = self.within(which, "radclient");
+        command.args(["-x", "-r", "1", "-t", &wait.as_secs().to_string(), DAS, kind, secret]);
         let output = feed(command, attributes);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let Some((_, received)) = text.split_once("Received ") else { return (String::new(), None) };
@@ -293,7 +301,8 @@ impl Bench {
         format!("{}-{which}", self.name)
     }
 
-    fn within(&self, which: &str, program: &str) -> Command {
+    /// A program in a namespace of ours.
+    pub(crate) fn within(&self, which: &str, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace(which), program]);
         command
@@ -413,7 +422,8 @@ pub(crate) fn ip(line: &str) {
     assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn feed(mut command: Command, stdin: &str) -> Output {
+/// Runs a command with this on its standard input.
+pub(crate) fn feed(mut command: Command, stdin: &str) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("ip netns exec");
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();

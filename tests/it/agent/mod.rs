@@ -3,6 +3,7 @@
 
 mod bench;
 mod captive;
+mod hostapd;
 mod requests;
 mod restart;
 
@@ -167,6 +168,53 @@ fn a_banned_address_is_refused_the_outer_protocol_and_nothing_else() {
     ban(&["agent", "unban", "10.92.0.10"]);
     assert!(bench.reaches("lan", "10.92.0.1:1723"));
     drop(listener);
+}
+
+/// What radattr cuts, pppd sends whole: with the front the agent knows all of Class, and whose Acct-Session-Id is whose.
+#[test]
+fn the_front_tells_the_agent_what_servers_know_a_session_by() {
+    let mut bench = Bench::start(
+        "[agent.front]\nsecret = \"0123456789abcdef\"\n[agent.front.server.1]\naddress = \"127.0.0.1\"\n\
+         auth_port = 9\naccounting_port = 9\nsecret = \"0123456789abcdef\"\n",
+    );
+    let pid = bench.pppd("ppp0", "Filter-Id sandbox\nClass rh\\001\n");
+    bench.hook("ip-pre-up", "ppp0", pid, &ALICE);
+    let refused = |attributes: &str| {
+        bench.radclient("coa", &format!("NAS-Port=0,{attributes},Filter-Id=sandbox")).1.as_deref()
+            == Some("Session-Context-Not-Found")
+    };
+    let (own, other) = ("Class=0x7268010011", "Class=0x7268010022");
+    assert!(!refused(own) && !refused(other), "as far as radattr tells");
+    assert!(refused("Class=0x726802"));
+    assert!(refused("Acct-Session-Id=x"), "neither pppd's nor the front's");
+    let start = format!("Acct-Status-Type=Start,NAS-Port=0,User-Name=alice,Acct-Session-Id=\"%lX6b000862%hX\",{own}");
+    let mut command = bench.within("nas", "radclient");
+    command.args(["-r", "1", "-t", "1", "127.0.0.1:1813", "acct", "0123456789abcdef"]);
+    // No server answers, so neither does the front.
+    assert!(!bench::feed(command, &start).status.success());
+    bench.until(|| refused(other).then_some(()));
+    assert!(!refused(own));
+    assert!(refused("Acct-Session-Id=6b000862-0123456789abcdef"), "the front's, but another's");
+}
+
+#[test]
+fn the_doctor_says_how_far_a_servers_clock_is_off() {
+    let mut bench = Bench::start("");
+    bench.alice();
+    let finding = || {
+        let output = bench.radhold(&["doctor", "nas", "--json"]).output().unwrap();
+        let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let of = |check: &str| findings.iter().find(|finding| finding["check"] == check).cloned();
+        assert_eq!(of("nas.agent").unwrap()["level"], "ok");
+        Some(of("nas.clock-skew")?["level"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(finding(), None, "nobody ordered anything");
+    bench.coa("permit");
+    assert_eq!(finding().as_deref(), Some("ok"));
+    let late = radhold::app::clock::now().as_secs() - 400;
+    let attributes = format!("User-Name=alice,Filter-Id=sandbox,Event-Timestamp={late},Message-Authenticator=0x00");
+    assert_eq!(bench.radclient_in("nas", "coa", bench::SECRET, &attributes, Duration::from_secs(1)).0, "");
+    bench.until(|| (finding()? == "fail").then_some(()));
 }
 
 #[test]
