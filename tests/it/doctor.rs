@@ -52,7 +52,7 @@ impl Host {
         host.write("proc/modules", "ppp_generic 1 0 - Live 0x0\nnf_tables 1 0 - Live 0x0\n");
         host.write(
             "lib/modules/6.1.0-1-amd64/modules.dep",
-            "kernel/drivers/net/ppp/ppp_mppe.ko:\nkernel/drivers/net/ppp/ppp_async.ko:\n",
+            "kernel/drivers/net/ppp/ppp_mppe.ko:\nkernel/drivers/net/ppp/ppp_async.ko:\nkernel/net/netfilter/nft_fib_inet.ko:\n",
         );
         host
     }

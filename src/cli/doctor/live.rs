@@ -163,14 +163,24 @@ async fn port(address: SocketAddr) -> Port {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let filter = format!("sport = :{}", address.port());
             let listed = output("ss", &["-H", "-lunp", &filter]).await.unwrap_or_default();
-            if listed.contains("\"radhold\"") {
-                return Port::Ours;
+            match holder(&listed, address) {
+                Some("radhold") => Port::Ours,
+                who => Port::Taken(who.unwrap_or("somebody").to_owned()),
             }
-            let who = listed.split('"').nth(1).unwrap_or("somebody").to_owned();
-            Port::Taken(who)
         }
         Err(error) => Port::Refused(error.to_string()),
     }
+}
+
+/// Who has an address, of those `ss -H -lunp` lists with its port: another may have the same port of another address.
+fn holder(listed: &str, address: SocketAddr) -> Option<&str> {
+    let everywhere =
+        [format!("0.0.0.0:{}", address.port()), format!("*:{}", address.port()), format!("[::]:{}", address.port())];
+    let is_in_the_way = |local: &str| {
+        address.ip().is_unspecified() || local == address.to_string() || everywhere.iter().any(|every| every == local)
+    };
+    let line = listed.lines().find(|line| line.split_whitespace().nth(3).is_some_and(is_in_the_way))?;
+    line.split('"').nth(1)
 }
 
 /// Whether a connection to the Bot API can be made; its token is not tried.
@@ -182,5 +192,23 @@ async fn reach(url: &url::Url) -> Result<String, String> {
         Ok(Ok(_)) => Ok(format!("{host}:{port}")),
         Ok(Err(error)) => Err(format!("{host}:{port}: {error}")),
         Err(_) => Err(format!("{host}:{port}: it takes too long")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_the_port_of_another_address_is_not_in_the_way() {
+        let listed = "UNCONN 0 0 127.0.0.2:1812 0.0.0.0:* users:((\"radhold\",pid=7,fd=9))\n\
+                      UNCONN 0 0 127.0.0.1:1812 0.0.0.0:* users:((\"freeradius\",pid=8,fd=9))\n";
+        let of = |listed, address: &str| holder(listed, address.parse().unwrap());
+        assert_eq!(of(listed, "127.0.0.1:1812"), Some("freeradius"));
+        assert_eq!(of(listed, "127.0.0.2:1812"), Some("radhold"));
+        assert_eq!(of(listed, "127.0.0.3:1812"), None);
+        assert_eq!(of(listed, "0.0.0.0:1812"), Some("radhold"), "any is in the way of all");
+        let every = "UNCONN 0 0 *:1812 *:* users:((\"radiusd\",pid=7,fd=9))\n";
+        assert_eq!(of(every, "127.0.0.1:1812"), Some("radiusd"));
     }
 }

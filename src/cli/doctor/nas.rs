@@ -23,11 +23,12 @@ const HOOKS: [(&str, &str, bool); 5] = [
 ];
 
 /// Modules of the kernel, and why.
-const MODULES: [(&str, &str); 4] = [
+const MODULES: [(&str, &str); 5] = [
     ("ppp_generic", "It is PPP itself."),
     ("ppp_async", "pptpd and xl2tpd hand pppd a terminal, which needs it."),
     ("ppp_mppe", "Without it there is no MPPE: PPTP clients that want encryption hang up."),
     ("nf_tables", "The sandbox is made of it."),
+    ("nft_fib_inet", "Without it nft refuses the sandbox: it holds IPv6 sources to their interface."),
 ];
 
 /// Tunnels restart with the agent when systemd is told to restart it; one that merely ends is started again beside them.

@@ -53,6 +53,14 @@ fn a_permit_lets_through_and_the_sandbox_cuts_what_was_open() {
     assert!(!streams.iter_mut().any(echoes), "open flows are cut");
     assert!(!bench.reaches("c0", INSIDE));
     assert!(!bench.reaches("c0", INSIDE_V6));
+    // And forgotten: nothing of them goes on, whoever has the address next.
+    for (family, client) in [("ipv4", "10.93.0.50"), ("ipv6", "fd00:93:50::50")] {
+        let flows = || {
+            let listed = bench.within("nas", "conntrack").args(["-L", "-f", family, "--orig-src", client]).output();
+            String::from_utf8(listed.unwrap().stdout).unwrap()
+        };
+        bench.until(|| (!flows().contains("dport=7 ")).then_some(()));
+    }
 }
 
 #[test]

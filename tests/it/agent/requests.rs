@@ -387,6 +387,7 @@ fn what_was_answered_506_does_not_come_to_pass_later() {
     std::fs::write(&broken, "").unwrap();
     let refused = bench.radclient("coa", "User-Name=alice,Filter-Id=permit");
     assert_eq!(refused, ("CoA-NAK".to_owned(), Some("Resources-Unavailable".to_owned())));
+    assert_eq!(bench.pyrad("coa", &["User-Name=alice", "Filter-Id=permit"]), "45 506");
     std::fs::remove_file(&broken).unwrap();
     bench.nft(&["delete", "table", "inet", "radhold"]);
     bench.until(|| bench.nft(&["list", "tables"]).contains("inet radhold").then_some(()));
