@@ -4,10 +4,8 @@
 //! session on it starts in the sandbox, and what pppd said is left in a file for the agent to find.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc;
@@ -16,8 +14,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::apply::forget_interface;
+use super::apply::{Process, forget_interface};
 use super::notes::leave_note;
+use super::radattr::{self, Radattr};
+use crate::model::Timestamp;
 
 /// How long the agent may take before the hook does without it.
 const AGENT_PATIENCE: Duration = Duration::from_millis(600);
@@ -71,9 +71,6 @@ pub struct HookCall {
     pub accepted_at: Option<(i64, i64)>,
 }
 
-/// Attributes of the Access-Accept as radattr.so writes them, "Name value" a line; of those that repeat, the last.
-pub type Radattr = BTreeMap<String, String>;
-
 /// One line from a client of the socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -113,32 +110,15 @@ impl HookCall {
         })
     }
 
-    /// Adds what radattr.so left in `run_dir`, keys excepted, and takes that file from the eyes of others: it holds MPPE keys,
-    /// readable for everybody. The hook is root, as pppd is; the agent need not be.
-    pub fn with_accept(mut self, run_dir: &Path) -> Self {
-        let file = run_dir.join(format!("radattr.{}", self.interface));
-        self.accept = read_radattr(&file);
-        self.accepted_at = written_at(&file);
-        // Where that is not allowed, or there is no such file, nothing is worse than before.
-        let _ = fs::set_permissions(&file, fs::Permissions::from_mode(0o600));
+    /// Adds what radattr.so left in `run_dir` for this very pppd, keys excepted, and takes that file from the eyes of others but
+    /// the agent, whose socket this is. The hook is root, as pppd is; the agent need not be.
+    pub fn with_accept(mut self, run_dir: &Path, socket: &Path, now: Timestamp) -> Self {
+        let accept = radattr::accept(run_dir, &self.interface, self.pid.and_then(Process::of), now);
+        self.accepted_at = accept.as_ref().map(|accept| accept.written_at);
+        self.accept = accept.map(|accept| accept.says).unwrap_or_default();
+        radattr::hide(run_dir, &self.interface, socket);
         self
     }
-}
-
-/// When a file was written last.
-pub(super) fn written_at(file: &Path) -> Option<(i64, i64)> {
-    fs::metadata(file).ok().map(|file| (file.mtime(), file.mtime_nsec()))
-}
-
-/// Reads a radattr file; what cannot be read says nothing.
-pub(super) fn read_radattr(file: &Path) -> Radattr {
-    fs::read(file).map(|octets| radattr(&String::from_utf8_lossy(&octets))).unwrap_or_default()
-}
-
-/// Without the vendor's that hold keys and challenges: nobody here needs them.
-pub(super) fn radattr(text: &str) -> Radattr {
-    let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    pairs.filter(|(name, _)| !name.starts_with("MS-")).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 /// Carries a hook out: tells the agent, or does without. Returns within about a second; what went wrong is said, and is no
@@ -225,17 +205,6 @@ mod tests {
         assert_eq!(call.remote, Some(Ipv4Addr::new(10, 93, 0, 50)));
         assert_eq!((call.peer_name.as_deref(), call.ip_param.as_deref()), (Some("alice"), Some("10.90.0.2")));
         assert_eq!((call.filter_id.as_deref(), call.device.as_deref()), (Some("gold"), Some("/dev/pts/1")));
-    }
-
-    #[test]
-    fn an_access_accept_is_handed_on_without_its_keys_and_hidden() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("radattr.ppp0");
-        fs::write(&file, "Class lab\nFilter-Id a\nFilter-Id b c\nMS-MPPE-Send-Key secret\nodd\n").unwrap();
-        let said = environment(&[("IFNAME", "ppp0")]);
-        let call = HookCall::from_environment(HookEvent::IpPreUp, &said).unwrap().with_accept(dir.path());
-        assert_eq!(call.accept, environment(&[("Class", "lab"), ("Filter-Id", "b c")]));
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -2,24 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
+use super::AgentError;
 use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
-use super::hook::{HookCall, HookEvent, Request, is_interface, read_radattr, written_at};
-use super::notes::notes;
+use super::hook::{HookCall, HookEvent, Request, is_interface};
+use super::moment::Moment;
+use super::notes::{Note, interfaces_of_notes, notes, read_note_of, set_aside};
+use super::radattr::{self, Radattr};
 use super::session::{Ending, Reason, Session};
-use super::{AgentError, state};
+use super::state::State;
 use crate::config::Agent;
 use crate::dynauth::ErrorCause;
 use crate::dynauth::server::{
-    Change, Facts, Genuine, Mac, NasNames, RESOURCES_UNAVAILABLE, SESSION_CONTEXT_NOT_FOUND,
+    Change, Facts, Genuine, INVALID_ATTRIBUTE_VALUE, Mac, NasNames, RESOURCES_UNAVAILABLE, SESSION_CONTEXT_NOT_FOUND,
     SESSION_CONTEXT_NOT_REMOVABLE, Verdict, judge, judge_station,
 };
-use crate::model::Timestamp;
 use crate::telemetry::count;
 
 /// The sessions of this NAS, and the rules they are under.
@@ -28,14 +32,25 @@ pub(super) struct Keeper {
     names: NasNames,
     sessions: BTreeMap<String, Session>,
     table: Table,
-    boot: String,
+    state: State,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is done.
+    Done,
+    /// Nothing is done, and the client is told why.
+    Refused(ErrorCause),
+    /// Nothing is done, and nobody is told: a later one was done before.
+    Overtaken,
 }
 
 impl Keeper {
     /// Takes up what was there before: sessions whose process still runs stay as they were; everything else is in the sandbox.
-    pub(super) async fn start(config: Agent, now: Timestamp) -> Result<Self, AgentError> {
-        let boot = state::boot();
-        let known = state::load(&config.state_file, &boot).unwrap_or_else(|error| {
+    pub(super) async fn start(config: Agent, through_front: bool, now: Moment) -> Result<Self, AgentError> {
+        let state = State::new(config.state_file.clone());
+        let known = state.load().unwrap_or_else(|error| {
             warn!(file = %config.state_file.display(), %error, "the state file cannot be read; all sessions start in the sandbox");
             Vec::new()
         });
@@ -46,23 +61,27 @@ impl Keeper {
             .collect();
         let places = sessions.values().filter_map(|session| Some((session.interface.clone(), session.place(&config)?)));
         let table = Table::establish(RuleSettings::from(&config), places.collect()).await?;
-        let names = NasNames { identifiers: config.nas_identifiers.clone(), addresses: config.nas_addresses.clone() };
-        let mut keeper = Self { config, names, sessions, table, boot };
+        let names = NasNames {
+            identifiers: config.nas_identifiers.clone(),
+            addresses: config.nas_addresses.clone(),
+            through_front,
+        };
+        let mut keeper = Self { config, names, sessions, table, state };
         keeper.read_notes(now).await;
         keeper.find_strangers(now).await;
-        keeper.save();
+        keeper.save_all();
         info!(sessions = keeper.sessions.len(), "the rules are in force");
         Ok(keeper)
     }
 
     /// Answers a line from the socket.
-    pub(super) async fn ask(&mut self, request: Request, now: Timestamp) -> Value {
+    pub(super) async fn ask(&mut self, request: Request, now: Moment) -> Value {
         match request {
             Request::Hook(call) => {
                 self.hook(&call, now).await;
                 json!({})
             }
-            Request::Status => self.status(now),
+            Request::Status => self.status(now).await,
             Request::Ban { address, seconds } => match self.table.ban(address, Duration::from_secs(seconds)).await {
                 Ok(()) => json!({}),
                 Err(error) => json!({"error": error.to_string()}),
@@ -70,17 +89,28 @@ impl Keeper {
         }
     }
 
-    /// The front has told the servers this Acct-Session-Id of the session on a port: from now on it is known by it.
-    pub(super) fn hear_of_accounting(&mut self, port: u32, id: String) {
+    /// The front has told the servers this Acct-Session-Id of the session on a port, and passed on this Class: from now on it is
+    /// known by them.
+    pub(super) fn hear_of_accounting(&mut self, heard: AccountingHeard) {
+        let AccountingHeard { port, id, class } = heard;
         let session = self.sessions.values_mut().find(|session| session.facts.nas_port == Some(port));
-        if let Some(session) = session.filter(|session| session.facts.acct_session_id.as_ref() != Some(&id)) {
-            session.facts.acct_session_id = Some(id);
-            self.save();
+        let Some(Session { interface, facts, .. }) = session else { return };
+        // radattr ends Class at the first zero octet; pppd itself does not.
+        let class = class.map(|class| Facts::written(&class)).or_else(|| facts.class.clone());
+        if facts.acct_session_id.as_ref() != Some(&id) || facts.class != class {
+            (facts.acct_session_id, facts.class) = (Some(id), class);
+            let interface = interface.clone();
+            self.save(&[&interface]);
         }
     }
 
-    /// Carries out a request that is genuine and new; the Error-Cause when it is refused.
-    pub(super) async fn obey(&mut self, request: &Genuine<'_>, peer: &str, now: Timestamp) -> Option<ErrorCause> {
+    /// Carries out a request that is genuine and new.
+    ///
+    /// A CoA-Request that is older than one of this session that was carried out, by their Event-Timestamps, is a recording or was
+    /// overtaken on its way: it is not current, and so silently discarded (RFC 5176 §6.3). A client that means it asks again, by a
+    /// later time. A Disconnect-Request is never too late: the worst a recording of one can do is to end a session, and a server
+    /// whose clock is behind another's must be able to.
+    pub(super) async fn obey(&mut self, request: &Genuine<'_>, peer: &str, now: Moment) -> Outcome {
         let known = |filter: &str| {
             filter == self.config.sandbox_filter || self.config.filters.iter().any(|known| known.name == filter)
         };
@@ -101,7 +131,11 @@ impl Keeper {
             Verdict::Refuse(cause) => Some(cause),
             Verdict::Change(interface, change) => {
                 let interface = interface.clone();
-                self.change(&interface, &change, now).await
+                if self.sessions.get(&interface).is_some_and(|session| session.is_overtaken(request)) {
+                    count("agent-request-overtaken");
+                    return Outcome::Overtaken;
+                }
+                self.change(&interface, &change, request, now).await
             }
             Verdict::End(interface) => {
                 let interface = interface.clone();
@@ -117,7 +151,7 @@ impl Keeper {
             None => info!(peer, request = %code, "done"),
             Some(cause) => warn!(peer, request = %code, %cause, packet = ?request.packet(), "refused"),
         }
-        refused
+        refused.map_or(Outcome::Done, Outcome::Refused)
     }
 
     /// Lets a station of a captive network through, or no longer.
@@ -152,26 +186,27 @@ impl Keeper {
     }
 
     /// What time brings: ends those whose time is over, insists where pppd does not end.
-    pub(super) async fn tick(&mut self, now: Timestamp) {
-        let mut over = Vec::new();
+    pub(super) async fn tick(&mut self, now: Moment) {
+        let (mut over, mut changed) = (Vec::new(), Vec::new());
         for (interface, session) in &mut self.sessions {
             if session.idle_timeout.is_some() {
                 let packets = packets(interface);
                 if session.last_traffic.is_none_or(|(before, _)| before != packets) {
-                    session.last_traffic = Some((packets, now));
+                    session.last_traffic = Some((packets, now.up));
                 }
             }
-            if let Some(reason) = session.overdue(&self.config, now) {
+            if let Some(reason) = session.overdue(&self.config, now.up) {
                 over.push((interface.clone(), reason));
             }
             if let (Some(ending @ Ending { signalled: false, .. }), Some(process)) = (session.ending, session.process)
                 && process.signal(Signal::Terminate, interface, &self.config.run_dir).is_ok()
             {
                 info!(interface, pid = process.pid, "session is ended at last");
-                session.ending = Some(Ending { since: now, signalled: true, ..ending });
+                session.ending = Some(Ending { since: now.up, signalled: true, ..ending });
+                changed.push(interface.clone());
             }
             let insist = session.ending.filter(|ending| ending.signalled && !ending.killed);
-            let insist = insist.filter(|ending| now >= ending.since + self.config.kill_after);
+            let insist = insist.filter(|ending| now.up.since(ending.since) >= self.config.kill_after);
             if let (Some(ending), Some(process)) = (insist, session.process) {
                 let sent = process.signal(Signal::Kill, interface, &self.config.run_dir);
                 warn!(
@@ -181,7 +216,11 @@ impl Keeper {
                     "pppd did not end by itself; killed, so there is no Accounting-Stop"
                 );
                 session.ending = Some(Ending { killed: true, ..ending });
+                changed.push(interface.clone());
             }
+        }
+        if !changed.is_empty() {
+            self.save(&changed.iter().map(String::as_str).collect::<Vec<_>>());
         }
         for (interface, reason) in over {
             self.end(&interface, reason, now).await;
@@ -189,7 +228,7 @@ impl Keeper {
     }
 
     /// Looks at the host: sessions that are gone without a word, interfaces nobody told us of, rules somebody changed.
-    pub(super) async fn look_around(&mut self, now: Timestamp) {
+    pub(super) async fn look_around(&mut self, now: Moment) {
         let gone: Vec<String> = self
             .sessions
             .values()
@@ -206,13 +245,14 @@ impl Keeper {
         self.read_notes(now).await;
         self.find_strangers(now).await;
         if !gone.is_empty() {
-            self.save();
+            self.save(&gone.iter().map(String::as_str).collect::<Vec<_>>());
         }
         self.mend_rules().await;
         match self.table.stations_over().await {
             Ok(over) => over.into_iter().for_each(flush_station),
             Err(error) => error!(%error, "the stations that are let through cannot be listed"),
         }
+        count("agent-looked-around");
     }
 
     /// Compares the rules in force with what they should be.
@@ -225,13 +265,24 @@ impl Keeper {
     }
 
     /// Writes the state down. Without it a restart puts sessions into the sandbox, and nothing worse.
-    pub(super) fn save(&self) {
-        if let Err(error) = state::save(&self.config.state_file, &self.boot, self.sessions.values()) {
+    pub(super) fn save_all(&mut self) {
+        let written = self.state.write_anew(&self.sessions);
+        self.is_saved(written);
+    }
+
+    /// Writes down what became of these interfaces.
+    fn save(&mut self, interfaces: &[&str]) {
+        let written = self.state.note(interfaces, &self.sessions);
+        self.is_saved(written);
+    }
+
+    fn is_saved(&self, written: io::Result<()>) {
+        if let Err(error) = written {
             error!(file = %self.config.state_file.display(), %error, "the state cannot be written; a restart would sandbox all");
         }
     }
 
-    async fn hook(&mut self, call: &HookCall, now: Timestamp) {
+    async fn hook(&mut self, call: &HookCall, now: Moment) {
         if !is_interface(&call.interface) {
             warn!(interface = ?call.interface, "a hook names what is no interface");
             return;
@@ -277,7 +328,7 @@ impl Keeper {
                 }
             }
         }
-        self.save();
+        self.save(&[interface]);
     }
 
     /// Whether it is of a pppd that has lost the interface to another: ip-down runs beside the next login.
@@ -296,14 +347,13 @@ impl Keeper {
     }
 
     /// A session begins: whatever was on its interface or address before is over.
-    async fn begin(&mut self, call: &HookCall, now: Timestamp) {
+    async fn begin(&mut self, call: &HookCall, now: Moment) {
         let interface = call.interface.as_str();
         if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.goes_on(call)) {
-            let before = session.facts.framed_ip_address;
+            let before = addresses(&session.facts);
             session.resume(call);
             info!(interface, user = session.facts.user_name, state = session.state(), "session goes on");
-            self.flush(before);
-            self.flush(call.remote);
+            self.flush(interface, before.into_iter().chain(call.remote.map(host)));
             self.put(interface).await;
             return;
         }
@@ -311,9 +361,9 @@ impl Keeper {
         // A process that is being ended is so under any Access-Accept.
         let ending = self.sessions.get(interface).and_then(|session| session.process.zip(session.ending));
         self.forget(interface).await;
-        self.flush(call.remote);
         let mut session = Session::begin(call, process, &self.config, now);
         session.hear_of_ipv6(ipv6);
+        self.flush(interface, addresses(&session.facts));
         let before = ending.filter(|(of, _)| Some(*of) == process);
         session.ending = before.map(|(_, ending)| ending);
         if process.is_none() {
@@ -345,9 +395,9 @@ impl Keeper {
             return self.forget(interface).await;
         };
         session.down = true;
-        let address = session.facts.framed_ip_address;
+        let addresses = addresses(&session.facts);
         self.put(interface).await;
-        self.flush(address);
+        self.flush(interface, addresses);
     }
 
     /// Takes a session out of the table and out of all sets.
@@ -356,7 +406,9 @@ impl Keeper {
         if let Err(error) = self.table.place(interface, None).await {
             error!(interface, %error, "the interface cannot be put into the sandbox");
         }
-        self.flush(session.and_then(|session| session.facts.framed_ip_address));
+        if let Some(session) = session {
+            self.flush(interface, addresses(&session.facts));
+        }
     }
 
     /// Puts the rules in force that a session is under.
@@ -371,24 +423,31 @@ impl Keeper {
         }
     }
 
-    async fn change(&mut self, interface: &str, change: &Change, now: Timestamp) -> Option<ErrorCause> {
+    async fn change(
+        &mut self,
+        interface: &str,
+        change: &Change,
+        request: &Genuine<'_>,
+        now: Moment,
+    ) -> Option<ErrorCause> {
         let session = self.sessions.get_mut(interface).filter(|session| session.ending.is_none());
         let Some(session) = session else { return Some(SESSION_CONTEXT_NOT_FOUND) };
         let before = session.clone();
-        let accepted_at = written_at(&self.config.run_dir.join(format!("radattr.{interface}")));
+        let accept = radattr::accept(&self.config.run_dir, interface, session.process, now.wall);
+        if change.session_timeout.is_some_and(|timeout| !session.set_timeout(timeout)) {
+            return Some(INVALID_ATTRIBUTE_VALUE);
+        }
         if let Some(filter) = &change.filter_id {
             let permit = (*filter != self.config.sandbox_filter).then(|| filter.clone());
-            session.set_filter(permit, now);
-        }
-        if change.session_timeout.is_some() {
-            (session.session_timeout, session.timeout_is_pppds) = (change.session_timeout, false);
+            session.set_filter(permit, now.up);
         }
         session.rates = session.rates.after(change.rates.unwrap_or_default());
         if let Some(idle) = change.idle_timeout {
             session.idle_timeout = (!idle.is_zero()).then_some(idle);
-            session.last_traffic = Some((packets(interface), now));
+            session.last_traffic = Some((packets(interface), now.up));
         }
-        let (state, address) = (session.state(), session.facts.framed_ip_address);
+        session.carried_out(request);
+        let (state, addresses) = (session.state(), addresses(&session.facts));
         let confined = session.filter.is_none() && before.filter.is_some();
         let (user, filter) = (session.facts.user_name.clone(), session.filter.clone());
         if !self.put(interface).await {
@@ -398,29 +457,28 @@ impl Keeper {
             return Some(RESOURCES_UNAVAILABLE);
         }
         if confined {
-            self.flush(address);
+            self.flush(interface, addresses);
         }
         if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.accepted_at.is_none()) {
             // One we found: from now on somebody vouches for it.
-            session.accepted_at = accepted_at;
+            session.accepted_at = accept.map(|accept| accept.written_at);
         }
         info!(interface, user, state, filter, "session changes");
-        self.save();
+        self.save(&[interface]);
         None
     }
 
     /// Ends a session: out of its set at once, then its pppd is asked to end. Never waits for it.
-    async fn end(&mut self, interface: &str, reason: Reason, now: Timestamp) -> Option<ErrorCause> {
+    async fn end(&mut self, interface: &str, reason: Reason, now: Moment) -> Option<ErrorCause> {
         let session = self.sessions.get_mut(interface)?;
         if session.ending.is_some_and(|ending| ending.signalled) {
             // A second SIGTERM would kill ip-down.
             return None;
         }
-        let (user, address, process) =
-            (session.facts.user_name.clone(), session.facts.framed_ip_address, session.process);
-        session.ending = Some(Ending { since: now, signalled: false, killed: false });
+        let (user, addresses, process) = (session.facts.user_name.clone(), addresses(&session.facts), session.process);
+        session.ending = Some(Ending { since: now.up, signalled: false, killed: false });
         self.put(interface).await;
-        self.flush(address);
+        self.flush(interface, addresses);
         let sent = match process {
             Some(process) => process.signal(Signal::Terminate, interface, &self.config.run_dir),
             None => Ok(()),
@@ -428,7 +486,7 @@ impl Keeper {
         let refused = match sent {
             Ok(()) => {
                 if let Some(session) = self.sessions.get_mut(interface) {
-                    session.ending = Some(Ending { since: now, signalled: true, killed: false });
+                    session.ending = Some(Ending { since: now.up, signalled: true, killed: false });
                 }
                 info!(interface, user, reason = reason.name(), "session is ended");
                 None
@@ -442,24 +500,24 @@ impl Keeper {
                 Some(SESSION_CONTEXT_NOT_REMOVABLE)
             }
         };
-        self.save();
+        self.save(&[interface]);
         refused
     }
 
-    /// Cuts an address's flows, beside the work in hand: the rules have cut them already.
-    fn flush(&self, address: Option<std::net::Ipv4Addr>) {
-        if let Some(address) = address {
-            tokio::spawn(async move {
-                if let Err(error) = cut_flows(address).await {
-                    warn!(%error, "conntrack cannot be run; old flows are cut by the rules alone");
-                }
-            });
-        }
+    /// Cuts the flows of addresses and of what is routed to an interface, beside the work in hand: the rules have cut them
+    /// already.
+    fn flush(&self, interface: &str, addresses: impl IntoIterator<Item = IpNet>) {
+        let (interface, addresses) = (interface.to_owned(), addresses.into_iter().collect());
+        tokio::spawn(async move {
+            if let Err(error) = cut_flows(&interface, addresses).await {
+                warn!(%error, "conntrack cannot be run; old flows are cut by the rules alone");
+            }
+        });
     }
 
     /// Interfaces we were not told of. A note says who they are; without one, what pppd left behind says which process
     /// serves them, and they are in the sandbox until their limit.
-    async fn find_strangers(&mut self, now: Timestamp) {
+    async fn find_strangers(&mut self, now: Moment) {
         let known = self.sessions.len();
         for interface in interfaces() {
             let ours = self.config.interfaces.iter().any(|pattern| is_like(&interface, pattern));
@@ -468,27 +526,30 @@ impl Keeper {
             }
             // A pppd that was killed leaves its files behind.
             let pid = serving(&interface, &self.config.run_dir).filter(|pid| Process::of(*pid).is_some());
-            let call = match pid {
-                // Nobody's radattr, nobody's note: this link is none of RADIUS's, such as the host's own uplink.
-                Some(pid) if self.radattr_file(&interface).exists() => self.stranger(&interface, pid),
-                _ => continue,
-            };
+            // Nobody's radattr, nobody's note: this link is none of RADIUS's, such as the host's own uplink.
+            let process = pid.and_then(Process::of);
+            let Some(accept) = radattr::accept(&self.config.run_dir, &interface, process, now.wall) else { continue };
+            let call = self.stranger(&interface, pid, accept.says);
             info!(interface, "found an interface nobody told us of");
             self.begin(&call, now).await;
         }
         if self.sessions.len() != known {
-            self.save();
+            self.save_all();
         }
     }
 
     /// What hooks wanted to say while nobody listened. A note is kept until it is used, or its process has ended.
-    async fn read_notes(&mut self, now: Timestamp) {
+    async fn read_notes(&mut self, now: Moment) {
         let directory = notes(&self.config.socket);
         for interface in interfaces_of_notes(&directory) {
-            let file = directory.join(&interface);
-            let Some(call) = note(&file).filter(|call| call.interface == interface) else {
-                // One that is being written has its name yet to get.
-                continue;
+            let call = match read_note_of(&directory, &interface) {
+                Note::Of(call) => call,
+                Note::Away => continue,
+                Note::Odd(problem) => {
+                    let kept = set_aside(&directory, &interface);
+                    warn!(interface, problem, ?kept, "a note that cannot be understood is set aside");
+                    continue;
+                }
             };
             let lives = call.pid.is_some_and(|pid| Process::of(pid).is_some());
             if lives && (serving(&interface, &self.config.run_dir) != call.pid || !exists(&interface)) {
@@ -498,24 +559,23 @@ impl Keeper {
                 info!(interface, "a hook left a note");
                 self.hook(&call, now).await;
             }
+            let file = directory.join(&interface);
             if let Err(error) = std::fs::remove_file(&file) {
                 warn!(file = %file.display(), %error, "a note that was read cannot be removed");
             }
         }
     }
 
-    fn stranger(&self, interface: &str, pid: u32) -> HookCall {
-        let accept = read_radattr(&self.radattr_file(interface));
+    fn stranger(&self, interface: &str, pid: Option<u32>, accept: Radattr) -> HookCall {
         let fixed = accept.get("Framed-IP-Address").and_then(|address| address.parse().ok());
         HookCall {
             event: HookEvent::IpUp,
             interface: interface.to_owned(),
-            pid: Some(pid),
+            pid,
             unit: interface.strip_prefix("ppp").and_then(|unit| unit.parse().ok()),
             device: None,
             // These two leave the choice to the NAS or the user (RFC 2865 §5.8).
-            remote: fixed
-                .filter(|address: &std::net::Ipv4Addr| !matches!(address.octets(), [255, 255, 255, 254 | 255])),
+            remote: fixed.filter(|address: &Ipv4Addr| !matches!(address.octets(), [255, 255, 255, 254 | 255])),
             link_local_remote: None,
             peer_name: None,
             ip_param: None,
@@ -527,11 +587,7 @@ impl Keeper {
         }
     }
 
-    fn radattr_file(&self, interface: &str) -> std::path::PathBuf {
-        self.config.run_dir.join(format!("radattr.{interface}"))
-    }
-
-    fn status(&self, now: Timestamp) -> Value {
+    async fn status(&self, now: Moment) -> Value {
         let sessions: Vec<Value> = self
             .sessions
             .values()
@@ -549,15 +605,47 @@ impl Keeper {
                     "up_bits_per_second": session.rates.up,
                     "down_bits_per_second": session.rates.down,
                     "since": since.to_string(),
-                    "age_seconds": now.since(*since).as_secs(),
-                    "sandboxed_seconds": session.sandboxed_since.map(|since| now.since(since).as_secs()),
-                    "session_timeout_seconds": session.session_timeout.map(|timeout| timeout.as_secs()),
+                    "age_seconds": now.up.since(session.begun).as_secs(),
+                    "sandboxed_seconds": session.sandboxed_since.map(|since| now.up.since(since).as_secs()),
+                    "session_timeout_seconds": session.timeout().map(|timeout| timeout.as_secs()),
                     "idle_timeout_seconds": session.idle_timeout.map(|timeout| timeout.as_secs()),
                 })
             })
             .collect();
-        json!({"sessions": sessions, "counters": crate::telemetry::snapshot()})
+        let stations = self.table.stations().await.unwrap_or_else(|error| {
+            error!(%error, "the stations that are let through cannot be listed");
+            Vec::new()
+        });
+        let filter_of = |set: &str| self.config.filters.iter().find(|known| known.set == set).map(|known| &known.name);
+        let stations: Vec<Value> = stations
+            .iter()
+            .map(|station| {
+                json!({"station": station.mac, "filter": filter_of(&station.set), "left_seconds": station.left.as_secs()})
+            })
+            .collect();
+        json!({"sessions": sessions, "stations": stations, "counters": crate::telemetry::snapshot()})
     }
+}
+
+/// What the front passed on in accounting.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct AccountingHeard {
+    /// NAS-Port.
+    pub(super) port: u32,
+    /// The Acct-Session-Id the servers see.
+    pub(super) id: String,
+    /// Class, all of it.
+    pub(super) class: Option<Vec<u8>>,
+}
+
+fn host(address: Ipv4Addr) -> IpNet {
+    IpNet::from(IpAddr::from(address))
+}
+
+/// The addresses of a session. By IPv6 there is the peer's link-local one too, which no router passes on.
+fn addresses(facts: &Facts) -> Vec<IpNet> {
+    let v4 = facts.framed_ip_address.map(host);
+    v4.into_iter().chain(facts.ipv6_prefixes.iter().copied().map(IpNet::from)).collect()
 }
 
 /// Cuts a station's flows, beside the work in hand: what others send it goes by the flow alone.
@@ -574,17 +662,12 @@ fn flush_station(station: String) {
 fn still_serves(session: &Session, config: &Agent) -> bool {
     let Some(process) = session.process.filter(Process::runs) else { return false };
     let other = |pid: &u32| *pid != process.pid;
-    let noted = note(&notes(&config.socket).join(&session.interface)).and_then(|call| call.pid);
+    let noted = match read_note_of(&notes(&config.socket), &session.interface) {
+        Note::Of(call) => call.pid,
+        Note::Away | Note::Odd(_) => None,
+    };
     let noted = noted.filter(|pid| Process::of(*pid).is_some());
     serving(&session.interface, &config.run_dir).filter(other).is_none() && noted.filter(other).is_none()
-}
-
-fn note(path: &Path) -> Option<HookCall> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
-}
-
-fn interfaces_of_notes(directory: &Path) -> Vec<String> {
-    names_in(directory).unwrap_or_default()
 }
 
 fn interfaces() -> Vec<String> {

@@ -6,11 +6,13 @@
 mod apply;
 mod hook;
 mod keeper;
+mod moment;
 mod notes;
+mod radattr;
 mod session;
 mod state;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,16 +29,18 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 pub use apply::{NftError, PrivilegeError, RuleSettings, drop_privileges, ruleset};
-pub use hook::{HookCall, HookEvent, Radattr, Request, ask, call_hook};
+pub use hook::{HookCall, HookEvent, Request, ask, call_hook};
+pub use radattr::Radattr;
 
 use crate::config::{self, Agent, AgentPeer};
-use crate::dynauth::server::{Rules, reply, verify};
+use crate::dynauth::server::{Discard, Rules, reply, verify};
 use crate::model::Timestamp;
 use crate::net::front::{Front, FrontError, Machine, Observer};
 use crate::net::{Admission, Duplicates, Replier, RequestKey, bind, receive};
 use crate::radius::{Packet, attribute};
 use crate::telemetry::{OncePerWindow, count};
-use keeper::Keeper;
+use keeper::{AccountingHeard, Keeper, Outcome};
+use moment::{Moment, Uptime};
 
 /// RFC 5176 §6.3.
 const EVENT_WINDOW: Duration = Duration::from_secs(300);
@@ -91,12 +96,18 @@ pub enum AgentError {
 type Question = (Request, oneshot::Sender<serde_json::Value>);
 
 /// Runs the agent until SIGTERM or SIGINT. The rules stay in force when it ends: who is permitted stays so, everybody else
-/// stays in the sandbox. The front, when there is one, runs beside it.
+/// stays in the sandbox. The front, when there is one, runs beside it. `since_boot` is how long the host runs, by a clock that
+/// nobody sets: limits are kept by it.
 ///
 /// # Errors
 /// [`AgentError`] when it cannot start.
-pub async fn run(config: Agent, front: Option<config::Front>, machine: Machine) -> Result<(), AgentError> {
-    let now = machine.now;
+pub async fn run(
+    config: Agent,
+    front: Option<config::Front>,
+    machine: Machine,
+    since_boot: fn() -> Duration,
+) -> Result<(), AgentError> {
+    let now = || Moment { wall: (machine.now)(), up: Uptime::after_boot(since_boot()) };
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
     let hooks =
@@ -116,13 +127,14 @@ pub async fn run(config: Agent, front: Option<config::Front>, machine: Machine) 
         warn!("no [agent.peer.NAME] is configured: nobody can lift or end a session by RADIUS");
     }
     let mut door = Door::new(config.peers.clone());
-    let mut keeper = Keeper::start(config, now()).await?;
+    let mut keeper = Keeper::start(config, front.is_some(), now()).await?;
     // After the rules: who logs in through it is in the sandbox.
     let (started, mut heard) = mpsc::channel(QUEUE);
     let observer: Observer = Arc::new(move |packet, id| {
         if let Some(port) = port_that_lives(packet) {
+            let class = packet.all(attribute::CLASS).last().map(<[u8]>::to_vec);
             // Full: an Interim-Update will say it again.
-            let _ = started.try_send((port, id.to_owned()));
+            let _ = started.try_send(AccountingHeard { port, id: id.to_owned(), class });
         }
     });
     let _front = front.map(|front| Front::start(&front, machine, Some(observer))).transpose()?;
@@ -143,16 +155,21 @@ pub async fn run(config: Agent, front: Option<config::Front>, machine: Machine) 
             _ = interrupt.recv() => break,
             Some(()) = table_lost.recv() => keeper.mend_rules().await,
             Some((request, reply)) = asked.recv() => {
+                let is_status = matches!(request, Request::Status);
+                let mut answer = keeper.ask(request, now()).await;
+                if is_status {
+                    answer["peers"] = door.peers();
+                }
                 // A client that has gone away wants no answer.
-                let _ = reply.send(keeper.ask(request, now()).await);
+                let _ = reply.send(answer);
             }
-            Some((port, id)) = heard.recv() => keeper.hear_of_accounting(port, id),
+            Some(heard) = heard.recv() => keeper.hear_of_accounting(heard),
             Some((octets, replier)) = requests.recv() => door.datagram(&octets, &replier, &mut keeper, now()).await,
             _ = tick.tick() => keeper.tick(now()).await,
             _ = look_around.tick() => keeper.look_around(now()).await,
         }
     }
-    keeper.save();
+    keeper.save_all();
     info!("the agent ends; the rules stay in force");
     Ok(())
 }
@@ -169,6 +186,8 @@ struct Door {
     peers: Vec<AgentPeer>,
     duplicates: Duplicates,
     replays: Replays,
+    /// By peer, the clock of the last request that was made with its secret, less ours, in seconds.
+    skews: BTreeMap<String, i64>,
     strangers: OncePerWindow<(IpAddr, String)>,
 }
 
@@ -178,12 +197,14 @@ impl Door {
             peers,
             duplicates: Duplicates::new(DUPLICATES_WINDOW, DUPLICATES_MOST),
             replays: Replays::default(),
+            skews: BTreeMap::new(),
             strangers: OncePerWindow::new(Duration::from_secs(60), 256),
         }
     }
 
     /// Answers a datagram, or drops it.
-    async fn datagram(&mut self, octets: &[u8], replier: &Replier, keeper: &mut Keeper, now: Timestamp) {
+    async fn datagram(&mut self, octets: &[u8], replier: &Replier, keeper: &mut Keeper, moment: Moment) {
+        let now = moment.wall;
         let from = replier.peer();
         let network = |peer: &&AgentPeer| peer.network.contains(&from.ip().to_canonical());
         let peer = self.peers.iter().filter(network).max_by_key(|peer| peer.network.prefix_len()).cloned();
@@ -206,10 +227,16 @@ impl Door {
         let request = match verify(packet, peer.secret.expose(), &rules, now) {
             Ok(request) => request,
             Err(why) => {
+                if let Discard::Stale(skew) = why {
+                    self.skews.insert(peer.name.clone(), skew);
+                }
                 count("agent-request-discarded");
                 return self.complain(from, why.to_string(), now);
             }
         };
+        if let Some(at) = request.packet().integer(attribute::EVENT_TIMESTAMP) {
+            self.skews.insert(peer.name.clone(), i64::from(at) - now.as_secs());
+        }
         // Without a time in it, the same octets may be a new request.
         let replay = packet.has(attribute::EVENT_TIMESTAMP).then(|| (peer.name.clone(), *packet.authenticator()));
         if let Some(octets) = replay.as_ref().and_then(|key| self.replays.answered(key, now)) {
@@ -227,7 +254,15 @@ impl Door {
             }
             Admission::InWork => return,
             Admission::New => {
-                let refused = keeper.obey(&request, &peer.name, now).await;
+                let refused = match keeper.obey(&request, &peer.name, moment).await {
+                    Outcome::Done => None,
+                    Outcome::Refused(cause) => Some(cause),
+                    Outcome::Overtaken => {
+                        self.duplicates.forget(&key);
+                        let why = "its Event-Timestamp is older than that of a request that was carried out";
+                        return self.complain(from, why.to_owned(), now);
+                    }
+                };
                 match reply(&request, refused, peer.secret.expose()) {
                     Ok(octets) => {
                         let octets: Arc<[u8]> = octets.into();
@@ -247,6 +282,12 @@ impl Door {
         if let Err(error) = replier.send(&octets).await {
             warn!(peer = peer.name, %error, "a reply cannot be sent");
         }
+    }
+
+    /// Who may speak to us, and how far their clocks are from ours.
+    fn peers(&self) -> serde_json::Value {
+        let peers = self.peers.iter();
+        peers.map(|peer| json!({"name": peer.name, "clock_skew_seconds": self.skews.get(&peer.name)})).collect()
     }
 
     fn complain(&self, from: SocketAddr, why: String, now: Timestamp) {
@@ -328,7 +369,7 @@ async fn answer_one(stream: UnixStream, questions: mpsc::Sender<Question>) -> io
             questions.send((request, reply)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
             answer.await.map_err(|_| io::ErrorKind::BrokenPipe)?
         }
-        Err(error) => serde_json::json!({"error": error.to_string()}),
+        Err(error) => json!({"error": error.to_string()}),
     };
     write.write_all(format!("{answer}\n").as_bytes()).await
 }

@@ -4,12 +4,13 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::hook::{HookCall, HookEvent};
+use super::hook::{HookCall, HookEvent, is_interface};
 
 /// Where notes lie: beside the socket.
 pub(super) fn notes(socket: &Path) -> PathBuf {
@@ -34,6 +35,53 @@ pub(super) fn leave_note(socket: &Path, call: &HookCall) -> io::Result<()> {
         }
         HookEvent::Ipv6Up | HookEvent::Ipv6Down => Ok(()),
     }
+}
+
+/// What is found where a note should be.
+pub(super) enum Note {
+    /// A hook's.
+    Of(HookCall),
+    /// None.
+    Away,
+    /// One that nobody understands, and why.
+    Odd(String),
+}
+
+/// The note of an interface, by the agent.
+pub(super) fn read_note_of(directory: &Path, interface: &str) -> Note {
+    let octets = match std::fs::read(directory.join(interface)) {
+        Ok(octets) => octets,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Note::Away,
+        Err(error) => return Note::Odd(error.to_string()),
+    };
+    match serde_json::from_slice::<HookCall>(&octets) {
+        Ok(call) if call.interface == interface => Note::Of(call),
+        Ok(call) => Note::Odd(format!("it is of {:?}", call.interface)),
+        Err(error) => Note::Odd(error.to_string()),
+    }
+}
+
+/// The interfaces there are notes of, in order. One that is being written has its name yet to get.
+pub(super) fn interfaces_of_notes(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| is_interface(name) && !name.ends_with(".new")).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Takes a note that is not understood out of the way, for somebody to look at: one of each interface is kept.
+pub(super) fn set_aside(directory: &Path, interface: &str) -> io::Result<PathBuf> {
+    let mut aside = directory.as_os_str().to_owned();
+    aside.push("-odd");
+    let aside = PathBuf::from(aside);
+    match std::fs::DirBuilder::new().mode(0o700).create(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => (),
+    }
+    let kept = aside.join(interface);
+    std::fs::rename(directory.join(interface), &kept)?;
+    Ok(kept)
 }
 
 /// Writes a file that only its owner reads, whole or not at all. It is not forced to the disk: what it says is true of this
@@ -152,6 +200,26 @@ mod tests {
         leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
         assert!(!note.exists());
         leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
+    }
+
+    #[test]
+    fn what_nobody_understands_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = notes(&dir.path().join("agent.sock"));
+        fs::create_dir(&directory).unwrap();
+        leave_note(&dir.path().join("agent.sock"), &call(HookEvent::IpPreUp)).unwrap();
+        fs::copy(directory.join("ppp3"), directory.join("ppp4")).unwrap();
+        fs::write(directory.join("ppp5"), "{").unwrap();
+        fs::write(directory.join("ppp6.new"), "{").unwrap();
+        assert_eq!(interfaces_of_notes(&directory), ["ppp3", "ppp4", "ppp5"]);
+        assert!(matches!(read_note_of(&directory, "ppp3"), Note::Of(_)));
+        assert!(matches!(read_note_of(&directory, "ppp9"), Note::Away));
+        for odd in ["ppp4", "ppp5", "ppp5"] {
+            fs::write(directory.join("ppp5"), "{").unwrap();
+            assert!(matches!(read_note_of(&directory, odd), Note::Odd(_)), "{odd}");
+            assert!(set_aside(&directory, odd).unwrap().exists());
+            assert!(matches!(read_note_of(&directory, odd), Note::Away), "{odd}");
+        }
     }
 
     #[test]

@@ -8,10 +8,12 @@ use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Place, Process};
-use super::hook::{HookCall, Radattr};
+use super::hook::HookCall;
+use super::moment::{Moment, Uptime};
+use super::radattr::Radattr;
 use crate::config::Agent;
-use crate::dynauth::server::{Facts, RateOrder, Rates};
-use crate::model::Timestamp;
+use crate::dynauth::server::{Facts, Genuine, RateOrder, Rates};
+use crate::radius::attribute;
 
 /// A session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,27 +26,36 @@ pub(super) struct Session {
     pub(super) process: Option<Process>,
     /// The Filter-Id in force; none is the sandbox.
     pub(super) filter: Option<String>,
+    /// When it began.
+    pub(super) begun: Uptime,
     /// Since when it is in the sandbox.
-    pub(super) sandboxed_since: Option<Timestamp>,
-    /// Session-Timeout of the Access-Accept or a CoA-Request, counted from the beginning.
+    pub(super) sandboxed_since: Option<Uptime>,
+    /// Session-Timeout of a CoA-Request, counted from the beginning.
     pub(super) session_timeout: Option<Duration>,
-    /// It is the Access-Accept's, so pppd keeps it by itself, and tells the server the true cause; we only make sure.
-    pub(super) timeout_is_pppds: bool,
+    /// Session-Timeout of the Access-Accept. pppd keeps it by itself, and tells the server the true cause; we only make sure.
+    pub(super) accepted_timeout: Option<Duration>,
     /// Idle-Timeout of a CoA-Request. That of the Access-Accept is pppd's own business.
     pub(super) idle_timeout: Option<Duration>,
     /// How fast it may be.
-    #[serde(default)]
     pub(super) rates: Rates,
     /// Packets both ways when they last changed, and when that was.
-    pub(super) last_traffic: Option<(u64, Timestamp)>,
+    pub(super) last_traffic: Option<(u64, Uptime)>,
     /// Which Access-Accept it is of: [`HookCall::accepted_at`].
-    #[serde(default)]
     pub(super) accepted_at: Option<(i64, i64)>,
+    /// The newest of the CoA-Requests that were carried out.
+    pub(super) newest: Option<Newest>,
     /// IPv4 is down, but its pppd lives: it may come again by a mere renegotiation, and is what it was.
-    #[serde(default)]
     pub(super) down: bool,
     /// Since when it is being ended, and whether pppd was killed for it.
     pub(super) ending: Option<Ending>,
+}
+
+/// The second that the newest CoA-Requests of a session are of (Event-Timestamp), and their Request Authenticators, which are
+/// digests of all they say (RFC 5176 §2.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Newest {
+    event_timestamp: u32,
+    authenticators: Vec<[u8; 16]>,
 }
 
 /// How long pppd has for ending a session by itself at its own Session-Timeout.
@@ -54,9 +65,8 @@ const PPPD_FIRST: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ending {
     /// Since when; once it is signalled, SIGTERM went out then.
-    pub(super) since: Timestamp,
+    pub(super) since: Uptime,
     /// SIGTERM went out. Until it does, it is tried again.
-    #[serde(default)]
     pub(super) signalled: bool,
     /// SIGKILL went out too.
     pub(super) killed: bool,
@@ -97,7 +107,7 @@ fn rates(accept: &Radattr) -> Rates {
 
 impl Session {
     /// A new session, in the sandbox unless its Access-Accept says otherwise.
-    pub(super) fn begin(call: &HookCall, process: Option<Process>, config: &Agent, now: Timestamp) -> Self {
+    pub(super) fn begin(call: &HookCall, process: Option<Process>, config: &Agent, now: Moment) -> Self {
         let accept = &call.accept;
         let accepted = |name: &str| accept.get(name).cloned();
         let seconds = |name: &str| accept.get(name).and_then(|value| value.parse().ok()).map(Duration::from_secs);
@@ -118,7 +128,7 @@ impl Session {
             calling_station_id: call.ip_param.clone(),
             acct_session_id: None,
             class: accepted("Class"),
-            since: now,
+            since: now.wall,
             pid: call.pid,
             removable: process.is_some(),
         };
@@ -128,14 +138,17 @@ impl Session {
             interface: call.interface.clone(),
             facts,
             process,
-            sandboxed_since: filter.is_none().then_some(now),
+            begun: now.up,
+            sandboxed_since: filter.is_none().then_some(now.up),
             filter,
-            session_timeout: seconds("Session-Timeout").filter(|timeout| !timeout.is_zero()),
-            timeout_is_pppds: true,
+            session_timeout: None,
+            // As for pppd, zero is none.
+            accepted_timeout: seconds("Session-Timeout").filter(|timeout| !timeout.is_zero()),
             idle_timeout: None,
             rates: rates(accept),
             last_traffic: None,
             accepted_at: call.accepted_at,
+            newest: None,
             down: false,
             ending: None,
         };
@@ -180,7 +193,7 @@ impl Session {
     }
 
     /// Puts a filter in force; `None` is the sandbox.
-    pub(super) fn set_filter(&mut self, filter: Option<String>, now: Timestamp) {
+    pub(super) fn set_filter(&mut self, filter: Option<String>, now: Uptime) {
         self.sandboxed_since = match filter {
             Some(_) => None,
             // Said twice, it has been there since the first time.
@@ -189,21 +202,57 @@ impl Session {
         self.filter = filter;
     }
 
+    /// Sets Session-Timeout anew; zero takes it away, as in an Access-Accept (pppd, RFC 2865 §5.27). False when this is later
+    /// than pppd will end the session by itself: it read the Access-Accept's when the session began, and cannot be told another.
+    pub(super) fn set_timeout(&mut self, timeout: Duration) -> bool {
+        let timeout = (!timeout.is_zero()).then_some(timeout);
+        let is_later = |accepted: Duration| timeout.is_none_or(|timeout| timeout > accepted);
+        if self.accepted_timeout.is_some_and(is_later) {
+            return false;
+        }
+        self.session_timeout = timeout;
+        true
+    }
+
+    /// The Session-Timeout that ends it.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.session_timeout.into_iter().chain(self.accepted_timeout).min()
+    }
+
+    /// Whether a CoA-Request is older than one that was carried out, or that very one, by its Event-Timestamp: a recording, or a
+    /// retransmission that was overtaken. Of those without one nobody can tell.
+    pub(super) fn is_overtaken(&self, request: &Genuine<'_>) -> bool {
+        let (Some(newest), Some(at)) = (&self.newest, request.packet().integer(attribute::EVENT_TIMESTAMP)) else {
+            return false;
+        };
+        let known = newest.authenticators.contains(request.packet().authenticator());
+        at < newest.event_timestamp || at == newest.event_timestamp && known
+    }
+
+    /// A CoA-Request is carried out.
+    pub(super) fn carried_out(&mut self, request: &Genuine<'_>) {
+        let Some(at) = request.packet().integer(attribute::EVENT_TIMESTAMP) else { return };
+        let same_second = self.newest.take().filter(|newest| newest.event_timestamp == at);
+        let mut authenticators = same_second.map(|newest| newest.authenticators).unwrap_or_default();
+        authenticators.push(*request.packet().authenticator());
+        self.newest = Some(Newest { event_timestamp: at, authenticators });
+    }
+
     /// Whether its time is over, and why.
-    pub(super) fn overdue(&self, config: &Agent, now: Timestamp) -> Option<Reason> {
-        let longer = |since: Timestamp, limit: Duration| now >= since + limit;
+    pub(super) fn overdue(&self, config: &Agent, now: Uptime) -> Option<Reason> {
         if self.ending.is_some() {
             return None;
         }
-        let courtesy = if self.timeout_is_pppds { PPPD_FIRST } else { Duration::ZERO };
-        if self.session_timeout.is_some_and(|limit| longer(self.facts.since, limit + courtesy)) {
+        let age = now.since(self.begun);
+        let accepted = self.accepted_timeout.map(|limit| limit.saturating_add(PPPD_FIRST));
+        if accepted.into_iter().chain(self.session_timeout).any(|limit| age >= limit) {
             return Some(Reason::SessionTimeout);
         }
-        if self.sandboxed_since.is_some_and(|since| longer(since, config.sandbox_limit)) {
+        if self.sandboxed_since.is_some_and(|since| now.since(since) >= config.sandbox_limit) {
             return Some(Reason::SandboxLimit);
         }
         let quiet_since = self.last_traffic.map(|(_, since)| since);
-        let idle = self.idle_timeout.zip(quiet_since).is_some_and(|(limit, since)| longer(since, limit));
+        let idle = self.idle_timeout.zip(quiet_since).is_some_and(|(limit, since)| now.since(since) >= limit);
         idle.then_some(Reason::IdleTimeout)
     }
 
@@ -218,24 +267,29 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::hook::{HookEvent, radattr};
+pub(super) mod tests {
+    use super::super::hook::HookEvent;
+    use super::super::radattr::radattr;
     use super::*;
     use crate::config::{Config, Flags, Surroundings};
+    use crate::dynauth::server::{Rules, verify};
+    use crate::model::Timestamp;
+    use crate::radius::{Code, Packet, PacketBuilder};
 
     fn config() -> Agent {
         Config::load_in(&Flags::default(), &Surroundings::default()).unwrap().config.agent
     }
 
-    fn begun(accept: &str) -> Session {
+    pub(in crate::agent) fn begun(accept: &str) -> Session {
         let said = [("IFNAME", "ppp0"), ("IPREMOTE", "10.93.0.50"), ("PEERNAME", "alice")];
         let said = said.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let call = HookCall::from_environment(HookEvent::IpPreUp, &said).unwrap();
-        Session::begin(&HookCall { accept: radattr(accept), ..call }, None, &config(), at(0))
+        let now = Moment { wall: Timestamp::from_secs(1_795_000_000), up: at(0) };
+        Session::begin(&HookCall { accept: radattr(accept), ..call }, None, &config(), now)
     }
 
-    fn at(secs: i64) -> Timestamp {
-        Timestamp::from_secs(secs)
+    fn at(secs: u64) -> Uptime {
+        Uptime::after_boot(Duration::from_secs(secs))
     }
 
     #[test]
@@ -244,7 +298,7 @@ mod tests {
             begun("Service-Type Framed-User\nFilter-Id other\nFilter-Id permit\nClass a b\nSession-Timeout 600\n");
         assert_eq!(session.filter.as_deref(), Some("permit"), "the last one counts, as for pppd");
         assert_eq!(session.facts.class.as_deref(), Some("a b"));
-        assert_eq!(session.session_timeout, Some(Duration::from_secs(600)));
+        assert_eq!(session.accepted_timeout, Some(Duration::from_secs(600)));
         let place = session.place(&config()).unwrap();
         assert_eq!((place.set.as_str(), place.v4), ("permit", Some([10, 93, 0, 50].into())));
     }
@@ -260,7 +314,7 @@ mod tests {
     #[test]
     fn the_sandbox_limit_counts_from_the_first_moment_in_the_sandbox() {
         let (mut session, config) = (begun(""), config());
-        let limit = i64::try_from(config.sandbox_limit.as_secs()).unwrap();
+        let limit = config.sandbox_limit.as_secs();
         session.set_filter(None, at(limit - 1));
         assert_eq!(session.overdue(&config, at(limit - 1)), None);
         assert_eq!(session.overdue(&config, at(limit)), Some(Reason::SandboxLimit), "saying it twice wins no time");
@@ -275,11 +329,54 @@ mod tests {
         let (mut session, config) = (begun("Filter-Id permit\nSession-Timeout 100\n"), config());
         assert_eq!(session.overdue(&config, at(104)), None);
         assert_eq!(session.overdue(&config, at(105)), Some(Reason::SessionTimeout));
-        (session.session_timeout, session.timeout_is_pppds) = (Some(Duration::from_secs(50)), false);
+        assert!(session.set_timeout(Duration::from_secs(50)));
         assert_eq!(session.overdue(&config, at(49)), None);
         assert_eq!(session.overdue(&config, at(50)), Some(Reason::SessionTimeout));
         session.ending = Some(Ending { since: at(50), signalled: true, killed: false });
         assert_eq!((session.overdue(&config, at(60)), session.place(&config)), (None, None));
+    }
+
+    #[test]
+    fn a_timeout_of_zero_is_none_and_none_is_longer_than_pppds() {
+        let (mut session, config) = (begun("Filter-Id permit\nSession-Timeout 0\n"), config());
+        assert!(session.set_timeout(Duration::from_secs(50)) && session.set_timeout(Duration::from_secs(70)));
+        assert_eq!(session.overdue(&config, at(70)), Some(Reason::SessionTimeout));
+        assert!(session.set_timeout(Duration::ZERO));
+        assert_eq!(session.overdue(&config, at(1_000_000)), None);
+        let mut session = begun("Filter-Id permit\nSession-Timeout 100\n");
+        assert!(!session.set_timeout(Duration::from_secs(101)) && !session.set_timeout(Duration::ZERO));
+        assert!(session.set_timeout(Duration::from_secs(100)));
+    }
+
+    #[test]
+    fn rfc5176_section_6_3_an_older_request_is_overtaken() {
+        let mut session = begun("");
+        let octets = |identifier, at: Option<u32>| {
+            let mut request = PacketBuilder::request(Code::CoaRequest, identifier, [0; 16]);
+            if let Some(at) = at {
+                request.integer(attribute::EVENT_TIMESTAMP, at).unwrap();
+            }
+            request.sign_request(b"secret").unwrap().to_vec()
+        };
+        let rules = Rules { message_authenticator: true, event_timestamp: false, window: Duration::from_secs(300) };
+        let now = Timestamp::from_secs(1_795_000_000);
+        let mut is_overtaken = |octets: &[u8], carry_out| {
+            let request = verify(Packet::parse(octets).unwrap(), b"secret", &rules, now).unwrap();
+            let overtaken = session.is_overtaken(&request);
+            if carry_out {
+                session.carried_out(&request);
+            }
+            overtaken
+        };
+        let (first, second) = (octets(1, Some(1_795_000_000)), octets(2, Some(1_795_000_000)));
+        assert!(!is_overtaken(&first, true) && !is_overtaken(&second, true));
+        assert!(is_overtaken(&first, false) && is_overtaken(&second, false), "both are done");
+        assert!(!is_overtaken(&octets(3, Some(1_795_000_000)), false), "another one of this second");
+        assert!(is_overtaken(&octets(3, Some(1_794_999_999)), false));
+        assert!(!is_overtaken(&octets(4, Some(1_795_000_001)), true));
+        assert!(is_overtaken(&first, false) && is_overtaken(&octets(3, Some(1_795_000_000)), false));
+        assert!(!is_overtaken(&octets(5, None), true), "nobody can tell");
+        assert!(is_overtaken(&first, false));
     }
 
     #[test]

@@ -69,7 +69,7 @@ struct HookArgs {
     socket: Option<PathBuf>,
 }
 
-/// Show the sessions of this NAS.
+/// Show the sessions of this NAS, and the stations of captive networks that are let through.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!("  radhold agent status\n  radhold agent status --json"))]
 struct StatusArgs {
@@ -123,7 +123,7 @@ pub(super) fn run(args: AgentArgs, flags: &mut Flags) -> Result<(), Failure> {
             agent::drop_privileges().map_err(|error| Failure::failed(error.to_string()))?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let machine = Machine { now: clock::now, chance: chance::octets };
-            let ran = runtime.block_on(agent::run(config.agent, config.front, machine));
+            let ran = runtime.block_on(agent::run(config.agent, config.front, machine, clock::since_boot));
             ran.map_err(|error| Failure::failed(error.to_string()))
         }
     }
@@ -149,7 +149,7 @@ fn hook(args: HookArgs, flags: &Flags) {
         .collect();
     match HookCall::from_environment(args.event, &environment) {
         Some(call) => {
-            if let Err(trouble) = agent::call_hook(&socket, call.with_accept(&run_dir)) {
+            if let Err(trouble) = agent::call_hook(&socket, call.with_accept(&run_dir, &socket, clock::now())) {
                 eprintln!("radhold: {trouble}");
             }
         }
@@ -177,7 +177,15 @@ fn status(args: &StatusArgs, flags: &Flags) -> Result<(), Failure> {
         ]
     });
     let head = ["INTERFACE", "STATE", "FILTER", "USER", "ADDRESS", "CALLING", "PID", "AGE"];
-    print_table(head, rows.collect(), "no sessions")
+    print_table(head, rows.collect(), "no sessions")?;
+    let stations = answer["stations"].as_array().into_iter().flatten().map(|station| {
+        let left = station["left_seconds"].as_u64().map(|seconds| format!("{seconds}s"));
+        [or_dash(station["station"].as_str()), or_dash(station["filter"].as_str()), or_dash(left)]
+    });
+    match stations.collect::<Vec<_>>() {
+        none if none.is_empty() => Ok(()),
+        stations => print_table(["STATION", "FILTER", "LEFT"], stations, "no stations"),
+    }
 }
 
 fn ask(request: &Request, flags: &Flags) -> Result<serde_json::Value, Failure> {

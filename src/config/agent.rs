@@ -202,7 +202,7 @@ fn peer(report: &Report<'_>, mut section: Section<'_>) -> Option<AgentPeer> {
         report.warn(format!("agent.peer.{name}: the secret is shorter than {SECRET_LEAST} octets (RFC 2865 §3)"));
     }
     let require_message_authenticator = section.boolean("require_message_authenticator").unwrap_or(true);
-    let require_event_timestamp = section.boolean("require_event_timestamp").unwrap_or(false);
+    let require_event_timestamp = section.boolean("require_event_timestamp").unwrap_or(true);
     section.finish();
     Some(AgentPeer { name, network: network?, secret: secret?, require_message_authenticator, require_event_timestamp })
 }

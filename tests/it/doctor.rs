@@ -52,7 +52,7 @@ impl Host {
         host.write("proc/modules", "ppp_generic 1 0 - Live 0x0\nnf_tables 1 0 - Live 0x0\n");
         host.write(
             "lib/modules/6.1.0-1-amd64/modules.dep",
-            "kernel/drivers/net/ppp/ppp_mppe.ko:\nkernel/drivers/net/ppp/ppp_async.ko:\n",
+            "kernel/drivers/net/ppp/ppp_mppe.ko:\nkernel/drivers/net/ppp/ppp_async.ko:\nkernel/net/netfilter/nft_fib_inet.ko:\n",
         );
         host
     }
@@ -429,7 +429,15 @@ fn the_agent_is_looked_for_at_its_socket() {
         format!("{} {}", found["level"].as_str().unwrap(), found["says"].as_str().unwrap())
     };
     assert!(finding().starts_with(&format!("fail the agent does not answer: {}: ", socket.display())), "{}", finding());
-    let _agent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let agent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        use std::io::{BufRead as _, Write as _};
+        for mut stream in agent.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            std::io::BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+            stream.write_all(b"{\"sessions\":[]}\n").unwrap();
+        }
+    });
     assert_eq!(finding(), format!("ok the agent answers at {}", socket.display()));
 }
 

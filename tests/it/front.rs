@@ -225,12 +225,16 @@ async fn when_a_server_is_killed_the_next_one_answers_and_it_comes_back() {
     assert_eq!((first.sessions().len(), second.sessions().len()), (1, 0));
 
     first.kill();
-    let begun = Instant::now();
+    // A closed port is noticed at once: a front that waited for its time would not be done before pppd has given up.
+    drop(front);
+    let hasty = config::Front {
+        fail_over_after: Duration::from_secs(3600),
+        patience: Duration::from_secs(7200),
+        ..settings(vec![server_of("1", &first), server_of("2", &second)])
+    };
+    let front = Front::start(&hasty, MACHINE, None).unwrap();
     let ran = login_pap(&front);
-    let took = begun.elapsed();
     assert_eq!(ran.code, 0, "{ran:?}");
-    // A closed port is noticed at once; radclient itself takes most of this.
-    assert!(took < Duration::from_millis(2000), "{took:?}");
     assert_eq!(second.sessions().len(), 1);
     assert_eq!(front.servers().into_values().collect::<Vec<_>>(), [false, true]);
 
@@ -252,7 +256,7 @@ async fn a_silent_server_costs_its_time_once() {
     let ran = login_pap(&front);
     let took = begun.elapsed();
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!((Duration::from_millis(400)..Duration::from_millis(2500)).contains(&took), "{took:?}");
+    assert!(took >= Duration::from_millis(400), "{took:?}");
     let asked = silent.times(Code::AccessRequest);
     assert!(asked >= 1);
 
@@ -269,6 +273,22 @@ async fn a_silent_server_costs_its_time_once() {
     assert_eq!(asked.text(NAS_IDENTIFIER), Some("nas-1"));
     assert_eq!(asked.all(PROXY_STATE).count(), 1);
     assert_eq!(asked.text(USER_NAME), Some("alice"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_asked_last_and_had_no_time_is_not_called_silent() {
+    let (first, last) = (Puppet::silent(), Puppet::silent());
+    // The second is asked when pppd's patience is nearly over.
+    let settings = config::Front {
+        fail_over_after: Duration::from_millis(2800),
+        patience: Duration::from_millis(3200),
+        probe_every: Duration::from_secs(3600),
+        ..settings(vec![first.behind("1"), last.behind("2")])
+    };
+    let front = Front::start(&settings, MACHINE, None).unwrap();
+    assert_ne!(login_pap(&front).code, 0);
+    assert!(last.times(Code::AccessRequest) >= 1, "it was asked");
+    assert_eq!(front.servers().into_values().collect::<Vec<_>>(), [false, true]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,6 +29,17 @@ pub(in crate::agent) struct Place {
     pub(in crate::agent) rates: Rates,
 }
 
+/// A station that is let through.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::agent) struct Permitted {
+    /// Its address, as nftables has it.
+    pub(in crate::agent) mac: String,
+    /// By which permit set.
+    pub(in crate::agent) set: String,
+    /// For how long from now.
+    pub(in crate::agent) left: Duration,
+}
+
 /// Why the rules are not as they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum NftError {
@@ -51,6 +62,9 @@ pub enum NftError {
 pub(in crate::agent) struct Table {
     settings: RuleSettings,
     places: BTreeMap<String, Place>,
+    /// Chains, rules and sets as nft showed them when we had just made them; the kernel gives each a handle of its own, and a rule
+    /// that is changed another one.
+    made: Vec<Value>,
     /// Stations that were let through when we last looked; the kernel alone knows until when.
     stations: BTreeSet<String>,
 }
@@ -61,7 +75,7 @@ impl Table {
         settings: RuleSettings,
         places: BTreeMap<String, Place>,
     ) -> Result<Self, NftError> {
-        let mut table = Self { settings, places, stations: BTreeSet::new() };
+        let mut table = Self { settings, places, made: Vec::new(), stations: BTreeSet::new() };
         table.rebuild().await?;
         Ok(table)
     }
@@ -100,7 +114,7 @@ impl Table {
         };
     }
 
-    /// Compares the permit sets with what they should be and mends them. Says whether there was something to mend.
+    /// Compares the permit sets, chains and rules with what they should be and mends them. Says whether there was something to mend.
     pub(in crate::agent) async fn reconcile(&mut self) -> Result<bool, NftError> {
         let mut wanted = BTreeMap::new();
         for (permit, _) in &self.settings.permits {
@@ -128,7 +142,7 @@ impl Table {
                 found.sort_unstable();
                 elements.sort_unstable();
                 found == *elements
-            }) && self.station_sets().all(|set| set_of(listed, &set).is_some())
+            }) && made(listed) == self.made
                 && rules_in(listed, "/rule") == rules_in(&ruleset(&self.settings, &[]), "/add/rule")
         });
         if !fine {
@@ -204,6 +218,26 @@ impl Table {
         Ok(before.difference(&self.stations).cloned().collect())
     }
 
+    /// Stations that are let through, in order.
+    pub(in crate::agent) async fn stations(&self) -> Result<Vec<Permitted>, NftError> {
+        if self.settings.captive.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listed = list().await?.unwrap_or_default();
+        let mut stations = Vec::new();
+        for (set, _) in &self.settings.permits {
+            for element in set_of(&listed, &mac(set)).unwrap_or_default() {
+                let (Some(mac), Some(left)) = (element["elem"]["val"].as_str(), element["elem"]["expires"].as_u64())
+                else {
+                    continue;
+                };
+                stations.push(Permitted { mac: mac.to_owned(), set: set.clone(), left: Duration::from_secs(left) });
+            }
+        }
+        stations.sort_unstable();
+        Ok(stations)
+    }
+
     fn station_sets(&self) -> impl Iterator<Item = String> {
         let permits = self.settings.permits.iter().filter(|_| !self.settings.captive.is_empty());
         permits.map(|(permit, _)| mac(permit))
@@ -226,8 +260,25 @@ impl Table {
         for (interface, place) in &self.places {
             kept.extend(elements("add", interface, place));
         }
-        run(ruleset(&self.settings, &kept)).await
+        run(ruleset(&self.settings, &kept)).await?;
+        self.made = list().await?.as_ref().map(made).unwrap_or_default();
+        Ok(())
     }
+}
+
+/// What of a listing stays the same while sessions come and go.
+fn made(listed: &Value) -> Vec<Value> {
+    let items = listed["nftables"].as_array().into_iter().flatten();
+    let lasting = items.filter(|item| ["chain", "rule", "set", "map"].iter().any(|kind| item.get(kind).is_some()));
+    let mut lasting: Vec<Value> = lasting.cloned().collect();
+    for item in &mut lasting {
+        for kind in ["set", "map"] {
+            if let Some(set) = item.get_mut(kind).and_then(Value::as_object_mut) {
+                set.remove("elem");
+            }
+        }
+    }
+    lasting
 }
 
 /// Says whenever somebody deletes our table, as a restart of Debian's nftables.service does. For ever.

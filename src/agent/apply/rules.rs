@@ -166,7 +166,10 @@ fn from_peer(settings: &RuleSettings) -> Vec<Value> {
     let mut rules = Vec::new();
     for (permit, mark) in &settings.permits {
         rules.push(rule("from_peer", permitted(vec![on("iifname", "saddr", permit)], *mark)));
-        rules.push(rule("from_peer", permitted(on_v6("iifname", permit), *mark)));
+        // An interface's permit is not for addresses of others: the way back to it must be this interface (RFC 3704 §2.2).
+        let mut own_source = on_v6("iifname", permit);
+        own_source.push(equals(json!({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}), json!(true)));
+        rules.push(rule("from_peer", permitted(own_source, *mark)));
     }
     rules.push(rule("from_peer", vec![jump("sandbox")]));
     rules

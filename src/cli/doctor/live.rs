@@ -6,22 +6,25 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UdpSocket, UnixStream};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::nas::{self, Asked};
 use super::server::{self, Port, StoreState};
-use crate::app::{chance, clock};
+use crate::agent::{self, Request};
+use crate::app::chance;
 use crate::config::{Config, FrontServer};
 use crate::dynauth::Timers;
 use crate::net::client::{Client, Demand};
-use crate::radius::attribute::EVENT_TIMESTAMP;
 use crate::radius::{Code, PacketBuilder};
 use crate::store;
 
 /// Where the agent listens when nobody can say what its configuration is.
 const AGENT_SOCKET: &str = "/run/radhold/agent.sock";
+
+/// One where the kernel gives helpers to flows by itself.
+const ASSIGNS_HELPERS: &str = "/proc/sys/net/netfilter/nf_conntrack_helper";
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,10 +37,15 @@ pub(super) async fn nas(config: Option<&Config>) -> nas::Running {
     let socket = config.map_or(Path::new(AGENT_SOCKET), |config| &config.agent.socket);
     let mut seen = nas::Running {
         ruleset: output("nft", &["list", "ruleset"]).await,
-        agent: Some(agent(socket).await),
         clock_synchronized: clock_synchronized().await,
+        modules: std::fs::read_to_string("/proc/modules").unwrap_or_default(),
+        assigns_helpers: std::fs::read_to_string(ASSIGNS_HELPERS).is_ok_and(|word| word.trim() == "1"),
         ..nas::Running::default()
     };
+    match agent(socket).await {
+        Ok(clocks) => (seen.agent, seen.clocks) = (Some(Ok(socket.display().to_string())), clocks),
+        Err(problem) => seen.agent = Some(Err(problem)),
+    }
     let Some(front) = config.and_then(|config| config.front.as_ref()) else { return seen };
     for address in front.auth.iter().chain(&front.accounting) {
         let taken = matches!(UdpSocket::bind(address).await, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
@@ -79,13 +87,19 @@ async fn output(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-async fn agent(socket: &Path) -> Result<String, String> {
-    let shown = socket.display();
-    match timeout(PATIENCE, UnixStream::connect(socket)).await {
-        Ok(Ok(_)) => Ok(shown.to_string()),
-        Ok(Err(error)) => Err(format!("{shown}: {error}")),
-        Err(_) => Err(format!("{shown}: it takes too long")),
-    }
+/// The clocks of those who ordered something, when the agent answers.
+async fn agent(socket: &Path) -> Result<Vec<(String, i64)>, String> {
+    let (path, shown) = (socket.to_owned(), socket.display());
+    let asked = tokio::task::spawn_blocking(move || agent::ask(&path, &Request::Status, PATIENCE)).await;
+    let answer = match asked {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Err(format!("{shown}: {error}")),
+        Err(error) => return Err(format!("{shown}: {error}")),
+    };
+    let peers = answer["peers"].as_array().into_iter().flatten();
+    Ok(peers
+        .filter_map(|peer| Some((peer["name"].as_str()?.to_owned(), peer["clock_skew_seconds"].as_i64()?)))
+        .collect())
 }
 
 async fn clock_synchronized() -> Option<bool> {
@@ -99,8 +113,7 @@ async fn clock_synchronized() -> Option<bool> {
 
 /// Status-Server (RFC 5997).
 async fn status(server: &FrontServer, address: SocketAddr) -> Asked {
-    let mut asked =
-        Asked { server: format!("server {} ({address})", server.name), answered: false, forged: false, skew: None };
+    let mut asked = Asked { server: format!("server {} ({address})", server.name), answered: false, forged: false };
     let mut builder = PacketBuilder::request(Code::StatusServer, chance::octets::<1>()[0], chance::octets());
     let Ok(request) = builder.sign_request(server.secret.expose()) else { return asked };
     let demand = Demand { timers: STATUS_TIMERS, message_authenticator: false };
@@ -108,11 +121,7 @@ async fn status(server: &FrontServer, address: SocketAddr) -> Asked {
     let chance = || u32::from_be_bytes(chance::octets());
     let Ok(exchange) = client.exchange(request, &demand, chance).await else { return asked };
     asked.forged = exchange.ignored.unverified() > 0;
-    if let Some(reply) = exchange.reply {
-        asked.answered = true;
-        let theirs = reply.packet().integer(EVENT_TIMESTAMP);
-        asked.skew = theirs.map(|theirs| i64::from(theirs) - clock::now().as_secs());
-    }
+    asked.answered = exchange.reply.is_some();
     asked
 }
 
@@ -154,14 +163,24 @@ async fn port(address: SocketAddr) -> Port {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let filter = format!("sport = :{}", address.port());
             let listed = output("ss", &["-H", "-lunp", &filter]).await.unwrap_or_default();
-            if listed.contains("\"radhold\"") {
-                return Port::Ours;
+            match holder(&listed, address) {
+                Some("radhold") => Port::Ours,
+                who => Port::Taken(who.unwrap_or("somebody").to_owned()),
             }
-            let who = listed.split('"').nth(1).unwrap_or("somebody").to_owned();
-            Port::Taken(who)
         }
         Err(error) => Port::Refused(error.to_string()),
     }
+}
+
+/// Who has an address, of those `ss -H -lunp` lists with its port: another may have the same port of another address.
+fn holder(listed: &str, address: SocketAddr) -> Option<&str> {
+    let everywhere =
+        [format!("0.0.0.0:{}", address.port()), format!("*:{}", address.port()), format!("[::]:{}", address.port())];
+    let is_in_the_way = |local: &str| {
+        address.ip().is_unspecified() || local == address.to_string() || everywhere.iter().any(|every| every == local)
+    };
+    let line = listed.lines().find(|line| line.split_whitespace().nth(3).is_some_and(is_in_the_way))?;
+    line.split('"').nth(1)
 }
 
 /// Whether a connection to the Bot API can be made; its token is not tried.
@@ -173,5 +192,23 @@ async fn reach(url: &url::Url) -> Result<String, String> {
         Ok(Ok(_)) => Ok(format!("{host}:{port}")),
         Ok(Err(error)) => Err(format!("{host}:{port}: {error}")),
         Err(_) => Err(format!("{host}:{port}: it takes too long")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_the_port_of_another_address_is_not_in_the_way() {
+        let listed = "UNCONN 0 0 127.0.0.2:1812 0.0.0.0:* users:((\"radhold\",pid=7,fd=9))\n\
+                      UNCONN 0 0 127.0.0.1:1812 0.0.0.0:* users:((\"freeradius\",pid=8,fd=9))\n";
+        let of = |listed, address: &str| holder(listed, address.parse().unwrap());
+        assert_eq!(of(listed, "127.0.0.1:1812"), Some("freeradius"));
+        assert_eq!(of(listed, "127.0.0.2:1812"), Some("radhold"));
+        assert_eq!(of(listed, "127.0.0.3:1812"), None);
+        assert_eq!(of(listed, "0.0.0.0:1812"), Some("radhold"), "any is in the way of all");
+        let every = "UNCONN 0 0 *:1812 *:* users:((\"radiusd\",pid=7,fd=9))\n";
+        assert_eq!(of(every, "127.0.0.1:1812"), Some("radiusd"));
     }
 }

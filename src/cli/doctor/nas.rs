@@ -23,12 +23,17 @@ const HOOKS: [(&str, &str, bool); 5] = [
 ];
 
 /// Modules of the kernel, and why.
-const MODULES: [(&str, &str); 4] = [
+const MODULES: [(&str, &str); 5] = [
     ("ppp_generic", "It is PPP itself."),
     ("ppp_async", "pptpd and xl2tpd hand pppd a terminal, which needs it."),
     ("ppp_mppe", "Without it there is no MPPE: PPTP clients that want encryption hang up."),
     ("nf_tables", "The sandbox is made of it."),
+    ("nft_fib_inet", "Without it nft refuses the sandbox: it holds IPv6 sources to their interface."),
 ];
+
+/// Tunnels restart with the agent when systemd is told to restart it; one that merely ends is started again beside them.
+const AGENT_AGAIN: &str = "systemctl start radhold-agent; if it runs already: systemctl kill radhold-agent (it comes back by itself, and \
+                           sessions stay; a restart would end them); journalctl -u radhold-agent -n 20";
 
 const INSTALL: &str = "./pppd/install.sh";
 
@@ -294,7 +299,7 @@ fn radiusclient_files(tree: &Tree, front: Option<&Front>) -> Vec<Finding> {
             "nas.front",
             "pppd asks this host, but no server is named in [agent.front]",
             "Without a front there must be a server on this very port, and its NAS must do without Message-Authenticator.",
-            "editor /etc/radhold/agent.toml   ([agent.front.server.1]); systemctl restart radhold-agent",
+            "editor /etc/radhold/agent.toml   ([agent.front.server.1]); systemctl kill radhold-agent",
         ));
     }
     findings.extend(patience(&settings, front, &path));
@@ -418,8 +423,14 @@ fn unit(tree: &Tree) -> Finding {
 pub(super) struct Running {
     /// All rules of nftables; `None` when they could not be seen.
     pub(super) ruleset: Option<String>,
-    /// Whether the agent's socket takes a connection, and where it is.
+    /// Whether the agent answers at its socket, and where that is.
     pub(super) agent: Option<Result<String, String>>,
+    /// Servers that ordered something since the agent was started, and their clocks less ours in seconds, as their requests said.
+    pub(super) clocks: Vec<(String, i64)>,
+    /// `/proc/modules`.
+    pub(super) modules: String,
+    /// Whether the kernel gives helpers to flows by itself, as kernels before 6.0 could (`nf_conntrack_helper`).
+    pub(super) assigns_helpers: bool,
     /// The front's ports, and whether somebody has them.
     pub(super) front_ports: Vec<(String, bool)>,
     /// Each server's port, and what came of a Status-Server.
@@ -437,15 +448,16 @@ pub(super) struct Asked {
     pub(super) answered: bool,
     /// Whether something came that was not made with the secret.
     pub(super) forged: bool,
-    /// Its clock less ours in seconds, when it said (Event-Timestamp).
-    pub(super) skew: Option<i64>,
 }
 
 /// Judges what runs.
 pub(super) fn running(seen: &Running, has_pptpd: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &seen.ruleset {
-        Some(rules) => findings.extend(rules_findings(rules, has_pptpd)),
+        Some(rules) => {
+            findings.extend(rules_findings(rules, has_pptpd));
+            findings.extend(has_pptpd.then(|| pptp_helper(rules, seen)));
+        }
         None => findings.push(Finding::warn(
             "nas.rules",
             "the rules of nftables cannot be seen",
@@ -459,7 +471,7 @@ pub(super) fn running(seen: &Running, has_pptpd: bool) -> Vec<Finding> {
             "nas.agent",
             format!("the agent does not answer: {problem}"),
             "Sessions stay in the sandbox, and no CoA or Disconnect is obeyed.",
-            "systemctl restart radhold-agent; journalctl -u radhold-agent -n 20",
+            AGENT_AGAIN,
         )),
         None => {}
     }
@@ -471,25 +483,18 @@ pub(super) fn running(seen: &Running, has_pptpd: bool) -> Vec<Finding> {
                 "nas.front",
                 format!("nobody listens on {port}"),
                 "pppd asks there; every login fails.",
-                "systemctl restart radhold-agent; journalctl -u radhold-agent -n 20",
+                AGENT_AGAIN,
             )
         });
     }
     findings.extend(seen.servers.iter().map(server_finding));
+    findings.extend(seen.clocks.iter().map(|(server, skew)| skew_finding(server, *skew)));
     findings.push(clock(seen.clock_synchronized));
     findings
 }
 
 fn server_finding(asked: &Asked) -> Finding {
     let server = &asked.server;
-    if let (true, Some(skew)) = (asked.answered, asked.skew.filter(|skew| skew.abs() > 60)) {
-        return Finding::fail(
-            "nas.server",
-            format!("the clock of {server} differs by {skew} s"),
-            "CoA and Disconnect more than 300 s off are dropped as replays (RFC 5176 §6.3).",
-            "timedatectl set-ntp true   (on both)",
-        );
-    }
     if asked.answered {
         return Finding::ok("nas.server", format!("{server} answers"));
     }
@@ -502,6 +507,21 @@ fn server_finding(asked: &Asked) -> Finding {
         )
     };
     Finding::fail("nas.server", says, "When no server answers, nobody logs in.", mend)
+}
+
+/// By what its last CoA-Request or Disconnect-Request said. A reply to Status-Server may carry no Event-Timestamp (RFC 2869
+/// §5.19), so who ordered nothing yet is not known.
+fn skew_finding(server: &str, skew: i64) -> Finding {
+    const WINDOW: u64 = 300;
+    const MUCH: u64 = 60;
+    let why = "CoA and Disconnect more than 300 s off are dropped as replays (RFC 5176 §6.3).";
+    let off = skew.unsigned_abs();
+    if off <= MUCH {
+        return Finding::ok("nas.clock-skew", format!("the clock of agent.peer.{server} differs by {skew} s at most"));
+    }
+    let make = if off <= WINDOW { Finding::warn } else { Finding::fail };
+    let says = format!("the last order of agent.peer.{server} was dated {skew} s from this host's clock");
+    make("nas.clock-skew", says, why, "timedatectl set-ntp true   (on both)")
 }
 
 pub(super) fn clock(synchronized: Option<bool>) -> Finding {
@@ -527,7 +547,7 @@ fn rules_findings(rules: &str, has_pptpd: bool) -> Vec<Finding> {
             "nas.sandbox",
             "there is no table inet radhold",
             "Nobody is confined: a held session is through.",
-            "systemctl restart radhold-agent",
+            AGENT_AGAIN,
         )
     });
     findings.push(if rules.contains("masquerade") || rules.contains("snat ") {
@@ -554,6 +574,32 @@ fn rules_findings(rules: &str, has_pptpd: bool) -> Vec<Finding> {
         findings.push(gre(rules));
     }
     findings
+}
+
+/// pptpd on this host needs none. Who dials PPTP servers elsewhere through this host's translation does, in both halves: the
+/// one reads TCP 1723 to know their GRE, the other translates its call ids.
+fn pptp_helper(rules: &str, seen: &Running) -> Finding {
+    let is_loaded = |module: &str| seen.modules.lines().any(|line| line.split(' ').next() == Some(module));
+    let is_given = seen.assigns_helpers || rules.contains("ct helper set \"pptp\"");
+    let missing: Vec<_> =
+        ["nf_conntrack_pptp", "nf_nat_pptp"].into_iter().filter(|module| !is_loaded(module)).collect();
+    match (is_given, missing.is_empty()) {
+        (true, true) => Finding::ok("nas.pptp-helper", "PPTP calls through this host are followed and translated"),
+        (true, false) => Finding::warn(
+            "nas.pptp-helper",
+            format!("conntrack is to follow PPTP calls through this host, but {} is not loaded", missing.join(" and ")),
+            "Two people who dial one PPTP server elsewhere through this host's translation get in each other's way.",
+            format!(
+                "modprobe -a {}; for good: the same lines in /etc/modules-load.d; without such people: take \"ct helper set\" out \
+                 of /etc/radhold/nas.nft",
+                missing.join(" ")
+            ),
+        ),
+        (false, _) => Finding::ok(
+            "nas.pptp-helper",
+            "PPTP calls through this host to elsewhere are not followed; pptpd here needs it not (nas.nft says how)",
+        ),
+    }
 }
 
 /// Whether the input chains let PPTP in.
@@ -606,23 +652,51 @@ mod tests {
     }
 
     #[test]
+    fn the_helper_for_pptp_is_judged_where_it_is_asked_for() {
+        let judged = |rules: &str, modules: &str, assigns_helpers| {
+            let seen = Running { modules: modules.to_owned(), assigns_helpers, ..Running::default() };
+            pptp_helper(rules, &seen).level
+        };
+        let given = "tcp dport 1723 ct helper set \"pptp\"\n";
+        let both = "nf_nat_pptp 16384 0 - Live 0x0\nnf_conntrack_pptp 20480 1 nf_nat_pptp, Live 0x0\n";
+        assert_eq!(judged(OPEN, "", false), Level::Ok);
+        assert_eq!(judged(given, both, false), Level::Ok);
+        assert_eq!(judged(given, "nf_conntrack_pptp 20480 0 - Live 0x0\n", false), Level::Warn);
+        assert_eq!(judged(OPEN, "", true), Level::Warn);
+        let seen = Running { ruleset: Some(OPEN.to_owned()), ..Running::default() };
+        let is_judged = |has_pptpd| running(&seen, has_pptpd).iter().any(|finding| finding.check == "nas.pptp-helper");
+        assert!(is_judged(true) && !is_judged(false));
+    }
+
+    /// The units tie tunnels to the agent: a restart of it ends all sessions.
+    #[test]
+    fn nobody_is_told_to_restart_the_agent() {
+        let seen = Running {
+            ruleset: Some(String::new()),
+            agent: Some(Err("no".to_owned())),
+            front_ports: vec![("127.0.0.1:1812".to_owned(), false)],
+            ..Running::default()
+        };
+        let findings = running(&seen, true);
+        let mends: Vec<_> = findings.iter().filter_map(|finding| finding.mend.as_deref()).collect();
+        assert!(mends.len() > 3 && mends.iter().all(|mend| !mend.contains("restart radhold-agent")), "{mends:#?}");
+    }
+
+    #[test]
     fn what_runs_is_judged() {
-        let asked = |answered, forged, skew| Asked { server: "1".to_owned(), answered, forged, skew };
+        let asked = |answered, forged| Asked { server: "1".to_owned(), answered, forged };
         let seen = Running {
             ruleset: None,
             agent: Some(Err("no".to_owned())),
             front_ports: vec![("127.0.0.1:1812".to_owned(), true), ("127.0.0.1:1813".to_owned(), false)],
-            servers: vec![
-                asked(true, false, None),
-                asked(true, false, Some(-400)),
-                asked(false, true, None),
-                asked(false, false, None),
-            ],
+            servers: vec![asked(true, false), asked(false, true), asked(false, false)],
+            clocks: [0, -61, 300, -301].map(|skew| ("1".to_owned(), skew)).into(),
             clock_synchronized: Some(true),
+            ..Running::default()
         };
         use Level::{Fail, Ok, Warn};
         let levels: Vec<_> = running(&seen, true).into_iter().map(|finding| finding.level).collect();
-        assert_eq!(levels, [Warn, Fail, Ok, Fail, Ok, Fail, Fail, Fail, Ok]);
+        assert_eq!(levels, [Warn, Fail, Ok, Fail, Ok, Fail, Fail, Ok, Warn, Warn, Fail, Ok]);
         let good = Running {
             ruleset: Some(OPEN.to_owned()),
             agent: Some(Result::Ok("/run/radhold/agent.sock".to_owned())),

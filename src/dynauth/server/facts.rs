@@ -20,6 +20,8 @@ pub struct NasNames {
     pub identifiers: Vec<String>,
     /// For NAS-IP-Address and NAS-IPv6-Address.
     pub addresses: Vec<IpAddr>,
+    /// Whether servers know its sessions through the front, which makes their Acct-Session-Id.
+    pub through_front: bool,
 }
 
 /// What a session is known by. What is not known is absent.
@@ -114,8 +116,8 @@ impl Facts {
         text
     }
 
-    /// Whether an attribute of [`IDENTIFICATION`], well formed, speaks of this session.
-    pub(super) fn matches(&self, attribute: &Attribute<'_>) -> Match {
+    /// Whether an attribute of [`IDENTIFICATION`], well formed, speaks of this session of that NAS.
+    pub(super) fn matches(&self, nas: &NasNames, attribute: &Attribute<'_>) -> Match {
         let value = attribute.value;
         match attribute.kind {
             attribute::USER_NAME => sure(self.user_name.as_deref().is_some_and(|name| name.as_bytes() == value)),
@@ -135,7 +137,12 @@ impl Facts {
             attribute::CLASS => self.has_class(value),
             attribute::ACCT_SESSION_ID => match &self.acct_session_id {
                 Some(id) => sure(id.as_bytes() == value),
-                None => self.may_be_pppds(value),
+                // RFC 5176 §3: all that is given must match. Who else made it nobody knows; the front's we would know.
+                None => match self.made_by_pppd(value) {
+                    None if nas.through_front => Match::No,
+                    None => Match::Unknown,
+                    Some(same) => sure(same),
+                },
             },
             _ => Match::No,
         }
@@ -154,20 +161,25 @@ impl Facts {
         }
     }
 
-    /// pppd tells nobody its Acct-Session-Id, but makes it of the second, its process id and a counter; 2.4.9 by mistake
-    /// writes `%lX`, the second in lower case, `%hX`.
-    fn may_be_pppds(&self, id: &[u8]) -> Match {
-        let Ok(id) = std::str::from_utf8(id) else { return Match::Unknown };
+    /// pppd tells nobody its Acct-Session-Id, but makes it of the second, its process id and a counter; 2.4.9 by mistake writes
+    /// `%lX`, the second in lower case, `%hX`. The front keeps what of this is letters and digits, and puts a hash of 16 hex
+    /// digits behind it. `None` when it has no such form.
+    fn made_by_pppd(&self, id: &[u8]) -> Option<bool> {
+        let id = std::str::from_utf8(id).ok()?;
         let near =
             |hex: &str| i64::from_str_radix(hex, 16).is_ok_and(|at| (at - self.since.as_secs()).abs() <= SECONDS_APART);
+        let is_hex = |text: &str| text.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'));
         if let Some(second) = id.strip_prefix("%lX").and_then(|rest| rest.strip_suffix("%hX")) {
-            return sure(near(second));
+            return Some(near(second));
         }
-        let (Some(second), Some(rest), Some(pid)) = (id.get(..8), id.get(8..), self.pid) else {
-            return Match::Unknown;
-        };
-        let shaped = id.bytes().all(|octet| octet.is_ascii_digit() || (b'A'..=b'F').contains(&octet));
-        if shaped && rest.starts_with(&format!("{pid:04X}")) { sure(near(second)) } else { Match::Unknown }
+        let fronts = id.rsplit_once('-').filter(|(_, hash)| hash.len() == 16 && is_hex(hash)).map(|(kept, _)| kept);
+        if let Some(second) = fronts.filter(|kept| kept.len() == 8 && is_hex(kept)) {
+            return Some(near(second));
+        }
+        let whole = fronts.unwrap_or(id);
+        let (second, rest, pid) = (whole.get(..8)?, whole.get(8..)?, self.pid?);
+        let shaped = whole.bytes().all(|octet| octet.is_ascii_digit() || (b'A'..=b'F').contains(&octet));
+        (shaped && rest.len() >= 6).then(|| rest.starts_with(&format!("{pid:04X}")) && near(second))
     }
 }
 
@@ -191,8 +203,16 @@ fn known<T>(fact: Option<&T>, same: impl FnOnce(&T) -> bool) -> Match {
 mod tests {
     use super::*;
 
+    fn id_of(nas: &NasNames, facts: &Facts, id: &str) -> Match {
+        facts.matches(nas, &Attribute { kind: attribute::ACCT_SESSION_ID, value: id.as_bytes() })
+    }
+
     fn id(facts: &Facts, id: &str) -> Match {
-        facts.matches(&Attribute { kind: attribute::ACCT_SESSION_ID, value: id.as_bytes() })
+        id_of(&NasNames::default(), facts, id)
+    }
+
+    fn class_of(facts: &Facts, value: &[u8]) -> Match {
+        facts.matches(&NasNames::default(), &Attribute { kind: attribute::CLASS, value })
     }
 
     #[test]
@@ -200,13 +220,13 @@ mod tests {
         assert_eq!(Facts::written(b"rh\x01\x07~ \x00"), "rh\\001\\007~ \\000");
         assert_eq!(Facts::written(&[0xd5, b'S']), "\\325S");
         let facts = Facts { class: Some("\\325S".to_owned()), ..Facts::default() };
-        assert_eq!(facts.matches(&Attribute { kind: attribute::CLASS, value: &[0xd5, b'S'] }), Match::Yes);
-        assert_eq!(facts.matches(&Attribute { kind: attribute::CLASS, value: b"other" }), Match::No);
+        assert_eq!(class_of(&facts, &[0xd5, b'S']), Match::Yes);
+        assert_eq!(class_of(&facts, b"other"), Match::No);
         let none = Facts::default();
-        assert_eq!(none.matches(&Attribute { kind: attribute::CLASS, value: b"other" }), Match::Unknown);
+        assert_eq!(class_of(&none, b"other"), Match::Unknown);
         let cut = Facts { class: Some("rh\\001".to_owned()), ..Facts::default() };
-        assert_eq!(cut.matches(&Attribute { kind: attribute::CLASS, value: b"rh\x01\0one" }), Match::Unknown);
-        assert_eq!(cut.matches(&Attribute { kind: attribute::CLASS, value: b"rh\x02\0one" }), Match::No);
+        assert_eq!(class_of(&cut, b"rh\x01\0one"), Match::Unknown);
+        assert_eq!(class_of(&cut, b"rh\x02\0one"), Match::No);
     }
 
     #[test]
@@ -216,7 +236,18 @@ mod tests {
         assert_eq!(id(&facts, "%lX6b000962%hX"), Match::No);
         assert_eq!(id(&facts, "6B000863012900"), Match::Yes, "pppd 2.5");
         assert_eq!(id(&facts, "6B010863012900"), Match::No);
+        assert_eq!(id(&facts, "6B00086301FF00"), Match::No, "another process");
         assert_eq!(id(&facts, "somebody-elses"), Match::Unknown);
+        assert_eq!(id(&facts, "6b000862-0123456789abcdef"), Match::Yes, "the front's, of pppd 2.4.9's");
+        assert_eq!(id(&facts, "6b000962-0123456789abcdef"), Match::No);
+        assert_eq!(id(&facts, "6B000863012900-0123456789abcdef"), Match::Yes, "the front's, of pppd 2.5's");
+        assert_eq!(id(&facts, "6B010863012900-0123456789abcdef"), Match::No);
+        let front = NasNames { through_front: true, ..NasNames::default() };
+        assert_eq!(id_of(&front, &facts, "6b000862-0123456789abcdef"), Match::Yes);
+        for foreign in ["somebody-elses", "6b000862-0123456789ABCDEF", "6b000862-0123456789abcde", "x"] {
+            assert_eq!(id_of(&front, &facts, foreign), Match::No, "{foreign}");
+            assert_eq!(id(&facts, foreign), Match::Unknown, "{foreign}");
+        }
         let told = Facts { acct_session_id: Some("front-7".to_owned()), ..facts };
         assert_eq!(id(&told, "front-7"), Match::Yes);
         assert_eq!(id(&told, "%lX6b000862%hX"), Match::No);
@@ -225,7 +256,7 @@ mod tests {
     #[test]
     fn prefixes_are_compared_by_their_bits() {
         let facts = Facts { ipv6_prefixes: vec!["2001:db8:1::/48".parse().unwrap()], ..Facts::default() };
-        let of = |kind, value: &[u8]| facts.matches(&Attribute { kind, value });
+        let of = |kind, value: &[u8]| facts.matches(&NasNames::default(), &Attribute { kind, value });
         let same = [0, 48, 0x20, 0x01, 0x0d, 0xb8, 0, 1];
         assert_eq!(of(attribute::FRAMED_IPV6_PREFIX, &same), Match::Yes);
         assert_eq!(of(attribute::FRAMED_IPV6_PREFIX, &[0, 47, 0x20, 0x01, 0x0d, 0xb8, 0, 1]), Match::No);

@@ -35,7 +35,7 @@ pub const MULTIPLE_SESSION_SELECTION_UNSUPPORTED: ErrorCause = ErrorCause(508);
 pub struct Change {
     /// Filter-Id.
     pub filter_id: Option<String>,
-    /// Session-Timeout, counted from the session's beginning.
+    /// Session-Timeout, counted from the session's beginning; zero takes it away.
     pub session_timeout: Option<Duration>,
     /// Idle-Timeout; zero takes it away.
     pub idle_timeout: Option<Duration>,
@@ -84,7 +84,7 @@ fn judged<'a, K>(
 ) -> Result<Verdict<K>, ErrorCause> {
     let packet = request.packet();
     let Screened { disconnect, identification, rates } = screened(packet, nas)?;
-    let mut meant = sessions.into_iter().filter(|(_, facts)| is_meant(facts, &identification));
+    let mut meant = sessions.into_iter().filter(|(_, facts)| is_meant(nas, facts, &identification));
     let (session, facts) = meant.next().ok_or(SESSION_CONTEXT_NOT_FOUND)?;
     if meant.next().is_some() {
         return Err(MULTIPLE_SESSION_SELECTION_UNSUPPORTED);
@@ -182,10 +182,10 @@ fn rates(packet: &Packet<'_>) -> Result<Option<RateOrder>, ErrorCause> {
     Ok(rates)
 }
 
-fn is_meant(facts: &Facts, identification: &[Attribute<'_>]) -> bool {
+fn is_meant(nas: &NasNames, facts: &Facts, identification: &[Attribute<'_>]) -> bool {
     let mut matched = false;
     for attribute in identification {
-        match facts.matches(attribute) {
+        match facts.matches(nas, attribute) {
             Match::Yes => matched = true,
             Match::No => return false,
             Match::Unknown => (),

@@ -46,7 +46,11 @@ fn judged(code: Code, attributes: Attributes<'_>) -> Verdict<u32> {
     let rules = Rules { message_authenticator: true, event_timestamp: false, window: Duration::from_secs(300) };
     let octets = request.sign_request(SECRET).unwrap();
     let request = verify(Packet::parse(octets).unwrap(), SECRET, &rules, Timestamp::default()).unwrap();
-    let nas = NasNames { identifiers: vec!["nas-1".to_owned()], addresses: vec!["192.0.2.10".parse().unwrap()] };
+    let nas = NasNames {
+        identifiers: vec!["nas-1".to_owned()],
+        addresses: vec!["192.0.2.10".parse().unwrap()],
+        through_front: false,
+    };
     let sessions = sessions();
     let sessions = sessions.iter().map(|(port, facts)| (*port, facts));
     judge(&request, &nas, sessions, |filter| matches!(filter, "permit" | "sandbox"))

@@ -35,9 +35,9 @@ pub enum Discard {
     /// Missing where it is demanded, or wrong (RFC 5176 §3.4).
     #[error(transparent)]
     MessageAuthenticator(#[from] MessageAuthenticatorError),
-    /// Too far from now: a replay, or a clock is wrong (RFC 5176 §6.3).
+    /// Too far from now, by so many seconds after it: a replay, or a clock is wrong (RFC 5176 §6.3). Made with the secret.
     #[error("Event-Timestamp is {0} seconds from now; a replay, or a clock is wrong")]
-    Stale(u64),
+    Stale(i64),
     /// Missing where it is demanded, or of another length.
     #[error("Event-Timestamp is missing")]
     NoTimestamp,
@@ -67,8 +67,8 @@ pub fn verify<'a>(packet: Packet<'a>, secret: &[u8], rules: &Rules, now: Timesta
     }
     match packet.integer(attribute::EVENT_TIMESTAMP) {
         Some(at) => {
-            let away = now.as_secs().abs_diff(i64::from(at));
-            if away > rules.window.as_secs() {
+            let away = i64::from(at) - now.as_secs();
+            if away.unsigned_abs() > rules.window.as_secs() {
                 return Err(Discard::Stale(away));
             }
         }

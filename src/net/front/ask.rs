@@ -50,6 +50,13 @@ struct Target {
     require_message_authenticator: bool,
 }
 
+/// A server that was asked: when, by the wall's clock and by one that nobody sets.
+struct Begun {
+    server: usize,
+    at: Timestamp,
+    since: Instant,
+}
+
 /// What is heard of a server that was asked.
 enum News {
     /// The reply, as pppd gets it.
@@ -96,10 +103,10 @@ impl Pool {
         let mut asking = JoinSet::new();
         let (tell, mut news) = mpsc::channel(self.targets.len().max(1));
         let mut rest = self.health().order().into_iter();
-        let mut begun: Vec<(usize, Timestamp)> = Vec::new();
-        let mut begin_next = |begun: &mut Vec<(usize, Timestamp)>| {
+        let mut begun: Vec<Begun> = Vec::new();
+        let mut begin_next = |begun: &mut Vec<Begun>| {
             let server = rest.next()?;
-            begun.push((server, (self.machine.now)()));
+            begun.push(Begun { server, at: (self.machine.now)(), since: Instant::now() });
             asking.spawn(Arc::clone(&self).ask_one(server, Arc::clone(&asked), deadline, tell.clone()));
             Some(Instant::now() + self.fail_over_after)
         };
@@ -110,10 +117,11 @@ impl Pool {
                     self.heard(server);
                     return Some(reply);
                 }
-                Ok(Some(News::Closed(server))) => self.unanswered(begun.iter().filter(|(other, _)| *other == server)),
+                Ok(Some(News::Closed(server))) => self.unanswered(begun.iter().filter(|begun| begun.server == server)),
                 // The channel outlives this loop.
                 Ok(None) | Err(_) => {
-                    self.unanswered(begun.iter());
+                    // Pppd's patience may end before that of the server asked last: nothing is known of it then.
+                    self.unanswered(begun.iter().filter(|begun| begun.since.elapsed() >= self.fail_over_after));
                     if Instant::now() >= deadline {
                         return None;
                     }
@@ -241,9 +249,9 @@ impl Pool {
         }
     }
 
-    fn unanswered<'a>(&self, asked: impl Iterator<Item = &'a (usize, Timestamp)>) {
+    fn unanswered<'a>(&self, asked: impl Iterator<Item = &'a Begun>) {
         let now = (self.machine.now)();
-        for &(server, at) in asked {
+        for &Begun { server, at, .. } in asked {
             if self.health().unanswered(server, at, now) {
                 tracing::warn!(server = self.targets[server].name, port = %self.code, "the server is silent");
             }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use radhold::app::clock;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -168,12 +169,21 @@ impl Bench {
         pid
     }
 
-    /// The sessions by `agent status --json`.
-    pub(crate) fn status(&self) -> Vec<Value> {
+    /// `agent status --json`.
+    pub(crate) fn all_status(&self) -> Value {
         let output = self.radhold(&["agent", "status", "--json"]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-        answer["sessions"].as_array().unwrap().clone()
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The sessions of it.
+    pub(crate) fn status(&self) -> Vec<Value> {
+        self.all_status()["sessions"].as_array().unwrap().clone()
+    }
+
+    /// A counter of it.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        self.all_status()["counters"][name].as_u64().unwrap_or(0)
     }
 
     /// The state of the session on an interface; `None` when there is none.
@@ -183,15 +193,26 @@ impl Bench {
         Some(session["state"].as_str().unwrap().to_owned())
     }
 
-    /// Debian's radclient in the NAS's namespace: the reply's name and its Error-Cause.
+    /// Debian's radclient in the NAS's namespace: the reply's name and its Error-Cause. Each request is one of its own, also beside
+    /// another of the same second.
     pub(crate) fn radclient(&self, kind: &str, attributes: &str) -> (String, Option<String>) {
-        self.radclient_with(kind, SECRET, &format!("{attributes},Message-Authenticator=0x00"))
+        let (now, number) = (clock::now().as_secs(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let proof = format!("Event-Timestamp={now},Proxy-State=0x{number:08x},Message-Authenticator=0x00");
+        self.radclient_in("nas", kind, SECRET, &format!("{attributes},{proof}"), PATIENCE)
     }
 
-    /// The same with another secret, and attributes as they are. Without an answer the name is empty.
-    pub(crate) fn radclient_with(&self, kind: &str, secret: &str, attributes: &str) -> (String, Option<String>) {
-        let mut command = self.within("nas", "radclient");
-        command.args(["-x", "-r", "1", "-t", "2", DAS, kind, secret]);
+    /// The same in a namespace of choice, with another secret, attributes as they are, and whole seconds to wait. Without an answer
+    /// the name is empty.
+    pub(crate) fn radclient_in(
+        &self,
+        which: &str,
+        kind: &str,
+        secret: &str,
+        attributes: &str,
+        wait: Duration,
+    ) -> (String, Option<String>) {
+        let mut command = self.within(which, "radclient");
+        command.args(["-x", "-r", "1", "-t", &wait.as_secs().to_string(), DAS, kind, secret]);
         let output = feed(command, attributes);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let Some((_, received)) = text.split_once("Received ") else { return (String::new(), None) };
@@ -280,7 +301,8 @@ impl Bench {
         format!("{}-{which}", self.name)
     }
 
-    fn within(&self, which: &str, program: &str) -> Command {
+    /// A program in a namespace of ours.
+    pub(crate) fn within(&self, which: &str, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace(which), program]);
         command
@@ -400,7 +422,8 @@ pub(crate) fn ip(line: &str) {
     assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn feed(mut command: Command, stdin: &str) -> Output {
+/// Runs a command with this on its standard input.
+pub(crate) fn feed(mut command: Command, stdin: &str) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("ip netns exec");
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use radhold::app::clock;
 use radhold::radius::{Code, Packet, PacketBuilder, attribute};
 
 use super::bench::{BOB, Bench, DAS, INSIDE, SECRET};
@@ -113,9 +114,30 @@ fn client(bench: &Bench) -> UdpSocket {
 }
 
 fn coa(identifier: u8, filter: &str) -> PacketBuilder {
+    coa_at(identifier, filter, now())
+}
+
+fn coa_at(identifier: u8, filter: &str, event_timestamp: u32) -> PacketBuilder {
     let mut request = PacketBuilder::request(Code::CoaRequest, identifier, [0; 16]);
     request.text(attribute::USER_NAME, "alice").unwrap().text(attribute::FILTER_ID, filter).unwrap();
+    request.integer(attribute::EVENT_TIMESTAMP, event_timestamp).unwrap();
     request
+}
+
+fn now() -> u32 {
+    clock::now().as_secs().try_into().unwrap()
+}
+
+/// Sends without waiting for an answer.
+fn send(socket: &UdpSocket, mut request: PacketBuilder) {
+    socket.send(request.sign_request(SECRET.as_bytes()).unwrap()).unwrap();
+}
+
+/// The next answer's code and Identifier.
+fn next(socket: &UdpSocket) -> (Code, u8) {
+    let octets = answer(socket);
+    let packet = Packet::parse(&octets).unwrap();
+    (packet.code(), packet.identifier())
 }
 
 fn answer(socket: &UdpSocket) -> Vec<u8> {
@@ -134,13 +156,10 @@ fn rfc5176_what_proves_nothing_is_dropped_silently() {
     let mut dropped = Vec::new();
     dropped.push(coa(1, "permit").sign_request(b"another secret, as long as it").unwrap().to_vec());
     dropped.push(coa(2, "permit").with_message_authenticator(false).sign_request(secret).unwrap().to_vec());
-    let stale = coa(3, "permit")
-        .integer(attribute::EVENT_TIMESTAMP, 1_000_000_000)
-        .unwrap()
-        .sign_request(secret)
-        .unwrap()
-        .to_vec();
-    dropped.push(stale);
+    dropped.push(coa_at(3, "permit", 1_000_000_000).sign_request(secret).unwrap().to_vec());
+    let mut timeless = PacketBuilder::request(Code::CoaRequest, 6, [0; 16]);
+    timeless.text(attribute::USER_NAME, "alice").unwrap().text(attribute::FILTER_ID, "permit").unwrap();
+    dropped.push(timeless.sign_request(secret).unwrap().to_vec());
     let mut other = PacketBuilder::request(Code::AccountingRequest, 4, [0; 16]);
     dropped.push(other.text(attribute::USER_NAME, "alice").unwrap().sign_request(secret).unwrap().to_vec());
     let mut changed = coa(5, "permit").sign_request(secret).unwrap().to_vec();
@@ -172,6 +191,109 @@ fn rfc5080_section_2_2_2_a_repeat_is_answered_again_and_not_done_again() {
     socket.send(&permit).unwrap();
     assert_eq!(answer(&socket), first, "the same octets");
     assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"), "but nothing is done");
+}
+
+#[test]
+fn a_recording_from_another_port_is_answered_and_not_done_again() {
+    let mut bench = Bench::start("");
+    bench.alice();
+    let (server, elsewhere) = (client(&bench), client(&bench));
+    let permit = coa(1, "permit").sign_request(SECRET.as_bytes()).unwrap().to_vec();
+    server.send(&permit).unwrap();
+    let first = answer(&server);
+    send(&server, coa(2, "sandbox"));
+    assert_eq!(next(&server), (Code::CoaAck, 2));
+    elsewhere.send(&permit).unwrap();
+    assert_eq!(answer(&elsewhere), first, "the same octets");
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"), "but nothing is done");
+    // Once more to an agent that remembers no reply: its sessions remember the newest request.
+    bench.kill_agent();
+    bench.start_agent();
+    let server = client(&bench);
+    server.send(&permit).unwrap();
+    send(&server, coa(3, "sandbox"));
+    assert_eq!(next(&server), (Code::CoaAck, 3), "the recording was dropped silently");
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"));
+}
+
+#[test]
+fn rfc5176_section_6_3_what_was_overtaken_is_dropped_silently() {
+    let mut bench = Bench::start("");
+    let pid = bench.alice();
+    let socket = client(&bench);
+    let at = now();
+    send(&socket, coa_at(1, "sandbox", at));
+    assert_eq!(next(&socket), (Code::CoaAck, 1));
+    send(&socket, coa_at(2, "permit", at - 1));
+    send(&socket, coa_at(3, "sandbox", at));
+    assert_eq!(next(&socket), (Code::CoaAck, 3), "nothing came for the one before");
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"));
+    // An end is never too late.
+    let mut end = PacketBuilder::request(Code::DisconnectRequest, 4, [0; 16]);
+    end.text(attribute::USER_NAME, "alice").unwrap().integer(attribute::EVENT_TIMESTAMP, at - 1).unwrap();
+    send(&socket, end);
+    assert_eq!(next(&socket), (Code::DisconnectAck, 4));
+    while bench.runs(pid) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_peer_that_sends_no_event_timestamp_can_be_excepted() {
+    let mut bench = Bench::start(
+        "[agent.peer.old]\naddress = \"127.0.0.2\"\nsecret = \"another secret, as long\"\nrequire_event_timestamp = false\n",
+    );
+    bench.alice();
+    let from = |address: &str| {
+        bench.inside("nas", || {
+            let socket = UdpSocket::bind((address, 0)).unwrap();
+            socket.connect(DAS).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            socket
+        })
+    };
+    let mut timeless = PacketBuilder::request(Code::CoaRequest, 6, [0; 16]);
+    timeless.text(attribute::USER_NAME, "alice").unwrap().text(attribute::FILTER_ID, "permit").unwrap();
+    let old = from("127.0.0.2");
+    old.send(timeless.sign_request(b"another secret, as long").unwrap()).unwrap();
+    assert_eq!(next(&old), (Code::CoaAck, 6));
+    // 127.0.0.3 is no peer: nothing it sends is answered, whatever its secret.
+    let stranger = from("127.0.0.3");
+    for secret in [SECRET.as_bytes(), b"another secret, as long"] {
+        stranger.send(coa(7, "sandbox").sign_request(secret).unwrap()).unwrap();
+    }
+    // What was sent after it is answered, so it was read before.
+    send(&client(&bench), coa(8, "permit"));
+    bench.until(|| {
+        let dropped = bench.counter("agent-request-stranger");
+        (dropped == 2).then_some(())
+    });
+    stranger.set_nonblocking(true).unwrap();
+    assert_eq!(stranger.recv(&mut [0; 64]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!(bench.state("ppp0").as_deref(), Some("permitted"));
+}
+
+#[test]
+fn a_session_timeout_of_zero_takes_it_away_and_none_is_longer_than_pppds() {
+    let mut bench = Bench::start("");
+    let alice = bench.alice();
+    bench.coa("permit");
+    assert_eq!(bench.radclient("coa", "User-Name=alice,Session-Timeout=3600").0, "CoA-ACK");
+    assert_eq!(bench.radclient("coa", "User-Name=alice,Session-Timeout=0").0, "CoA-ACK");
+    let timeout = |bench: &Bench| bench.status()[0]["session_timeout_seconds"].clone();
+    assert_eq!(timeout(&bench), serde_json::Value::Null);
+    assert!(bench.runs(alice));
+    let bob = bench.pppd("ppp1", "Filter-Id permit\nSession-Timeout 600\n");
+    bench.hook("ip-pre-up", "ppp1", bob, &BOB);
+    for later in ["0", "601"] {
+        let (_, cause) = bench.radclient("coa", &format!("User-Name=bob,Session-Timeout={later},Filter-Id=sandbox"));
+        assert_eq!(cause.as_deref(), Some("Invalid-Attribute-Value"), "{later}: pppd will not wait");
+    }
+    assert_eq!(bench.state("ppp1").as_deref(), Some("permitted"), "and nothing else was done");
+    assert_eq!(bench.radclient("coa", "User-Name=bob,Session-Timeout=1").0, "CoA-ACK");
+    while bench.runs(bob) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -265,6 +387,7 @@ fn what_was_answered_506_does_not_come_to_pass_later() {
     std::fs::write(&broken, "").unwrap();
     let refused = bench.radclient("coa", "User-Name=alice,Filter-Id=permit");
     assert_eq!(refused, ("CoA-NAK".to_owned(), Some("Resources-Unavailable".to_owned())));
+    assert_eq!(bench.pyrad("coa", &["User-Name=alice", "Filter-Id=permit"]), "45 506");
     std::fs::remove_file(&broken).unwrap();
     bench.nft(&["delete", "table", "inet", "radhold"]);
     bench.until(|| bench.nft(&["list", "tables"]).contains("inet radhold").then_some(()));

@@ -82,21 +82,61 @@ fn a_state_file_that_cannot_be_read_lets_nobody_through() {
 }
 
 #[test]
-fn files_are_for_root_alone() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mut bench = Bench::start("");
+fn files_are_for_root_and_the_agent_alone() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let mut bench = Bench::without_agent("");
+    // As RuntimeDirectory of the unit: the agent's, who is not root.
+    std::os::unix::fs::chown(bench.path(""), None, Some(NOBODY)).unwrap();
+    bench.start_agent();
     bench.alice();
-    for file in ["agent.sock", "state/agent.json", "run/radattr.ppp0"] {
-        let mode = std::fs::metadata(bench.path(file)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{file}");
+    for (file, mode) in [("agent.sock", 0o600), ("state/agent.json", 0o600), ("run/radattr.ppp0", 0o640)] {
+        let found = std::fs::metadata(bench.path(file)).unwrap();
+        assert_eq!(found.permissions().mode() & 0o777, mode, "{file}");
     }
+    let radattr = std::fs::metadata(bench.path("run/radattr.ppp0")).unwrap();
+    assert_eq!((radattr.uid(), radattr.gid()), (0, NOBODY));
 }
+
+#[test]
+fn what_a_killed_pppd_left_permits_nobody() {
+    let mut bench = Bench::start("");
+    let first = bench.pppd("ppp0", "Filter-Id permit\nClass c0\n");
+    bench.hook("ip-pre-up", "ppp0", first, &ALICE);
+    assert!(bench.reaches("c0", INSIDE));
+    bench.crash(first);
+    let left = bench.path("run/radattr.ppp0");
+    let ago = std::fs::metadata(&left).unwrap().modified().unwrap() - std::time::Duration::from_secs(10);
+    // The next one serves without RADIUS, or its radattr.so cannot write: the file stays as it was.
+    let next = bench.pppd("ppp0", "Filter-Id permit\nClass c0\n");
+    std::fs::File::options().write(true).open(&left).unwrap().set_modified(ago).unwrap();
+    bench.hook("ip-pre-up", "ppp0", next, &[("IPREMOTE", "10.93.0.50"), ("PEERNAME", "carol")]);
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"));
+    assert!(!bench.reaches("c0", INSIDE));
+    // And it does not make a link of RADIUS's of one that is none.
+    bench.kill_agent();
+    std::fs::remove_file(bench.path("state/agent.json")).unwrap();
+    bench.start_agent();
+    assert_eq!(bench.state("ppp0"), None);
+}
+
+#[test]
+fn a_note_that_nobody_understands_is_set_aside_and_said() {
+    let mut bench = Bench::without_agent("");
+    std::fs::create_dir(bench.path("agent.missed")).unwrap();
+    std::fs::write(bench.path("agent.missed/ppp1"), "{\"event\":").unwrap();
+    bench.start_agent();
+    bench.until(|| (!bench.path("agent.missed/ppp1").exists()).then_some(()));
+    assert!(bench.path("agent.missed-odd/ppp1").exists());
+    assert!(bench.log().iter().any(|line| line["message"].as_str().is_some_and(|text| text.contains("set aside"))));
+}
+
+/// A user who is not root.
+const NOBODY: u32 = 65_534;
 
 /// As the systemd unit runs it: another user than root, with two capabilities.
 #[test]
 fn the_agent_need_not_be_root() {
     use std::os::unix::fs::chown;
-    const NOBODY: u32 = 65_534;
     let as_nobody = [
         "setpriv",
         "--reuid=65534",
@@ -123,6 +163,13 @@ fn the_agent_need_not_be_root() {
     while bench.runs(bob) {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+    // Without a state it finds alice by what radattr.so left, which the hook made readable for it and for nobody else.
+    bench.kill_agent();
+    std::fs::remove_file(bench.path("state/agent.json")).unwrap();
+    bench.start_agent_by(&as_nobody);
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"));
+    assert_eq!(bench.radclient("coa", "NAS-Port=0,Class=0x6330,Filter-Id=permit").0, "CoA-ACK", "it read Class");
+    assert_eq!(bench.radclient("coa", "NAS-Port=0,Class=0x6331,Filter-Id=permit").0, "CoA-NAK");
 }
 
 /// The earlier pppd hangs still when the next has its interface.
