@@ -172,12 +172,15 @@ async fn a_damaged_entry_and_a_damaged_file_block_nobody() {
         assert!(radhold.log().iter().any(|line| message(line).contains("is set aside") && line["level"] == "ERROR"));
 
         radhold.kill();
+        for beside in ["state/spool.sqlite-wal", "state/spool.sqlite-shm"] {
+            let _ = std::fs::remove_file(radhold.path(beside));
+        }
         std::fs::write(radhold.path("state/spool.sqlite"), "this was the spool").unwrap();
         radhold.restart();
         assert!(radhold.log().iter().any(|line| message(line).contains("was damaged") && line["level"] == "ERROR"));
         let moved = std::fs::read_dir(radhold.path("state")).unwrap().flatten();
         let mut moved = moved.filter(|file| file.file_name().to_string_lossy().contains("damaged"));
-        assert_eq!(std::fs::read(moved.next().unwrap().path()).unwrap(), b"this was the spool");
+        assert_eq!(std::fs::read_to_string(moved.next().unwrap().path()).unwrap(), "this was the spool");
         assert_eq!(account(&radhold, "Start", 2, &classes[1], 0).code, 0);
         until_sessions(&radhold, |sessions| sessions.iter().all(held));
     });
