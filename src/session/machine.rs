@@ -316,6 +316,9 @@ impl Turn<'_> {
 
     fn stop(&mut self, report: &Report) {
         self.refresh(report);
+        // The first we hear may be the last: its Start was lost, or still lies in a spool.
+        let start = report.at.before(Duration::from_secs(report.counters.session_time));
+        self.record.started_at.get_or_insert(start);
         self.close(EndCause::Stop, report.at, report.terminate_cause);
     }
 

@@ -92,6 +92,15 @@ impl Entry {
         Some(Self::Outcome { at, session, order, event: Box::new(event.clone()) })
     }
 
+    /// Roughly what it takes in the file.
+    pub fn octets(&self) -> u64 {
+        const BESIDE: u64 = 128;
+        match self {
+            Self::Accounting(packet) => BESIDE + packet.packet.len() as u64,
+            Self::Press { .. } | Self::Outcome { .. } => 2 * BESIDE,
+        }
+    }
+
     pub(super) fn to_row(&self) -> Row<'_> {
         let (at, packet, about) = match self {
             Self::Accounting(AccountingPacket { nas, source, received_at, packet }) => {

@@ -253,9 +253,9 @@ impl Spool {
         })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// How large its file may grow, in octets.
+    pub fn limit(&self) -> u64 {
+        self.limit
     }
 
     async fn open_sound(path: &Path, limit: u64) -> Result<Self, SpoolError> {

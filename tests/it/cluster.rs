@@ -118,8 +118,9 @@ impl Cluster {
     pub(crate) fn cut(&self) {
         match &self.link {
             Link::Namespace { name, .. } => {
-                let rules = "table inet cut { chain in { type filter hook input priority 0; policy drop; }
-                             chain out { type filter hook output priority 0; policy drop; } }";
+                let rules = "add table inet cut; \
+                             add chain inet cut incoming { type filter hook input priority 0; policy drop; }; \
+                             add chain inet cut outgoing { type filter hook output priority 0; policy drop; }";
                 in_namespace(name, &["nft", rules]);
             }
             Link::Relay { open, .. } => drop(open.send_replace(false)),

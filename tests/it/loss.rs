@@ -273,7 +273,7 @@ impl Nases {
             let (shared, chance) = (Arc::clone(&shared), chance.fork());
             let (auth, accounting) = (radhold.auth, radhold.accounting);
             tasks.spawn(async move {
-                let [auth, accounting] = [Peer::new(auth).await, Peer::new(accounting).await];
+                let [auth, accounting] = [Peer::new(auth, SECRET).await, Peer::new(accounting, SECRET).await];
                 let mut nas = Nas { auth, accounting, shared, chance, sessions: BTreeMap::new() };
                 while !nas.shared.over.load(Ordering::Relaxed) {
                     nas.session().await;
@@ -382,14 +382,15 @@ impl Nas {
 /// One source port of a NAS: one request at a time.
 pub(crate) struct Peer {
     socket: UdpSocket,
+    secret: &'static str,
     sent: u64,
 }
 
 impl Peer {
-    pub(crate) async fn new(server: SocketAddr) -> Self {
+    pub(crate) async fn new(server: SocketAddr, secret: &'static str) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect(server).await.unwrap();
-        Self { socket, sent: 0 }
+        Self { socket, secret, sent: 0 }
     }
 
     /// Sends a request until it is answered; the answer, and how often it was sent again.
@@ -412,7 +413,7 @@ impl Peer {
         authenticator[..8].copy_from_slice(&self.sent.to_be_bytes());
         let mut builder = PacketBuilder::request(code, self.sent as u8, authenticator);
         fill(&mut builder, &authenticator);
-        builder.sign_request(SECRET.as_bytes()).unwrap().to_vec()
+        builder.sign_request(self.secret.as_bytes()).unwrap().to_vec()
     }
 
     /// Sends it once, and waits for the answer; its authenticator is checked.
@@ -429,7 +430,7 @@ impl Peer {
                 };
                 let Ok(reply) = Packet::parse(&buffer[..length]) else { continue };
                 if reply.identifier() == asked.identifier()
-                    && reply.verify_reply(SECRET.as_bytes(), asked.authenticator()).is_ok()
+                    && reply.verify_reply(self.secret.as_bytes(), asked.authenticator()).is_ok()
                 {
                     return buffer[..length].to_vec();
                 }

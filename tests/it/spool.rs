@@ -6,11 +6,12 @@ use radhold::radius::{Code, attribute};
 use serde_json::Value;
 use tokio::task::{JoinSet, block_in_place};
 
+use crate::bot_api::{BotApi, TOKEN};
 use crate::cluster::Cluster;
+use crate::das::{Das, SECRET};
 use crate::loss::{Peer, sqlite, until_drained};
 use crate::radhold::{PATIENCE, Radhold, Ran, message, radclient, received};
 
-const SECRET: &str = "a secret of twenty-odd octets";
 const PASSWORD: &str = "s3cret-pass";
 
 fn serve(store: &str, more: &str) -> Radhold {
@@ -172,15 +173,103 @@ async fn a_damaged_entry_and_a_damaged_file_block_nobody() {
         assert!(radhold.log().iter().any(|line| message(line).contains("is set aside") && line["level"] == "ERROR"));
 
         radhold.kill();
+        for beside in ["state/spool.sqlite-wal", "state/spool.sqlite-shm"] {
+            let _ = std::fs::remove_file(radhold.path(beside));
+        }
         std::fs::write(radhold.path("state/spool.sqlite"), "this was the spool").unwrap();
         radhold.restart();
         assert!(radhold.log().iter().any(|line| message(line).contains("was damaged") && line["level"] == "ERROR"));
         let moved = std::fs::read_dir(radhold.path("state")).unwrap().flatten();
         let mut moved = moved.filter(|file| file.file_name().to_string_lossy().contains("damaged"));
-        assert_eq!(std::fs::read(moved.next().unwrap().path()).unwrap(), b"this was the spool");
+        assert_eq!(std::fs::read_to_string(moved.next().unwrap().path()).unwrap(), "this was the spool");
         assert_eq!(account(&radhold, "Start", 2, &classes[1], 0).code, 0);
         until_sessions(&radhold, |sessions| sessions.iter().all(held));
     });
+}
+
+/// The button is judged when the store is back: it lifts the session of whom it was made for, and nobody's whose binding is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_press_without_store_is_kept_and_settled_later() {
+    const ALICE: i64 = 1001;
+    for still_bound in [true, false] {
+        let mut cluster = Cluster::start().await;
+        let (api, mut das) = (BotApi::start().await, Das::start(&["ack"]).await);
+        api.add_user(ALICE, "Alice");
+        let more =
+            format!("coa_port = {}\n[telegram]\ntoken = \"{TOKEN}\"\napi_url = \"{}\"", das.address.port(), api.url());
+        let mut radhold = block_in_place(|| on(&cluster, &more));
+        block_in_place(|| {
+            let bound = radhold.cli(&["user", "bind", "alice", "--telegram", &ALICE.to_string()], "");
+            assert_eq!(bound.code, 0, "{bound:?}");
+            let class = accepted(&radhold, 1);
+            assert_eq!(account(&radhold, "Start", 1, &class, 0).code, 0);
+            until_sessions(&radhold, |sessions| {
+                sessions.first().is_some_and(|session| session["asked"][0]["state"] == "sent")
+            });
+        });
+        let prompt = api.until_sent(ALICE, 0).await;
+        block_in_place(|| cluster.stop_immediately());
+        let press = api.press(ALICE, prompt.id, ALICE, "It's me");
+        let answer = api.until_answered(&press).await;
+        assert!(answer.text.starts_with("Your answer is kept"), "{answer:?}");
+        // It outlives the process, too.
+        block_in_place(|| {
+            assert_eq!(spool(&radhold)["waiting"], 1);
+            radhold.kill();
+        });
+        cluster.resume().await;
+        if !still_bound {
+            sqlx::query("DELETE FROM bindings").execute(&cluster.pool().await).await.unwrap();
+        }
+        block_in_place(|| radhold.restart());
+        until_drained(&radhold).await;
+        if still_bound {
+            let request = das.next().await;
+            assert_eq!((&request["code"], &request["attributes"]["Filter-Id"][0]), (&43.into(), &"permit".into()));
+            let session = block_in_place(|| until_sessions(&radhold, |sessions| sessions[0]["state"] == "permitted"));
+            assert_eq!(session[0]["decision"]["approver"], "telegram");
+        } else {
+            let session = block_in_place(|| radhold.sessions());
+            assert_eq!((&session[0]["state"], &session[0]["decision"]), (&"held".into(), &Value::Null));
+            assert_eq!(block_in_place(|| radhold.counters())["answer.not-entitled"], 1);
+        }
+    }
+}
+
+/// Done once at the NAS, the order is not carried out again because the store was away when it was to be kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_outcome_of_an_order_is_kept_without_store() {
+    let mut cluster = Cluster::start().await;
+    // Answers only when told to, so that the store can go first.
+    let mut das = Das::start(&["silent-then-ack"]).await;
+    let more = format!(
+        "coa_port = {}\n[dynauth]\ninitial_timeout = \"3s\"\nretries = 3\nmax_timeout = \"3s\"\ntotal = \"20s\"",
+        das.address.port()
+    );
+    let radhold = block_in_place(|| on(&cluster, &more));
+    block_in_place(|| {
+        let class = accepted(&radhold, 1);
+        assert_eq!(account(&radhold, "Start", 1, &class, 0).code, 0);
+        let session = radhold.until_state("held");
+        let approved = radhold.cli(&["session", "approve", session["id"].as_str().unwrap()], "");
+        assert_eq!(approved.code, 0, "{approved:?}");
+    });
+    das.next().await;
+    block_in_place(|| cluster.stop_immediately());
+    das.next().await;
+    let begun = Instant::now();
+    while block_in_place(|| spool(&radhold))["waiting"] == 0 {
+        assert!(begun.elapsed() < PATIENCE, "{:#?}", radhold.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    cluster.resume().await;
+    until_drained(&radhold).await;
+    block_in_place(|| until_sessions(&radhold, |sessions| sessions[0]["state"] == "permitted"));
+    let orders: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE lane = 'nas'")
+        .fetch_one(&cluster.pool().await)
+        .await
+        .unwrap();
+    assert_eq!(orders, 0, "it was struck off with its outcome");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,7 +280,7 @@ async fn a_full_spool_raises_the_alarm_first_and_acknowledges_nothing_then() {
     // Each a session of its own, padded with attributes nobody knows.
     let mut nases = JoinSet::new();
     for nth in 0..8u32 {
-        let mut peer = Peer::new(radhold.accounting).await;
+        let mut peer = Peer::new(radhold.accounting, SECRET).await;
         nases.spawn(async move {
             let mut acknowledged = 0u32;
             loop {

@@ -30,6 +30,8 @@ use crate::telemetry;
 const KNOCK: Duration = Duration::from_millis(500);
 /// How often it is looked how full the spool is.
 const LOOK: Duration = Duration::from_secs(1);
+/// It is looked sooner when this part of the whole has come since.
+const LEAP: u64 = 20;
 /// A press in the spool is sealed for a chat that nobody has: no button can be mistaken for it.
 const NO_CHAT: &str = "";
 
@@ -66,7 +68,9 @@ pub(crate) struct Keeper {
     offers: VecDeque<(Arc<Session>, Arc<Ticket>)>,
     /// Attempts that wait for the store.
     attempts: VecDeque<AuthAttempt>,
+    /// When it was last seen how full the spool is, and how many octets it has taken since.
     looked_at: Instant,
+    taken_since: u64,
     alarmed: bool,
     full: bool,
 }
@@ -86,6 +90,7 @@ impl Keeper {
             offers: VecDeque::new(),
             attempts: VecDeque::new(),
             looked_at: Instant::now(),
+            taken_since: 0,
             alarmed: false,
             full: false,
         }
@@ -284,6 +289,7 @@ impl Keeper {
         match put {
             Ok(()) => {
                 self.full = false;
+                self.taken_since += entries.iter().map(|entry| entry.octets()).sum::<u64>();
                 for ticket in waiting {
                     telemetry::count("spool.kept");
                     ticket.kept(Told::Noted);
@@ -301,10 +307,10 @@ impl Keeper {
 
     /// Raises the alarm before the spool is full.
     async fn look_at_fill(&mut self) {
-        if self.looked_at.elapsed() < LOOK {
+        if self.looked_at.elapsed() < LOOK && self.taken_since < self.spool.limit() / LEAP {
             return;
         }
-        self.looked_at = Instant::now();
+        (self.looked_at, self.taken_since) = (Instant::now(), 0);
         match self.spool.fill().await {
             Ok(fill) if fill.is_alarming() => {
                 if !std::mem::replace(&mut self.alarmed, true) {
