@@ -66,7 +66,8 @@ fn login(server: std::net::SocketAddr, secret: &str, user: &str) -> Ran {
 
 /// Whether the answer is an Access-Accept, all at one place.
 fn accepted(ran: &Ran) -> bool {
-    let (accept, reject) = (ran.stdout.contains("Received Access-Accept"), ran.stdout.contains("Received Access-Reject"));
+    let (accept, reject) =
+        (ran.stdout.contains("Received Access-Accept"), ran.stdout.contains("Received Access-Reject"));
     assert!(accept != reject, "{ran:?}");
     accept
 }
@@ -83,7 +84,9 @@ fn disabled(users: &Value) -> Vec<&str> {
 
 async fn who_logs_in_there_logs_in_here(settings: &str) {
     let freeradius = FreeRadius::start(FILL).await;
-    let radhold = Radhold::start_with(settings, "[reject]\ndelay = \"0s\"\n");
+    // A NAS of its own keeps the server from making one on loopback.
+    let head = "[server]\nreject_delay = \"0s\"\n[nas.other]\naddress = \"192.0.2.200\"\nsecret = \"not-this-one\"\n";
+    let radhold = Radhold::start(&format!("{head}{settings}"));
     let import = |more: &[&str]| {
         let ran = radhold.cli(&[&["import", "freeradius", "--from", freeradius.url()], more].concat(), "");
         assert_eq!(ran.code, 0, "{ran:?}");
@@ -105,7 +108,15 @@ async fn who_logs_in_there_logs_in_here(settings: &str) {
         .as_array()
         .unwrap()
         .iter()
-        .map(|it| format!("{} {} {}: {}", it["table"].as_str().unwrap(), it["row"], it["whose"].as_str().unwrap(), it["effect"].as_str().unwrap()))
+        .map(|it| {
+            format!(
+                "{} {} {}: {}",
+                it["table"].as_str().unwrap(),
+                it["row"],
+                it["whose"].as_str().unwrap(),
+                it["effect"].as_str().unwrap()
+            )
+        })
         .collect();
     assert_eq!(
         left,
@@ -127,9 +138,10 @@ async fn who_logs_in_there_logs_in_here(settings: &str) {
 
     // All who are let in there and not disabled here are let in here; nobody is let in here who is not there.
     let mut both = vec![];
-    for user in ["alice", "added", "quoted", "nt", "nt0x", "header", "headernt", "grouped", "own", "crypt", "compared", "assigned",
-        "userpw", "rejected", "bound", "once", "rich", "nobody"]
-    {
+    for user in [
+        "alice", "added", "quoted", "nt", "nt0x", "header", "headernt", "grouped", "own", "crypt", "compared",
+        "assigned", "userpw", "rejected", "bound", "once", "rich", "nobody",
+    ] {
         let there = accepted(&login(freeradius.auth, SECRET, user));
         let here = accepted(&login(radhold.auth, "from-the-table", user));
         assert!(there || !here, "{user} is let in here alone");
@@ -144,7 +156,9 @@ async fn who_logs_in_there_logs_in_here(settings: &str) {
     // The attributes of the Access-Accept are the same, but for those that the hold decides.
     let there = login(freeradius.auth, SECRET, "rich");
     let here = login(radhold.auth, "from-the-table", "rich");
-    for name in ["Framed-IP-Address", "Idle-Timeout", "Reply-Message", "Service-Type", "Port-Limit", "Framed-Compression"] {
+    for name in
+        ["Framed-IP-Address", "Idle-Timeout", "Reply-Message", "Service-Type", "Port-Limit", "Framed-Compression"]
+    {
         let value = received(&there, name);
         assert!(value.is_some() && value == received(&here, name), "{name}: {there:?} {here:?}");
     }
@@ -169,7 +183,7 @@ async fn who_logs_in_at_freeradius_logs_in_here_after_the_import() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_logs_in_at_freeradius_logs_in_here_after_the_import_on_postgres() {
     let database = Database::create().await;
-    who_logs_in_there_logs_in_here(&format!("store.url = \"{}\"\n", database.url())).await;
+    who_logs_in_there_logs_in_here(&format!("[store]\nurl = \"{}\"\n", database.url())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,7 +191,10 @@ async fn a_check_can_be_dropped_and_a_database_that_is_none_is_named() {
     let freeradius = FreeRadius::start(FILL).await;
     let radhold = Radhold::start("");
     let from = ["import", "freeradius", "--from", freeradius.url(), "--users"];
-    let ran = radhold.cli(&[&from[..], &["--drop-check", "simultaneous-use", "--no-second-factor", "--store-as", "nt"]].concat(), "");
+    let ran = radhold.cli(
+        &[&from[..], &["--drop-check", "simultaneous-use", "--no-second-factor", "--store-as", "nt"]].concat(),
+        "",
+    );
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.contains("users: 16 added, 4 of them disabled, 2 not imported\nNASes: 0 added"), "{ran:?}");
     assert!(ran.stderr.contains("the list of processes shows the password"), "{ran:?}");

@@ -30,8 +30,9 @@ impl FreeRadius {
     pub(crate) async fn start(fill: &'static str) -> Self {
         let mut database = Database::create().await;
         let pool = database.pool().await;
-        let schema = fs::read_to_string(format!("{RADDB}/mods-config/sql/main/postgresql/schema.sql"))
-            .expect("Debian's package freeradius-config is needed, and the right to read its files; ./tests/run installs it");
+        let schema = fs::read_to_string(format!("{RADDB}/mods-config/sql/main/postgresql/schema.sql")).expect(
+            "Debian's package freeradius-config is needed, and the right to read its files; ./tests/run installs it",
+        );
         sqlx::raw_sql(AssertSqlSafe(schema)).execute(&pool).await.unwrap();
         sqlx::raw_sql(fill).execute(&pool).await.unwrap();
         pool.close().await;
