@@ -7,9 +7,7 @@ mod data;
 mod document;
 mod radacct;
 
-use std::sync::Arc;
-
-use radhold::store::{self, Store};
+use radhold::store;
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Column as _, PgPool, Row as _, SqlitePool, TypeInfo as _, ValueRef as _};
@@ -20,7 +18,6 @@ use crate::postgres::Database;
 /// A store with the known data in it, and a connection to ask it as an analyst would.
 struct Stage {
     url: String,
-    store: Arc<dyn Store>,
     dir: TempDir,
     _database: Option<Database>,
 }
@@ -41,7 +38,7 @@ impl Stage {
         let store = store::open(&url).await.unwrap();
         store.migrate().await.unwrap();
         data::fill(store.as_ref()).await;
-        Self { url, store, dir, _database: database }
+        Self { url, dir, _database: database }
     }
 
     /// The rows of a query, each an object; times to the second and whole numbers as such, whatever the engine.

@@ -154,7 +154,10 @@ async fn freeradius(args: &FreeradiusArgs, context: &Context) -> Result<(), Fail
         }
     }
     let refused = |table: &str, other: bool| {
-        left_out.iter().filter(|it| it.effect == Effect::NotImported && (it.table == table) != other).count() as u64
+        let refused = left_out.iter().filter(|it| it.effect == Effect::NotImported && (it.table == table) != other);
+        // A user may have several rows that say so; a NAS is its row.
+        let whose: BTreeSet<_> = refused.map(|it| (&it.whose, it.row.filter(|_| !other))).collect();
+        whose.len() as u64
     };
     let done = Done {
         dry_run: args.dry_run,

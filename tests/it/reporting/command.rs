@@ -128,9 +128,9 @@ async fn people_get_tables_and_charts_and_spreadsheets_get_csv(stage: &Stage) {
         table,
         "top: who carried the most\n\
          from 2026-03-01T00:00:00Z to 2026-03-04T00:00:00Z\n\n \
-         USER    SESSIONS    INPUT    OUTPUT   OCTETS   PERCENT\n \
-         alice          2  1.02 kB   3.01 kB  4.03 kB     97.4%\n \
-         bob            1      7 B     100 B    107 B      2.6%\n"
+         USER   SESSIONS    INPUT   OUTPUT   OCTETS  PERCENT\n \
+         alice         2  1.02 kB  3.01 kB  4.03 kB    97.4%\n \
+         bob           1      7 B    100 B    107 B     2.6%\n"
     );
     let csv = done(stage, &[&["usage", "--csv"], &span[..]].concat());
     assert_eq!(
