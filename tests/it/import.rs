@@ -38,7 +38,7 @@ INSERT INTO radreply (username, attribute, op, value) VALUES
     ('rich', 'Service-Type', '=', 'Framed-User'),
     ('rich', 'Session-Timeout', '=', '3600'),
     ('rich', 'Filter-Id', '=', 'gold'),
-    ('rich', 'Framed-MTU', '=', '%{expr: 700 * 2}'),
+    ('rich', 'Framed-MTU', '=', '"%{expr: 700 * 2}"'),
     ('rich', 'Idle-Timeout', '==', '7');
 INSERT INTO radusergroup (username, groupname, priority) VALUES
     ('grouped', 'staff', 1), ('own', 'staff', 1), ('rich', 'second', 2), ('rich', 'first', 1);

@@ -96,7 +96,7 @@ pub(super) fn users(tables: &Tables, rules: &Rules<'_>, done: &dyn Fn()) -> Plan
     for membership in &tables.memberships {
         groups.entry(&membership.user).or_default().push(&membership.group);
     }
-    let mut planner = Planner { rules, plan: Plan::default(), groups_told: BTreeSet::new() };
+    let mut planner = Planner { rules, plan: Plan::default(), told: BTreeSet::new() };
     let names: BTreeSet<&str> =
         check.keys().chain(reply.keys()).map(String::as_str).chain(groups.keys().copied()).collect();
     let none = Vec::new();
@@ -120,8 +120,8 @@ struct Group<'t> {
 struct Planner<'r> {
     rules: &'r Rules<'r>,
     plan: Plan,
-    /// Rows of groups that were told of already: once is enough, not once for each member.
-    groups_told: BTreeSet<(&'static str, i64)>,
+    /// Rows that were told of already: once is enough, not once for each member of a group, or for each fault.
+    told: BTreeSet<(&'static str, i64)>,
 }
 
 /// What the check rows so far amount to.
@@ -275,7 +275,7 @@ impl Planner<'_> {
     }
 
     fn leave(&mut self, table: &'static str, item: &Item, reason: &str, effect: Effect) {
-        if table.starts_with("radgroup") && !self.groups_told.insert((table, item.id)) {
+        if !self.told.insert((table, item.id)) {
             return;
         }
         self.plan.left_out.push(LeftOut {
