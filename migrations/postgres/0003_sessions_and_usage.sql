@@ -61,13 +61,14 @@ BEGIN
     IF to_regclass(quote_ident(month)) IS NOT NULL THEN
         RETURN false;
     END IF;
-    PERFORM pg_advisory_xact_lock(hashtextextended('radhold usage months', 0));
+    -- One node at a time. A table's lock and not an advisory one: only with that does the next look see what others made.
+    LOCK TABLE usage_other IN SHARE ROW EXCLUSIVE MODE;
     IF to_regclass(quote_ident(month)) IS NOT NULL THEN
         RETURN false;
     END IF;
     -- Made apart and attached: CREATE … PARTITION OF would keep every writer out meanwhile.
     EXECUTE format('CREATE TABLE %I (LIKE usage INCLUDING DEFAULTS)', month);
-    LOCK TABLE usage_other IN SHARE ROW EXCLUSIVE MODE;
+    EXECUTE format('COMMENT ON TABLE %I IS %L', month, 'Usage of one month; ask usage, report_usage or usage_daily.');
     EXECUTE format(
         'WITH moved AS (DELETE FROM usage_other WHERE to_at >= %L AND to_at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
         first, next, month);

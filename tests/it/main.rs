@@ -1,5 +1,6 @@
 //! The integration tests, one binary.
 
+mod accounting;
 mod agent;
 mod bot_api;
 mod chance;

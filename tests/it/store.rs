@@ -40,6 +40,7 @@ mod people;
 mod records;
 mod sessions;
 mod trouble;
+mod usage;
 
 /// A store of a test's own, and the way to open it again as another node would.
 struct Stage {

@@ -1,5 +1,6 @@
 //! Tests of the hold: each row that matters by itself, then random lives beside a simpler model.
 
+mod accounting;
 mod lives;
 mod world;
 

@@ -114,30 +114,36 @@ pub(super) async fn retire(pool: &PgPool, before: Timestamp) -> Result<bool, Sto
     let Some(month) = oldest else {
         return retire_strays(pool, before).await;
     };
-    // The name is one of ours, by the pattern above: letters, digits and underscores.
-    let mut tx = pool.begin().await.map_err(failure)?;
+    match sum_up(pool, &month).await {
+        // Another node was faster, and it is gone.
+        Err(error) if error.as_database_error().and_then(|error| error.code()).as_deref() == Some("42P01") => Ok(true),
+        done => done.map(|()| true).map_err(failure),
+    }
+}
+
+/// The name is one of ours, by the pattern it was found with: letters, digits and underscores.
+async fn sum_up(pool: &PgPool, month: &str) -> Result<(), sqlx::Error> {
+    let mut tx = pool.begin().await?;
     for statement in [
         "SET LOCAL statement_timeout = 0".to_owned(),
+        "SET LOCAL lock_timeout = '5s'".to_owned(),
         format!("LOCK TABLE {month} IN ACCESS EXCLUSIVE MODE"),
         format!("INSERT INTO usage_days AS days {SUMS} FROM {month} {ADD_UP}"),
         format!("TRUNCATE {month}"),
     ] {
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await.map_err(failure)?;
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
     }
-    tx.commit().await.map_err(failure)?;
-    let mut tx = pool.begin().await.map_err(failure)?;
-    sqlx::query("SET LOCAL lock_timeout = '2s'").execute(&mut *tx).await.map_err(failure)?;
-    sqlx::query("LOCK TABLE ONLY usage IN ACCESS EXCLUSIVE MODE").execute(&mut *tx).await.map_err(failure)?;
-    let late: bool = sqlx::query_scalar(AssertSqlSafe(format!("SELECT EXISTS (SELECT 1 FROM {month})")))
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(failure)?;
+    tx.commit().await?;
+    let mut tx = pool.begin().await?;
+    // While this waits behind a long report, every writer waits behind it.
+    sqlx::query("SET LOCAL lock_timeout = '200ms'").execute(&mut *tx).await?;
+    sqlx::query("LOCK TABLE ONLY usage IN ACCESS EXCLUSIVE MODE").execute(&mut *tx).await?;
+    let late = AssertSqlSafe(format!("SELECT EXISTS (SELECT 1 FROM {month})"));
     // What came between the two steps is summed up the next time.
-    if !late {
-        sqlx::query(AssertSqlSafe(format!("DROP TABLE {month}"))).execute(&mut *tx).await.map_err(failure)?;
+    if !sqlx::query_scalar::<_, bool>(late).fetch_one(&mut *tx).await? {
+        sqlx::query(AssertSqlSafe(format!("DROP TABLE {month}"))).execute(&mut *tx).await?;
     }
-    tx.commit().await.map_err(failure)?;
-    Ok(true)
+    tx.commit().await
 }
 
 /// The same for rows of no month's partition.

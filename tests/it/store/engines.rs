@@ -91,7 +91,7 @@ async fn postgres_answers_reports() {
     let pool = database.pool().await;
 
     let per_day: Vec<(String, NaiveDate, i64)> = sqlx::query_as(
-        "SELECT user_name, (to_at AT TIME ZONE 'UTC')::date AS day, sum(input_octets + output_octets)::bigint
+        "SELECT user_name, day, sum(input_octets + output_octets)::bigint
          FROM report_usage GROUP BY user_name, day ORDER BY user_name, day",
     )
     .fetch_all(&pool)
