@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::app::{chance, clock, keys};
 use crate::auth::{ClearPassword, Credential, NtHash, PasswordCost, SealingKey, StoredCredential, hash_password};
 use crate::model::{Nas, ReplyItem, SecondFactor, Secret, User, UserName};
-use crate::store::freeradius;
+use crate::store::{StoreError, freeradius};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -123,7 +123,11 @@ async fn freeradius(args: &FreeradiusArgs, context: &Context) -> Result<(), Fail
         );
     }
     let (users, nases) = (args.users || !args.nas, args.nas || !args.users);
-    let tables = freeradius::read(&args.from, users, nases).await?;
+    let tables = freeradius::read(&args.from, users, nases).await.map_err(|error| match error {
+        // It is their store that is meant, not ours.
+        StoreError::Away(why) | StoreError::Refused(why) => Failure::failed(format!("{why}; see --from")),
+        other => other.into(),
+    })?;
     let store = context.store().await?;
     let stored_users: BTreeSet<UserName> = store.users().await?.into_iter().map(|user| user.name).collect();
     let stored_nases = store.nases().await?;
@@ -154,7 +158,10 @@ async fn freeradius(args: &FreeradiusArgs, context: &Context) -> Result<(), Fail
         }
     }
     let refused = |table: &str, other: bool| {
-        left_out.iter().filter(|it| it.effect == Effect::NotImported && (it.table == table) != other).count() as u64
+        let refused = left_out.iter().filter(|it| it.effect == Effect::NotImported && (it.table == table) != other);
+        // A user may have several rows that say so; a NAS is its row.
+        let whose: BTreeSet<_> = refused.map(|it| (&it.whose, it.row.filter(|_| !other))).collect();
+        whose.len() as u64
     };
     let done = Done {
         dry_run: args.dry_run,

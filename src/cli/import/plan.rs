@@ -96,7 +96,7 @@ pub(super) fn users(tables: &Tables, rules: &Rules<'_>, done: &dyn Fn()) -> Plan
     for membership in &tables.memberships {
         groups.entry(&membership.user).or_default().push(&membership.group);
     }
-    let mut planner = Planner { rules, plan: Plan::default(), groups_told: BTreeSet::new() };
+    let mut planner = Planner { rules, plan: Plan::default(), told: BTreeSet::new() };
     let names: BTreeSet<&str> =
         check.keys().chain(reply.keys()).map(String::as_str).chain(groups.keys().copied()).collect();
     let none = Vec::new();
@@ -120,8 +120,8 @@ struct Group<'t> {
 struct Planner<'r> {
     rules: &'r Rules<'r>,
     plan: Plan,
-    /// Rows of groups that were told of already: once is enough, not once for each member.
-    groups_told: BTreeSet<(&'static str, i64)>,
+    /// Rows that were told of already: once is enough, not once for each member of a group, or for each fault.
+    told: BTreeSet<(&'static str, i64)>,
 }
 
 /// What the check rows so far amount to.
@@ -136,6 +136,7 @@ impl Planner<'_> {
         if let Err(reason) = (self.rules.name)(name) {
             return self.lacks(name, reason);
         }
+        let told_before = self.plan.left_out.len();
         let mut checked = Checked::default();
         self.check("radcheck", check, &mut checked);
         let mut items: Vec<(&'static str, Item)> = Vec::new();
@@ -166,7 +167,7 @@ impl Planner<'_> {
             merge(&mut items, group.reply);
             goes_on = fall_through(group.reply).unwrap_or(false);
         }
-        let Some(password) = self.password(name, &checked.passwords) else { return };
+        let Some(password) = self.password(&checked.passwords) else { return self.without_password(name, told_before) };
         let mut planned = Planned {
             name: name.to_owned(),
             password,
@@ -204,6 +205,9 @@ impl Planner<'_> {
                 checked.disabled = true;
                 unconditional &= sets;
                 let reason = match (sets, password::is_one(&attribute)) {
+                    _ if attribute == "user-password" => {
+                        "FreeRADIUS 3 takes no password from it, but from Cleartext-Password".to_owned()
+                    }
                     (false, true) => {
                         format!("FreeRADIUS compares with {}, so that no login succeeds; := would set it", item.op)
                     }
@@ -220,7 +224,7 @@ impl Planner<'_> {
     }
 
     /// The one password of several that we keep.
-    fn password(&mut self, name: &str, items: &[(&'static str, Item)]) -> Option<Form> {
+    fn password(&mut self, items: &[(&'static str, Item)]) -> Option<Form> {
         let mut best: Option<(Form, &'static str, &Item)> = None;
         for (table, item) in items {
             match (password::form(&item.attribute, &item.value), &best) {
@@ -233,14 +237,6 @@ impl Planner<'_> {
                 }
                 (Ok(_), Some(_)) => self.leave(table, item, "another password is kept instead", Effect::WithoutIt),
             }
-        }
-        if best.is_none() {
-            let reason = if items.is_empty() {
-                "there is no password to check"
-            } else {
-                "no password in a form radhold can check; add the user by hand, with a new one"
-            };
-            self.lacks(name, reason.to_owned());
         }
         best.map(|(form, ..)| form)
     }
@@ -279,7 +275,7 @@ impl Planner<'_> {
     }
 
     fn leave(&mut self, table: &'static str, item: &Item, reason: &str, effect: Effect) {
-        if table.starts_with("radgroup") && !self.groups_told.insert((table, item.id)) {
+        if !self.told.insert((table, item.id)) {
             return;
         }
         self.plan.left_out.push(LeftOut {
@@ -292,7 +288,19 @@ impl Planner<'_> {
         });
     }
 
-    /// A user who is not imported.
+    /// A user without a password we can check is not imported, and that is what follows from their rows.
+    fn without_password(&mut self, name: &str, told_before: usize) {
+        let mut told = false;
+        for left in self.plan.left_out[told_before..].iter_mut().filter(|left| !left.table.starts_with("radgroup")) {
+            left.effect = Effect::NotImported;
+            told = true;
+        }
+        if !told {
+            self.lacks(name, "there is no password to check".to_owned());
+        }
+    }
+
+    /// A user who is not imported, and has no row to say it of.
     fn lacks(&mut self, name: &str, reason: String) {
         self.plan.left_out.push(LeftOut {
             table: "radcheck",
@@ -399,8 +407,7 @@ mod tests {
             [
                 ("bob", Some(3), Effect::Disabled),
                 ("dave", Some(6), Effect::Disabled),
-                ("erin", Some(7), Effect::Disabled),
-                ("erin", None, Effect::NotImported),
+                ("erin", Some(7), Effect::NotImported),
                 ("frank", Some(9), Effect::Disabled)
             ]
         );
@@ -480,8 +487,7 @@ mod tests {
             told,
             [
                 ("radcheck", None, Effect::NotImported),
-                ("radreply", Some(7), Effect::WithoutIt),
-                ("radcheck", None, Effect::NotImported),
+                ("radreply", Some(7), Effect::NotImported),
                 ("radreply", Some(2), Effect::WithoutIt),
                 ("radreply", Some(3), Effect::WithoutIt),
                 ("radreply", Some(4), Effect::WithoutIt),
@@ -505,7 +511,7 @@ mod tests {
         let plan = plan(&tables, &[]);
         let [user] = &plan.users[..] else { panic!("{:?}", plan.users) };
         assert!(matches!(user.password, Form::Clear(_)));
-        assert_eq!(plan.left_out.len(), 4);
+        assert_eq!(plan.left_out.len(), 3);
         let shown = format!("{:?} {:?}", plan.left_out, plan.users);
         assert!(!shown.contains("salt") && !shown.contains("0cb6") && !shown.contains("test"), "{shown}");
     }

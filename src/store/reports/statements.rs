@@ -423,7 +423,7 @@ pub const REPORTS: &[Report] = &[
                 ", months (month) AS (
                      SELECT substr(from_at, 1, 7) || '-01' FROM asked
                      UNION ALL
-                     SELECT date(month, '+1 month') FROM months WHERE date(month, '+1 month') < (SELECT to_at FROM asked)
+                     SELECT date(month, '+1 month') FROM months WHERE date(month, '+1 month') || 'T00:00:00.000Z' < (SELECT to_at FROM asked)
                  ),
                  used AS (
                      SELECT user_name, substr(day, 1, 7) || '-01' AS month, sum(input_octets + output_octets) AS octets

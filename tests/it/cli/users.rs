@@ -179,3 +179,19 @@ fn pap(house: &House, name: &str, password: &str) -> bool {
     let method = Method::Pap { password: password.as_bytes() };
     matches!(verify(&credential(house, name), name.as_bytes(), &method), Verdict::Accepted(_))
 }
+
+#[test]
+fn a_monthly_quota_is_kept_and_taken_away() {
+    let house = House::new();
+    house.done_with(&["user", "add", "alice", "--password-stdin", "--monthly-quota", "1.5GB"], "arctangent");
+    assert_eq!(house.json(&["user", "show", "alice"])["monthly_quota"], 1_500_000_000_u64);
+    assert!(house.done(&["user", "show", "alice"]).contains("1.50 GB (not enforced)"));
+    house.done(&["user", "set", "alice", "--monthly-quota", "20GiB"]);
+    assert_eq!(house.json(&["user", "show", "alice"])["monthly_quota"], 21_474_836_480_u64);
+    house.done(&["user", "set", "alice", "--disable"]);
+    assert_eq!(house.json(&["user", "show", "alice"])["monthly_quota"], 21_474_836_480_u64, "what is not named stays");
+    house.done(&["user", "set", "alice", "--monthly-quota", "none"]);
+    assert_eq!(house.json(&["user", "show", "alice"])["monthly_quota"], Value::Null);
+    assert!(house.fails(2, &["user", "set", "alice", "--monthly-quota", "0"]).contains("more than nothing"));
+    assert!(house.fails(2, &["user", "set", "alice", "--monthly-quota", "lots"]).contains("50GB"));
+}
