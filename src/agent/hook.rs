@@ -71,7 +71,8 @@ pub struct HookCall {
     pub accepted_at: Option<(i64, i64)>,
 }
 
-/// Attributes of the Access-Accept as radattr.so writes them, "Name value" a line; of those that repeat, the last.
+/// Attributes of the Access-Accept as radattr.so writes them, "Name value" a line; of those that repeat, the last. Routes add up:
+/// all of them, a line each.
 pub type Radattr = BTreeMap<String, String>;
 
 /// One line from a client of the socket.
@@ -138,7 +139,14 @@ pub(super) fn read_radattr(file: &Path) -> Radattr {
 /// Without the vendor's that hold keys and challenges: nobody here needs them.
 pub(super) fn radattr(text: &str) -> Radattr {
     let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    pairs.filter(|(name, _)| !name.starts_with("MS-")).map(|(name, value)| (name.into(), value.into())).collect()
+    let mut accept = Radattr::new();
+    for (name, value) in pairs.filter(|(name, _)| !name.starts_with("MS-")) {
+        match accept.get_mut(name) {
+            Some(before) if matches!(name, "Framed-Route" | "Framed-IPv6-Route") => *before += &format!("\n{value}"),
+            _ => drop(accept.insert(name.into(), value.into())),
+        }
+    }
+    accept
 }
 
 /// Carries a hook out: tells the agent, or does without. Returns within about a second; what went wrong is said, and is no

@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
+use super::apply::{Links, NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
 use super::hook::{HookCall, HookEvent, Request, is_interface, read_radattr, written_at};
 use super::notes::notes;
+use super::route::routes;
 use super::session::{Ending, Reason, Session};
 use super::{AgentError, state};
 use crate::config::Agent;
@@ -28,6 +29,7 @@ pub(super) struct Keeper {
     names: NasNames,
     sessions: BTreeMap<String, Session>,
     table: Table,
+    links: Links,
     boot: String,
 }
 
@@ -47,7 +49,12 @@ impl Keeper {
         let places = sessions.values().filter_map(|session| Some((session.interface.clone(), session.place(&config)?)));
         let table = Table::establish(RuleSettings::from(&config), places.collect()).await?;
         let names = NasNames { identifiers: config.nas_identifiers.clone(), addresses: config.nas_addresses.clone() };
-        let mut keeper = Self { config, names, sessions, table, boot };
+        let mut keeper = Self { config, names, sessions, table, links: Links::default(), boot };
+        let taken_up: Vec<String> = keeper.sessions.keys().cloned().collect();
+        for interface in &taken_up {
+            keeper.put(interface).await;
+        }
+        keeper.links.take_up(|interface| is_one_of(interface, &keeper.config.interfaces)).await;
         keeper.read_notes(now).await;
         keeper.find_strangers(now).await;
         keeper.save();
@@ -209,6 +216,14 @@ impl Keeper {
             self.save();
         }
         self.mend_rules().await;
+        for interface in self.links.unfinished() {
+            self.put(&interface).await;
+        }
+        match self.links.reconcile().await {
+            Ok(false) => (),
+            Ok(true) => warn!("somebody changed limits or routes of sessions; they are as they should be again"),
+            Err(error) => error!(%error, "the limits of sessions cannot be compared"),
+        }
         match self.table.stations_over().await {
             Ok(over) => over.into_iter().for_each(flush_station),
             Err(error) => error!(%error, "the stations that are let through cannot be listed"),
@@ -316,6 +331,9 @@ impl Keeper {
         session.hear_of_ipv6(ipv6);
         let before = ending.filter(|(of, _)| Some(*of) == process);
         session.ending = before.map(|(_, ending)| ending);
+        for (route, why) in routes(&call.accept, call.remote).1 {
+            warn!(interface, route, %why, "a route of the Access-Accept is not taken");
+        }
         if process.is_none() {
             warn!(interface, pid = call.pid, "no such process, so this session cannot be ended");
         }
@@ -353,22 +371,31 @@ impl Keeper {
     /// Takes a session out of the table and out of all sets.
     async fn forget(&mut self, interface: &str) {
         let session = self.sessions.remove(interface);
-        if let Err(error) = self.table.place(interface, None).await {
-            error!(interface, %error, "the interface cannot be put into the sandbox");
-        }
+        self.put(interface).await;
         self.flush(session.and_then(|session| session.facts.framed_ip_address));
     }
 
-    /// Puts the rules in force that a session is under.
+    /// Puts in force what a session is under: the permit comes after its limits, and goes before them. Without a session it is the
+    /// sandbox.
     async fn put(&mut self, interface: &str) -> bool {
-        let place: Option<Place> = self.sessions.get(interface).and_then(|session| session.place(&self.config));
-        match self.table.place(interface, place).await {
-            Ok(()) => true,
-            Err(error) => {
-                error!(interface, %error, "the rules cannot be changed");
-                false
-            }
+        let session = self.sessions.get(interface);
+        let place: Option<Place> = session.and_then(|session| session.place(&self.config));
+        let permitted = session.filter(|_| place.is_some());
+        let (rates, routes) = permitted.map(|session| (session.rates, session.routes.clone())).unwrap_or_default();
+        let confined = place.is_none();
+        if !confined && let Err(error) = self.links.limit(interface, rates).await {
+            error!(interface, %error, "its limits cannot be put in force, so nothing is let through that was not before");
+            return false;
         }
+        if let Err(error) = self.table.place(interface, place).await {
+            error!(interface, %error, "the rules cannot be changed");
+            return false;
+        }
+        self.links.route(interface, &routes).await;
+        if confined && let Err(error) = self.links.limit(interface, rates).await {
+            error!(interface, %error, "its limits cannot be taken away");
+        }
+        true
     }
 
     async fn change(&mut self, interface: &str, change: &Change, now: Timestamp) -> Option<ErrorCause> {
@@ -462,8 +489,7 @@ impl Keeper {
     async fn find_strangers(&mut self, now: Timestamp) {
         let known = self.sessions.len();
         for interface in interfaces() {
-            let ours = self.config.interfaces.iter().any(|pattern| is_like(&interface, pattern));
-            if !ours || self.sessions.contains_key(&interface) {
+            if !is_one_of(&interface, &self.config.interfaces) || self.sessions.contains_key(&interface) {
                 continue;
             }
             // A pppd that was killed leaves its files behind.
@@ -604,11 +630,11 @@ fn exists(interface: &str) -> bool {
     Path::new("/sys/class/net").join(interface).exists()
 }
 
-fn is_like(interface: &str, pattern: &str) -> bool {
-    match pattern.strip_suffix('*') {
+fn is_one_of(interface: &str, patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
         Some(stem) => interface.starts_with(stem),
         None => interface == pattern,
-    }
+    })
 }
 
 /// Packets both ways.

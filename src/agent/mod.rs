@@ -7,6 +7,7 @@ mod apply;
 mod hook;
 mod keeper;
 mod notes;
+mod route;
 mod session;
 mod state;
 
