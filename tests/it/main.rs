@@ -22,4 +22,5 @@ mod radhold;
 mod store;
 mod telegram;
 mod telegram_hold;
+mod units;
 mod wire;

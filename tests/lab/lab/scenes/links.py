@@ -1,8 +1,11 @@
 """Other ways in: IPv6 over PPP, a serial line, PPPoE."""
 
+import time
 from pathlib import Path
 
-from ..lan import INSIDE, INSIDE6, SERVICE
+from ..client import NETWORK, Client
+from ..lan import INSIDE, INSIDE6, SERVICE, answer_of_old_flow6, echoes
+from ..line import configure_request
 from ..process import Process, check, until
 from ..world import World
 from .register import scene
@@ -10,38 +13,66 @@ from .steps import approve, confined, ended, let_through, sandboxed
 
 CLIENT6 = "2001:db8:99::2"
 LINE = Path("/tmp/lab-line")
+INJECT = Path("/tmp/lab-line-inject")
 
 
 @scene(
-    "8", "IPv6 over PPP", 14,
-    "IPv6 in the link is sandboxed and permitted together with IPv4",
+    "8", "IPv6 over PPP", 20,
+    "IPv6 in the link is sandboxed and permitted together with IPv4; who uses its addresses next starts in the sandbox, and no packet of the old flow passes",
 )  # fmt: skip
 def ipv6(world: World) -> None:
     server = world.server()
-    server.add_user("alice")
+    # A prefix for the link: pppd itself knows link-local addresses alone.
+    behind = ("--reply", "Framed-IPv6-Route = 2001:db8:99::/64 :: 1", "--reply", "Framed-IP-Address = 10.99.0.77")
+    for user in ("alice", "bob"):
+        server.add_user(user, "s3cret-pass", *behind)
     nas = world.start_nas()
-    client = world.clients[0]
-    client.dial("alice", "s3cret-pass", "+ipv6")
-    client.up()
-    client.process.says("remote LL address")
-    # A prefix for the link, as an operator's ipv6-up would route it; pppd itself knows link-local addresses alone.
-    client.space.run("ip", "address", "add", f"{CLIENT6}/64", "dev", client.interface, "nodad")
-    client.space.run("ip", "-6", "route", "add", "2001:db8:91::/64", "dev", client.interface)
-    nas.space.run("ip", "-6", "route", "add", "2001:db8:99::/64", "dev", nas.interfaces()[0])
+    client, next_one = world.clients
+
+    def dial(one, user: str) -> None:
+        one.login(user, "s3cret-pass", "+ipv6")
+        one.process.says("remote LL address")
+        one.space.run("ip", "address", "add", f"{CLIENT6}/64", "dev", one.interface, "nodad")
+        one.space.run("ip", "-6", "route", "add", "2001:db8:91::/64", "dev", one.interface)
+
+    dial(client, "alice")
     held = server.session("alice", "held")
     sandboxed(client)
     sandboxed(client, INSIDE6)
+    check(nas.routes() == "", f"no route while it is held: {nas.routes()}")
     through = client.first_through(INSIDE6, SERVICE)
     approve(world, server, client, held)
     check(through.result() != float("inf"), "IPv6 is never let through")
     let_through(client, INSIDE6)
+    flow = client.open_flow(INSIDE6)
+    check(echoes(flow), "the flow works while permitted")
+    port = flow.getsockname()[1]
+    # The line breaks, and the next client has the interface, the addresses and the route.
+    client.process.kill()
+    client.process.stop()
+    server.session("alice", "closed")
+    check(nas.routes() == "", f"the route goes with the session: {nas.routes()}")
+    dial(next_one, "bob")
+    held = server.session("bob", "held")
+    world.capture("old-flow", "lan", "nas0", f"host {INSIDE6} and tcp port {SERVICE}")
+    before = world.packets("old-flow")
+    sandboxed(next_one)
+    sandboxed(next_one, INSIDE6)
+    for _ in range(5):
+        next_one.space.inside(answer_of_old_flow6, next_one.interface, CLIENT6, port, INSIDE6)
+    time.sleep(1)
+    check(world.packets("old-flow") == before, "a packet of the old flow reached the inside host")
+    approve(world, server, next_one, held)
+    until(lambda: next_one.connect(INSIDE6, SERVICE).outcome == "open", "IPv6 is let through, and answers come back", 5)
+    check(world.packets("old-flow") > before, "the capture sees what does pass")
     server.decide("kick", held["id"])
-    ended(server, client, "alice", 15)
+    ended(server, next_one, "bob", 15)
+    flow.close()
 
 
 @scene(
-    "10", "serial line", 40,
-    "a plain pppd on a line without pptpd is held, approved, denied and ended at the deadline alike",
+    "10", "serial line", 45,
+    "a plain pppd on a line without pptpd is held, approved, denied and ended at the deadline alike; who takes IPCP down and up again stays what it was",
 )  # fmt: skip
 def serial(world: World) -> None:
     answering = "exec:'pppd nodetach file /etc/ppp/lab-line.options 10.99.3.1:10.99.3.10',pty,raw,echo=0,setsid,ctty"
@@ -53,7 +84,24 @@ def serial(world: World) -> None:
         until(lambda: LINE.exists(), "the line is there")
         return process
 
-    other_ways_in(world, answer, f"socat stdio unix-connect:{LINE}", "line")
+    carrier = f"env PYTHONPATH={Path(__file__).parents[2]} python3 -m lab.line {LINE} {INJECT}"
+    other_ways_in(world, answer, carrier, "line", renegotiate)
+
+
+def renegotiate(world: World) -> None:
+    """The client's pppd has got a Configure-Request into its mouth: the NAS's takes IPCP down and begins again (RFC 1661 §4.3)."""
+    client, nas = world.clients[0], world.nas
+    before = nas.pppd_log().count("ip-up finished"), client.process.text().count("remote IP address")
+    INJECT.write_bytes(configure_request(client.address))
+    until(lambda: not INJECT.exists(), "the request is on the line", 5)
+    until(lambda: nas.pppd_log().count("ip-up finished") > before[0], "the NAS's IPCP comes up again", 30)
+    until(lambda: client.process.text().count("remote IP address") > before[1], "the client's too", 30)
+    check("ip-down" in nas.pppd_log(), "it was down")
+    until(
+        lambda: client.space.run("ip", "route", "replace", NETWORK, "dev", client.interface, check=False).returncode == 0,
+        "a route through the link", 5,
+    )  # fmt: skip
+    check(len(nas.pppds()) == 1, f"the same pppd: {nas.pppds()}")
 
 
 @scene(
@@ -71,8 +119,27 @@ def pppoe(world: World) -> None:
     other_ways_in(world, answer, "pppoe -I nas0 -T 80 -m 1412", "pppoe")
 
 
-def other_ways_in(world: World, answer, carrier: str, name: str) -> None:
-    """Scenes 1 to 3 once more, over this carrier."""
+@scene(
+    "10c", "L2TP", 40,
+    "xl2tpd and its kernel's L2TP, without IPsec: held, approved, denied and ended at the deadline alike",
+)  # fmt: skip
+def l2tp(world: World) -> None:
+    def answer(space: str) -> Process:
+        # The operator's own file, but for the name of pppd's options.
+        own = Path("/etc/xl2tpd/xl2tpd.conf").read_text().replace("/etc/ppp/radhold-l2tp.options", "/etc/ppp/lab-l2tp.options")
+        conf = Path("/etc/xl2tpd/lab.conf")
+        conf.write_text(own)
+        words = ["xl2tpd", "-D", "-c", str(conf), "-p", "/run/xl2tpd-nas.pid", "-C", "/run/xl2tpd-nas.control"]
+        process = Process(["ip", "netns", "exec", space, *words], world.out / "xl2tpd.log")
+        process.says("Listening on IP address")
+        return process
+
+    other_ways_in(world, answer, None, "l2tp")
+
+
+def other_ways_in(world: World, answer, carrier: str | None, name: str, between=None) -> None:
+    """Scenes 1 to 3 once more, over this carrier; without one by L2TP. `between` is done while a session is held, and again
+    while it is permitted, and must change nothing."""
     window = 12
     server = world.server(window=f"{window}s")
     for user in ("alice", "bob", "carol"):
@@ -81,19 +148,35 @@ def other_ways_in(world: World, answer, carrier: str, name: str) -> None:
     nas.answer_with(name, answer)
     client = world.clients[0]
 
-    client.login("alice", through=carrier)
+    login(client, "alice", carrier)
     confined(client)
-    approve(world, server, client, server.session("alice", "held"))
+    held = server.session("alice", "held")
+    if between:
+        between(world)
+        confined(client)
+    approve(world, server, client, held)
+    if between:
+        between(world)
+        let_through(client)
+        check(server.show(held["id"])["state"] == "permitted", "the same session, and permitted")
     client.exchange(INSIDE, 20_000, 20_000)
     client.hang_up()
     counted = server.session("alice", "closed")["counters"]
     check(20_000 <= counted["input_octets"] <= 30_000, f"{counted}")
 
-    client.login("bob", through=carrier)
+    login(client, "bob", carrier)
     server.decide("deny", server.session("bob", "held")["id"])
     ended(server, client, "bob", 15)
 
-    client.login("carol", through=carrier)
+    login(client, "carol", carrier)
     sandboxed(client)
     server.session("carol", "held")
     ended(server, client, "carol", window + 15)
+
+
+def login(client: Client, user: str, carrier: str | None) -> None:
+    if carrier:
+        client.login(user, through=carrier)
+    else:
+        client.dial_l2tp(user)
+        client.up()
