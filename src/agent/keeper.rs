@@ -50,11 +50,7 @@ impl Keeper {
         let table = Table::establish(RuleSettings::from(&config), places.collect()).await?;
         let names = NasNames { identifiers: config.nas_identifiers.clone(), addresses: config.nas_addresses.clone() };
         let mut keeper = Self { config, names, sessions, table, links: Links::default(), boot };
-        let taken_up: Vec<String> = keeper.sessions.keys().cloned().collect();
-        for interface in &taken_up {
-            keeper.put(interface).await;
-        }
-        keeper.links.take_up(|interface| is_one_of(interface, &keeper.config.interfaces)).await;
+        keeper.take_up_links().await;
         keeper.read_notes(now).await;
         keeper.find_strangers(now).await;
         keeper.save();
@@ -216,14 +212,7 @@ impl Keeper {
             self.save();
         }
         self.mend_rules().await;
-        for interface in self.links.unfinished() {
-            self.put(&interface).await;
-        }
-        match self.links.reconcile().await {
-            Ok(false) => (),
-            Ok(true) => warn!("somebody changed limits or routes of sessions; they are as they should be again"),
-            Err(error) => error!(%error, "the limits of sessions cannot be compared"),
-        }
+        self.compare_links().await;
         match self.table.stations_over().await {
             Ok(over) => over.into_iter().for_each(flush_station),
             Err(error) => error!(%error, "the stations that are let through cannot be listed"),
@@ -383,19 +372,44 @@ impl Keeper {
         let permitted = session.filter(|_| place.is_some());
         let (rates, routes) = permitted.map(|session| (session.rates, session.routes.clone())).unwrap_or_default();
         let confined = place.is_none();
-        if !confined && let Err(error) = self.links.limit(interface, rates).await {
-            error!(interface, %error, "its limits cannot be put in force, so nothing is let through that was not before");
+        // What it had before it keeps; it gets nothing more.
+        if !confined && !self.links.limit(interface, rates).await {
             return false;
         }
         if let Err(error) = self.table.place(interface, place).await {
             error!(interface, %error, "the rules cannot be changed");
             return false;
         }
-        self.links.route(interface, &routes).await;
-        if confined && let Err(error) = self.links.limit(interface, rates).await {
-            error!(interface, %error, "its limits cannot be taken away");
+        let routed = self.links.route(interface, &routes).await;
+        let limited = !confined || self.links.limit(interface, rates).await;
+        if routed && limited {
+            self.links.finished(interface);
         }
         true
+    }
+
+    /// Limits and routes of the sessions that were there before; limits in few runs of tc.
+    async fn take_up_links(&mut self) {
+        let permitted = self.sessions.values().filter(|session| session.place(&self.config).is_some());
+        let rates: Vec<_> = permitted.map(|session| (session.interface.as_str(), session.rates)).collect();
+        self.links.take_up(&rates, |interface| is_one_of(interface, &self.config.interfaces)).await;
+        let interfaces: Vec<String> = self.sessions.keys().cloned().collect();
+        for interface in &interfaces {
+            self.put(interface).await;
+        }
+        self.compare_links().await;
+    }
+
+    /// Compares limits and routes with what they should be.
+    async fn compare_links(&mut self) {
+        for interface in self.links.unfinished() {
+            self.put(&interface).await;
+        }
+        match self.links.reconcile().await {
+            Ok(false) => (),
+            Ok(true) => warn!("limits or routes were not as they should be; now they are"),
+            Err(error) => error!(%error, "limits and routes cannot be compared"),
+        }
     }
 
     async fn change(&mut self, interface: &str, change: &Change, now: Timestamp) -> Option<ErrorCause> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use ipnet::IpNet;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::routes::{self, Over};
 use super::tc;
@@ -17,7 +17,8 @@ use crate::dynauth::server::Rates;
 pub(in crate::agent) struct Links {
     limits: BTreeMap<String, Limit>,
     routes: BTreeSet<Over>,
-    unfinished: BTreeSet<String>,
+    /// Interfaces where something could not be put in force, and why, so that it is said once.
+    unfinished: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -28,14 +29,24 @@ struct Limit {
 }
 
 impl Links {
-    /// Takes up an agent's work: `wanted` is in force from now on, and what an earlier agent left on other interfaces, of those that
-    /// are `ours`, goes.
-    pub(in crate::agent) async fn take_up(&mut self, ours: impl Fn(&str) -> bool) {
+    /// Takes up an earlier agent's work: these rates are in force from now on, and what it left on other interfaces goes, of those
+    /// that are `ours`. Routes are mended with the next comparison.
+    pub(in crate::agent) async fn take_up(&mut self, rates: &[(&str, Rates)], ours: impl Fn(&str) -> bool) {
+        let limited: Vec<(&str, Rates)> =
+            rates.iter().copied().filter(|(_, rates)| *rates != Rates::default()).collect();
+        if !limited.is_empty()
+            // When one of them cannot be limited, each is tried by itself later.
+            && let Ok(shown) = tc::limit_all(&limited).await
+        {
+            let limits = limited.iter().zip(shown);
+            let limits = limits.map(|(&(interface, rates), shown)| (interface.to_owned(), Limit { rates, shown }));
+            self.limits.extend(limits);
+        }
         match tc::limited().await {
             Ok(found) => {
                 let strays = found.iter().map(String::as_str);
-                let strays: Vec<&str> =
-                    strays.filter(|interface| ours(interface) && !self.limits.contains_key(*interface)).collect();
+                let known = |interface: &str| limited.iter().any(|(known, _)| *known == interface);
+                let strays: Vec<&str> = strays.filter(|interface| ours(interface) && !known(interface)).collect();
                 if !strays.is_empty()
                     && let Err(error) = tc::lift(strays.into_iter()).await
                 {
@@ -44,38 +55,38 @@ impl Links {
             }
             Err(error) => error!(%error, "limits of sessions that are over cannot be looked for"),
         }
-        self.mend_routes().await;
     }
 
-    /// Puts limits in force on an interface, in place of those that were.
-    ///
-    /// # Errors
-    /// [`ToolError`]; then it is not known which limits are in force, and [`Self::unfinished`] names the interface.
-    pub(in crate::agent) async fn limit(&mut self, interface: &str, rates: Rates) -> Result<(), ToolError> {
+    /// Puts limits in force on an interface, in place of those that were. False when it is not known which are in force now; why is
+    /// said, and [`Self::unfinished`] names the interface.
+    pub(in crate::agent) async fn limit(&mut self, interface: &str, rates: Rates) -> bool {
+        match self.try_limit(interface, rates).await {
+            Ok(()) => true,
+            Err(error) => {
+                self.trouble(interface, "its limits cannot be put in force", &error);
+                false
+            }
+        }
+    }
+
+    async fn try_limit(&mut self, interface: &str, rates: Rates) -> Result<(), ToolError> {
         let known = self.limits.get(interface);
         let before = known.map(|limit| limit.rates);
-        if rates == before.unwrap_or_default() && !self.unfinished.contains(interface) {
+        if rates == before.unwrap_or_default() && !self.unfinished.contains_key(interface) {
             return Ok(());
         }
         self.limits.remove(interface);
         if rates == Rates::default() {
             return if exists(interface) { tc::lift([interface].into_iter()).await } else { Ok(()) };
         }
-        match tc::limit(interface, before, rates).await {
-            Ok(shown) => {
-                self.limits.insert(interface.to_owned(), Limit { rates, shown });
-                Ok(())
-            }
-            Err(error) => {
-                self.unfinished.insert(interface.to_owned());
-                Err(error)
-            }
-        }
+        let shown = tc::limit(interface, before, rates).await?;
+        self.limits.insert(interface.to_owned(), Limit { rates, shown });
+        Ok(())
     }
 
-    /// Puts exactly these routes in force over an interface. One that cannot be is said, and tried again: a permit does not depend
-    /// on it.
-    pub(in crate::agent) async fn route(&mut self, interface: &str, to: &[IpNet]) {
+    /// Puts exactly these routes in force over an interface. False when one cannot be; that is said, and does not touch the permit.
+    pub(in crate::agent) async fn route(&mut self, interface: &str, to: &[IpNet]) -> bool {
+        let mut done = true;
         let (mine, others): (BTreeSet<Over>, BTreeSet<Over>) =
             std::mem::take(&mut self.routes).into_iter().partition(|route| route.interface == interface);
         self.routes = others;
@@ -98,18 +109,33 @@ impl Links {
                     self.routes.insert(route);
                 }
                 Err(error) => {
+                    done = false;
                     // Before the link is up there can be none; ip-up brings it.
-                    if is_up(interface) && self.unfinished.insert(interface.to_owned()) {
-                        warn!(interface, to = %route.to, %error, "the route of a session cannot be added");
+                    if is_up(interface) {
+                        self.trouble(interface, "a route of it cannot be added", &error);
                     }
                 }
             }
         }
+        done
     }
 
     /// Interfaces where something could not be put in force; they are to be tried again.
-    pub(in crate::agent) fn unfinished(&mut self) -> BTreeSet<String> {
-        std::mem::take(&mut self.unfinished)
+    pub(in crate::agent) fn unfinished(&self) -> Vec<String> {
+        self.unfinished.keys().cloned().collect()
+    }
+
+    /// All that an interface should have it has now.
+    pub(in crate::agent) fn finished(&mut self, interface: &str) {
+        self.unfinished.remove(interface);
+    }
+
+    fn trouble(&mut self, interface: &str, what: &str, error: &ToolError) {
+        let error = error.to_string();
+        if self.unfinished.get(interface) != Some(&error) {
+            error!(interface, error, "{what}; it is tried again");
+            self.unfinished.insert(interface.to_owned(), error);
+        }
     }
 
     /// Compares limits and routes with what they should be. Says whether there was something to mend.

@@ -24,39 +24,33 @@ const LATENCY: &str = "300ms";
 /// # Errors
 /// [`ToolError`]; the interface may then have one limit and not the other.
 pub(super) async fn limit(interface: &str, before: Option<Rates>, rates: Rates) -> Result<String, ToolError> {
-    let mut lines = String::new();
-    let before = match before {
-        Some(before) => before,
-        None => {
-            lift([interface].into_iter()).await?;
-            Rates::default()
+    if before.is_none() {
+        lift([interface].into_iter()).await?;
+    }
+    run("tc", &["-batch", "-"], &orders(interface, before.unwrap_or_default(), rates)).await
+}
+
+/// The same for many at once, of none of which it is known what limits it has. Gives what the kernel shows for each.
+///
+/// # Errors
+/// [`ToolError`]; then some have their limits and others not.
+pub(super) async fn limit_all(wanted: &[(&str, Rates)]) -> Result<Vec<String>, ToolError> {
+    lift(wanted.iter().map(|(interface, _)| *interface)).await?;
+    let lines: String = wanted.iter().map(|(interface, rates)| orders(interface, Rates::default(), *rates)).collect();
+    let said = run("tc", &["-batch", "-"], &lines).await?;
+    let mut shown: Vec<String> = Vec::new();
+    for line in said.split_inclusive('\n') {
+        match shown.last_mut() {
+            // Each begins with the one discipline at its root.
+            Some(last) if !(line.starts_with("qdisc ") && line.contains(" root ")) => last.push_str(line),
+            _ => shown.push(line.to_owned()),
         }
-    };
-    if let Some(rate) = rates.down {
-        let (rate, burst) = bucket(rate, 40);
-        let _ = writeln!(
-            lines,
-            "qdisc replace dev {interface} root handle {HANDLE} tbf rate {rate}bit burst {burst} latency {LATENCY}"
-        );
-    } else if before.down.is_some() {
-        let _ = writeln!(lines, "qdisc del dev {interface} root handle {HANDLE}");
     }
-    if before.up.is_some() {
-        // The kernel changes no filter of this kind.
-        let _ = writeln!(lines, "filter del dev {interface} ingress pref {PREFERENCE}");
+    if shown.len() == wanted.len() {
+        Ok(shown)
+    } else {
+        Err(ToolError::Refused("tc", format!("to show {} interfaces: there are {}", wanted.len(), shown.len())))
     }
-    if let Some(rate) = rates.up {
-        let (rate, burst) = bucket(rate, 4);
-        // A packet that was put together by the receiving interface is larger than its MTU.
-        let _ = writeln!(
-            lines,
-            "qdisc replace dev {interface} ingress\n\
-             filter add dev {interface} ingress protocol all pref {PREFERENCE} handle 1 matchall \
-             action police rate {rate}bit burst {burst} mtu 65535 conform-exceed drop"
-        );
-    }
-    lines.push_str(&show(interface));
-    run("tc", &["-batch", "-"], &lines).await
 }
 
 /// What the kernel shows of the limits of these interfaces, one after the other as [`limit`] gave it for each.
@@ -98,6 +92,34 @@ pub(super) async fn limited() -> Result<Vec<String>, ToolError> {
         words.skip_while(|word| *word != "dev").nth(1).map(str::to_owned)
     };
     Ok(listed.lines().filter_map(of).collect())
+}
+
+fn orders(interface: &str, before: Rates, rates: Rates) -> String {
+    let mut lines = String::new();
+    if let Some(rate) = rates.down {
+        let (rate, burst) = bucket(rate, 40);
+        let _ = writeln!(
+            lines,
+            "qdisc replace dev {interface} root handle {HANDLE} tbf rate {rate}bit burst {burst} latency {LATENCY}"
+        );
+    } else if before.down.is_some() {
+        let _ = writeln!(lines, "qdisc del dev {interface} root handle {HANDLE}");
+    }
+    if before.up.is_some() {
+        // The kernel changes no filter of this kind.
+        let _ = writeln!(lines, "filter del dev {interface} ingress pref {PREFERENCE}");
+    }
+    if let Some(rate) = rates.up {
+        let (rate, burst) = bucket(rate, 4);
+        // A packet that was put together by the receiving interface is larger than its MTU.
+        let _ = writeln!(
+            lines,
+            "qdisc replace dev {interface} ingress\n\
+             filter add dev {interface} ingress protocol all pref {PREFERENCE} handle 1 matchall \
+             action police rate {rate}bit burst {burst} mtu 65535 conform-exceed drop"
+        );
+    }
+    lines + &show(interface)
 }
 
 fn show(interface: &str) -> String {

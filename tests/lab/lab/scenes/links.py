@@ -71,37 +71,56 @@ def ipv6(world: World) -> None:
 
 
 @scene(
-    "10", "serial line", 45,
-    "a plain pppd on a line without pptpd is held, approved, denied and ended at the deadline alike; who takes IPCP down and up again stays what it was",
+    "10", "serial line", 40,
+    "a plain pppd on a line without pptpd is held, approved, denied and ended at the deadline alike",
 )  # fmt: skip
 def serial(world: World) -> None:
+    other_ways_in(world, lambda space: answer_line(world, space), f"socat stdio unix-connect:{LINE}", "line")
+
+
+def answer_line(world: World, space: str) -> Process:
     answering = "exec:'pppd nodetach file /etc/ppp/lab-line.options 10.99.3.1:10.99.3.10',pty,raw,echo=0,setsid,ctty"
     LINE.unlink(missing_ok=True)
-
-    def answer(space: str) -> Process:
-        line = ["socat", f"unix-listen:{LINE},fork", answering]
-        process = Process(["ip", "netns", "exec", space, *line], world.out / "line.log")
-        until(lambda: LINE.exists(), "the line is there")
-        return process
-
-    carrier = f"env PYTHONPATH={Path(__file__).parents[2]} python3 -m lab.line {LINE} {INJECT}"
-    other_ways_in(world, answer, carrier, "line", renegotiate)
+    line = ["socat", f"unix-listen:{LINE},fork", answering]
+    process = Process(["ip", "netns", "exec", space, *line], world.out / "line.log")
+    until(lambda: LINE.exists(), "the line is there")
+    return process
 
 
-def renegotiate(world: World) -> None:
-    """The client's pppd has got a Configure-Request into its mouth: the NAS's takes IPCP down and begins again (RFC 1661 §4.3)."""
-    client, nas = world.clients[0], world.nas
-    before = nas.pppd_log().count("ip-up finished"), client.process.text().count("remote IP address")
+@scene(
+    "10d", "IPCP negotiated again", 30,
+    "a held client that has IPCP taken down and up again, for which pppd sends Stop and Start, stays in the sandbox, and is ended at the agent's own limit",
+)  # fmt: skip
+def renegotiated(world: World) -> None:
+    limit = 25
+    server = world.server()
+    server.add_user("alice")
+    nas = world.start_nas(agent=f'sandbox_limit = "{limit}s"')
+    nas.answer_with("line", lambda space: answer_line(world, space))
+    client = world.clients[0]
+    client.login("alice", through=f"env PYTHONPATH={Path(__file__).parents[2]} python3 -m lab.line {LINE} {INJECT}")
+    begun = time.monotonic()
+    held = server.session("alice", "held")
+    sandboxed(client)
+    pppds = nas.pppds()
+    ups, remotes = nas.pppd_log().count("ip-up finished"), client.process.text().count("remote IP address")
+    # A Configure-Request in its client's name: the NAS's IPCP is Opened, so it goes down and begins again (RFC 1661 §4.3).
     INJECT.write_bytes(configure_request(client.address))
-    until(lambda: not INJECT.exists(), "the request is on the line", 5)
-    until(lambda: nas.pppd_log().count("ip-up finished") > before[0], "the NAS's IPCP comes up again", 30)
-    until(lambda: client.process.text().count("remote IP address") > before[1], "the client's too", 30)
-    check("ip-down" in nas.pppd_log(), "it was down")
+    until(lambda: not INJECT.exists(), "the request is on the line", 10)
+    until(lambda: nas.pppd_log().count("ip-up finished") > ups, "the NAS's IPCP comes up again", 30)
+    until(lambda: client.process.text().count("remote IP address") > remotes, "and the client's", 30)
     until(
         lambda: client.space.run("ip", "route", "replace", NETWORK, "dev", client.interface, check=False).returncode == 0,
         "a route through the link", 5,
     )  # fmt: skip
-    check(len(nas.pppds()) == 1, f"the same pppd: {nas.pppds()}")
+    check(nas.pppds() == pppds and "ip-down finished" in nas.pppd_log(), f"the same pppd, down and up: {nas.pppds()}")
+    confined(client)
+    closed = server.show(held["id"])
+    check(closed["state"] == "closed" and closed["end"]["cause"] == "stop", f"pppd's Stop ended the session: {closed['end']}")
+    client.terminated(limit + 20)
+    lasted = time.monotonic() - begun
+    world.figures[f"held again without a session, limit {limit} s, ended after"] = f"{lasted:.0f} s"
+    check(lasted >= limit - 3, f"the limit is {limit} s, and it ended after {lasted:.0f} s")
 
 
 @scene(
@@ -137,9 +156,8 @@ def l2tp(world: World) -> None:
     other_ways_in(world, answer, None, "l2tp")
 
 
-def other_ways_in(world: World, answer, carrier: str | None, name: str, between=None) -> None:
-    """Scenes 1 to 3 once more, over this carrier; without one by L2TP. `between` is done while a session is held, and again
-    while it is permitted, and must change nothing."""
+def other_ways_in(world: World, answer, carrier: str | None, name: str) -> None:
+    """Scenes 1 to 3 once more, over this carrier; without one by L2TP."""
     window = 12
     server = world.server(window=f"{window}s")
     for user in ("alice", "bob", "carol"):
@@ -150,15 +168,7 @@ def other_ways_in(world: World, answer, carrier: str | None, name: str, between=
 
     login(client, "alice", carrier)
     confined(client)
-    held = server.session("alice", "held")
-    if between:
-        between(world)
-        confined(client)
-    approve(world, server, client, held)
-    if between:
-        between(world)
-        let_through(client)
-        check(server.show(held["id"])["state"] == "permitted", "the same session, and permitted")
+    approve(world, server, client, server.session("alice", "held"))
     client.exchange(INSIDE, 20_000, 20_000)
     client.hang_up()
     counted = server.session("alice", "closed")["counters"]
