@@ -15,9 +15,10 @@ FLAG, ESCAPE, FLIP = 0x7E, 0x7D, 0x20
 
 
 def configure_request(address: str, identifier: int = 200) -> bytes:
-    """An IPCP Configure-Request for this address (RFC 1332 §3), framed as RFC 1662 has it."""
-    option = bytes([3, 6]) + socket.inet_aton(address)
-    packet = bytes([1, identifier]) + (4 + len(option)).to_bytes(2, "big") + option
+    """An IPCP Configure-Request for this address (RFC 1332 §3), and for both WINS servers (RFC 1877 §1.2, §1.4), framed as
+    RFC 1662 has it."""
+    options = b"".join(bytes([kind, 6]) + socket.inet_aton(value) for kind, value in ((3, address), (130, "0.0.0.0"), (132, "0.0.0.0")))
+    packet = bytes([1, identifier]) + (4 + len(options)).to_bytes(2, "big") + options
     return frame(b"\xff\x03\x80\x21" + packet)
 
 

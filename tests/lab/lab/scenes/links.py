@@ -22,8 +22,7 @@ INJECT = Path("/tmp/lab-line-inject")
 )  # fmt: skip
 def ipv6(world: World) -> None:
     server = world.server()
-    # A prefix for the link: pppd itself knows link-local addresses alone.
-    behind = ("--reply", "Framed-IPv6-Route = 2001:db8:99::/64 :: 1", "--reply", "Framed-IP-Address = 10.99.0.77")
+    behind = ("--reply", "Framed-IPv6-Route = 2001:db8:98::/48 :: 1", "--reply", "Framed-IP-Address = 10.99.0.77")
     for user in ("alice", "bob"):
         server.add_user(user, "s3cret-pass", *behind)
     nas = world.start_nas()
@@ -32,8 +31,11 @@ def ipv6(world: World) -> None:
     def dial(one, user: str) -> None:
         one.login(user, "s3cret-pass", "+ipv6")
         one.process.says("remote LL address")
+        # A prefix for the link, as an operator's ipv6-up would route it; pppd itself knows link-local addresses alone.
         one.space.run("ip", "address", "add", f"{CLIENT6}/64", "dev", one.interface, "nodad")
         one.space.run("ip", "-6", "route", "add", "2001:db8:91::/64", "dev", one.interface)
+        (interface,) = nas.interfaces()
+        nas.space.run("ip", "-6", "route", "add", "2001:db8:99::/64", "dev", interface)
 
     dial(client, "alice")
     held = server.session("alice", "held")
@@ -44,6 +46,7 @@ def ipv6(world: World) -> None:
     approve(world, server, client, held)
     check(through.result() != float("inf"), "IPv6 is never let through")
     let_through(client, INSIDE6)
+    until(lambda: "2001:db8:98::/48 dev " in nas.routes(), "the route behind the user", 5)
     flow = client.open_flow(INSIDE6)
     check(echoes(flow), "the flow works while permitted")
     port = flow.getsockname()[1]
@@ -89,12 +92,14 @@ def answer_line(world: World, space: str) -> Process:
 
 @scene(
     "10d", "IPCP negotiated again", 30,
-    "a held client that has IPCP taken down and up again, for which pppd sends Stop and Start, stays in the sandbox, and is ended at the agent's own limit",
+    "a held client that has IPCP taken down and up again, for which pppd sends Stop and Start, stays in the sandbox, and is ended at the agent's own limit; who asks for WINS servers gets those of the Accept",
 )  # fmt: skip
 def renegotiated(world: World) -> None:
     limit = 25
     server = world.server()
-    server.add_user("alice")
+    wins = ("10.91.0.55", "10.91.0.56")
+    named = (f"{which} = {one}" for which, one in zip(("MS-Primary-NBNS-Server", "MS-Secondary-NBNS-Server"), wins))
+    server.add_user("alice", "s3cret-pass", *(word for item in named for word in ("--reply", item)))
     nas = world.start_nas(agent=f'sandbox_limit = "{limit}s"')
     nas.answer_with("line", lambda space: answer_line(world, space))
     client = world.clients[0]
@@ -104,7 +109,8 @@ def renegotiated(world: World) -> None:
     sandboxed(client)
     pppds = nas.pppds()
     ups, remotes = nas.pppd_log().count("ip-up finished"), client.process.text().count("remote IP address")
-    # A Configure-Request in its client's name: the NAS's IPCP is Opened, so it goes down and begins again (RFC 1661 §4.3).
+    # A Configure-Request in its client's name: the NAS's IPCP is Opened, so it goes down and begins again (RFC 1661 §4.3). It asks
+    # for WINS servers as Windows does; a pppd as client never asks.
     INJECT.write_bytes(configure_request(client.address))
     until(lambda: not INJECT.exists(), "the request is on the line", 10)
     until(lambda: nas.pppd_log().count("ip-up finished") > ups, "the NAS's IPCP comes up again", 30)
@@ -114,6 +120,8 @@ def renegotiated(world: World) -> None:
         "a route through the link", 5,
     )  # fmt: skip
     check(nas.pppds() == pppds and "ip-down finished" in nas.pppd_log(), f"the same pppd, down and up: {nas.pppds()}")
+    for one in wins:
+        check(f"<ms-wins {one}>" in nas.pppd_log(), f"WINS {one}: {nas.pppd_log()[-2000:]}")
     confined(client)
     closed = server.show(held["id"])
     check(closed["state"] == "closed" and closed["end"]["cause"] == "stop", f"pppd's Stop ended the session: {closed['end']}")
