@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
 use super::AgentError;
-use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
+use super::apply::{Links, NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
 use super::hook::{HookCall, HookEvent, Request, is_interface};
 use super::moment::Moment;
 use super::notes::{Note, interfaces_of_notes, notes, read_note_of, set_aside};
 use super::radattr::{self, Radattr};
+use super::route::routes;
 use super::session::{Ending, Reason, Session};
 use super::state::State;
 use crate::config::Agent;
@@ -32,6 +33,7 @@ pub(super) struct Keeper {
     names: NasNames,
     sessions: BTreeMap<String, Session>,
     table: Table,
+    links: Links,
     state: State,
 }
 
@@ -66,7 +68,8 @@ impl Keeper {
             addresses: config.nas_addresses.clone(),
             through_front,
         };
-        let mut keeper = Self { config, names, sessions, table, state };
+        let mut keeper = Self { config, names, sessions, table, links: Links::default(), state };
+        keeper.take_up_links().await;
         keeper.read_notes(now).await;
         keeper.find_strangers(now).await;
         keeper.save_all();
@@ -248,6 +251,7 @@ impl Keeper {
             self.save(&gone.iter().map(String::as_str).collect::<Vec<_>>());
         }
         self.mend_rules().await;
+        self.compare_links().await;
         match self.table.stations_over().await {
             Ok(over) => over.into_iter().for_each(flush_station),
             Err(error) => error!(%error, "the stations that are let through cannot be listed"),
@@ -366,6 +370,9 @@ impl Keeper {
         self.flush(interface, addresses(&session.facts));
         let before = ending.filter(|(of, _)| Some(*of) == process);
         session.ending = before.map(|(_, ending)| ending);
+        for (route, why) in routes(&call.accept, call.remote).1 {
+            warn!(interface, route, %why, "a route of the Access-Accept is not taken");
+        }
         if process.is_none() {
             warn!(interface, pid = call.pid, "no such process, so this session cannot be ended");
         }
@@ -403,23 +410,57 @@ impl Keeper {
     /// Takes a session out of the table and out of all sets.
     async fn forget(&mut self, interface: &str) {
         let session = self.sessions.remove(interface);
-        if let Err(error) = self.table.place(interface, None).await {
-            error!(interface, %error, "the interface cannot be put into the sandbox");
-        }
+        self.put(interface).await;
         if let Some(session) = session {
             self.flush(interface, addresses(&session.facts));
         }
     }
 
-    /// Puts the rules in force that a session is under.
+    /// Puts in force what a session is under: the permit comes after its limits, and goes before them. Without a session it is the
+    /// sandbox.
     async fn put(&mut self, interface: &str) -> bool {
-        let place: Option<Place> = self.sessions.get(interface).and_then(|session| session.place(&self.config));
-        match self.table.place(interface, place).await {
-            Ok(()) => true,
-            Err(error) => {
-                error!(interface, %error, "the rules cannot be changed");
-                false
-            }
+        let session = self.sessions.get(interface);
+        let place: Option<Place> = session.and_then(|session| session.place(&self.config));
+        let permitted = session.filter(|_| place.is_some());
+        let (rates, routes) = permitted.map(|session| (session.rates, session.routes.clone())).unwrap_or_default();
+        let confined = place.is_none();
+        // What it had before it keeps; it gets nothing more.
+        if !confined && !self.links.limit(interface, rates).await {
+            return false;
+        }
+        if let Err(error) = self.table.place(interface, place).await {
+            error!(interface, %error, "the rules cannot be changed");
+            return false;
+        }
+        let routed = self.links.route(interface, &routes).await;
+        let limited = !confined || self.links.limit(interface, rates).await;
+        if routed && limited {
+            self.links.finished(interface);
+        }
+        true
+    }
+
+    /// Limits and routes of the sessions that were there before; limits in few runs of tc.
+    async fn take_up_links(&mut self) {
+        let permitted = self.sessions.values().filter(|session| session.place(&self.config).is_some());
+        let rates: Vec<_> = permitted.map(|session| (session.interface.as_str(), session.rates)).collect();
+        self.links.take_up(&rates, |interface| is_one_of(interface, &self.config.interfaces)).await;
+        let interfaces: Vec<String> = self.sessions.keys().cloned().collect();
+        for interface in &interfaces {
+            self.put(interface).await;
+        }
+        self.compare_links().await;
+    }
+
+    /// Compares limits and routes with what they should be.
+    async fn compare_links(&mut self) {
+        for interface in self.links.unfinished() {
+            self.put(&interface).await;
+        }
+        match self.links.reconcile().await {
+            Ok(false) => (),
+            Ok(true) => warn!("limits or routes were not as they should be; now they are"),
+            Err(error) => error!(%error, "limits and routes cannot be compared"),
         }
     }
 
@@ -520,8 +561,7 @@ impl Keeper {
     async fn find_strangers(&mut self, now: Moment) {
         let known = self.sessions.len();
         for interface in interfaces() {
-            let ours = self.config.interfaces.iter().any(|pattern| is_like(&interface, pattern));
-            if !ours || self.sessions.contains_key(&interface) {
+            if !is_one_of(&interface, &self.config.interfaces) || self.sessions.contains_key(&interface) {
                 continue;
             }
             // A pppd that was killed leaves its files behind.
@@ -687,11 +727,11 @@ fn exists(interface: &str) -> bool {
     Path::new("/sys/class/net").join(interface).exists()
 }
 
-fn is_like(interface: &str, pattern: &str) -> bool {
-    match pattern.strip_suffix('*') {
+fn is_one_of(interface: &str, patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
         Some(stem) => interface.starts_with(stem),
         None => interface == pattern,
-    }
+    })
 }
 
 /// Packets both ways.

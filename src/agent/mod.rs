@@ -9,6 +9,7 @@ mod keeper;
 mod moment;
 mod notes;
 mod radattr;
+mod route;
 mod session;
 mod state;
 

@@ -14,7 +14,8 @@ use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Stat, fchmod, fchown, fstat, 
 use super::apply::Process;
 use crate::model::Timestamp;
 
-/// Attributes of the Access-Accept as radattr.so writes them, "Name value" a line; of those that repeat, the last.
+/// Attributes of the Access-Accept as radattr.so writes them, "Name value" a line; of those that repeat, the last. Routes add up:
+/// all of them, a line each.
 pub type Radattr = BTreeMap<String, String>;
 
 /// Boot time is told in whole seconds, and the file's time is that of the last tick of a clock.
@@ -65,7 +66,14 @@ pub(super) fn hide(run_dir: &Path, interface: &str, socket: &Path) {
 /// Without the vendor's that hold keys and challenges: nobody here needs them.
 pub(super) fn radattr(text: &str) -> Radattr {
     let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    pairs.filter(|(name, _)| !name.starts_with("MS-")).map(|(name, value)| (name.into(), value.into())).collect()
+    let mut accept = Radattr::new();
+    for (name, value) in pairs.filter(|(name, _)| !name.starts_with("MS-")) {
+        match accept.get_mut(name) {
+            Some(before) if matches!(name, "Framed-Route" | "Framed-IPv6-Route") => *before += &format!("\n{value}"),
+            _ => drop(accept.insert(name.into(), value.into())),
+        }
+    }
+    accept
 }
 
 /// A file, and no link to one.

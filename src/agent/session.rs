@@ -4,13 +4,14 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use ipnet::Ipv6Net;
+use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Place, Process};
 use super::hook::HookCall;
 use super::moment::{Moment, Uptime};
 use super::radattr::Radattr;
+use super::route::routes;
 use crate::config::Agent;
 use crate::dynauth::server::{Facts, Genuine, RateOrder, Rates};
 use crate::radius::attribute;
@@ -38,6 +39,9 @@ pub(super) struct Session {
     pub(super) idle_timeout: Option<Duration>,
     /// How fast it may be.
     pub(super) rates: Rates,
+    /// Networks behind the user, of its Access-Accept.
+    #[serde(default)]
+    pub(super) routes: Vec<IpNet>,
     /// Packets both ways when they last changed, and when that was.
     pub(super) last_traffic: Option<(u64, Uptime)>,
     /// Which Access-Accept it is of: [`HookCall::accepted_at`].
@@ -146,6 +150,7 @@ impl Session {
             accepted_timeout: seconds("Session-Timeout").filter(|timeout| !timeout.is_zero()),
             idle_timeout: None,
             rates: rates(accept),
+            routes: routes(accept, call.remote).0,
             last_traffic: None,
             accepted_at: call.accepted_at,
             newest: None,
@@ -189,7 +194,8 @@ impl Session {
     pub(super) fn place(&self, config: &Agent) -> Option<Place> {
         let filter = self.filter.as_ref().filter(|_| self.ending.is_none() && !self.down)?;
         let filter = config.filters.iter().find(|known| known.name == *filter)?;
-        Some(Place { set: filter.set.clone(), v4: self.facts.framed_ip_address, rates: self.rates })
+        let routed = self.routes.iter().filter_map(|to| if let IpNet::V4(to) = to { Some(*to) } else { None });
+        Some(Place { set: filter.set.clone(), v4: self.facts.framed_ip_address, routed: routed.collect() })
     }
 
     /// Puts a filter in force; `None` is the sandbox.

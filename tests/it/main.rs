@@ -27,4 +27,5 @@ mod spool;
 mod store;
 mod telegram;
 mod telegram_hold;
+mod units;
 mod wire;

@@ -7,13 +7,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::mpsc;
 
-use super::rules::{FAMILY, RuleSettings, TABLE, element, limit, ruleset, v4, v6};
+use super::rules::{FAMILY, RuleSettings, TABLE, element, routed, ruleset, v4, v6};
 use super::stations::mac;
-use crate::dynauth::server::{Mac, Rates};
+use crate::dynauth::server::Mac;
 
 /// After a monitor that ended.
 const MONITOR_AGAIN: Duration = Duration::from_secs(5);
@@ -25,8 +26,8 @@ pub(in crate::agent) struct Place {
     pub(in crate::agent) set: String,
     /// The peer's IPv4 address.
     pub(in crate::agent) v4: Option<Ipv4Addr>,
-    /// How fast it may be.
-    pub(in crate::agent) rates: Rates,
+    /// IPv4 networks behind the peer; none overlaps another.
+    pub(in crate::agent) routed: Vec<Ipv4Net>,
 }
 
 /// A station that is let through.
@@ -119,6 +120,7 @@ impl Table {
         let mut wanted = BTreeMap::new();
         for (permit, _) in &self.settings.permits {
             wanted.insert(v4(permit), Vec::new());
+            wanted.insert(routed(permit), Vec::new());
             wanted.insert(v6(permit), Vec::new());
         }
         for (interface, place) in &self.places {
@@ -127,10 +129,8 @@ impl Table {
                 wanted.entry(v4(&place.set)).or_default().push(element);
             }
             wanted.entry(v6(&place.set)).or_default().push(json!(interface).to_string());
-            for (map, rate) in [("up", place.rates.up), ("down", place.rates.down)] {
-                let element = rate.map(|_| json!([interface, format!("{map}_{interface}")]).to_string());
-                wanted.entry(map.to_owned()).or_default().extend(element);
-            }
+            let networks = place.routed.iter().map(|net| network(interface, *net).to_string());
+            wanted.entry(routed(&place.set)).or_default().extend(networks);
         }
         let listed = list().await?;
         let fine = listed.as_ref().is_some_and(|listed| {
@@ -334,14 +334,17 @@ fn elements(verb: &str, interface: &str, place: &Place) -> Vec<Value> {
         let both = json!({"concat": [interface, address.to_string()]});
         elements.push(element(verb, &v4(&place.set), both));
     }
-    for (map, rate) in [("up", place.rates.up), ("down", place.rates.down)] {
-        let Some(rate) = rate else { continue };
-        let name = format!("{map}_{interface}");
-        let (object, mapped) = (limit(verb, &name, rate), element(verb, map, json!([interface, name])));
-        // The map holds on to the limit.
-        elements.extend(if verb == "add" { [object, mapped] } else { [mapped, object] });
-    }
+    elements.extend(place.routed.iter().map(|net| element(verb, &routed(&place.set), network(interface, *net))));
     elements
+}
+
+/// As nft lists it: a network of one host without a length.
+fn network(interface: &str, net: Ipv4Net) -> Value {
+    let address = net.addr().to_string();
+    match net.prefix_len() {
+        32 => json!({"concat": [interface, address]}),
+        length => json!({"concat": [interface, {"prefix": {"addr": address, "len": length}}]}),
+    }
 }
 
 /// An element with the rest of its time, which nft tells in whole seconds: the one begun is not taken away.
@@ -352,8 +355,8 @@ fn still_timed(found: &Value) -> Option<Value> {
 }
 
 fn set_of(listed: &Value, name: &str) -> Option<Vec<Value>> {
-    let mut items = listed["nftables"].as_array()?.iter();
-    let set = items.find_map(|item| [&item["set"], &item["map"]].into_iter().find(|set| set["name"] == name))?;
+    let mut sets = listed["nftables"].as_array()?.iter().map(|item| &item["set"]);
+    let set = sets.find(|set| set["name"] == name)?;
     Some(set["elem"].as_array().cloned().unwrap_or_default())
 }
 

@@ -20,9 +20,6 @@ pub(super) const TABLE: &str = "radhold";
 const FILTER_PRIORITY: i32 = -10;
 const REDIRECT_PRIORITY: i32 = -110;
 
-/// Octets: some full packets. The kernel adds a second's worth of the rate to it.
-const BURST: u64 = 16 << 10;
-
 /// What the rules are made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleSettings {
@@ -74,11 +71,6 @@ pub fn ruleset(settings: &RuleSettings, elements: &[Value]) -> Value {
         commands.push(json!({"add": {"chain": {"family": FAMILY, "table": TABLE, "name": chain}}}));
     }
     commands.extend(bans(settings));
-    // Policed where the table is, in both directions: one transaction with the permit, and no module of tc is needed.
-    for (key, map) in [("iifname", "@up"), ("oifname", "@down")] {
-        let over = json!({"limit": {"map": {"key": meta(key), "data": map}}});
-        commands.push(rule("forward", vec![over, json!({"drop": null})]));
-    }
     let ours = || interfaces("iifname", settings);
     commands.push(rule("input", vec![ours(), jump("from_peer")]));
     commands.push(rule("forward", vec![ours(), jump("from_peer")]));
@@ -100,18 +92,14 @@ pub(super) fn element(verb: &str, set: &str, element: Value) -> Value {
     json!({verb: {"element": {"family": FAMILY, "table": TABLE, "name": set, "elem": [element]}}})
 }
 
-/// Adds or deletes a named limit of so many bits per second; a second's worth may come at once.
-pub(super) fn limit(verb: &str, name: &str, rate: u64) -> Value {
-    let octets = (rate / 8).max(1);
-    json!({verb: {"limit": {
-        "family": FAMILY, "table": TABLE, "name": name, "rate": octets, "per": "second", "rate_unit": "bytes",
-        "burst": BURST, "burst_unit": "bytes", "inv": true,
-    }}})
-}
-
 /// The set of interface and IPv4 address that a permit set's name stands for.
 pub(super) fn v4(set: &str) -> String {
     format!("{set}_v4")
+}
+
+/// The set of interfaces and the IPv4 networks behind their peers. Beside [`v4`], as prefixes cost more to look up and to change.
+pub(super) fn routed(set: &str) -> String {
+    format!("{set}_routed")
 }
 
 /// The set of interfaces whose IPv6 passes. By interface alone: a peer chooses its addresses itself (RFC 4862).
@@ -123,11 +111,8 @@ fn sets(settings: &RuleSettings) -> Vec<Value> {
     let mut sets = Vec::new();
     for (permit, _) in &settings.permits {
         sets.push(set(&v4(permit), json!(["ifname", "ipv4_addr"]), &[], vec![]));
+        sets.push(set(&routed(permit), json!(["ifname", "ipv4_addr"]), &["interval"], vec![]));
         sets.push(set(&v6(permit), json!("ifname"), &[], vec![]));
-    }
-    for map in ["up", "down"] {
-        let kind = json!({"family": FAMILY, "table": TABLE, "name": map, "type": "ifname", "map": "limit"});
-        sets.push(json!({"add": {"map": kind}}));
     }
     let of_family = |want_v4: bool| {
         let resolvers = settings.resolvers.iter().filter(move |address| address.is_ipv4() == want_v4);
@@ -165,7 +150,9 @@ fn bans(settings: &RuleSettings) -> Vec<Value> {
 fn from_peer(settings: &RuleSettings) -> Vec<Value> {
     let mut rules = Vec::new();
     for (permit, mark) in &settings.permits {
-        rules.push(rule("from_peer", permitted(vec![on("iifname", "saddr", permit)], *mark)));
+        for set in [v4(permit), routed(permit)] {
+            rules.push(rule("from_peer", permitted(vec![on("iifname", "saddr", &set)], *mark)));
+        }
         // An interface's permit is not for addresses of others: the way back to it must be this interface (RFC 3704 §2.2).
         let mut own_source = on_v6("iifname", permit);
         own_source.push(equals(json!({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}), json!(true)));
@@ -178,7 +165,9 @@ fn from_peer(settings: &RuleSettings) -> Vec<Value> {
 fn to_peer(settings: &RuleSettings) -> Vec<Value> {
     let mut rules = Vec::new();
     for (permit, mark) in &settings.permits {
-        rules.push(rule("to_peer", permitted(vec![on("oifname", "daddr", permit)], *mark)));
+        for set in [v4(permit), routed(permit)] {
+            rules.push(rule("to_peer", permitted(vec![on("oifname", "daddr", &set)], *mark)));
+        }
         rules.push(rule("to_peer", permitted(on_v6("oifname", permit), *mark)));
     }
     // Answers to what the sandbox may ask, and to nothing else.
@@ -231,7 +220,9 @@ fn redirect(settings: &RuleSettings) -> Vec<Value> {
         let mut of_v6 = vec![ours()];
         of_v6.extend(on_v6("iifname", permit));
         of_v6.push(go_on());
-        commands.push(rule("redirect", vec![ours(), on("iifname", "saddr", permit), go_on()]));
+        for set in [v4(permit), routed(permit)] {
+            commands.push(rule("redirect", vec![ours(), on("iifname", "saddr", &set), go_on()]));
+        }
         commands.push(rule("redirect", of_v6));
     }
     commands.push(http_to_portal(ours(), portal));
@@ -297,8 +288,8 @@ pub(super) fn names(interfaces: &[String]) -> Value {
 }
 
 /// Interface and address together: nobody borrows a permitted address on another interface.
-fn on(interface: &str, address: &str, permit: &str) -> Value {
-    equals(json!({"concat": [meta(interface), payload("ip", address)]}), json!(format!("@{}", v4(permit))))
+fn on(interface: &str, address: &str, set: &str) -> Value {
+    equals(json!({"concat": [meta(interface), payload("ip", address)]}), json!(format!("@{set}")))
 }
 
 fn on_v6(interface: &str, permit: &str) -> Vec<Value> {

@@ -4,6 +4,7 @@
 mod bench;
 mod captive;
 mod hostapd;
+mod links;
 mod requests;
 mod restart;
 
@@ -332,34 +333,4 @@ fn a_hook_is_quick_and_succeeds_when_the_agent_is_stuck() {
         assert!(took < Duration::from_secs(3), "{event}: {took:?}");
     }
     drop(stuck);
-}
-
-#[test]
-fn rates_are_kept_both_ways_and_can_be_changed() {
-    let mut bench = Bench::start("");
-    bench.alice();
-    bench.coa("permit");
-    let rates = |attributes: &str| {
-        assert_eq!(bench.radclient("coa", &format!("User-Name=alice,{attributes}")).0, "CoA-ACK", "{:#?}", bench.log());
-    };
-    // Four seconds' worth at 800 kbit/s, of which a second's and a bit may come at once.
-    rates("WISPr-Bandwidth-Max-Up=800000,WISPr-Bandwidth-Max-Down=4000000");
-    let time = || {
-        let mut stream = bench.connect("c0", INSIDE).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let (begun, octets) = (std::time::Instant::now(), vec![7; 400_000]);
-        let mut sending = stream.try_clone().unwrap();
-        let sender = std::thread::spawn(move || std::io::Write::write_all(&mut sending, &octets));
-        stream.read_exact(&mut vec![0; 400_000]).unwrap();
-        sender.join().unwrap().unwrap();
-        begun.elapsed()
-    };
-    let slow = time();
-    assert!(slow > Duration::from_secs(2), "{slow:?}");
-    rates("Mikrotik-Rate-Limit=\"800M/800M\"");
-    let fast = time();
-    assert!(fast < slow / 2, "{fast:?} {slow:?}");
-    assert!(bench.nft(&["list", "map", "inet", "radhold", "down"]).contains("down_ppp0"));
-    bench.coa("sandbox");
-    assert!(!bench.nft(&["list", "table", "inet", "radhold"]).contains("down_ppp0"), "no limit is left behind");
 }

@@ -15,6 +15,25 @@ from .process import Process, check, until
 NETWORK = "10.91.0.0/24"
 NETWORK6 = "2001:db8:91::/64"
 
+# What the client's pppd is told however it dials.
+PPPD = (
+    "debug", "noauth", "nodefaultroute", "noproxyarp", "ipcp-accept-local", "ipcp-accept-remote", "usepeerdns", "refuse-pap",
+    "refuse-eap", "refuse-chap", "refuse-mschap", "nobsdcomp", "nodeflate", "novj", "remotename", "nas", "maxfail", "1",
+    # Its first Configure-Request comes before the NAS's pppd listens: ask again after one second, not three.
+    "lcp-restart", "1",
+)  # fmt: skip
+
+
+def one_a_line(words: tuple[str, ...]) -> list[str]:
+    """Options as a file has them: a value stands behind its name."""
+    lines: list[str] = []
+    for word in words:
+        if lines and lines[-1] in ("remotename", "maxfail", "lcp-restart"):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
 
 class Client:
     """One computer, which may dial in."""
@@ -26,19 +45,38 @@ class Client:
 
     def dial(self, user: str, password: str = "s3cret-pass", *options: str, through: str | None = None) -> None:
         """Starts to dial in; `through` is the program that carries PPP, if not PPTP."""
-        self.dials += 1
-        self.user = user
-        log = self.out / f"{self.space.name}-{self.dials}-{user.replace(chr(92), '-')}.log"
+        log = self._begin(user)
         carrier = through or f"pptp {self.nas} --nolaunchpppd --loglevel 0"
         words = [
-            "pppd", "nodetach", "debug", "logfd", "1", "noauth", "nodefaultroute", "noproxyarp", "ipcp-accept-local",
-            "ipcp-accept-remote", "usepeerdns", "refuse-pap", "refuse-eap", "refuse-chap", "refuse-mschap",
-            "nobsdcomp", "nodeflate", "novj", "mtu", "1400", "mru", "1400", "maxfail", "1",
-            # Its first Configure-Request comes before the NAS's pppd listens: ask again after one second, not three.
-            "lcp-restart", "1", "user", user,
-            "password", password, "remotename", "nas", *(() if through else ("require-mppe-128",)), *options,
-            "pty", carrier,
+            "pppd", "nodetach", "logfd", "1", "mtu", "1400", "mru", "1400", "user", user, "password", password, *PPPD,
+            *(() if through else ("require-mppe-128",)), *options, "pty", carrier,
         ]  # fmt: skip
+        self._start(words, log)
+
+    def dial_l2tp(self, user: str, password: str = "s3cret-pass") -> None:
+        """The same by L2TP: xl2tpd starts pppd."""
+        log = self._begin(user)
+        options = self.out / f"{self.space.name}-{self.dials}.options"
+        options.write_text("\n".join(("mtu 1280", "mru 1280", f"logfile {log}", f"user {user}", f"password {password}", *one_a_line(PPPD))) + "\n")
+        conf = self.out / f"{self.space.name}-{self.dials}.xl2tpd"
+        conf.write_text(
+            f"[global]\nport = 1701\naccess control = no\n[lac nas]\nlns = {self.nas}\nautodial = yes\nrequire authentication = no\n"
+            f"length bit = yes\npppoptfile = {options}\n"
+        )
+        # Its end is pppd's end, as it is where pppd runs the tunnel.
+        watched = (
+            f"xl2tpd -D -c {conf} -p /run/xl2tpd.pid -C /run/xl2tpd.control & tunnel=$!; trap 'kill $tunnel' TERM; "
+            "until [ -e /run/ppp0.pid ] || ! kill -0 $tunnel; do sleep 0.2; done; "
+            "while [ -e /run/ppp0.pid ] && kill -0 $(cat /run/ppp0.pid); do sleep 0.2; done; kill $tunnel; wait $tunnel"
+        )
+        self._start(["sh", "-c", watched], log)
+
+    def _begin(self, user: str) -> Path:
+        self.dials += 1
+        self.user = user
+        return self.out / f"{self.space.name}-{self.dials}-{user.replace(chr(92), '-')}.log"
+
+    def _start(self, words: list[str], log: Path) -> None:
         # Its own /run and /etc/ppp: both ends of a lab are one machine, and the NAS's hooks and pid files are not its.
         private = "mount -t tmpfs tmpfs /run && mkdir -p /run/lock && mount -t tmpfs tmpfs /etc/ppp && touch /etc/ppp/options && exec \"$@\""
         self.begun = time.monotonic()

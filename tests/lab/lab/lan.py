@@ -6,6 +6,7 @@ Knows nothing of sessions: it answers whoever gets through.
 import socket
 import struct
 import threading
+import time
 
 from .net import Namespace
 
@@ -62,8 +63,13 @@ class Lan:
             try:
                 head = _exactly(stream, 8)
                 up, down = struct.unpack("!II", head)
-                _exactly(stream, up)
-                stream.sendall(b"\0" * down)
+                while up > 0:
+                    if not (more := stream.recv(min(up, 1 << 16))):
+                        return
+                    up -= len(more)
+                for _ in range(down >> 16):
+                    stream.sendall(bytes(1 << 16))
+                stream.sendall(bytes(down & 0xFFFF))
                 while octets := stream.recv(4096):
                     stream.sendall(octets)
             except OSError:
@@ -122,6 +128,31 @@ def exchange(address: str, up: int, down: int, timeout: float = 20.0) -> None:
         _exactly(stream, down)
 
 
+def received(address: str, seconds: float) -> int:
+    """How many octets come within so many seconds when as many are asked for as there are, from the calling thread's namespace."""
+    return _within(address, seconds, up=0, down=1 << 28)
+
+
+def sent(address: str, seconds: float) -> int:
+    """How many octets arrive there within so many seconds when as many are sent as go; what waits in a buffer does not count."""
+    return _within(address, seconds, up=1 << 28, down=0)
+
+
+def _within(address: str, seconds: float, up: int, down: int) -> int:
+    with socket.create_connection((address, SERVICE), 5) as stream:
+        # Little, so that what is sent and what has arrived are nearly the same.
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 << 10)
+        stream.sendall(struct.pack("!II", up, down))
+        end, total, zeros = time.monotonic() + seconds, 0, b"\0" * 4096
+        while (left := end - time.monotonic()) > 0:
+            stream.settimeout(left)
+            try:
+                total += stream.send(zeros) if up else len(stream.recv(65536))
+            except TimeoutError:
+                break
+        return total
+
+
 def open_flow(address: str, timeout: float = 5.0) -> socket.socket:
     """A connection to the inside host's service that echoes, from the calling thread's namespace."""
     stream = socket.create_connection((address, SERVICE), timeout)
@@ -164,13 +195,27 @@ def resolve(server: str, timeout: float = 2.0) -> bool:
 
 def answer_of_old_flow(interface: str, source: str, port: int, target: str) -> None:
     """Sends one TCP segment as if a flow of before went on, from the calling thread's namespace."""
-    segment = struct.pack("!HHIIBBHHH", port, SERVICE, 1, 1, 5 << 4, 0x18, 64240, 0, 0) + b"old flow"
+    segment = _segment(port)
     pseudo = socket.inet_aton(source) + socket.inet_aton(target) + struct.pack("!BBH", 0, 6, len(segment))
     segment = segment[:16] + struct.pack("!H", _checksum(pseudo + segment)) + segment[18:]
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         one.bind((source, 0))
         one.sendto(segment, (target, 0))
+
+
+def answer_of_old_flow6(interface: str, source: str, port: int, target: str) -> None:
+    """The same by IPv6."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_TCP) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        # IPV6_CHECKSUM: the kernel fills it in, at this offset.
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, 16)
+        one.bind((source, 0))
+        one.sendto(_segment(port), (target, 0))
+
+
+def _segment(port: int) -> bytes:
+    return struct.pack("!HHIIBBHHH", port, SERVICE, 1, 1, 5 << 4, 0x18, 64240, 0, 0) + b"old flow"
 
 
 def _checksum(octets: bytes) -> int:

@@ -35,10 +35,10 @@ class Nas:
     """
 
     def __init__(
-        self, space: Namespace, radhold: Path, repo: Path, out: Path,
+        self, space: Namespace, radhold: Path, repo: Path, out: Path, files: Path,
         front: bool = FRONT, servers: tuple[str, ...] = (SERVER,), agent: str = "",
     ):  # fmt: skip
-        self.space, self.radhold, self.repo, self.out = space, radhold, repo, out
+        self.space, self.radhold, self.repo, self.out, self.files = space, radhold, repo, out, files
         self.front, self.servers, self.settings = front, servers, agent
         self.pptpd: Process | None = None
         self.agent: Process | None = None
@@ -57,7 +57,7 @@ class Nas:
         binary = Path("/usr/local/bin/radhold")
         if binary.is_symlink() and os.readlink(binary) == str(self.radhold):
             return
-        shutil.copytree(self.out.parent / "nas", "/", dirs_exist_ok=True)
+        shutil.copytree(self.files, "/", dirs_exist_ok=True)
         for file, line in (("group", f"{USER}:x:{UID}:"), ("passwd", f"{USER}:x:{UID}:{UID}::/:/usr/sbin/nologin")):
             with Path("/etc", file).open("a") as table:
                 table.write(line + "\n")
@@ -137,7 +137,10 @@ portal = "{PORTAL}:80"
 
     def answer_with(self, name: str, answer) -> None:
         """Another way in beside pptpd: a program that `answer` starts, given the namespace's name."""
-        own = {"line": "radhold.options\nnomppe\nnoccp\nmtu 1400\nmru 1400", "pppoe": "radhold-pppoe.options"}[name]
+        own = {
+            "line": "radhold.options\nnomppe\nnoccp\nmtu 1400\nmru 1400",
+            "pppoe": "radhold-pppoe.options", "l2tp": "radhold-l2tp.options",
+        }[name]  # fmt: skip
         Path(f"/etc/ppp/lab-{name}.options").write_text(
             f"file /etc/ppp/{own}\ndebug\nlogfile {self.out}/nas-pppd.log\n"
         )
@@ -156,6 +159,15 @@ portal = "{PORTAL}:80"
                 if Path(f"/proc/{pid}").exists():
                     found[match.group(1)] = pid
         return found
+
+    def limits(self, interface: str) -> tuple[str, str]:
+        """What tc shows of an interface: towards the user, and from the user."""
+        towards = self.space.run("tc", "qdisc", "show", "dev", interface).stdout
+        return towards, self.space.run("tc", "filter", "show", "dev", interface, "ingress").stdout
+
+    def routes(self) -> str:
+        """The routes the agent made, both families."""
+        return "".join(self.space.run("ip", family, "route", "show", "proto", "114").stdout for family in ("-4", "-6"))
 
     def interfaces(self) -> list[str]:
         """The ppp interfaces there are."""

@@ -82,9 +82,9 @@ class Namespace:
         threading.Thread(target=work, daemon=True).start()
         return future
 
-    def connect(self, address: str, port: int, timeout: float = 3.0) -> Tried:
-        """Tries a TCP connection from here."""
-        return self.inside(try_connect, address, port, timeout)
+    def connect(self, address: str, port: int, timeout: float = 3.0, source: str | None = None) -> Tried:
+        """Tries a TCP connection from here, from one of the addresses here if it matters."""
+        return self.inside(try_connect, address, port, timeout, source)
 
     def set(self, name: str, value: str) -> None:
         """Sets a sysctl here."""
@@ -97,13 +97,15 @@ class Namespace:
         return any(f"{one[1]} {one[3]}".endswith(f":{port:04X} {waiting}") for one in map(str.split, lines))
 
 
-def try_connect(address: str, port: int, timeout: float = 3.0) -> Tried:
+def try_connect(address: str, port: int, timeout: float = 3.0, source: str | None = None) -> Tried:
     """Tries a TCP connection from the calling thread's namespace."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     begun = time.monotonic()
     with socket.socket(family, socket.SOCK_STREAM) as stream:
         stream.settimeout(timeout)
         try:
+            if source:
+                stream.bind((source, 0))
             stream.connect((address, port))
             outcome = "open"
         except TimeoutError:

@@ -44,14 +44,14 @@ def decode(out: Path, results: list[Result]) -> None:
             result.problem = result.problem or f"tshark: {wrong or text.stderr.strip() or 'no RADIUS packet'}"
 
 
-def summary(scenes: list, results: list[Result]) -> str:
+def summary(scenes: list, results: list[Result], times: str) -> str:
     """The page."""
     passed = sum(result.problem is None for result in results)
     seconds = sum(result.seconds for result in results)
     lines = [
         "# The lab",
         "",
-        f"{passed} of {len(results)} scenes passed, {seconds:.0f} s of the lab's own time.",
+        f"{passed} of {len(results)} scenes passed, {seconds:.0f} s of the lab's own time.{f' Of the host: {times}.' if times else ''}",
         "",
         "| scene | verdict | seconds | figures |",
         "|---|---|---|---|",

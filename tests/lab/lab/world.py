@@ -19,10 +19,11 @@ from .process import Process, until
 
 
 class World:
-    """Made at the start of a scene. What is in `out` stays."""
+    """Made at the start of a scene. What is in `out` stays. `files`: what install.sh made for a NAS; `logins`: how many the scene
+    plays that takes the time of many."""
 
-    def __init__(self, repo: Path, radhold: Path, out: Path, keep: bool):
-        self.repo, self.radhold, self.out, self.keep = repo, radhold, out, keep
+    def __init__(self, repo: Path, radhold: Path, out: Path, files: Path, logins: int, keep: bool):
+        self.repo, self.radhold, self.out, self.files, self.logins, self.keep = repo, radhold, out, files, logins, keep
         self.figures: dict[str, str] = {}
         self.captures: list[Process] = []
         self.servers: list[Aaa] = []
@@ -120,6 +121,6 @@ require_message_authenticator = {str(signed).lower()}
 
     def start_nas(self, **options) -> Nas:
         """Starts the NAS."""
-        self.nas = Nas(self.spaces["nas"], self.radhold, self.repo, self.out, **options)
+        self.nas = Nas(self.spaces["nas"], self.radhold, self.repo, self.out, self.files, **options)
         self.nas.start()
         return self.nas

@@ -1,8 +1,11 @@
 """Other ways in: IPv6 over PPP, a serial line, PPPoE."""
 
+import time
 from pathlib import Path
 
-from ..lan import INSIDE, INSIDE6, SERVICE
+from ..client import NETWORK, Client
+from ..lan import INSIDE, INSIDE6, SERVICE, answer_of_old_flow6, echoes
+from ..line import configure_request
 from ..process import Process, check, until
 from ..world import World
 from .register import scene
@@ -10,33 +13,64 @@ from .steps import approve, confined, ended, let_through, sandboxed
 
 CLIENT6 = "2001:db8:99::2"
 LINE = Path("/tmp/lab-line")
+INJECT = Path("/tmp/lab-line-inject")
 
 
 @scene(
-    "8", "IPv6 over PPP", 14,
-    "IPv6 in the link is sandboxed and permitted together with IPv4",
+    "8", "IPv6 over PPP", 20,
+    "IPv6 in the link is sandboxed and permitted together with IPv4; who uses its addresses next starts in the sandbox, and no packet of the old flow passes",
 )  # fmt: skip
 def ipv6(world: World) -> None:
     server = world.server()
-    server.add_user("alice")
+    behind = ("--reply", "Framed-IPv6-Route = 2001:db8:98::/48 :: 1", "--reply", "Framed-IP-Address = 10.99.0.77")
+    for user in ("alice", "bob"):
+        server.add_user(user, "s3cret-pass", *behind)
     nas = world.start_nas()
-    client = world.clients[0]
-    client.dial("alice", "s3cret-pass", "+ipv6")
-    client.up()
-    client.process.says("remote LL address")
-    # A prefix for the link, as an operator's ipv6-up would route it; pppd itself knows link-local addresses alone.
-    client.space.run("ip", "address", "add", f"{CLIENT6}/64", "dev", client.interface, "nodad")
-    client.space.run("ip", "-6", "route", "add", "2001:db8:91::/64", "dev", client.interface)
-    nas.space.run("ip", "-6", "route", "add", "2001:db8:99::/64", "dev", nas.interfaces()[0])
+    client, next_one = world.clients
+
+    def dial(one, user: str) -> None:
+        one.login(user, "s3cret-pass", "+ipv6")
+        one.process.says("remote LL address")
+        # A prefix for the link, as an operator's ipv6-up would route it; pppd itself knows link-local addresses alone.
+        one.space.run("ip", "address", "add", f"{CLIENT6}/64", "dev", one.interface, "nodad")
+        one.space.run("ip", "-6", "route", "add", "2001:db8:91::/64", "dev", one.interface)
+        (interface,) = nas.interfaces()
+        nas.space.run("ip", "-6", "route", "add", "2001:db8:99::/64", "dev", interface)
+
+    dial(client, "alice")
     held = server.session("alice", "held")
     sandboxed(client)
     sandboxed(client, INSIDE6)
+    check(nas.routes() == "", f"no route while it is held: {nas.routes()}")
     through = client.first_through(INSIDE6, SERVICE)
     approve(world, server, client, held)
     check(through.result() != float("inf"), "IPv6 is never let through")
     let_through(client, INSIDE6)
+    until(lambda: "2001:db8:98::/48 dev " in nas.routes(), "the route behind the user", 5)
+    flow = client.open_flow(INSIDE6)
+    check(echoes(flow), "the flow works while permitted")
+    port = flow.getsockname()[1]
+    # The line breaks, and the next client has the interface, the addresses and the route.
+    client.process.kill()
+    client.process.stop()
+    server.session("alice", "closed")
+    check(nas.routes() == "", f"the route goes with the session: {nas.routes()}")
+    dial(next_one, "bob")
+    held = server.session("bob", "held")
+    world.capture("old-flow", "lan", "nas0", f"host {INSIDE6} and tcp port {SERVICE}")
+    before = world.packets("old-flow")
+    sandboxed(next_one)
+    sandboxed(next_one, INSIDE6)
+    for _ in range(5):
+        next_one.space.inside(answer_of_old_flow6, next_one.interface, CLIENT6, port, INSIDE6)
+    time.sleep(1)
+    check(world.packets("old-flow") == before, "a packet of the old flow reached the inside host")
+    approve(world, server, next_one, held)
+    until(lambda: next_one.connect(INSIDE6, SERVICE).outcome == "open", "IPv6 is let through, and answers come back", 5)
+    check(world.packets("old-flow") > before, "the capture sees what does pass")
     server.decide("kick", held["id"])
-    ended(server, client, "alice", 15)
+    ended(server, next_one, "bob", 15)
+    flow.close()
 
 
 @scene(
@@ -44,16 +78,57 @@ def ipv6(world: World) -> None:
     "a plain pppd on a line without pptpd is held, approved, denied and ended at the deadline alike",
 )  # fmt: skip
 def serial(world: World) -> None:
+    other_ways_in(world, lambda space: answer_line(world, space), f"socat stdio unix-connect:{LINE}", "line")
+
+
+def answer_line(world: World, space: str) -> Process:
     answering = "exec:'pppd nodetach file /etc/ppp/lab-line.options 10.99.3.1:10.99.3.10',pty,raw,echo=0,setsid,ctty"
     LINE.unlink(missing_ok=True)
+    line = ["socat", f"unix-listen:{LINE},fork", answering]
+    process = Process(["ip", "netns", "exec", space, *line], world.out / "line.log")
+    until(lambda: LINE.exists(), "the line is there")
+    return process
 
-    def answer(space: str) -> Process:
-        line = ["socat", f"unix-listen:{LINE},fork", answering]
-        process = Process(["ip", "netns", "exec", space, *line], world.out / "line.log")
-        until(lambda: LINE.exists(), "the line is there")
-        return process
 
-    other_ways_in(world, answer, f"socat stdio unix-connect:{LINE}", "line")
+@scene(
+    "10d", "IPCP negotiated again", 30,
+    "a held client that has IPCP taken down and up again, for which pppd sends Stop and Start, stays in the sandbox, and is ended at the agent's own limit; who asks for WINS servers gets those of the Accept",
+)  # fmt: skip
+def renegotiated(world: World) -> None:
+    limit = 25
+    server = world.server()
+    wins = ("10.91.0.55", "10.91.0.56")
+    named = (f"{which} = {one}" for which, one in zip(("MS-Primary-NBNS-Server", "MS-Secondary-NBNS-Server"), wins))
+    server.add_user("alice", "s3cret-pass", *(word for item in named for word in ("--reply", item)))
+    nas = world.start_nas(agent=f'sandbox_limit = "{limit}s"')
+    nas.answer_with("line", lambda space: answer_line(world, space))
+    client = world.clients[0]
+    client.login("alice", through=f"env PYTHONPATH={Path(__file__).parents[2]} python3 -m lab.line {LINE} {INJECT}")
+    begun = time.monotonic()
+    held = server.session("alice", "held")
+    sandboxed(client)
+    pppds = nas.pppds()
+    ups, remotes = nas.pppd_log().count("ip-up finished"), client.process.text().count("remote IP address")
+    # A Configure-Request in its client's name: the NAS's IPCP is Opened, so it goes down and begins again (RFC 1661 §4.3). It asks
+    # for WINS servers as Windows does; a pppd as client never asks.
+    INJECT.write_bytes(configure_request(client.address))
+    until(lambda: not INJECT.exists(), "the request is on the line", 10)
+    until(lambda: nas.pppd_log().count("ip-up finished") > ups, "the NAS's IPCP comes up again", 30)
+    until(lambda: client.process.text().count("remote IP address") > remotes, "and the client's", 30)
+    until(
+        lambda: client.space.run("ip", "route", "replace", NETWORK, "dev", client.interface, check=False).returncode == 0,
+        "a route through the link", 5,
+    )  # fmt: skip
+    check(nas.pppds() == pppds and "ip-down finished" in nas.pppd_log(), f"the same pppd, down and up: {nas.pppds()}")
+    for one in wins:
+        check(f"<ms-wins {one}>" in nas.pppd_log(), f"WINS {one}: {nas.pppd_log()[-2000:]}")
+    confined(client)
+    closed = server.show(held["id"])
+    check(closed["state"] == "closed" and closed["end"]["cause"] == "stop", f"pppd's Stop ended the session: {closed['end']}")
+    client.terminated(limit + 20)
+    lasted = time.monotonic() - begun
+    world.figures[f"held again without a session, limit {limit} s, ended after"] = f"{lasted:.0f} s"
+    check(lasted >= limit - 3, f"the limit is {limit} s, and it ended after {lasted:.0f} s")
 
 
 @scene(
@@ -71,8 +146,26 @@ def pppoe(world: World) -> None:
     other_ways_in(world, answer, "pppoe -I nas0 -T 80 -m 1412", "pppoe")
 
 
-def other_ways_in(world: World, answer, carrier: str, name: str) -> None:
-    """Scenes 1 to 3 once more, over this carrier."""
+@scene(
+    "10c", "L2TP", 40,
+    "xl2tpd and its kernel's L2TP, without IPsec: held, approved, denied and ended at the deadline alike",
+)  # fmt: skip
+def l2tp(world: World) -> None:
+    def answer(space: str) -> Process:
+        # The operator's own file, but for the name of pppd's options.
+        own = Path("/etc/xl2tpd/xl2tpd.conf").read_text().replace("/etc/ppp/radhold-l2tp.options", "/etc/ppp/lab-l2tp.options")
+        conf = Path("/etc/xl2tpd/lab.conf")
+        conf.write_text(own)
+        words = ["xl2tpd", "-D", "-c", str(conf), "-p", "/run/xl2tpd-nas.pid", "-C", "/run/xl2tpd-nas.control"]
+        process = Process(["ip", "netns", "exec", space, *words], world.out / "xl2tpd.log")
+        process.says("Listening on IP address")
+        return process
+
+    other_ways_in(world, answer, None, "l2tp")
+
+
+def other_ways_in(world: World, answer, carrier: str | None, name: str) -> None:
+    """Scenes 1 to 3 once more, over this carrier; without one by L2TP."""
     window = 12
     server = world.server(window=f"{window}s")
     for user in ("alice", "bob", "carol"):
@@ -81,7 +174,7 @@ def other_ways_in(world: World, answer, carrier: str, name: str) -> None:
     nas.answer_with(name, answer)
     client = world.clients[0]
 
-    client.login("alice", through=carrier)
+    login(client, "alice", carrier)
     confined(client)
     approve(world, server, client, server.session("alice", "held"))
     client.exchange(INSIDE, 20_000, 20_000)
@@ -89,11 +182,19 @@ def other_ways_in(world: World, answer, carrier: str, name: str) -> None:
     counted = server.session("alice", "closed")["counters"]
     check(20_000 <= counted["input_octets"] <= 30_000, f"{counted}")
 
-    client.login("bob", through=carrier)
+    login(client, "bob", carrier)
     server.decide("deny", server.session("bob", "held")["id"])
     ended(server, client, "bob", 15)
 
-    client.login("carol", through=carrier)
+    login(client, "carol", carrier)
     sandboxed(client)
     server.session("carol", "held")
     ended(server, client, "carol", window + 15)
+
+
+def login(client: Client, user: str, carrier: str | None) -> None:
+    if carrier:
+        client.login(user, through=carrier)
+    else:
+        client.dial_l2tp(user)
+        client.up()

@@ -1,9 +1,11 @@
 """Who gets in and with what: refusals and their words, attributes of the Access-Accept, servers that are away."""
 
 import time
+from datetime import datetime
 
-from ..lan import INSIDE
-from ..nas import SECOND_SERVER, SERVER
+from ..lan import INSIDE, SERVICE, received, sent
+from ..nas import ADDRESS as NAS
+from ..nas import SECOND_SERVER, SECRET, SERVER
 from ..process import check, until
 from ..world import World
 from .register import scene
@@ -15,12 +17,15 @@ PPTP = 1723
 
 @scene(
     "4", "refusals", 20,
-    "wrong password, unknown and disabled user: the login fails and the person reads why, as Reply-Message; a banned address is refused at once",
+    "wrong password, unknown and disabled user: the login fails and the person reads why, as Reply-Message; more Reply-Message than pppd's unchecked buffer holds does not harm it; a banned address is refused at once",
 )  # fmt: skip
 def refusals(world: World) -> None:
     server = world.server()
     server.add_user("alice")
     server.add_user("dora", "s3cret-pass", "--disabled")
+    # 1210 octets with pppd's own newlines, into a buffer of 1024: the front lets 900 of them through.
+    many = [f"Reply-Message = {letter * 241}" for letter in "abcde"]
+    server.add_user("erin", "s3cret-pass", *reply(*many))
     nas = world.start_nas()
     client = world.clients[0]
     for user, password, reason in (
@@ -34,6 +39,15 @@ def refusals(world: World) -> None:
         until(lambda: not nas.interfaces(), "the NAS hangs up")
     check(server.sessions() == [], "no session began")
 
+    client.login("erin")
+    (interface,) = nas.interfaces()
+    told = [line.removeprefix("Reply-Message ") for line in nas.radattr(interface).splitlines() if line.startswith("Reply-Message ")]
+    octets = sum(len(one) + 1 for one in told)
+    check(700 <= octets <= 904 and set(told[0]) == {"a"}, f"Reply-Messages as pppd has them: {octets} octets, {told}")
+    world.figures["Reply-Message, octets of 1205 that pppd gets"] = str(octets)
+    client.hang_up()
+    until(lambda: not nas.interfaces(), "the NAS hangs up")
+
     address = "10.90.1.2"
     nas.tell_agent("ban", address, "--for", "1h")
     tried = client.connect(client.nas, PPTP)
@@ -45,8 +59,8 @@ def refusals(world: World) -> None:
 
 
 @scene(
-    "9", "attributes", 85,
-    "Framed-IP-Address, Framed-Route, Framed-MTU, DNS, Session-Timeout, Idle-Timeout, octet limit and Acct-Interim-Interval of the Accept are honoured by pppd",
+    "9", "attributes", 90,
+    "Framed-IP-Address, Framed-MTU, DNS, Session-Timeout, Idle-Timeout, octet limit and Acct-Interim-Interval of the Accept are honoured by pppd, Framed-Route by the agent",
 )  # fmt: skip
 def attributes(world: World) -> None:
     server = world.server()
@@ -69,11 +83,14 @@ def attributes(world: World) -> None:
     link = nas.space.run("ip", "link", "show", nas.interfaces()[0]).stdout
     # MPPE takes four octets.
     check("mtu 1296" in link, f"Framed-MTU: {link}")
-    # A route is for the scripts to add.
-    told = world.out / "ip-up-ppp0-alice.env"
-    until(lambda: told.exists() and told.stat().st_size > 0, "ip-up runs")
-    check("RADIUS_FRAMED_ROUTE=10.98.0.0/24" in told.read_text(), f"Framed-Route: {told.read_text()}")
-    approve(world, server, first, server.session("alice", "held"))
+    (interface,) = nas.interfaces()
+    behind = "10.98.0.1"
+    first.space.run("ip", "address", "add", f"{behind}/24", "dev", "lo")
+    check(nas.routes() == "", f"no route while it is held: {nas.routes()}")
+    held = server.session("alice", "held")
+    approve(world, server, first, held)
+    until(lambda: f"10.98.0.0/24 dev {interface}" in nas.routes(), "the route behind the user", 5)
+    check(first.space.connect(INSIDE, SERVICE, source=behind).outcome == "open", "from behind the user, and back")
 
     second.login("bob")
     idle = time.monotonic()
@@ -97,8 +114,62 @@ def attributes(world: World) -> None:
     world.figures[f"Session-Timeout {timeout} s ended after"] = f"{lasted:.1f} s"
     closed = server.session("alice", "closed")
     check(closed["end"]["terminate_cause"] == 5, f"Session-Timeout: {closed['end']}")
+    check(nas.routes() == "", f"the route goes with the session: {nas.routes()}")
     usage = server.show(closed["id"])["usage"]
     check(len(usage) >= 2, f"an interim update and a Stop: {usage}")
+    first_part = (moment(usage[0]["to"]) - moment(usage[0]["from"])).total_seconds()
+    # pppd takes less than 60 s for 60 s.
+    check(58 <= first_part <= 64, f"Acct-Interim-Interval 60 s: {usage}")
+    world.figures["Acct-Interim-Interval 60 s came after"] = f"{first_part:.1f} s"
+
+
+@scene(
+    "9b", "rates", 25,
+    "rates of the Accept are kept by tc on the session's interface both ways, changed by a CoA-Request, mended, and gone with the session; nobody else has one",
+)  # fmt: skip
+def rates(world: World) -> None:
+    up, down = 400_000, 800_000
+    server = world.server()
+    server.add_user("alice", "s3cret-pass", *reply(f"WISPr-Bandwidth-Max-Up = {up}", f"WISPr-Bandwidth-Max-Down = {down}"))
+    server.add_user("bob")
+    nas = world.start_nas()
+    first, second = world.clients
+    first.login("alice")
+    (interface,) = nas.interfaces()
+    approve(world, server, first, server.session("alice", "held"))
+    second.login("bob")
+    approve(world, server, second, server.session("bob", "held"))
+    (other,) = set(nas.interfaces()) - {interface}
+    towards, from_user = nas.limits(interface)
+    check("tbf" in towards and "800Kbit" in towards, f"towards the user: {towards}")
+    check("police" in from_user and "400Kbit" in from_user, f"from the user: {from_user}")
+    for name in (other, "wan1", "lan0"):
+        check("tbf" not in nas.limits(name)[0] and "police" not in nas.limits(name)[1], f"{name}: {nas.limits(name)}")
+    seconds = 4.0
+    for way, count, rate in (("down", received, down), ("up", sent, up)):
+        octets = first.space.inside(count, INSIDE, seconds)
+        most = rate / 8 * seconds
+        world.figures[f"{way}, octets in {seconds:g} s at {rate // 1000} kbit/s"] = f"{octets} of {most:.0f}"
+        # Below: TCP's own headers, and what it makes of policing. Above: the bucket, and what is on its way.
+        check(most * 0.3 <= octets <= most * 1.2 + 65_000, f"{way}: {octets} octets in {seconds} s at {rate} bit/s")
+        free = second.space.inside(count, INSIDE, 1.0)
+        check(free > 3 * rate / 8, f"{way}: the other one has no limit, and got {free} octets in a second")
+    nas.space.run("tc", "qdisc", "del", "dev", interface, "root")
+    nas.space.run("tc", "qdisc", "del", "dev", interface, "ingress")
+    until(lambda: nas.limits(interface) == (towards, from_user), "the limits are mended", 20, 0.3)
+    nas.agent.kill()
+    nas.start_agent()
+    check(nas.limits(interface) == (towards, from_user), f"the same after a restart: {nas.limits(interface)}")
+    asked = f"User-Name=alice,WISPr-Bandwidth-Max-Down=80000,Message-Authenticator=0x00"
+    said = server.space.run("radclient", "-r", "1", f"{NAS}:3799", "coa", SECRET, text_in=asked).stdout
+    check("CoA-ACK" in said, f"CoA-Request for another rate: {said}")
+    check("80Kbit" in nas.limits(interface)[0], f"changed: {nas.limits(interface)}")
+    first.hang_up()
+    server.session("alice", "closed")
+    until(lambda: interface not in nas.interfaces(), "the interface goes")
+    first.login("bob")
+    (again,) = set(nas.interfaces()) - {other}
+    check("tbf" not in nas.limits(again)[0] and "police" not in nas.limits(again)[1], f"inherited: {nas.limits(again)}")
 
 
 @scene(
@@ -132,6 +203,10 @@ def away(world: World) -> None:
     second.kill()
     client.hang_up()
     until(lambda: not nas.interfaces() and not nas.pppds(), "the NAS hangs up without a server", 40)
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def reply(*items: str) -> list[str]:

@@ -9,24 +9,23 @@ from ..world import World
 @dataclass(frozen=True)
 class Scene:
     """One scene: its number in the list of what must pass, what it is called, what it proves, about how many seconds it
-    takes, the play, and whether it is played without being asked for."""
+    takes, and the play."""
 
     number: str
     title: str
     proves: str
     cost: int
     play: Callable[[World], None]
-    unasked: bool = True
 
 
 ALL: list[Scene] = []
 
 
-def scene(number: str, title: str, cost: int, proves: str, unasked: bool = True):
+def scene(number: str, title: str, cost: int, proves: str):
     """Adds a scene to the list."""
 
     def add(play: Callable[[World], None]) -> Callable[[World], None]:
-        ALL.append(Scene(number, title, proves, cost, play, unasked))
+        ALL.append(Scene(number, title, proves, cost, play))
         return play
 
     return add
