@@ -12,6 +12,7 @@ mod deadlines;
 mod door;
 pub mod keys;
 mod ledger;
+mod news;
 mod orders;
 mod recall;
 mod server;
@@ -21,6 +22,6 @@ mod users;
 mod words;
 
 pub use apply::apply;
-pub use server::{ServeError, Server, serve};
+pub use server::{ServeError, Server, open_store, serve};
 pub use settings::unconfined;
 pub use words::{WordsError, dialects, dictionary};

@@ -12,6 +12,7 @@ mod doctor;
 mod failure;
 mod migrate;
 mod nas;
+mod nodes;
 mod output;
 mod secret_input;
 mod serve;
@@ -79,6 +80,7 @@ enum Command {
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
     Migrate(migrate::MigrateArgs),
+    Nodes(nodes::NodesArgs),
     #[command(subcommand)]
     User(user::UserCommand),
     #[command(subcommand)]
@@ -126,6 +128,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Check(args) => check::run(&args, &flags),
         Command::Doctor(args) => wait(doctor::run(&args, &flags)),
         Command::Migrate(_) => wait(migrate::run(&Context::load(&flags)?)),
+        Command::Nodes(args) => wait(nodes::run(&args, &Context::load(&flags)?)),
         Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),
         Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),
         Command::Session(command) => wait(session::run(command, &Context::load(&flags)?)),

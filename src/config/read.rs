@@ -18,6 +18,7 @@ use super::layers::Layers;
 use super::reader::{Report, Section};
 use super::{
     Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Store, StoreUrl, Surroundings, Telegram,
+    WhileAway,
 };
 use crate::model::{ApproverKind, Nas, NasName, NodeName, OctetDirection, Secret};
 use crate::policy::{Defaults, HoldTerms};
@@ -126,10 +127,30 @@ fn server(mut section: Section<'_>, surroundings: &Surroundings) -> Server {
 }
 
 fn store(mut section: Section<'_>, state_dir: &Path) -> Store {
-    let given = section.secret("url").map(|url| String::from_utf8_lossy(url.expose()).into_owned());
+    let text = |url: Secret| String::from_utf8_lossy(url.expose()).into_owned();
+    let given = section.secret("url").map(text);
+    let direct_url = section.secret("direct_url").map(text).map(StoreUrl::new);
+    let connections = section.number("connections", 2).unwrap_or(10);
+    let patience = section.duration("patience").unwrap_or(Duration::from_secs(5));
+    if patience < Duration::from_millis(100) {
+        section.problem("patience", "is too short for any store; give it some seconds");
+    }
+    let users_while_away = section.duration("users_while_away").unwrap_or(Duration::from_secs(600));
+    let while_away = section.parsed("while_away", "silent or reject", |text| match text {
+        "silent" => Ok(WhileAway::Silent),
+        "reject" => Ok(WhileAway::Reject),
+        _ => Err("there are no others".to_owned()),
+    });
     section.finish();
     let url = given.unwrap_or_else(|| format!("sqlite://{}", state_dir.join("radhold.sqlite").display()));
-    Store { url: StoreUrl::new(url) }
+    Store {
+        url: StoreUrl::new(url),
+        direct_url,
+        connections,
+        patience,
+        users_while_away,
+        while_away: while_away.unwrap_or_default(),
+    }
 }
 
 fn key_files(mut section: Section<'_>, state_dir: &Path) -> Keys {

@@ -9,6 +9,7 @@ mod binding;
 mod columns;
 mod decision;
 mod nas;
+mod nodes;
 mod outbox;
 mod secret;
 mod session;
@@ -26,8 +27,11 @@ use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
+use tokio::sync::mpsc;
 
-use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
+use super::{
+    AuthAttempt, Change, Cluster, Committed, News, Order, OrderId, Presence, SessionQuery, Store, StoreError, Usage,
+};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Lane, Session};
 
@@ -167,15 +171,29 @@ impl Store for SqliteStore {
     }
 
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {
-        outbox::release(&self.writer, node).await
+        outbox::release(&self.writer, node).await?;
+        nodes::forget(&self.writer, node).await
     }
 
     async fn finish(&self, order: OrderId) -> Result<(), StoreError> {
         outbox::strike_off(&self.writer, order).await
     }
 
-    async fn postpone(&self, order: OrderId, until: Timestamp, reason: &str) -> Result<(), StoreError> {
+    async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {
         outbox::postpone(&self.writer, order, until, reason).await
+    }
+
+    async fn attend(&self, me: &Presence, news: mpsc::Sender<News>) {
+        nodes::attend(&self.writer, me, &news).await;
+    }
+
+    /// The server sees by itself that another process has written.
+    async fn announce_orders(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn cluster(&self) -> Result<Cluster, StoreError> {
+        nodes::cluster(&self.readers).await
     }
 
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError> {
