@@ -188,12 +188,12 @@ async fn ended(process: &mut Child) {
 }
 
 /// An account without privileges: PostgreSQL refuses to run as root.
-struct Account {
-    uid: u32,
-    gid: u32,
+pub(crate) struct Account {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
-fn account() -> Result<Option<Account>, String> {
+pub(crate) fn account() -> Result<Option<Account>, String> {
     if fs::metadata("/proc/self").map_err(|error| error.to_string())?.uid() != 0 {
         return Ok(None);
     }
@@ -209,7 +209,7 @@ fn account() -> Result<Option<Account>, String> {
         .ok_or_else(|| "running as root, and there is neither an account postgres nor nobody".to_owned())
 }
 
-fn binaries() -> Option<PathBuf> {
+pub(crate) fn binaries() -> Option<PathBuf> {
     let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let packaged = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut packaged: Vec<PathBuf> = packaged.map(|version| version.path().join("bin")).collect();
@@ -221,7 +221,7 @@ fn binaries() -> Option<PathBuf> {
     on_path.into_iter().flatten().chain(packaged).find(has_both)
 }
 
-fn run_as(account: Option<&Account>, program: &Path) -> Vec<String> {
+pub(crate) fn run_as(account: Option<&Account>, program: &Path) -> Vec<String> {
     let mut words = Vec::new();
     if let Some(Account { uid, gid }) = account {
         words.extend(["setpriv".into(), format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".into()]);
@@ -231,11 +231,11 @@ fn run_as(account: Option<&Account>, program: &Path) -> Vec<String> {
 }
 
 /// The directory's random name is as good as any password, and only its owner can see into it.
-fn password(home: &Path) -> String {
+pub(crate) fn password(home: &Path) -> String {
     home.file_name().unwrap().to_string_lossy().replace("radhold-pg-", "")
 }
 
-fn prepare(home: &Path, binaries: &Path, account: Option<&Account>) -> Result<(), String> {
+pub(crate) fn prepare(home: &Path, binaries: &Path, account: Option<&Account>) -> Result<(), String> {
     let password_file = home.join("password");
     fs::write(&password_file, password(home)).map_err(|error| error.to_string())?;
     fs::set_permissions(home, fs::Permissions::from_mode(0o700)).map_err(|error| error.to_string())?;
@@ -284,12 +284,12 @@ fn run(home: &Path, binaries: &Path, account: Option<&Account>, port: u16) -> Ch
     keeper(SCRIPT, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Waits until the server takes connections.
-async fn answers(url: &str) -> Result<(), String> {
+pub(crate) async fn answers(url: &str) -> Result<(), String> {
     let mut last = String::new();
     for _ in 0..300 {
         match PgConnection::connect(url).await {
