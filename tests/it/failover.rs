@@ -91,7 +91,7 @@ impl Engine {
         self
     }
 
-    /// Starts it (again), and waits until it answers.
+    /// Starts it, or starts it again, and waits until it answers.
     async fn run(&mut self) {
         let log = fs::File::create(self.home.path().join("log")).unwrap();
         let home = self.home.path();
@@ -149,7 +149,7 @@ impl Drop for Engine {
 
 /// A node, the fleet that asks it, and alice, who is known.
 async fn scene(url: &str, more: &str) -> (Radhold, Fleet) {
-    let (socket, address) = Fleet::new().await;
+    let (socket, address) = Fleet::place().await;
     let head = format!("store.url = \"{url}\"\n{more}");
     let toml = format!("[server]\nreject_delay = \"0s\"\n{}", Fleet::section(address));
     let radhold = block_in_place(|| Radhold::start_with(&head, &toml));
@@ -335,4 +335,46 @@ async fn a_standby_promoted_under_load_goes_on_and_nothing_acknowledged_is_lost(
         assert_eq!(kept.get(&i64::from(*nth)), Some(&(octets, octets)), "session {nth}");
     }
     standby.crash();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_behind_pgbouncer_hears_by_its_direct_address() {
+    let engine = Engine::start().await;
+    let port = postgres::free_port().unwrap();
+    let home = engine.home.path();
+    let settings = format!(
+        "[databases]\npostgres = host=127.0.0.1 port={} user=radhold\n\
+         [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+         pool_mode = session\ndefault_pool_size = 20\nignore_startup_parameters = extra_float_digits,options\n",
+        engine.port
+    );
+    fs::write(home.join("pgbouncer.ini"), settings).unwrap();
+    let words = postgres::run_as(engine.account.as_ref(), "/usr/sbin/pgbouncer".as_ref());
+    let mut pgbouncer = Command::new(&words[0])
+        .args(&words[1..])
+        .arg(home.join("pgbouncer.ini"))
+        .stderr(fs::File::create(home.join("pgbouncer.log")).unwrap())
+        .spawn()
+        .unwrap();
+    let pooled = format!("postgres://radhold@127.0.0.1:{port}/postgres");
+    postgres::answers(&pooled).await.unwrap();
+    let direct = format!("store.direct_url = \"{}\"\n", engine.address("postgres"));
+    let (radhold, fleet) = scene(&pooled, &direct).await;
+    logins(&fleet, 1, 2).await;
+    engine.sql("UPDATE users SET disabled = true").await;
+    until_login(&fleet, "alice", Some(Code::AccessReject)).await;
+    assert!(radhold.counters()["news.user"] >= 1, "{:?}", radhold.counters());
+    let through: i64 = {
+        let mut connection = PgConnection::connect(&engine.address("postgres")).await.unwrap();
+        sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query LIKE 'WITH me AS%'",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+    };
+    assert_eq!(through, 1, "one connection that hears and shows");
+    drop(radhold);
+    pgbouncer.kill().unwrap();
+    pgbouncer.wait().unwrap();
 }

@@ -50,8 +50,8 @@ pub(crate) struct Life {
 }
 
 impl Fleet {
-    /// A fleet that knows no server yet: for its address and port.
-    pub(crate) async fn new() -> (UdpSocket, SocketAddr) {
+    /// Where a fleet will be: its socket for Disconnect-Requests, and the address of that.
+    pub(crate) async fn place() -> (UdpSocket, SocketAddr) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let [_, _, middle, low] = std::process::id().to_be_bytes();
         let nth = u8::try_from(NEXT.fetch_add(1, Ordering::Relaxed) % 60).unwrap();
@@ -150,8 +150,10 @@ impl Fleet {
             while let Ok(received) = tokio::time::timeout_at(deadline, socket.recv(&mut buffer)).await {
                 let Ok(length) = received else { continue };
                 let reply = Packet::parse(&buffer[..length]).unwrap();
-                if reply.identifier() == asked.identifier() {
-                    let _proof = reply.verify_reply(SECRET.as_bytes(), asked.authenticator()).unwrap();
+                // A late answer to whoever had this port before is none.
+                if reply.identifier() == asked.identifier()
+                    && reply.verify_reply(SECRET.as_bytes(), asked.authenticator()).is_ok()
+                {
                     return buffer[..length].to_vec();
                 }
             }

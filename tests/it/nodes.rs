@@ -201,7 +201,7 @@ async fn orders_of_a_dead_node_are_taken_over_long_before_their_lease_is_over() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_packet_that_comes_to_two_nodes_is_counted_once() {
-    let (socket, address) = Fleet::new().await;
+    let (socket, address) = Fleet::place().await;
     let two = Nodes::start(2, &Fleet::section(address)).await;
     two.nodes[0].add_user("alice", PASSWORD, &["--store-as", "clear"]);
     let auth: Vec<_> = two.nodes.iter().map(|node| node.auth).collect();
@@ -241,12 +241,12 @@ const HOLDS: &str = "RADHOLD_TEST_HOLDS";
 async fn every_hold_ends_once_at_its_deadline_when_one_of_three_nodes_is_killed() {
     let (holds, strict) = match std::env::var(HOLDS) {
         Ok(holds) => (holds.parse().unwrap(), true),
-        Err(_) => (1000, false),
+        Err(_) => (2000, false),
     };
     // Time for all to log in, and some more.
-    let spread = Duration::from_millis(u64::from(holds) * 1000 / if strict { 200 } else { 100 });
+    let spread = Duration::from_millis(u64::from(holds) * 1000 / if strict { 200 } else { 130 });
     let window = spread + Duration::from_secs(8);
-    let (socket, address) = Fleet::new().await;
+    let (socket, address) = Fleet::place().await;
     let toml = format!(
         "filter = \"warn,radhold::app::server=info\"\n[hold]\nwindow = \"{}ms\"\nstop_patience = \"30s\"\n{}",
         window.as_millis(),
@@ -313,6 +313,25 @@ async fn every_hold_ends_once_at_its_deadline_when_one_of_three_nodes_is_killed(
             .unwrap();
     assert_eq!(states.iter().map(|row| row.2).sum::<i64>(), i64::from(holds), "{states:?}");
     assert!(states.iter().all(|row| row.0 == "closed"), "{states:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_freezes_loses_its_turn_and_knows_it_when_it_thaws() {
+    let (api, das) = (BotApi::start().await, Das::start(&["ack"]).await);
+    let telegram = format!("[telegram]\ntoken = \"{TOKEN}\"\napi_url = \"{}\"", api.url());
+    let two = Nodes::start(2, &lab(&das, &telegram)).await;
+    let polls =
+        two.until(0, |cluster| names(cluster, "polls_telegram").len() == 1 && names(cluster, "alive").len() == 2);
+    let poller: usize = names(&polls, "polls_telegram")[0][1..].parse().unwrap();
+    let other = 1 - poller;
+    // Its connections stay open: only its silence tells.
+    two.nodes[poller].signal("STOP");
+    two.until(other, |cluster| names(cluster, "polls_telegram").contains(&format!("n{other}")));
+    two.nodes[poller].signal("CONT");
+    two.nodes[poller].wait_for_log(0, |line| message(line).contains("polls no more"));
+    two.until(other, |cluster| {
+        names(cluster, "alive").len() == 2 && names(cluster, "polls_telegram") == [format!("n{other}")]
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

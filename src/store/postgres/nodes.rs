@@ -20,6 +20,9 @@ const NAMES: i32 = 0x7264_686e;
 const SILENCE: Duration = Duration::from_secs(5);
 /// A node whose connection has ended, and that is silent for longer, is dead.
 const CUT_OFF: Duration = Duration::from_secs(1);
+/// A node that is silent for longer, and whose connection still stands, is frozen: its connection is ended, so that another
+/// can have its turn.
+const FROZEN: Duration = Duration::from_secs(10);
 /// A node that was dead for longer is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(86_400);
 
@@ -68,6 +71,11 @@ pub(super) async fn beat(
                    AND objid = (hashtext(name)::bigint & 4294967295)::oid
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
              )
+         ), cut AS MATERIALIZED (
+             SELECT pg_terminate_backend(pid) FROM pg_locks JOIN quiet ON objid = (hashtext(name)::bigint & 4294967295)::oid
+             WHERE seen_at < clock_timestamp() - $10::interval
+               AND locktype = 'advisory' AND classid = $8::oid AND objsubid = 2
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
          ), freed AS (
              UPDATE outbox SET claimed_by = NULL, claimed_until = NULL
              WHERE claimed_by = ANY (ARRAY(SELECT name FROM dead))
@@ -75,7 +83,7 @@ pub(super) async fn beat(
          ), forgotten AS (
              DELETE FROM nodes WHERE name <> $1 AND seen_at < clock_timestamp() - $9::interval
          )
-         SELECT (SELECT count(*) FROM freed) AS freed,
+         SELECT (SELECT count(*) FROM freed) AS freed, (SELECT count(*) FROM cut) AS cut,
                 ARRAY(SELECT name FROM nodes WHERE name <> $1 AND name NOT IN (SELECT name FROM dead)
                       UNION SELECT $1 ORDER BY 1) AS alive",
     )
@@ -88,6 +96,7 @@ pub(super) async fn beat(
     .bind(interval(SILENCE))
     .bind(i64::from(NAMES))
     .bind(interval(FORGOTTEN))
+    .bind(interval(FROZEN))
     .fetch_one(connection)
     .await?;
     let alive: Vec<String> = seen.try_get("alive")?;
