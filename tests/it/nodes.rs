@@ -233,18 +233,21 @@ async fn a_packet_that_comes_to_two_nodes_is_counted_once() {
     assert_eq!(used, 200, "each octet once");
 }
 
-/// How many sessions; without it, as many as fit among the other tests.
+/// How many sessions, and after a slash how many log in within a second; without it, what fits among the other tests.
 const HOLDS: &str = "RADHOLD_TEST_HOLDS";
 
 /// With [`HOLDS`] the test has the machine to itself, and is strict about time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_hold_ends_once_at_its_deadline_when_one_of_three_nodes_is_killed() {
-    let (holds, strict) = match std::env::var(HOLDS) {
-        Ok(holds) => (holds.parse().unwrap(), true),
-        Err(_) => (2000, false),
+    let (holds, rate, strict): (u32, u32, _) = match std::env::var(HOLDS) {
+        Ok(given) => {
+            let (holds, rate) = given.split_once('/').unwrap_or((&given, "200"));
+            (holds.parse().unwrap(), rate.parse().unwrap(), true)
+        }
+        Err(_) => (2000, 130, false),
     };
     // Time for all to log in, and some more.
-    let spread = Duration::from_millis(u64::from(holds) * 1000 / if strict { 200 } else { 130 });
+    let spread = Duration::from_secs(1) * holds / rate;
     let window = spread + Duration::from_secs(8);
     let (socket, address) = Fleet::place().await;
     let toml = format!(

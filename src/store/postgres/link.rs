@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::address::{self, Address};
@@ -122,15 +123,24 @@ impl Link {
         }
     }
 
-    /// A connection of its own to a host that can be written, past any pooler, and how it was made.
-    pub(super) async fn direct(&self) -> Result<(PgConnection, PgConnectOptions), StoreError> {
-        let (host, connection) = find(&self.inner.direct).await?;
-        Ok((connection, self.inner.direct.hosts()[host].clone()))
+    /// A connection of its own to a host that can be written, past any pooler.
+    pub(super) async fn direct(&self) -> Result<PgConnection, StoreError> {
+        Ok(find_direct(&self.inner.direct).await?.1)
     }
 
-    /// How long a call may take.
-    pub(super) fn patience(&self) -> Duration {
-        self.inner.options.patience
+    /// How a connection past any pooler is made: at the host in use, where that is known.
+    pub(super) async fn direct_options(&self) -> Result<PgConnectOptions, StoreError> {
+        let hosts = self.inner.direct.hosts();
+        let host = match &self.inner.options.direct_url {
+            // Known once somebody has looked.
+            None => {
+                self.pool().await?;
+                self.inner.current().host
+            }
+            Some(_) if hosts.len() == 1 => 0,
+            Some(_) => find_direct(&self.inner.direct).await?.0,
+        };
+        Ok(hosts[host].clone())
     }
 }
 
@@ -166,15 +176,16 @@ impl Current {
 async fn probe(link: Weak<Inner>) {
     let (mut pause, longest) = PAUSES;
     loop {
-        let Some(address) = link.upgrade().map(|link| link.address.clone()) else { return };
-        let found = find(&address).await;
+        let Some((address, options, before)) =
+            link.upgrade().map(|link| (link.address.clone(), link.options.clone(), link.standing.borrow().clone()))
+        else {
+            return;
+        };
+        let found = find(&address, &options).await;
         let Some(link) = link.upgrade() else { return };
-        let before = link.standing.borrow().clone();
         match found {
-            Ok((host, connection)) => {
-                // Unclosed, it would end all the same; its goodbye is a courtesy.
-                drop(connection.close().await);
-                settle(&link, host, &before);
+            Ok(found) => {
+                settle(&link, found, &before);
                 return;
             }
             Err(error) => {
@@ -196,17 +207,20 @@ async fn probe(link: Weak<Inner>) {
     }
 }
 
-/// A host was found.
-fn settle(link: &Inner, host: usize, before: &Standing) {
+/// A host was found, and the pool there with the connection that found it.
+fn settle(link: &Inner, found: Current, before: &Standing) {
     let mut current = link.pool.write().unwrap_or_else(PoisonError::into_inner);
+    let host = found.host;
     let moved = current.host != host;
-    if moved || matches!(before, Standing::Open { .. }) {
-        let old = std::mem::replace(&mut *current, Current::at(&link.address, host, &link.options));
-        // Who waits for one of its connections learns that there is none; calls under way end by themselves.
-        tokio::spawn(async move { old.pool.close().await });
+    let other = if moved || !matches!(before, Standing::Closed) {
+        std::mem::replace(&mut *current, found)
     } else {
+        // Nothing is the matter. Calls under way go on where they are.
         *current.suspect.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
+        found
+    };
+    // Who waits for one of its connections learns that there is none; calls under way end by themselves.
+    tokio::spawn(async move { other.pool.close().await });
     drop(current);
     if moved {
         telemetry::count("store.host-changed");
@@ -220,37 +234,81 @@ fn settle(link: &Inner, host: usize, before: &Standing) {
     link.standing.send_replace(Standing::Closed);
 }
 
-/// The first host that can be written, and a connection to it. Refused when all of them refuse.
-async fn find(address: &Address) -> Result<(usize, PgConnection), StoreError> {
-    let mut reasons = Vec::new();
-    let mut refused = true;
-    for (place, host) in address.hosts().iter().enumerate() {
-        let looked = timeout(PROBE, look(host, address.any())).await;
-        let reason = match looked.unwrap_or_else(|_| Err(StoreError::Away(format!("no answer within {PROBE:?}")))) {
-            Ok(connection) => return Ok((place, connection)),
-            Err(StoreError::Refused(reason)) => reason,
-            Err(StoreError::Away(reason)) => {
-                refused = false;
-                reason
-            }
-            Err(other) => other.to_string(),
+/// The first host that can be written, with a pool of which one connection stands.
+async fn find(address: &Address, options: &Options) -> Result<Current, StoreError> {
+    let mut reasons = Reasons::default();
+    for (host, at) in address.hosts().iter().enumerate() {
+        let current = Current::at(address, host, options);
+        let looked = async {
+            let mut connection = current.pool.acquire().await.map_err(failure)?;
+            look(&mut connection, address.any()).await
         };
-        reasons.push(format!("{}: {reason}", address::name(host)));
+        match timeout(PROBE, looked).await {
+            Ok(Ok(())) => return Ok(current),
+            looked => reasons.add(at, looked),
+        }
     }
-    let error = if refused { StoreError::Refused } else { StoreError::Away };
-    Err(error(reasons.join("; ")))
+    Err(reasons.error())
 }
 
-async fn look(host: &PgConnectOptions, any: bool) -> Result<PgConnection, StoreError> {
-    let mut connection = host.connect().await.map_err(failure)?;
+/// The first host that can be written, past any pool.
+async fn find_direct(address: &Address) -> Result<(usize, PgConnection), StoreError> {
+    let mut reasons = Reasons::default();
+    for (host, at) in address.hosts().iter().enumerate() {
+        let looked = async {
+            let mut connection = at.connect().await.map_err(failure)?;
+            look(&mut connection, address.any()).await?;
+            Ok(connection)
+        };
+        match timeout(PROBE, looked).await {
+            Ok(Ok(connection)) => return Ok((host, connection)),
+            looked => reasons.add(at, looked.map(|looked| looked.map(drop))),
+        }
+    }
+    Err(reasons.error())
+}
+
+/// Why no host will do.
+#[derive(Default)]
+struct Reasons {
+    of_each: Vec<String>,
+    away: bool,
+}
+
+impl Reasons {
+    fn add(&mut self, host: &PgConnectOptions, looked: Result<Result<(), StoreError>, Elapsed>) {
+        let reason = match looked {
+            Err(_) => {
+                self.away = true;
+                format!("no answer within {PROBE:?}")
+            }
+            Ok(Err(StoreError::Away(reason))) => {
+                self.away = true;
+                reason
+            }
+            Ok(Err(StoreError::Refused(reason))) => reason,
+            Ok(looked) => looked.err().map(|error| error.to_string()).unwrap_or_default(),
+        };
+        self.of_each.push(format!("{}: {reason}", address::name(host)));
+    }
+
+    /// Refused when all of them refuse.
+    fn error(self) -> StoreError {
+        let error = if self.away { StoreError::Away } else { StoreError::Refused };
+        error(self.of_each.join("; "))
+    }
+}
+
+/// Whether what is at the other end can be written.
+pub(super) async fn look(connection: &mut PgConnection, any: bool) -> Result<(), StoreError> {
     let read_only: bool =
         sqlx::query_scalar("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean")
             .persistent(false)
-            .fetch_one(&mut connection)
+            .fetch_one(connection)
             .await
             .map_err(failure)?;
     if read_only && !any {
         return Err(StoreError::Away("it is read-only: a standby?".to_owned()));
     }
-    Ok(connection)
+    Ok(())
 }

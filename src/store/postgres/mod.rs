@@ -24,9 +24,9 @@ mod user;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::Connection as _;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::mpsc;
 
 use super::{
@@ -68,13 +68,8 @@ impl Store for PostgresStore {
     async fn migrate(&self) -> Result<(), StoreError> {
         // A connection of its own: SQLx takes an advisory lock for the session, and waiting for it may outlast any limit.
         // If something fails, the lock goes with the connection.
-        let (connection, options) = self.link.direct().await?;
-        drop(connection);
-        let options = options.options([("statement_timeout", "0")]);
-        let mut connection = tokio::time::timeout(self.link.patience(), options.connect())
-            .await
-            .map_err(|_| StoreError::Away("no connection in time".to_owned()))?
-            .map_err(failure)?;
+        let mut connection = self.link.direct().await?;
+        sqlx::query("SET statement_timeout = 0").execute(&mut connection).await.map_err(failure)?;
         migrations().run_direct(None, &mut connection, false).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => failure(error),
             other => StoreError::Migration(other.to_string()),

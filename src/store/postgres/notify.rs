@@ -94,8 +94,7 @@ async fn hear(link: &Link, me: &Presence, news: &mpsc::Sender<News>) -> Result<(
 }
 
 async fn connect(link: &Link) -> Result<PgListener, StoreError> {
-    let (connection, options) = link.direct().await?;
-    drop(connection);
+    let options = link.direct_options().await?;
     // What is said here need not survive anything, and must not wait for a standby.
     let options = options.options([("synchronous_commit", "off")]);
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_lazy_with(options);
