@@ -20,16 +20,21 @@ use crate::auth::{
     Credential, CredentialForm, Decoy, Method, MethodKind, MsChapErrorCode, PasswordCost, Proof, SealingKey,
     StoredCredential, Verdict, Why, needs_slow_hash, verify,
 };
+use crate::config::WhileAway;
+use crate::eap;
 use crate::model::{Nas, SessionId, Timestamp, User, UserName};
 use crate::policy::{self, Refusal, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
 use crate::session::{Class, Session};
-use crate::store::AuthAttempt;
-use crate::{eap, telemetry};
+use crate::store::{AuthAttempt, StoreError};
+use crate::telemetry::{self, OncePerWindow};
 
 /// Logins that may wait for each password check that runs: about the two seconds a NAS waits for its answer.
 const QUEUE_PER_CHECK: usize = 64;
+
+/// How often the log says that somebody could not log in because the store is away.
+const AWAY_SAID: Duration = Duration::from_secs(10);
 
 /// Longer User-Names than any NAS sends in good faith are not looked up.
 const LONGEST_USER_NAME: usize = 253;
@@ -52,7 +57,7 @@ pub(super) enum Fate {
 #[derive(Debug)]
 pub(super) struct Access {
     settings: SettingsHandle,
-    users: Users,
+    users: Arc<Users>,
     ledger: Ledger,
     sealing_key: SealingKey,
     decoy: Decoy,
@@ -61,6 +66,7 @@ pub(super) struct Access {
     queue: Semaphore,
     /// Whether anybody met so far has an argon2id password: then a name nobody has must cost as much.
     slow_users: AtomicBool,
+    away_said: OncePerWindow<()>,
 }
 
 /// An Access-Request on its way.
@@ -89,6 +95,8 @@ enum No {
     Policy(Refusal),
     /// The request offers nothing we check.
     Unusable(&'static str),
+    /// Nobody can say, since the store is away.
+    StoreAway,
     /// The password is right, but its Access-Accept cannot be written: a reply item or dialect is wrong.
     Unwritable,
 }
@@ -99,6 +107,7 @@ impl No {
             Self::Credentials(why) => why.label(),
             Self::Policy(refusal) => refusal.as_str(),
             Self::Unusable(label) => label,
+            Self::StoreAway => "store-away",
             Self::Unwritable => "accept-unwritable",
         }
     }
@@ -108,6 +117,7 @@ impl No {
         match self {
             Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.",
             Self::Credentials(_) | Self::Unusable(_) => "Login failed. Check the name and the password.",
+            Self::StoreAway => "Login is not possible at the moment. Try again later.",
             Self::Unwritable => "This account is set up wrongly. Ask your administrator.",
         }
     }
@@ -115,7 +125,9 @@ impl No {
     fn ms_chap_code(&self) -> MsChapErrorCode {
         match self {
             Self::Policy(Refusal::Disabled) => MsChapErrorCode::AccountDisabled,
-            Self::Credentials(_) | Self::Unusable(_) | Self::Unwritable => MsChapErrorCode::AuthenticationFailure,
+            Self::Credentials(_) | Self::Unusable(_) | Self::StoreAway | Self::Unwritable => {
+                MsChapErrorCode::AuthenticationFailure
+            }
         }
     }
 }
@@ -123,7 +135,7 @@ impl No {
 impl Access {
     pub(super) fn new(
         settings: SettingsHandle,
-        users: Users,
+        users: Arc<Users>,
         ledger: Ledger,
         sealing_key: SealingKey,
         password_checks: usize,
@@ -131,7 +143,17 @@ impl Access {
         let decoy = Decoy::new(PasswordCost::default());
         let checks = Arc::new(Semaphore::new(password_checks.max(1)));
         let queue = Semaphore::new(password_checks.max(1) * QUEUE_PER_CHECK);
-        Self { settings, users, ledger, sealing_key, decoy, checks, queue, slow_users: AtomicBool::new(false) }
+        Self {
+            settings,
+            users,
+            ledger,
+            sealing_key,
+            decoy,
+            checks,
+            queue,
+            slow_users: AtomicBool::new(false),
+            away_said: OncePerWindow::new(AWAY_SAID, 1),
+        }
     }
 
     /// Answers an Access-Request whose authenticity has been settled.
@@ -167,8 +189,7 @@ impl Access {
         let user = match known {
             Ok(user) => user,
             Err(error) => {
-                tracing::warn!(%error, "the store is away and the user not remembered; the NAS may try another server");
-                return Fate::Drop("access.store-away");
+                return self.without_store(request, method, label, &error);
             }
         };
         let verdict = match &user {
@@ -188,6 +209,23 @@ impl Access {
             }
             // A proof for nobody cannot be: there was nothing to check it against.
             (None, Verdict::Accepted(_)) => Fate::Drop("access.impossible"),
+        }
+    }
+
+    /// The store is away and the user not remembered: nobody can say whether the password is right.
+    fn without_store(
+        &self,
+        request: &Request<'_>,
+        method: &Method<'_>,
+        label: &'static str,
+        error: &StoreError,
+    ) -> Fate {
+        if let Some(kept_back) = self.away_said.first((), request.received_at) {
+            tracing::warn!(%error, kept_back, "the store is away, and users who are not remembered cannot log in");
+        }
+        match request.settings.while_away {
+            WhileAway::Silent => Fate::Drop("access.store-away"),
+            WhileAway::Reject => self.reject(request, Some(method), label, None, &No::StoreAway),
         }
     }
 

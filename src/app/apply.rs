@@ -30,6 +30,10 @@ pub async fn apply(
         let turn = Turn::of_kept(before, clock(), *timing).take(event);
         let change = turn.change(None);
         if turn.is_idle() || store.commit(std::slice::from_ref(&change)).await?.first() == Some(&Committed::Done) {
+            if !change.orders.is_empty() && !turn.is_idle() {
+                // Unannounced they are found a little later.
+                drop(store.announce_orders().await);
+            }
             return Ok(Some((change.session, turn.told())));
         }
         tokio::task::yield_now().await;

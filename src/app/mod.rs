@@ -13,6 +13,7 @@ mod deadlines;
 mod door;
 pub mod keys;
 mod ledger;
+mod news;
 mod orders;
 mod quarantine;
 mod recall;
@@ -24,6 +25,6 @@ mod users;
 mod words;
 
 pub use apply::apply;
-pub use server::{ServeError, Server, serve};
+pub use server::{ServeError, Server, open_store, serve};
 pub use settings::unconfined;
 pub use words::{WordsError, dialects, dictionary};

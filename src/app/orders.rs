@@ -1,8 +1,8 @@
 //! The outbox at work: claims orders, carries them out, and hands their outcome to the ledger, which strikes them off in the same
 //! transaction that keeps the outcome. An order that was claimed by a process that died is claimed again when its lease
-//! is over; done twice, it is harmless.
+//! is over, or sooner, when the other nodes miss that process; done twice, it is harmless.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::ledger::Ledger;
 use super::settings::SettingsHandle;
 use crate::approver::{Approver, AskError, Question};
 use crate::dynauth::{Answer, ErrorCause, Request};
-use crate::model::{ApproverKind, Nas, NodeName};
+use crate::model::{ApproverKind, Nas, NodeName, SessionId};
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, Target};
 use crate::session::{Alert, Effect, Event, Lane, Session};
 use crate::store::{Order, Store, StoreError};
@@ -25,8 +25,9 @@ use crate::telemetry;
 const OUTCOME_PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait for an approver's service before the order is put off.
 const APPROVER_PATIENCE: Duration = Duration::from_secs(30);
-/// How often to look for orders of others (another node, the command line) when nobody calls.
-const PERIOD: Duration = Duration::from_millis(200);
+/// How often to look for orders when nobody calls: those put off, and those of others (another node, the command line) of which no
+/// news came.
+const PERIOD: Duration = Duration::from_millis(500);
 /// Attributes of a permit that a NAS may want one by one.
 const MOST_REQUESTS: u32 = 4;
 /// Orders carried out at once in each lane.
@@ -49,6 +50,12 @@ impl NewOrders {
         for order in orders {
             self.of(order.lane()).notify_one();
         }
+    }
+
+    /// Calls all lanes.
+    pub(super) fn call_all(&self) {
+        self.nas.notify_one();
+        self.people.notify_one();
     }
 
     fn of(&self, lane: Lane) -> &Notify {
@@ -105,11 +112,26 @@ impl Worker {
                     _ = stop.changed() => (),
                 }
             }
+            // One look for all of them; what changes after it, the outcome meets.
+            let ids: Vec<_> = orders.iter().map(|order| order.session).collect();
+            let sessions = match orders.is_empty() {
+                true => Ok(Vec::new()),
+                false => self.store.sessions_by_id(&ids).await,
+            };
+            let sessions: HashMap<SessionId, Session> = match sessions {
+                Ok(sessions) => sessions.into_iter().map(|session| (session.id, session)).collect(),
+                Err(error) => {
+                    telemetry::count("store.failed");
+                    tracing::warn!(%error, "cannot see what orders are about; they are carried out when their lease is over");
+                    continue;
+                }
+            };
             for order in orders {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                 let worker = Arc::clone(&self);
+                let session = sessions.get(&order.session).cloned();
                 tasks.spawn(async move {
-                    if let Err(error) = worker.carry_out(&order).await {
+                    if let Err(error) = worker.carry_out(&order, session).await {
                         telemetry::count("store.failed");
                         tracing::warn!(session = %order.session, order = order.effect.as_str(), %error,
                             "the store is away; the order stays and is carried out again");
@@ -121,8 +143,7 @@ impl Worker {
         tasks.join_all().await;
     }
 
-    async fn carry_out(&self, order: &Order) -> Result<(), StoreError> {
-        let session = self.store.sessions_by_id(&[order.session]).await?.pop();
+    async fn carry_out(&self, order: &Order, session: Option<Session>) -> Result<(), StoreError> {
         // Overtaken by events, like a question about a session that is over.
         let Some(session) = session.filter(|session| session.wants(&order.effect)) else {
             return self.store.finish(order.id).await;
@@ -198,7 +219,7 @@ impl Worker {
         let mut pause = Duration::from_millis(250);
         while self.ledger.fact(order.session, event.clone(), Some(order.id)).await.is_none() {
             if clock::now().since(begun) > OUTCOME_PATIENCE {
-                return self.store.postpone(order.id, clock::now() + pause, "its outcome could not be kept").await;
+                return self.store.postpone(order, clock::now() + pause, "its outcome could not be kept").await;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(5));
@@ -208,7 +229,7 @@ impl Worker {
 
     async fn put_off(&self, order: &Order, after: Option<Duration>, reason: &str) -> Result<(), StoreError> {
         let pause = Duration::from_secs(1).saturating_mul(1 << order.attempts.min(6)).min(LONGEST_PAUSE);
-        self.store.postpone(order.id, clock::now() + after.unwrap_or(pause), reason).await
+        self.store.postpone(order, clock::now() + after.unwrap_or(pause), reason).await
     }
 
     /// Sends what lifts the session.

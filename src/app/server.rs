@@ -7,15 +7,17 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::access::Access;
 use super::door::{Door, Port};
 use super::keys::{self, KeyError};
 use super::ledger::{self, Ledger};
+use super::news::{self, Hearers, Share};
 use super::orders::{NewOrders, Worker};
 use super::settings::{NasTable, Settings, SettingsHandle};
 use super::users::Users;
@@ -33,15 +35,15 @@ use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
 use crate::session::{ButtonKey, ClassKey, Lane, Timing};
 use crate::spool::{Spool, SpoolError};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Presence, Store, StoreError};
 use crate::telemetry;
 
 /// How long requests in work may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long the ledger may take to keep what it has when the server stops.
 const LAST_KEEPING: Duration = Duration::from_secs(10);
-/// How soon a NAS that was added or removed by another process counts.
-const NAS_PERIOD: Duration = Duration::from_secs(2);
+/// How soon a NAS that was added or removed by another process counts when no news of it came.
+const NAS_PERIOD: Duration = Duration::from_secs(5);
 /// Answers of approvers waiting.
 const ANSWERS: usize = 64;
 
@@ -180,7 +182,7 @@ impl Server {
         let auth_sockets = bind_all(&config.server.auth)?;
         let accounting_sockets = bind_all(&config.server.accounting)?;
         let sealing_key = keys::sealing_key(&config.keys.sealing_file)?;
-        let store = store::open(config.store.url.expose()).await?;
+        let store = open_store(config).await?;
         store.migrate().await?;
         store.release(&config.node).await?;
         let cluster_key = cluster_key(config, &*store).await?;
@@ -204,13 +206,18 @@ impl Server {
         let (stop_keeper, stop) = oneshot::channel();
         let keeper = tokio::spawn(keeper.run(stop));
         let mut background = JoinSet::new();
-        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone()));
+        let (share, shared) = watch::channel(Share::default());
+        let (turn, our_turn) = watch::channel(false);
+        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared));
         background.spawn(upkeep::run(Arc::clone(&store), settings.clone()));
         let (answers, heard) = mpsc::channel::<Answer>(ANSWERS);
         background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone()));
         for approver in approvers.values() {
             let (approver, answers) = (Arc::clone(approver), answers.clone());
-            background.spawn(async move { approver.listen(answers).await });
+            match approver.kind() {
+                ApproverKind::Telegram => background.spawn(listen_in_turn(approver, answers, our_turn.clone())),
+                ApproverKind::Operator => background.spawn(async move { approver.listen(answers).await }),
+            };
         }
         let dynauth = dynauth_settings(config);
         let worker = Worker {
@@ -232,9 +239,12 @@ impl Server {
             workers.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders), stopping.clone()));
         }
         background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
-        background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone()));
+        let nases = Arc::<Notify>::default();
+        background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
-        let users = Users::new(Arc::clone(&store));
+        let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
+        let hearers = Hearers { users: Arc::clone(&users), nases, new_orders, share, turn };
+        background.spawn(news::run(Arc::clone(&store), presence(config), hearers));
         let access = Arc::new(Access::new(
             settings.clone(),
             users,
@@ -397,6 +407,19 @@ fn print_next_steps(nas: &Nas, auth: &[SocketAddr], no_users: bool) {
     println!("  radhold user bind alice --telegram CHAT     let Telegram ask (see README, \"Telegram\")\n");
 }
 
+/// Opens the store of a configuration.
+///
+/// # Errors
+/// As [`store::open_with`].
+pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    let options = store::Options {
+        direct_url: config.store.direct_url.as_ref().map(|url| url.expose().to_owned()),
+        connections: config.store.connections,
+        patience: config.store.patience,
+    };
+    store::open_with(config.store.url.expose(), options).await
+}
+
 fn make_state_dir(config: &Config) -> Result<(), ServeError> {
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -469,6 +492,7 @@ async fn settings(
         keep_intervals: config.accounting.keep_intervals,
         clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
         reject_delay: config.server.reject_delay,
+        while_away: config.store.while_away,
         class_key: class_key.clone(),
         nases: NasTable::default(),
         configured: config.nas.clone(),
@@ -487,10 +511,11 @@ async fn stored_nases(store: &dyn Store, key: &SealingKey) -> Result<Vec<Nas>, S
 }
 
 /// Takes over NASes that other processes add to the store or remove from it.
-async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsHandle) {
+async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsHandle, changed: Arc<Notify>) {
     let mut complaint = String::new();
     loop {
-        tokio::time::sleep(NAS_PERIOD).await;
+        // News or none, it is time to look.
+        let _ = tokio::time::timeout(NAS_PERIOD, changed.notified()).await;
         match stored_nases(&*store, &key).await {
             Ok(stored) if stored != settings.current().stored => {
                 tracing::info!(nases = stored.len(), "the store's list of NASes has changed");
@@ -521,6 +546,34 @@ fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKi
         approvers.insert(ApproverKind::Telegram, Arc::new(Telegram::new(options, buttons.clone())?));
     }
     Ok(approvers)
+}
+
+/// What this node shows of itself.
+fn presence(config: &Config) -> Presence {
+    let number = |token: &Secret| {
+        let digest: [u8; 32] = Sha256::digest(token.expose()).into();
+        i64::from_be_bytes(digest[..8].try_into().expect("eight octets of thirty-two"))
+    };
+    Presence {
+        node: config.node.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: clock::now(),
+        wants_turn: config.telegram.as_ref().map(|telegram| number(&telegram.token)),
+    }
+}
+
+/// Listens while it is this node's turn. A press that was in hand when the turn ends is not confirmed to Telegram, and comes to
+/// whoever has the turn next.
+async fn listen_in_turn(approver: Arc<dyn Approver>, answers: mpsc::Sender<Answer>, mut turn: watch::Receiver<bool>) {
+    while turn.wait_for(|mine| *mine).await.is_ok() {
+        tracing::info!(approver = %approver.kind(), "this node polls");
+        tokio::select! {
+            () = approver.listen(answers.clone()) => return,
+            _ = turn.wait_for(|mine| !*mine) => {
+                tracing::warn!(approver = %approver.kind(), "this node polls no more: its connection to the store has ended");
+            }
+        }
+    }
 }
 
 fn dynauth_settings(config: &Config) -> dynamic_authorization::Settings {

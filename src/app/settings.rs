@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::accounting::ClockBounds;
+use crate::config::WhileAway;
 use crate::dialect::Dialects;
 use crate::model::Nas;
 use crate::policy::Defaults;
@@ -35,6 +36,8 @@ pub(super) struct Settings {
     pub keep_intervals: Option<Duration>,
     /// How long an Access-Reject is kept back where neither user nor NAS says otherwise.
     pub reject_delay: Duration,
+    /// What becomes of a login that would need a store that is away.
+    pub while_away: WhileAway,
     /// Makes and reads Class.
     pub class_key: ClassKey,
 }

@@ -1,18 +1,26 @@
-//! Users, remembered for a moment so that a login needs no store, and for longer when the store is away.
+//! Users, remembered so that a login needs no store.
+//!
+//! While this node hears what others change, whoever is remembered is as in the store. While it does not, they are asked for again
+//! after a moment; and when the store is away, who was remembered may go on for a bounded time, counted from when they were last
+//! known to be as in the store. A login never waits for a store longer than [`MOMENT`] for somebody remembered.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use tokio::time::timeout;
 
 use crate::model::{Timestamp, User, UserName};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
-/// A change by another process shows here after this long.
+/// How long a user counts as in the store while nothing is heard of changes.
 const FRESH: Duration = Duration::from_secs(2);
-/// While the store is away a user is remembered for so long, and no longer.
-const STALE: Duration = Duration::from_secs(600);
+/// How long somebody remembered waits for the store to say whether they are still so.
+const MOMENT: Duration = Duration::from_millis(250);
+/// How long somebody not remembered waits for the store: less than a NAS waits for its answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Users remembered, at most.
 const MOST: usize = 100_000;
 
@@ -20,29 +28,54 @@ const MOST: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct Users {
     store: Arc<dyn Store>,
-    met: DashMap<UserName, (Arc<User>, Timestamp)>,
+    met: DashMap<UserName, Met>,
+    /// While the store is away a user is remembered for so long, and no longer.
+    stale: Duration,
+    hearing: AtomicBool,
+    /// Until when all changes have been heard, in microseconds since 1970.
+    heard_at: AtomicI64,
+    /// Grows with every change heard, so that what was read before one is not remembered after it.
+    changes: AtomicU64,
+}
+
+/// Somebody met.
+#[derive(Debug, Clone)]
+struct Met {
+    user: Arc<User>,
+    /// When they were asked for.
+    since: Timestamp,
+    /// Whether they are as in the store for as long as changes are heard.
+    current: bool,
 }
 
 impl Users {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, met: DashMap::new() }
+    pub(super) fn new(store: Arc<dyn Store>, stale: Duration) -> Self {
+        Self {
+            store,
+            met: DashMap::new(),
+            stale,
+            hearing: AtomicBool::new(false),
+            heard_at: AtomicI64::new(i64::MIN),
+            changes: AtomicU64::new(0),
+        }
     }
 
     /// The user of that name. Somebody unknown is asked for each time: they may have just been added.
     pub(super) async fn get(&self, name: &UserName, now: Timestamp) -> Result<Option<Arc<User>>, StoreError> {
         let met = self.met.get(name).map(|entry| entry.clone());
-        if let Some((user, since)) = &met
-            && now.since(*since) < FRESH
+        if let Some(met) = &met
+            && (met.current && self.hearing.load(Ordering::Acquire) || now.since(met.since) < FRESH)
         {
-            return Ok(Some(Arc::clone(user)));
+            return Ok(Some(Arc::clone(&met.user)));
         }
-        match self.store.user(name).await {
+        let changes = self.changes.load(Ordering::Acquire);
+        let hearing = self.hearing.load(Ordering::Acquire);
+        let patience = if met.is_some() { MOMENT } else { PATIENCE };
+        let asked = timeout(patience, self.store.user(name)).await;
+        match asked.unwrap_or_else(|_| Err(StoreError::Away(format!("no answer within {patience:?}")))) {
             Ok(Some(user)) => {
                 let user = Arc::new(user);
-                if self.met.len() >= MOST {
-                    self.met.retain(|_, (_, since)| now.since(*since) < FRESH);
-                }
-                self.met.insert(name.clone(), (Arc::clone(&user), now));
+                self.remember(name, &user, now, hearing, changes);
                 Ok(Some(user))
             }
             Ok(None) => {
@@ -50,12 +83,158 @@ impl Users {
                 Ok(None)
             }
             Err(error) => match met {
-                Some((user, since)) if now.since(since) < STALE => {
+                Some(met) if now.since(self.known_until(&met)) < self.stale => {
                     telemetry::count("user.stale");
-                    Ok(Some(user))
+                    Ok(Some(met.user))
                 }
                 _ => Err(error),
             },
         }
+    }
+
+    /// From now on changes are heard. What was remembered before is asked for again.
+    pub(super) fn hear(&self, now: Timestamp) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.settle();
+        self.heard(now);
+        self.hearing.store(true, Ordering::Release);
+    }
+
+    /// All changes until now have been heard.
+    pub(super) fn heard(&self, now: Timestamp) {
+        self.heard_at.store(now.as_micros(), Ordering::Release);
+    }
+
+    /// Nothing is heard any more.
+    pub(super) fn deafen(&self) {
+        self.hearing.store(false, Ordering::Release);
+        self.settle();
+    }
+
+    /// A user is not what they were.
+    pub(super) fn forget(&self, name: &UserName) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        // What they are now is not known: should the store go away before they are asked for, they do not go on.
+        self.met.remove(name);
+    }
+
+    /// Many users are not what they were.
+    pub(super) fn forget_all(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.settle();
+    }
+
+    fn remember(&self, name: &UserName, user: &Arc<User>, now: Timestamp, hearing: bool, changes: u64) {
+        if self.met.len() >= MOST {
+            self.met.retain(|_, met| now.since(met.since) < FRESH);
+        }
+        let current = hearing && self.changes.load(Ordering::Acquire) == changes;
+        self.met.insert(name.clone(), Met { user: Arc::clone(user), since: now, current });
+    }
+
+    /// Until when this one was known to be as in the store.
+    fn known_until(&self, met: &Met) -> Timestamp {
+        let heard_at = Timestamp::from_micros(self.heard_at.load(Ordering::Acquire));
+        if met.current { met.since.max(heard_at) } else { met.since }
+    }
+
+    /// Nobody is current any more; each keeps until when they were.
+    fn settle(&self) {
+        for mut met in self.met.iter_mut() {
+            self.age(&mut met);
+        }
+    }
+
+    fn age(&self, met: &mut Met) {
+        met.since = self.known_until(met);
+        met.current = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Secret;
+    use crate::store;
+
+    const STALE: Duration = Duration::from_secs(600);
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_micros(1_700_000_000_000_000 + secs * 1_000_000)
+    }
+
+    fn alice(filter: &str) -> User {
+        let mut user = User::new("alice", Secret::new("x"), at(0));
+        user.permit_filter = Some(filter.to_owned());
+        user
+    }
+
+    /// A store with alice in it, and a server that remembers her since second 0.
+    async fn scene() -> (Arc<dyn Store>, Users) {
+        let store = store::open("sqlite::memory:").await.unwrap();
+        store.migrate().await.unwrap();
+        store.add_user(&alice("old")).await.unwrap();
+        let users = Users::new(Arc::clone(&store), STALE);
+        users.hear(at(0));
+        filter(&users, 0).await;
+        store.replace_user(&alice("new")).await.unwrap();
+        (store, users)
+    }
+
+    async fn filter(users: &Users, secs: i64) -> String {
+        users.get(&"alice".into(), at(secs)).await.unwrap().unwrap().permit_filter.clone().unwrap()
+    }
+
+    #[tokio::test]
+    async fn while_changes_are_heard_nobody_is_asked_for_twice() {
+        let (_store, users) = scene().await;
+        assert_eq!(filter(&users, 3600).await, "old", "nobody has said that she changed");
+        users.forget(&"bob".into());
+        assert_eq!(filter(&users, 3600).await, "old");
+        users.forget(&"alice".into());
+        assert_eq!(filter(&users, 3600).await, "new");
+    }
+
+    #[tokio::test]
+    async fn after_a_silence_everybody_is_asked_for_again() {
+        for many in [false, true] {
+            let (_store, users) = scene().await;
+            if many {
+                users.forget_all();
+            } else {
+                users.deafen();
+                users.hear(at(100));
+            }
+            assert_eq!(filter(&users, 101).await, "new");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_a_change_is_not_remembered_after_it() {
+        let (_store, users) = scene().await;
+        let read = Arc::new(alice("old"));
+        let before = users.changes.load(Ordering::Acquire);
+        users.forget(&"alice".into());
+        users.remember(&"alice".into(), &read, at(10), true, before);
+        assert_eq!(filter(&users, 20).await, "new");
+    }
+
+    #[tokio::test]
+    async fn while_the_store_is_away_who_is_remembered_goes_on_for_a_bounded_time() {
+        let (store, users) = scene().await;
+        store.remove_user(&"alice".into()).await.unwrap();
+        let away = Users {
+            store: Arc::new(
+                crate::store::postgres::PostgresStore::open("postgres://127.0.0.1:1/x", store::Options::default())
+                    .unwrap(),
+            ),
+            ..users
+        };
+        away.heard(at(1000));
+        away.deafen();
+        let get = async |secs| away.get(&"alice".into(), at(secs)).await;
+        assert!(get(1000 + 599).await.unwrap().is_some(), "counted from when she was last known to be as in the store");
+        assert!(matches!(get(1000 + 600).await, Err(StoreError::Away(_))));
+        assert!(matches!(away.get(&"bob".into(), at(1001)).await, Err(StoreError::Away(_))));
     }
 }

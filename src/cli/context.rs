@@ -7,7 +7,7 @@ use crate::auth::SealingKey;
 use crate::config::{Config, Flags, Log, LogFormat};
 use crate::dialect::Dialects;
 use crate::radius::dictionary::Dictionary;
-use crate::store::{self, Store};
+use crate::store::Store;
 use crate::telemetry;
 
 use super::failure::Failure;
@@ -28,7 +28,7 @@ impl Context {
 
     /// The store, its schema up to date.
     pub(super) async fn store(&self) -> Result<Arc<dyn Store>, Failure> {
-        let store = store::open(self.config.store.url.expose()).await?;
+        let store = app::open_store(&self.config).await?;
         store.migrate().await?;
         Ok(store)
     }

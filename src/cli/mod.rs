@@ -13,6 +13,7 @@ mod failure;
 mod import;
 mod migrate;
 mod nas;
+mod nodes;
 mod output;
 mod quarantine;
 mod report;
@@ -84,6 +85,7 @@ enum Command {
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
     Migrate(migrate::MigrateArgs),
+    Nodes(nodes::NodesArgs),
     #[command(subcommand)]
     User(user::UserCommand),
     #[command(subcommand)]
@@ -137,6 +139,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Check(args) => check::run(&args, &flags),
         Command::Doctor(args) => wait(doctor::run(&args, &flags)),
         Command::Migrate(_) => wait(migrate::run(&Context::load(&flags)?)),
+        Command::Nodes(args) => wait(nodes::run(&args, &Context::load(&flags)?)),
         Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),
         Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),
         Command::Session(command) => wait(session::run(command, &Context::load(&flags)?)),

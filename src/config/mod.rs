@@ -97,6 +97,26 @@ pub struct Store {
     pub gather: Duration,
     /// Records in one transaction, at most.
     pub batch: u32,
+    /// Where connections go that no pooler may share out; `None` is the same address.
+    pub direct_url: Option<StoreUrl>,
+    /// How many connections at most.
+    pub connections: u32,
+    /// How long a call may take.
+    pub patience: Duration,
+    /// How long users that are remembered may log in while the store is away.
+    pub users_while_away: Duration,
+    /// What becomes of the logins of others.
+    pub while_away: WhileAway,
+}
+
+/// What becomes of a login that would need a store that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhileAway {
+    /// No answer, so that the NAS tries its next server.
+    #[default]
+    Silent,
+    /// Access-Reject.
+    Reject,
 }
 
 /// Where records go while the store is away.
@@ -269,18 +289,21 @@ impl StoreUrl {
 
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Url::parse(&self.0) {
-            Ok(mut url) if url.password().is_some() => {
-                // Cannot fail: an address with a password has a host.
-                let _ = url.set_password(Some("…"));
-                f.write_str(&url.as_str().replace("%E2%80%A6", "…"))
-            }
-            // Passwords in the query (`?password=`) are legal too.
-            _ if self.0.contains("password=") => {
-                f.write_str(self.0.split(['?', ' ']).next().unwrap_or_default())?;
-                f.write_str("?…")
-            }
-            _ => f.write_str(&self.0),
+        // Not parsed as a URL: one with several hosts is none.
+        let (address, query) = self.0.split_once('?').unwrap_or((&self.0, ""));
+        // Passwords in the query (`?password=`) are legal too.
+        let query = match query {
+            "" => String::new(),
+            query if query.contains("password=") => "?…".to_owned(),
+            query => format!("?{query}"),
+        };
+        let password = address.split_once("://").and_then(|(scheme, rest)| {
+            let (person, place) = rest.rsplit_once('@')?;
+            Some((scheme, person.split_once(':')?.0, place))
+        });
+        match password {
+            Some((scheme, name, place)) => write!(f, "{scheme}://{name}:…@{place}{query}"),
+            None => write!(f, "{address}{query}"),
         }
     }
 }
@@ -307,6 +330,9 @@ mod tests {
         for (url, printed) in [
             ("postgres://radhold:hunter2@db/radhold", "postgres://radhold:…@db/radhold"),
             ("postgres://db/radhold?user=r&password=hunter2", "postgres://db/radhold?…"),
+            ("postgres://r:hunter2@db1:1,db2:2/r?sslmode=require", "postgres://r:…@db1:1,db2:2/r?sslmode=require"),
+            ("postgres://r:hunter2/hunter2@hunter2@db1,db2/r", "postgres://r:…@db1,db2/r"),
+            ("postgres://r@db/r", "postgres://r@db/r"),
             ("sqlite:///var/lib/radhold/radhold.sqlite", "sqlite:///var/lib/radhold/radhold.sqlite"),
         ] {
             assert_eq!(StoreUrl::new(url).to_string(), printed);

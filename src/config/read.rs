@@ -18,7 +18,7 @@ use super::layers::Layers;
 use super::reader::{Report, Section};
 use super::{
     Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
-    Surroundings, Telegram,
+    Surroundings, Telegram, WhileAway,
 };
 use crate::model::{ApproverKind, Nas, NasName, NodeName, OctetDirection, Secret};
 use crate::policy::{Defaults, HoldTerms};
@@ -131,7 +131,20 @@ fn server(mut section: Section<'_>, surroundings: &Surroundings) -> Server {
 }
 
 fn store(mut section: Section<'_>, state_dir: &Path) -> Store {
-    let given = section.secret("url").map(|url| String::from_utf8_lossy(url.expose()).into_owned());
+    let text = |url: Secret| String::from_utf8_lossy(url.expose()).into_owned();
+    let given = section.secret("url").map(text);
+    let direct_url = section.secret("direct_url").map(text).map(StoreUrl::new);
+    let connections = section.number("connections", 2).unwrap_or(10);
+    let patience = section.duration("patience").unwrap_or(Duration::from_secs(5));
+    if patience < Duration::from_millis(100) {
+        section.problem("patience", "is too short for any store; give it some seconds");
+    }
+    let users_while_away = section.duration("users_while_away").unwrap_or(Duration::from_secs(600));
+    let while_away = section.parsed("while_away", "silent or reject", |text| match text {
+        "silent" => Ok(WhileAway::Silent),
+        "reject" => Ok(WhileAway::Reject),
+        _ => Err("there are no others".to_owned()),
+    });
     let gather = section.duration("gather").unwrap_or(Duration::from_millis(2));
     if gather > Duration::from_secs(1) {
         section.problem("gather", "is longer than a second; every record would wait that long for its answer");
@@ -139,7 +152,16 @@ fn store(mut section: Section<'_>, state_dir: &Path) -> Store {
     let batch = section.number("batch", 1).unwrap_or(256);
     section.finish();
     let url = given.unwrap_or_else(|| format!("sqlite://{}", state_dir.join("radhold.sqlite").display()));
-    Store { url: StoreUrl::new(url), gather, batch }
+    Store {
+        url: StoreUrl::new(url),
+        gather,
+        batch,
+        direct_url,
+        connections,
+        patience,
+        users_while_away,
+        while_away: while_away.unwrap_or_default(),
+    }
 }
 
 fn spool(mut section: Section<'_>, state_dir: &Path) -> Spool {

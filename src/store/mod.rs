@@ -6,6 +6,7 @@
 
 mod error;
 pub mod freeradius;
+mod news;
 pub mod postgres;
 mod records;
 pub mod reports;
@@ -19,20 +20,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 
 pub use error::StoreError;
+pub use news::{Cluster, News, NodeStatus, Options, Presence};
 
 use crate::model::{Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Effect, Lane, Session, State};
 use reports::{Asked, Cell, Report};
 
-/// Opens the store at an address: `sqlite://PATH`, `sqlite::memory:`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
+/// Opens the store at an address, with the usual [`Options`]. See [`open_with`].
+///
+/// # Errors
+/// As [`open_with`].
+pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, Options::default()).await
+}
+
+/// Opens the store at an address: `sqlite://PATH`, `sqlite::memory:`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, where
+/// several hosts may stand with commas between: the first that can be written is used.
 ///
 /// A PostgreSQL that is away is not an error here: the first call that needs it says so.
 ///
 /// # Errors
 /// [`StoreError::BadAddress`] when the address is not understood, and whatever keeps a file from being opened.
-pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+pub async fn open_with(url: &str, options: Options) -> Result<Arc<dyn Store>, StoreError> {
     match url.split_once(':') {
         Some(("sqlite", ":memory:")) => Ok(Arc::new(sqlite::SqliteStore::in_memory().await?)),
         Some(("sqlite", path)) => {
@@ -42,7 +54,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
             }
             Ok(Arc::new(sqlite::SqliteStore::open(Path::new(path)).await?))
         }
-        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(postgres::PostgresStore::open(url)?)),
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(postgres::PostgresStore::open(url, options)?)),
         _ => Err(StoreError::BadAddress(
             "a store is at sqlite://PATH, sqlite::memory: or postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned(),
         )),
@@ -116,12 +128,24 @@ pub trait Store: Send + Sync + fmt::Debug {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError>;
-    /// Gives free what a process of that name held when it died. For the start, before anything is claimed.
+    /// Gives free what a process of that name holds, and forgets that it is alive. For the start, before anything is claimed
+    /// (what it held when it died), and for the end.
     async fn release(&self, node: &NodeName) -> Result<(), StoreError>;
     /// Strikes an order off that changes no session.
     async fn finish(&self, order: OrderId) -> Result<(), StoreError>;
-    /// Puts an order off until then, and gives it free.
-    async fn postpone(&self, order: OrderId, until: Timestamp, reason: &str) -> Result<(), StoreError>;
+    /// Puts an order off until then, and gives it free; but only when it is still held by the claim it came with. Somebody else's
+    /// claim on it is left alone.
+    async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError>;
+
+    // -- nodes
+
+    /// Shows that this node is alive, takes over from those that are not, and tells what others change, until `news` is
+    /// closed. Survives outages by itself: it says when it hears nothing, and when it hears again.
+    async fn attend(&self, me: &Presence, news: mpsc::Sender<News>);
+    /// Tells all nodes that there are orders, for those who commit some and do not carry them out themselves.
+    async fn announce_orders(&self) -> Result<(), StoreError>;
+    /// The nodes, and what waits for any of them.
+    async fn cluster(&self) -> Result<Cluster, StoreError>;
 
     // -- records
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use radhold::config::{Config, Flags, Loaded, Place, Setting, Surroundings};
+use radhold::config::{Config, Flags, Loaded, Place, Setting, Surroundings, WhileAway};
 use radhold::model::ApproverKind;
 use tempfile::TempDir;
 
@@ -115,13 +115,14 @@ fn every_key_is_in_the_shipped_file() {
 #[test]
 fn every_setting_of_the_shipped_file_loads() {
     for in_files in [false, true] {
-        let pairs = ["url", "token", "secret"];
+        let pairs = ["url", "direct_url", "token", "secret"];
         let text = uncommented(|key| match key.strip_suffix("_file") {
             Some(inline) => pairs.contains(&inline) && !in_files,
             None => pairs.contains(&key) && in_files,
         });
         let bench = Bench::new(&text)
             .file("store-url", "postgres://db/radhold\n")
+            .file("store-direct-url", "postgres://direct/radhold\n")
             .file("telegram-token", "123:abc\n")
             .file("nas-example.secret", "0123456789abcdef\n")
             .file("peer-example.secret", "0123456789abcdef\n")
@@ -150,6 +151,8 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "password_checks",
         "url",
         "url_file",
+        "direct_url",
+        "direct_url_file",
         "cluster_file",
         "sealing_file",
         "state_file",
@@ -181,6 +184,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     )
     .config();
     assert_eq!(all.server, bare.server);
+    assert_eq!(all.store, bare.store);
     assert_eq!(all.agent, bare.agent);
     assert_eq!(all.hold, bare.hold);
     assert_eq!(all.accounting, bare.accounting);
@@ -335,6 +339,27 @@ fn nothing_that_prints_a_configuration_prints_a_secret() {
     let wrong =
         Bench::new("[telegram]\ntoken = [\"hunter2\"]\n[nas.edge]\nsecret = { hunter2 = 1 }\naddress = \"10.0.0.1\"");
     assert!(!wrong.problems().concat().contains("hunter2"));
+}
+
+// -- the store
+
+#[test]
+fn the_store_is_reached_as_it_says_and_patience_has_a_least() {
+    let bench = Bench::new(
+        "[store]\nurl = \"postgres://r:hunter2@db1:1,db2:2/r\"\ndirect_url = \"postgres://r:hunter2@db/r\"\nconnections = 4\n\
+         patience = \"2s\"\nusers_while_away = \"1h\"\nwhile_away = \"reject\"\n",
+    );
+    let store = bench.config().store;
+    assert_eq!(store.direct_url.as_ref().unwrap().expose(), "postgres://r:hunter2@db/r");
+    assert_eq!((store.connections, store.patience), (4, Duration::from_secs(2)));
+    assert_eq!((store.users_while_away, store.while_away), (Duration::from_secs(3600), WhileAway::Reject));
+    assert!(!format!("{store:?}").contains("hunter2"), "{store:?}");
+    let usual = Bench::new("").config().store;
+    assert_eq!((usual.connections, usual.patience, usual.while_away), (10, Duration::from_secs(5), WhileAway::Silent));
+
+    let wrong = Bench::new("[store]\npatience = \"1ms\"\nwhile_away = \"panic\"\nconnections = 1\n").problems();
+    let named = |key: &str| wrong.iter().any(|problem| problem.contains(&format!("store.{key}: ")));
+    assert!(named("patience") && named("while_away") && named("connections"), "{wrong:#?}");
 }
 
 // -- mistakes

@@ -189,8 +189,8 @@ async fn ended(process: &mut Child) {
 
 /// An account without privileges: PostgreSQL refuses to run as root.
 pub(crate) struct Account {
-    uid: u32,
-    gid: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 pub(crate) fn account() -> Result<Option<Account>, String> {

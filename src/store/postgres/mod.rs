@@ -2,15 +2,20 @@
 //! cluster that speaks its protocol and keeps its promises.
 //!
 //! Nodes are kept apart by row locks alone, taken in one order (see `commit.rs`); a deadlock or a failed serialization is
-//! tried again here. Nothing is cached.
+//! tried again here. Nothing is cached. Every call goes through `link.rs`: it finds the host that can be written, limits how long
+//! a call may take, and fails at once while there is none.
 
+mod address;
 mod attempt;
 mod binding;
 mod columns;
 mod commit;
 mod decision;
 mod import;
+mod link;
 mod nas;
+mod nodes;
+mod notify;
 mod outbox;
 mod quarantine;
 mod report;
@@ -19,34 +24,44 @@ mod session;
 mod usage;
 mod user;
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::Connection as _;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool};
+use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuthAttempt, Change, Committed, Imported, Order, OrderId, QuarantineId, Quarantined, SessionQuery, Store,
-    StoreError, Usage,
+    AuthAttempt, Change, Cluster, Committed, Imported, News, Options, Order, OrderId, Presence, QuarantineId,
+    Quarantined, SessionQuery, Store, StoreError, Usage,
 };
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Lane, Session};
 
-const CONNECTIONS: u32 = 10;
-/// How long to wait for a connection.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a statement may take, locks included. A node that is frozen amid a transaction is cut off after twice that,
-/// so that it does not hold up the others for longer.
-const STATEMENT: [(&str, &str); 2] = [("statement_timeout", "5s"), ("idle_in_transaction_session_timeout", "10s")];
+use link::Link;
 
 /// A store in PostgreSQL.
 #[derive(Debug)]
 pub struct PostgresStore {
-    pool: PgPool,
+    link: Link,
+}
+
+/// Makes a call on the pool there is, within the patience of the store.
+macro_rules! on {
+    ($store:ident, $pool:ident => $call:expr) => {{
+        let $pool = &$store.link.pool().await?;
+        $store.link.watch($call).await
+    }};
+}
+
+/// The same for work that may take its time: each step of it says itself how long.
+macro_rules! at_leisure {
+    ($store:ident, $pool:ident => $call:expr) => {{
+        let $pool = &$store.link.pool().await?;
+        $call.await
+    }};
 }
 
 impl PostgresStore {
@@ -55,15 +70,8 @@ impl PostgresStore {
     ///
     /// # Errors
     /// [`StoreError::BadAddress`] when the address is not understood.
-    pub fn open(url: &str) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|error| StoreError::BadAddress(format!("the address of PostgreSQL: {error}")))?
-            .application_name("radhold");
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(PATIENCE)
-            .connect_lazy_with(options.options(STATEMENT));
-        Ok(Self { pool })
+    pub fn open(url: &str, options: Options) -> Result<Self, StoreError> {
+        Ok(Self { link: Link::new(url, options)? })
     }
 }
 
@@ -72,11 +80,8 @@ impl Store for PostgresStore {
     async fn migrate(&self) -> Result<(), StoreError> {
         // A connection of its own: SQLx takes an advisory lock for the session, and waiting for it may outlast any limit.
         // If something fails, the lock goes with the connection.
-        let options = (*self.pool.connect_options()).clone().options([("statement_timeout", "0")]);
-        let mut connection = tokio::time::timeout(PATIENCE, options.connect())
-            .await
-            .map_err(|_| StoreError::Away("no connection in time".to_owned()))?
-            .map_err(failure)?;
+        let mut connection = self.link.direct().await?;
+        sqlx::query("SET statement_timeout = 0").execute(&mut connection).await.map_err(failure)?;
         migrations().run_direct(None, &mut connection, false).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => failure(error),
             other => StoreError::Migration(other.to_string()),
@@ -85,10 +90,9 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let read_only: String = sqlx::query_scalar("SELECT current_setting('transaction_read_only')")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failure)?;
+        let read_only: String = on!(self, pool => async {
+            sqlx::query_scalar("SELECT current_setting('transaction_read_only')").fetch_one(pool).await.map_err(failure)
+        })?;
         match read_only.as_str() {
             "off" => Ok(()),
             _ => Err(StoreError::Away("PostgreSQL is read-only: a standby?".to_owned())),
@@ -96,63 +100,63 @@ impl Store for PostgresStore {
     }
 
     async fn user(&self, name: &UserName) -> Result<Option<User>, StoreError> {
-        user::find(&self.pool, name).await
+        on!(self, pool => user::find(pool, name))
     }
 
     async fn users(&self) -> Result<Vec<User>, StoreError> {
-        user::all(&self.pool).await
+        on!(self, pool => user::all(pool))
     }
 
     async fn add_user(&self, user: &User) -> Result<(), StoreError> {
-        user::add(&self.pool, user).await
+        on!(self, pool => user::add(pool, user))
     }
 
     async fn replace_user(&self, user: &User) -> Result<(), StoreError> {
-        user::replace(&self.pool, user).await
+        on!(self, pool => user::replace(pool, user))
     }
 
     async fn remove_user(&self, name: &UserName) -> Result<(), StoreError> {
-        user::remove(&self.pool, name).await
+        on!(self, pool => user::remove(pool, name))
     }
 
     async fn nases(&self) -> Result<Vec<Nas>, StoreError> {
-        nas::all(&self.pool).await
+        on!(self, pool => nas::all(pool))
     }
 
     async fn add_nas(&self, nas: &Nas) -> Result<(), StoreError> {
-        nas::add(&self.pool, nas).await
+        on!(self, pool => nas::add(pool, nas))
     }
 
     async fn remove_nas(&self, name: &NasName) -> Result<(), StoreError> {
-        nas::remove(&self.pool, name).await
+        on!(self, pool => nas::remove(pool, name))
     }
 
     async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError> {
-        binding::of(&self.pool, user).await
+        on!(self, pool => binding::of(pool, user))
     }
 
     async fn bind(&self, binding: &Binding) -> Result<(), StoreError> {
-        binding::put(&self.pool, binding).await
+        on!(self, pool => binding::put(pool, binding))
     }
 
     async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
-        binding::remove(&self.pool, binding).await
+        on!(self, pool => binding::remove(pool, binding))
     }
 
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
-        session::by_id(&self.pool, ids).await
+        on!(self, pool => session::by_id(pool, ids))
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
-        session::matching(&self.pool, query).await
+        on!(self, pool => session::matching(pool, query))
     }
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError> {
-        session::due(&self.pool, now, limit).await
+        on!(self, pool => session::due(pool, now, limit))
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-        commit::commit(&self.pool, changes).await
+        on!(self, pool => commit::commit(pool, changes))
     }
 
     async fn claim(
@@ -163,43 +167,56 @@ impl Store for PostgresStore {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError> {
-        outbox::claim(&self.pool, node, lane, now, lease, limit).await
+        on!(self, pool => outbox::claim(pool, node, lane, now, lease, limit))
     }
 
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {
-        outbox::release(&self.pool, node).await
+        on!(self, pool => outbox::release(pool, node))?;
+        on!(self, pool => nodes::forget(pool, node))
     }
 
     async fn finish(&self, order: OrderId) -> Result<(), StoreError> {
-        outbox::strike_off(&self.pool, &[order]).await.map_err(failure)
+        on!(self, pool => async { outbox::strike_off(pool, &[order]).await.map_err(failure) })
     }
 
-    async fn postpone(&self, order: OrderId, until: Timestamp, reason: &str) -> Result<(), StoreError> {
-        outbox::postpone(&self.pool, order, until, reason).await
+    async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {
+        on!(self, pool => outbox::postpone(pool, order, until, reason))
+    }
+
+    async fn attend(&self, me: &Presence, news: mpsc::Sender<News>) {
+        notify::attend(&self.link, me, &news).await;
+    }
+
+    async fn announce_orders(&self) -> Result<(), StoreError> {
+        on!(self, pool => outbox::announce(pool))
+    }
+
+    async fn cluster(&self) -> Result<Cluster, StoreError> {
+        on!(self, pool => nodes::cluster(pool))
     }
 
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError> {
-        attempt::add(&self.pool, attempts).await
+        on!(self, pool => attempt::add(pool, attempts))
     }
 
     async fn attempts(&self, limit: u32) -> Result<Vec<AuthAttempt>, StoreError> {
-        attempt::latest(&self.pool, limit).await
+        on!(self, pool => attempt::latest(pool, limit))
     }
 
     async fn usage(&self, session: SessionId) -> Result<Vec<Usage>, StoreError> {
-        usage::of(&self.pool, session).await
+        on!(self, pool => usage::of(pool, session))
     }
 
     async fn prepare_usage(&self, now: Timestamp) -> Result<(), StoreError> {
-        usage::add_months(&self.pool, now).await
+        on!(self, pool => usage::add_months(pool, now))
     }
 
     async fn retire_usage(&self, before: Timestamp) -> Result<bool, StoreError> {
-        usage::retire(&self.pool, before).await
+        at_leisure!(self, pool => usage::retire(pool, before))
     }
 
     async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
-        report::run(&self.pool, report, asked).await
+        at_leisure!(self, pool => report::run(pool, report, asked))
     }
 
     async fn import(
@@ -208,27 +225,27 @@ impl Store for PostgresStore {
         nases: &[Nas],
         done: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Imported, StoreError> {
-        import::all(&self.pool, users, nases, done).await
+        at_leisure!(self, pool => import::all(pool, users, nases, done))
     }
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
-        secret::keep(&self.pool, name, candidate).await
+        on!(self, pool => secret::keep(pool, name, candidate))
     }
 
     async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError> {
-        quarantine::add(&self.pool, misfit).await
+        on!(self, pool => quarantine::add(pool, misfit))
     }
 
     async fn quarantined(&self, to_retry: bool, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
-        quarantine::list(&self.pool, to_retry, limit).await
+        on!(self, pool => quarantine::list(pool, to_retry, limit))
     }
 
     async fn retry_quarantined(&self, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError> {
-        quarantine::retry(&self.pool, ids, retry).await
+        on!(self, pool => quarantine::retry(pool, ids, retry))
     }
 
     async fn drop_quarantined(&self, ids: &[QuarantineId]) -> Result<u64, StoreError> {
-        quarantine::remove(&self.pool, ids).await
+        on!(self, pool => quarantine::remove(pool, ids))
     }
 }
 

@@ -98,16 +98,25 @@ pub(super) async fn strike_off(executor: impl PgExecutor<'_>, orders: &[OrderId]
     Ok(())
 }
 
-pub(super) async fn postpone(pool: &PgPool, order: OrderId, until: Timestamp, reason: &str) -> Result<(), StoreError> {
+pub(super) async fn postpone(pool: &PgPool, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {
+    // Each claim counts one attempt more, so that the count tells one claim from the next.
     sqlx::query(
-        "UPDATE outbox SET due_at = $2, postponed_for = $3, claimed_by = NULL, claimed_until = NULL WHERE id = $1",
+        "UPDATE outbox SET due_at = $2, postponed_for = $3, claimed_by = NULL, claimed_until = NULL
+         WHERE id = $1 AND attempts = $4 AND claimed_until IS NOT NULL",
     )
-    .bind(order.0)
+    .bind(order.id.0)
     .bind(time(until))
     .bind(row::text(reason))
+    .bind(i64::from(order.attempts) + 1)
     .execute(pool)
     .await
     .map_err(failure)?;
+    Ok(())
+}
+
+/// Calls the workers of all nodes. A transaction of its own: no commit of accounting waits for it.
+pub(super) async fn announce(pool: &PgPool) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_notify('radhold', 'orders')").execute(pool).await.map_err(failure)?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod columns;
 mod decision;
 mod import;
 mod nas;
+mod nodes;
 mod outbox;
 mod quarantine;
 mod report;
@@ -29,11 +30,12 @@ use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
+use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuthAttempt, Change, Committed, Imported, Order, OrderId, QuarantineId, Quarantined, SessionQuery, Store,
-    StoreError, Usage,
+    AuthAttempt, Change, Cluster, Committed, Imported, News, Order, OrderId, Presence, QuarantineId, Quarantined,
+    SessionQuery, Store, StoreError, Usage,
 };
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Lane, Session};
@@ -174,15 +176,29 @@ impl Store for SqliteStore {
     }
 
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {
-        outbox::release(&self.writer, node).await
+        outbox::release(&self.writer, node).await?;
+        nodes::forget(&self.writer, node).await
     }
 
     async fn finish(&self, order: OrderId) -> Result<(), StoreError> {
         outbox::strike_off(&self.writer, order).await
     }
 
-    async fn postpone(&self, order: OrderId, until: Timestamp, reason: &str) -> Result<(), StoreError> {
+    async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {
         outbox::postpone(&self.writer, order, until, reason).await
+    }
+
+    async fn attend(&self, me: &Presence, news: mpsc::Sender<News>) {
+        nodes::attend(&self.writer, me, &news).await;
+    }
+
+    /// The server sees by itself that another process has written.
+    async fn announce_orders(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn cluster(&self) -> Result<Cluster, StoreError> {
+        nodes::cluster(&self.readers).await
     }
 
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError> {

@@ -78,16 +78,19 @@ pub(super) async fn strike_off(executor: impl SqliteExecutor<'_>, order: OrderId
 
 pub(super) async fn postpone(
     pool: &SqlitePool,
-    order: OrderId,
+    order: &Order,
     until: Timestamp,
     reason: &str,
 ) -> Result<(), StoreError> {
+    // Each claim counts one attempt more, so that the count tells one claim from the next.
     sqlx::query(
-        "UPDATE outbox SET due_at = ?2, postponed_for = ?3, claimed_by = NULL, claimed_until = NULL WHERE id = ?1",
+        "UPDATE outbox SET due_at = ?2, postponed_for = ?3, claimed_by = NULL, claimed_until = NULL
+         WHERE id = ?1 AND attempts = ?4 AND claimed_until IS NOT NULL",
     )
-    .bind(order.0)
+    .bind(order.id.0)
     .bind(row::micros(until))
     .bind(row::text(reason))
+    .bind(i64::from(order.attempts) + 1)
     .execute(pool)
     .await
     .map_err(failure)?;

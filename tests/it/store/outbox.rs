@@ -18,6 +18,7 @@ battery! {
         a_node_that_starts_again_gets_its_own_orders_back,
         an_order_can_be_put_off_and_struck_off,
         an_outcome_settles_its_order,
+        who_comes_late_does_not_put_off_what_another_holds,
     }
 }
 
@@ -108,7 +109,7 @@ async fn an_order_can_be_put_off_and_struck_off(stage: &Stage) {
     order(store, 1, 0).await;
     let claimed = store.claim(&node, None, NOON, lease, 10).await.unwrap();
     let later = NOON + Duration::from_secs(15);
-    store.postpone(claimed[0].id, later, "429 Too Many Requests").await.unwrap();
+    store.postpone(&claimed[0], later, "429 Too Many Requests").await.unwrap();
     assert_eq!(store.claim(&node, None, NOON + Duration::from_secs(14), lease, 10).await.unwrap(), []);
     let again = store.claim(&node, None, later, lease, 10).await.unwrap();
     assert_eq!((again.len(), again[0].attempts, again[0].ordered_at), (1, 1, NOON));
@@ -117,7 +118,7 @@ async fn an_order_can_be_put_off_and_struck_off(stage: &Stage) {
     assert_eq!(store.claim(&node, None, later + lease + lease, lease, 10).await.unwrap(), []);
     // Done twice is harmless, and nothing comes back.
     store.finish(again[0].id).await.unwrap();
-    store.postpone(again[0].id, later, "too late").await.unwrap();
+    store.postpone(&again[0], later, "too late").await.unwrap();
     assert_eq!(store.claim(&node, None, later + lease + lease, lease, 10).await.unwrap(), []);
     order(store, 2, 0).await;
     let fresh = store.claim(&node, None, NOON, lease, 10).await.unwrap();
@@ -141,4 +142,22 @@ async fn an_outcome_settles_its_order(stage: &Stage) {
         stepped(&asked, &Event::PromptSent { approver: ApproverKind::Telegram, reference: "r".into() }, NOON);
     keep(store, Change { settles: Some(claimed[0].id), ..second }).await;
     assert_eq!(read(store, id(1)).await.unwrap(), sent);
+}
+
+async fn who_comes_late_does_not_put_off_what_another_holds(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let lease = Duration::from_secs(30);
+    order(store, 1, 0).await;
+    let first = store.claim(&"a".into(), None, NOON, lease, 1).await.unwrap();
+    // Taken from the dead, and not yet held by anybody: a late word of the dead is not heard.
+    store.release(&"a".into()).await.unwrap();
+    let far = NOON + Duration::from_secs(1000);
+    store.postpone(&first[0], far, "late").await.unwrap();
+    let second = store.claim(&"b".into(), None, NOON, lease, 1).await.unwrap();
+    assert_eq!(second.len(), 1);
+    // Nor is it when another is at it.
+    store.postpone(&first[0], NOON, "late").await.unwrap();
+    assert_eq!(store.claim(&"c".into(), None, NOON, lease, 1).await.unwrap(), []);
+    store.postpone(&second[0], NOON, "in time").await.unwrap();
+    assert_eq!(store.claim(&"c".into(), None, NOON, lease, 1).await.unwrap().len(), 1);
 }

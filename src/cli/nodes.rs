@@ -1,0 +1,60 @@
+//! `radhold nodes`
+
+use clap::Args;
+
+use super::context::Context;
+use super::failure::Failure;
+use super::{manual, output};
+use crate::store::NodeStatus;
+
+/// Show the servers that share the store: who is alive, and what waits for any of them.
+///
+/// "seen" is how long ago the store last heard of a node, and "lag" how long that took; a node that was not heard of for some seconds
+/// is dead, and the others have taken over its orders. "leases" are orders it holds. One node polls Telegram. As JSON: one object
+/// with nodes, waiting_orders, oldest_waiting_s, overdue_sessions and most_overdue_s; times in seconds.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!(
+    "  radhold nodes\n  radhold nodes --json | jq -r '.nodes[] | select(.alive | not) | .name'"
+))]
+pub(super) struct NodesArgs {
+    /// Print JSON: one object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &NodesArgs, context: &Context) -> Result<(), Failure> {
+    let cluster = context.store().await?.cluster().await?;
+    if args.json {
+        return output::print_json(&cluster);
+    }
+    output::print_table(
+        ["node", "state", "seen", "lag", "since", "version", "leases", "leased until", "telegram"],
+        cluster.nodes.iter().map(row).collect(),
+        "no server works on this store",
+    )?;
+    output::print(&format!(
+        "\norders waiting: {}{}\nsessions overdue: {}{}",
+        cluster.waiting_orders,
+        for_how_long(cluster.waiting_orders, cluster.oldest_waiting_s),
+        cluster.overdue_sessions,
+        for_how_long(cluster.overdue_sessions, cluster.most_overdue_s),
+    ))
+}
+
+fn row(node: &NodeStatus) -> [String; 9] {
+    [
+        node.name.to_string(),
+        if node.alive { "alive" } else { "dead" }.to_owned(),
+        format!("{:.1} s ago", node.seen_s),
+        format!("{:.1} ms", node.lag_s * 1000.0),
+        node.started_at.to_string(),
+        node.version.clone(),
+        node.leases.to_string(),
+        output::or_dash(node.leased_until),
+        if node.polls_telegram && node.alive { "polls" } else { "-" }.to_owned(),
+    ]
+}
+
+fn for_how_long(count: u64, seconds: f64) -> String {
+    if count == 0 { String::new() } else { format!(", the oldest for {seconds:.1} s") }
+}

@@ -1,0 +1,314 @@
+//! The way to PostgreSQL: which of its hosts can be written, the pool of connections there, and a circuit breaker.
+//!
+//! While it stands open, calls fail at once. One probe at a time looks for a host that can be written, at first when
+//! somebody first calls, and then after each call that failed because PostgreSQL was not there: it finds that nothing is the matter
+//! (and idle connections older than the failure are not used again), or another host (and a new pool takes the old one's
+//! place), or none (and the breaker opens, until one is found). Knows no statement of ours.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use tokio::sync::watch;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+
+use super::address::{self, Address};
+use super::failure;
+use crate::store::{Options, StoreError};
+use crate::telemetry;
+
+/// How long a host may take to say whether it can be written.
+const PROBE: Duration = Duration::from_secs(2);
+/// Between probes while no host will do: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// A connection that lay idle for longer is asked for a sign of life before it is used.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The way to PostgreSQL.
+#[derive(Debug)]
+pub(super) struct Link {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    address: Address,
+    direct: Address,
+    options: Options,
+    standing: watch::Sender<Standing>,
+    probing: AtomicBool,
+    pool: RwLock<Current>,
+}
+
+/// Whether calls go through.
+#[derive(Debug, Clone)]
+enum Standing {
+    /// Nobody has looked yet.
+    Unknown,
+    /// They do.
+    Closed,
+    /// They do not, since then. `refused` when PostgreSQL was there from the start, and said no.
+    Open { since: Instant, reason: String, refused: bool },
+}
+
+#[derive(Debug)]
+struct Current {
+    host: usize,
+    pool: PgPool,
+    /// Idle connections from before this are not used again.
+    suspect: Arc<RwLock<Option<Instant>>>,
+}
+
+impl Link {
+    /// A link that has not looked yet. Must be called within a Tokio runtime.
+    pub(super) fn new(url: &str, options: Options) -> Result<Self, StoreError> {
+        let address = Address::parse(url, options.patience)?;
+        let direct = match &options.direct_url {
+            Some(url) => Address::parse(url, options.patience)?,
+            None => address.clone(),
+        };
+        let current = Current::at(&address, 0, &options);
+        let inner = Inner {
+            address,
+            direct,
+            options,
+            standing: watch::Sender::new(Standing::Unknown),
+            probing: AtomicBool::new(false),
+            pool: RwLock::new(current),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The pool to make a call on.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`], at once, while the breaker is open.
+    pub(super) async fn pool(&self) -> Result<PgPool, StoreError> {
+        let mut standing = self.inner.standing.subscribe();
+        if matches!(*standing.borrow(), Standing::Unknown) {
+            self.suspect();
+            let looked = standing.wait_for(|standing| !matches!(standing, Standing::Unknown));
+            if timeout(self.inner.options.patience, looked).await.is_err() {
+                return Err(StoreError::Away("no connection in time".to_owned()));
+            }
+        }
+        if let Standing::Open { reason, refused, .. } = &*standing.borrow() {
+            telemetry::count("store.breaker-refused");
+            let error = if *refused { StoreError::Refused } else { StoreError::Away };
+            return Err(error(reason.clone()));
+        }
+        Ok(self.inner.current().pool.clone())
+    }
+
+    /// Carries a call out within the patience of this store, and looks after PostgreSQL when it was not there.
+    pub(super) async fn watch<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let patience = self.inner.options.patience;
+        let result = timeout(patience, call).await.unwrap_or_else(|_| {
+            telemetry::count("store.timed-out");
+            Err(StoreError::Away(format!("no answer within {patience:?}")))
+        });
+        if matches!(result, Err(StoreError::Away(_))) {
+            self.suspect();
+        }
+        result
+    }
+
+    /// Looks after PostgreSQL, unless somebody is at it.
+    pub(super) fn suspect(&self) {
+        if !self.inner.probing.swap(true, Ordering::AcqRel) {
+            tokio::spawn(probe(Arc::downgrade(&self.inner)));
+        }
+    }
+
+    /// A connection of its own to a host that can be written, past any pooler.
+    pub(super) async fn direct(&self) -> Result<PgConnection, StoreError> {
+        Ok(find_direct(&self.inner.direct).await?.1)
+    }
+
+    /// How a connection past any pooler is made: at the host in use, where that is known.
+    pub(super) async fn direct_options(&self) -> Result<PgConnectOptions, StoreError> {
+        let hosts = self.inner.direct.hosts();
+        let host = match &self.inner.options.direct_url {
+            // Known once somebody has looked.
+            None => {
+                self.pool().await?;
+                self.inner.current().host
+            }
+            Some(_) if hosts.len() == 1 => 0,
+            Some(_) => find_direct(&self.inner.direct).await?.0,
+        };
+        Ok(hosts[host].clone())
+    }
+}
+
+impl Inner {
+    fn current(&self) -> std::sync::RwLockReadGuard<'_, Current> {
+        self.pool.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    fn at(address: &Address, host: usize, options: &Options) -> Self {
+        let suspect = Arc::new(RwLock::new(None::<Instant>));
+        let since = Arc::clone(&suspect);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections)
+            .acquire_timeout(options.patience)
+            // Not for each call a round trip: only where it may be needed.
+            .test_before_acquire(false)
+            .before_acquire(move |connection, meta| {
+                let suspect = *since.read().unwrap_or_else(PoisonError::into_inner);
+                let too_old = suspect.is_some_and(|suspect| suspect.elapsed() < meta.age);
+                Box::pin(async move {
+                    Ok(!too_old
+                        && (meta.idle_for < FRESH || matches!(timeout(FRESH, connection.ping()).await, Ok(Ok(())))))
+                })
+            })
+            .connect_lazy_with(address.hosts()[host].clone());
+        Self { host, pool, suspect }
+    }
+}
+
+/// Looks for a host that can be written until there is one, or nobody wants one any more.
+async fn probe(link: Weak<Inner>) {
+    let (mut pause, longest) = PAUSES;
+    loop {
+        let Some((address, options, before)) =
+            link.upgrade().map(|link| (link.address.clone(), link.options.clone(), link.standing.borrow().clone()))
+        else {
+            return;
+        };
+        let found = find(&address, &options).await;
+        let Some(link) = link.upgrade() else { return };
+        match found {
+            Ok(found) => {
+                settle(&link, found, &before);
+                return;
+            }
+            Err(error) => {
+                let (reason, refused) = match error {
+                    StoreError::Away(reason) => (reason, false),
+                    // Wrong from the start, it is a mistake in the address; later on, it may pass.
+                    other => (other.to_string(), matches!(before, Standing::Unknown)),
+                };
+                if !matches!(before, Standing::Open { .. }) {
+                    telemetry::count("store.breaker-opened");
+                    tracing::error!(reason, "PostgreSQL is away; calls fail at once until it is back");
+                    link.standing.send_replace(Standing::Open { since: Instant::now(), reason, refused });
+                }
+            }
+        }
+        drop(link);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// A host was found, and the pool there with the connection that found it.
+fn settle(link: &Inner, found: Current, before: &Standing) {
+    let mut current = link.pool.write().unwrap_or_else(PoisonError::into_inner);
+    let host = found.host;
+    let moved = current.host != host;
+    let other = if moved || !matches!(before, Standing::Closed) {
+        std::mem::replace(&mut *current, found)
+    } else {
+        // Nothing is the matter. Calls under way go on where they are.
+        *current.suspect.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        found
+    };
+    // Who waits for one of its connections learns that there is none; calls under way end by themselves.
+    tokio::spawn(async move { other.pool.close().await });
+    drop(current);
+    if moved {
+        telemetry::count("store.host-changed");
+        tracing::warn!(host = address::name(&link.address.hosts()[host]), "PostgreSQL is written at another host now");
+    }
+    if let Standing::Open { since, .. } = before {
+        telemetry::count("store.breaker-closed");
+        tracing::info!(away_s = since.elapsed().as_secs_f32(), "PostgreSQL is back");
+    }
+    link.probing.store(false, Ordering::Release);
+    link.standing.send_replace(Standing::Closed);
+}
+
+/// The first host that can be written, with a pool of which one connection stands.
+async fn find(address: &Address, options: &Options) -> Result<Current, StoreError> {
+    let mut reasons = Reasons::default();
+    for (host, at) in address.hosts().iter().enumerate() {
+        let current = Current::at(address, host, options);
+        let looked = async {
+            let mut connection = current.pool.acquire().await.map_err(failure)?;
+            look(&mut connection, address.any()).await
+        };
+        match timeout(PROBE, looked).await {
+            Ok(Ok(())) => return Ok(current),
+            looked => reasons.add(at, looked),
+        }
+    }
+    Err(reasons.error())
+}
+
+/// The first host that can be written, past any pool.
+async fn find_direct(address: &Address) -> Result<(usize, PgConnection), StoreError> {
+    let mut reasons = Reasons::default();
+    for (host, at) in address.hosts().iter().enumerate() {
+        let looked = async {
+            let mut connection = at.connect().await.map_err(failure)?;
+            look(&mut connection, address.any()).await?;
+            Ok(connection)
+        };
+        match timeout(PROBE, looked).await {
+            Ok(Ok(connection)) => return Ok((host, connection)),
+            looked => reasons.add(at, looked.map(|looked| looked.map(drop))),
+        }
+    }
+    Err(reasons.error())
+}
+
+/// Why no host will do.
+#[derive(Default)]
+struct Reasons {
+    of_each: Vec<String>,
+    away: bool,
+}
+
+impl Reasons {
+    fn add(&mut self, host: &PgConnectOptions, looked: Result<Result<(), StoreError>, Elapsed>) {
+        let reason = match looked {
+            Err(_) => {
+                self.away = true;
+                format!("no answer within {PROBE:?}")
+            }
+            Ok(Err(StoreError::Away(reason))) => {
+                self.away = true;
+                reason
+            }
+            Ok(Err(StoreError::Refused(reason))) => reason,
+            Ok(looked) => looked.err().map(|error| error.to_string()).unwrap_or_default(),
+        };
+        self.of_each.push(format!("{}: {reason}", address::name(host)));
+    }
+
+    /// Refused when all of them refuse.
+    fn error(self) -> StoreError {
+        let error = if self.away { StoreError::Away } else { StoreError::Refused };
+        error(self.of_each.join("; "))
+    }
+}
+
+/// Whether what is at the other end can be written.
+pub(super) async fn look(connection: &mut PgConnection, any: bool) -> Result<(), StoreError> {
+    let read_only: bool =
+        sqlx::query_scalar("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean")
+            .persistent(false)
+            .fetch_one(connection)
+            .await
+            .map_err(failure)?;
+    if read_only && !any {
+        return Err(StoreError::Away("it is read-only: a standby?".to_owned()));
+    }
+    Ok(())
+}

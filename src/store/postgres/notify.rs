@@ -1,0 +1,124 @@
+//! The one connection a node keeps for itself: it hears what others change (LISTEN), shows that the node is alive, and holds its
+//! turn to poll Telegram. All three end together, with the connection: whoever cannot hear does not poll, and is soon
+//! taken for dead.
+//!
+//! Must not go through a pooler that gives each transaction another connection.
+
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgListener, PgNotification, PgPoolOptions};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::link::Link;
+use super::{failure, nodes};
+use crate::model::UserName;
+use crate::store::{News, Presence, StoreError};
+use crate::telemetry;
+
+/// The channel that the triggers speak on.
+const CHANNEL: &str = "radhold";
+/// Between signs of life.
+const BEAT: Duration = Duration::from_millis(500);
+/// How long anything on this connection may take. A node whose connection hangs longer is deaf.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between tries to get such a connection: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// Hears and shows, for as long as somebody takes the news.
+pub(super) async fn attend(link: &Link, me: &Presence, news: &mpsc::Sender<News>) {
+    let mut pause = PAUSES.0;
+    loop {
+        let begun = Instant::now();
+        let Err(error) = hear(link, me, news).await else { return };
+        for deaf in [News::Turn(false), News::Deaf] {
+            if news.send(deaf).await.is_err() {
+                return;
+            }
+        }
+        link.suspect();
+        telemetry::count("store.deaf");
+        // While the store is away, the breaker has said so.
+        tracing::debug!(%error, "nothing is heard of other nodes; connecting again");
+        pause = if begun.elapsed() > PAUSES.1 * 4 { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// One connection's life. `Ok` when nobody takes the news any more.
+async fn hear(link: &Link, me: &Presence, news: &mpsc::Sender<News>) -> Result<(), StoreError> {
+    let mut listener = connect(link).await?;
+    if !nodes::take_name(&mut listener, &me.node).await.map_err(failure)? {
+        telemetry::count("store.name-taken");
+        tracing::warn!(node = %me.node, "another process works under this node's name; the names of nodes must differ");
+    }
+    let mut lag = Duration::ZERO;
+    let mut turn = false;
+    let mut hearing = false;
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = beats.tick() => {
+                let begun = Instant::now();
+                if let Some(number) = me.wants_turn.filter(|_| !turn) {
+                    turn = within(nodes::take_turn(&mut listener, number)).await?;
+                    if turn && news.send(News::Turn(true)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                let beat = within(nodes::beat(&mut listener, me, lag, turn)).await?;
+                lag = begun.elapsed();
+                let heard = if hearing { News::Heard } else { News::Hearing };
+                hearing = true;
+                let freed = (beat.freed > 0).then(|| {
+                    telemetry::count("orders.taken-over");
+                    tracing::warn!(orders = beat.freed, "orders of a dead node are free again");
+                    News::Orders
+                });
+                for item in [Some(heard), freed, Some(News::Nodes(beat.alive))].into_iter().flatten() {
+                    if news.send(item).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            heard = listener.try_recv() => {
+                let heard = heard.map_err(failure)?.ok_or_else(|| StoreError::Away("the connection has ended".to_owned()))?;
+                if let Some(item) = read(&heard) && news.send(item).await.is_err() {
+                    return Ok(());
+                }
+            }
+            () = news.closed() => return Ok(()),
+        }
+    }
+}
+
+async fn connect(link: &Link) -> Result<PgListener, StoreError> {
+    let options = link.direct_options().await?;
+    // What is said here need not survive anything, and must not wait for a standby.
+    let options = options.options([("synchronous_commit", "off")]);
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_lazy_with(options);
+    let mut listener = within(PgListener::connect_with(&pool)).await?;
+    // A connection that came again by itself would have missed something, and lost its locks, and nobody would know.
+    listener.eager_reconnect(false);
+    within(listener.listen(CHANNEL)).await?;
+    Ok(listener)
+}
+
+async fn within<T>(call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    timeout(PATIENCE, call)
+        .await
+        .map_err(|_| StoreError::Away(format!("no answer within {PATIENCE:?}")))?
+        .map_err(failure)
+}
+
+fn read(heard: &PgNotification) -> Option<News> {
+    match heard.payload().split_once(' ').unwrap_or((heard.payload(), "")) {
+        ("user", name) => Some(News::User(UserName::from(name))),
+        ("users", _) => Some(News::Users),
+        ("nases", _) => Some(News::Nases),
+        ("orders", _) => Some(News::Orders),
+        // A newer node may say more.
+        _ => None,
+    }
+}

@@ -1,0 +1,155 @@
+//! The one node of an SQLite file: its signs of life, and news of what other processes (the command line) change.
+
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqlitePool};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::failure;
+use crate::model::NodeName;
+use crate::store::row::{self, Cells, Columns as _};
+use crate::store::{Cluster, News, NodeStatus, Presence, StoreError};
+
+/// Between looks at whether somebody else has changed anything.
+const LOOK: Duration = Duration::from_millis(200);
+/// Between signs of life: each is a write to the disk.
+const BEAT: Duration = Duration::from_secs(30);
+/// A node that is silent for longer is dead.
+const SILENCE: Duration = Duration::from_secs(75);
+
+/// Tells what other processes change, for as long as somebody takes the news.
+pub(super) async fn attend(writer: &SqlitePool, me: &Presence, news: &mpsc::Sender<News>) {
+    let mut version = None;
+    let mut said: Option<Instant> = None;
+    let mut hearing = false;
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // There is one server to a file, so that its turn always is.
+    let first = [News::Turn(me.wants_turn.is_some()), News::Nodes(vec![me.node.clone()])];
+    for item in first {
+        if news.send(item).await.is_err() {
+            return;
+        }
+    }
+    loop {
+        tokio::select! {
+            _ = looks.tick() => (),
+            () = news.closed() => return,
+        }
+        let mut items = Vec::new();
+        match changes_of_others(writer).await {
+            Ok(seen) => {
+                if !hearing {
+                    items.push(News::Hearing);
+                    hearing = true;
+                } else if version == Some(seen) {
+                    items.push(News::Heard);
+                } else {
+                    items.extend([News::Users, News::Nases, News::Orders, News::Heard]);
+                }
+                version = Some(seen);
+            }
+            Err(_) if hearing => {
+                items.push(News::Deaf);
+                hearing = false;
+            }
+            Err(_) => (),
+        }
+        if hearing && said.is_none_or(|said| said.elapsed() >= BEAT) {
+            // A sign of life that is not kept is given again at the next look.
+            said = beat(writer, me).await.ok().map(|()| Instant::now());
+        }
+        for item in items {
+            if news.send(item).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A number that changes when another connection than this one commits; all of ours write by this one.
+async fn changes_of_others(writer: &SqlitePool) -> Result<i64, StoreError> {
+    sqlx::query_scalar("PRAGMA data_version").fetch_one(writer).await.map_err(failure)
+}
+
+async fn beat(writer: &SqlitePool, me: &Presence) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO nodes (name, version, started_at, seen_at, lag, polls_telegram)
+         VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000000 AS INTEGER), 0, ?4)
+         ON CONFLICT (name) DO UPDATE SET version = excluded.version, started_at = excluded.started_at,
+             seen_at = excluded.seen_at, polls_telegram = excluded.polls_telegram",
+    )
+    .bind(row::text(me.node.as_str()))
+    .bind(row::text(&me.version))
+    .bind(row::micros(me.started_at))
+    .bind(me.wants_turn.is_some())
+    .execute(writer)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}
+
+/// Forgets a node that says goodbye.
+pub(super) async fn forget(writer: &SqlitePool, node: &NodeName) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM nodes WHERE name = ?1")
+        .bind(row::text(node.as_str()))
+        .execute(writer)
+        .await
+        .map_err(failure)?;
+    Ok(())
+}
+
+/// All nodes, and what waits for any of them.
+pub(super) async fn cluster(readers: &SqlitePool) -> Result<Cluster, StoreError> {
+    let nodes = sqlx::query(
+        "SELECT name, version, started_at, lag, polls_telegram, unixepoch('subsec') - seen_at / 1e6 AS seen_s,
+                (SELECT count(*) FROM outbox WHERE claimed_by = name) AS leases,
+                (SELECT max(claimed_until) FROM outbox WHERE claimed_by = name) AS leased_until
+         FROM nodes ORDER BY name",
+    )
+    .fetch_all(readers)
+    .await
+    .map_err(failure)?;
+    let waiting = sqlx::query(
+        "WITH clock AS (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now)
+         SELECT (SELECT count(*) FROM outbox
+                 WHERE due_at <= now AND (claimed_until IS NULL OR claimed_until <= now)) AS waiting_orders,
+                (SELECT coalesce(max(now - due_at), 0) / 1e6 FROM outbox
+                 WHERE due_at <= now AND (claimed_until IS NULL OR claimed_until <= now)) AS oldest_waiting_s,
+                (SELECT count(*) FROM sessions
+                 WHERE state NOT IN ('dropped', 'closed') AND wake_at <= now) AS overdue_sessions,
+                (SELECT coalesce(max(now - wake_at), 0) / 1e6 FROM sessions
+                 WHERE state NOT IN ('dropped', 'closed') AND wake_at <= now) AS most_overdue_s
+         FROM clock",
+    )
+    .fetch_one(readers)
+    .await
+    .map_err(failure)?;
+    let count = |column| waiting.try_get::<i64, _>(column).map(i64::cast_unsigned).map_err(failure);
+    let seconds = |column| waiting.try_get::<f64, _>(column).map_err(failure);
+    Ok(Cluster {
+        nodes: nodes.iter().map(status).collect::<Result<_, _>>()?,
+        waiting_orders: count("waiting_orders")?,
+        oldest_waiting_s: seconds("oldest_waiting_s")?,
+        overdue_sessions: count("overdue_sessions")?,
+        most_overdue_s: seconds("most_overdue_s")?,
+    })
+}
+
+fn status(row: &SqliteRow) -> Result<NodeStatus, StoreError> {
+    let cells = Cells { table: "nodes", row };
+    let seen_s: f64 = row.try_get("seen_s").map_err(failure)?;
+    Ok(NodeStatus {
+        name: NodeName::new(cells.need("name", Cells::text)?),
+        alive: seen_s < SILENCE.as_secs_f64(),
+        version: cells.need("version", Cells::text)?,
+        started_at: cells.need("started_at", Cells::time)?,
+        seen_s,
+        lag_s: cells.need("lag", Cells::span)?.as_secs_f64(),
+        leases: cells.need("leases", Cells::number)?,
+        leased_until: cells.time("leased_until")?,
+        polls_telegram: cells.need("polls_telegram", Cells::flag)?,
+    })
+}

@@ -1,0 +1,380 @@
+//! PostgreSQL that goes away, comes back, is cut off, or is another host from now on: logins go on, and nothing acknowledged is lost.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use radhold::radius::Code;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinSet, block_in_place};
+use tokio::time::{Instant, sleep};
+
+use crate::fleet::Fleet;
+use crate::postgres::{self, Account};
+use crate::radhold::{PATIENCE, Radhold, message};
+
+const PASSWORD: &str = "s3cret-pass";
+/// Less than any NAS waits for its answer.
+const QUICK: Duration = Duration::from_secs(4);
+
+/// A PostgreSQL of a test's own, which it may stop.
+struct Engine {
+    home: TempDir,
+    port: u16,
+    account: Option<Account>,
+    binaries: PathBuf,
+    child: Option<Child>,
+}
+
+impl Engine {
+    async fn start() -> Self {
+        let engine = Self::bare();
+        postgres::prepare(engine.home.path(), &engine.binaries, engine.account.as_ref()).unwrap();
+        let access = "host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n";
+        fs::write(engine.home.path().join("data/pg_hba.conf"), access).unwrap();
+        engine.running().await
+    }
+
+    /// A standby of this one, streaming.
+    async fn standby(&self) -> Self {
+        let standby = Self::bare();
+        if let Some(Account { uid, gid }) = standby.account {
+            std::os::unix::fs::chown(standby.home.path(), Some(uid), Some(gid)).unwrap();
+        }
+        let copied = standby
+            .command("pg_basebackup")
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "radhold",
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "-p",
+                &self.port.to_string(),
+            ])
+            .arg("-D")
+            .arg(standby.home.path().join("data"))
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        standby.running().await
+    }
+
+    fn bare() -> Self {
+        // Where they really are: what stands on PATH may be links to some of them.
+        let binaries = postgres::binaries().expect("PostgreSQL's own binaries are needed; ./tests/run installs them");
+        let binaries = binaries.join("initdb").canonicalize().unwrap().parent().unwrap().to_owned();
+        let home = tempfile::Builder::new().prefix("radhold-pg-").tempdir().unwrap();
+        Self {
+            home,
+            port: postgres::free_port().unwrap(),
+            account: postgres::account().unwrap(),
+            binaries,
+            child: None,
+        }
+    }
+
+    async fn running(mut self) -> Self {
+        self.run().await;
+        self
+    }
+
+    /// Starts it, or starts it again, and waits until it answers.
+    async fn run(&mut self) {
+        let log = fs::File::create(self.home.path().join("log")).unwrap();
+        let home = self.home.path();
+        let child = self
+            .command("postgres")
+            .arg("-D")
+            .arg(home.join("data"))
+            .arg("-k")
+            .arg(home)
+            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=32MB"])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        postgres::answers(&self.address("postgres")).await.unwrap();
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let words = postgres::run_as(self.account.as_ref(), &self.binaries.join(program));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).current_dir("/");
+        command
+    }
+
+    /// `pg_ctl stop -m immediate`: as a crash.
+    fn crash(&mut self) {
+        let mut child = self.child.take().unwrap();
+        assert!(Command::new("kill").args(["-s", "QUIT", &child.id().to_string()]).status().unwrap().success());
+        child.wait().unwrap();
+    }
+
+    fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn address(&self, database: &str) -> String {
+        format!("postgres://radhold@{}/{database}", self.host())
+    }
+
+    async fn sql(&self, statement: &str) {
+        let mut connection = PgConnection::connect(&self.address("postgres")).await.unwrap();
+        connection.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
+        connection.close().await.unwrap();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.crash();
+        }
+    }
+}
+
+/// A node, the fleet that asks it, and alice, who is known.
+async fn scene(url: &str, more: &str) -> (Radhold, Fleet) {
+    let (socket, address) = Fleet::place().await;
+    let head = format!("store.url = \"{url}\"\n{more}");
+    let toml = format!("[server]\nreject_delay = \"0s\"\n{}", Fleet::section(address));
+    let radhold = block_in_place(|| Radhold::start_with(&head, &toml));
+    block_in_place(|| radhold.add_user("alice", PASSWORD, &["--store-as", "clear"]));
+    let fleet = Fleet::start(socket, vec![radhold.auth], vec![radhold.accounting]);
+    (radhold, fleet)
+}
+
+/// Logs in at once, however often; how long the slowest took.
+async fn logins(fleet: &Fleet, from: u32, count: u32) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for nth in from..from + count {
+        let begun = Instant::now();
+        let code = fleet.try_login(nth, "alice", PASSWORD, 0, QUICK).await;
+        assert_eq!(code, Some(Code::AccessAccept), "login {nth} after {:?}", begun.elapsed());
+        slowest = slowest.max(begun.elapsed());
+    }
+    slowest
+}
+
+async fn until_login(fleet: &Fleet, user: &str, so: Option<Code>) {
+    let begun = Instant::now();
+    while fleet.try_login(1, user, PASSWORD, 0, QUICK).await != so {
+        assert!(begun.elapsed() < PATIENCE * 2, "{user} never got {so:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_postgresql_is_down_who_is_known_goes_on_and_the_others_are_not_answered() {
+    let mut engine = Engine::start().await;
+    let (radhold, fleet) = scene(&engine.address("postgres"), "").await;
+    logins(&fleet, 1, 3).await;
+    assert_eq!(fleet.try_login(9, "bob", PASSWORD, 0, QUICK).await, Some(Code::AccessReject), "nobody of that name");
+    engine.crash();
+    let slowest = logins(&fleet, 10, 20).await;
+    assert!(slowest < QUICK / 2, "{slowest:?}");
+    radhold.wait_for_log(0, |line| message(line).contains("PostgreSQL is away"));
+    assert_eq!(fleet.try_login(9, "bob", PASSWORD, 0, QUICK).await, None, "so that the NAS tries its next server");
+    assert!(logins(&fleet, 40, 5).await < QUICK / 2);
+    assert!(radhold.counters()["access.store-away"] >= 1);
+    engine.run().await;
+    until_login(&fleet, "bob", Some(Code::AccessReject)).await;
+    radhold.wait_for_log(0, |line| message(line).contains("PostgreSQL is back"));
+    assert_eq!(fleet.login(60, "alice", PASSWORD, 0).await, Code::AccessAccept);
+    fleet.account(60, 1, 0, 0).await;
+    radhold.until_state("held");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_setting_rejects_those_who_are_not_known_and_bounds_those_who_are() {
+    let mut engine = Engine::start().await;
+    let settings = "store.while_away = \"reject\"\nstore.users_while_away = \"3s\"\n";
+    let (radhold, fleet) = scene(&engine.address("postgres"), settings).await;
+    logins(&fleet, 1, 1).await;
+    engine.crash();
+    radhold.wait_for_log(0, |line| message(line).contains("PostgreSQL is away"));
+    until_login(&fleet, "bob", Some(Code::AccessReject)).await;
+    // Her time runs out as well.
+    until_login(&fleet, "alice", Some(Code::AccessReject)).await;
+    radhold.wait_for_log(0, |line| line["outcome"] == "store-away");
+}
+
+/// A wire between a node and PostgreSQL that can be cut: nothing comes through then, and nobody is told.
+struct Wire {
+    address: SocketAddr,
+    cut: watch::Sender<bool>,
+}
+
+impl Wire {
+    async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (cut, is_cut) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                tokio::spawn(carry(near, port, is_cut.clone()));
+            }
+        });
+        Self { address, cut }
+    }
+}
+
+/// Carries a connection until it ends; one that lived through a cut never comes to life again.
+async fn carry(mut near: TcpStream, port: u16, mut cut: watch::Receiver<bool>) {
+    let carried = async {
+        let dead = *cut.borrow();
+        if dead {
+            return std::future::pending::<()>().await;
+        }
+        let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => (),
+            _ = async { cut.wait_for(|cut| *cut).await.map(drop) } => {
+                // Both ends stay open, and hear nothing.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE * 10, carried).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_between_one_node_and_postgresql_is_survived() {
+    let engine = Engine::start().await;
+    let wire = Wire::to(engine.port).await;
+    let (radhold, fleet) = scene(&format!("postgres://radhold@{}/postgres", wire.address), "").await;
+    logins(&fleet, 1, 3).await;
+    wire.cut.send_replace(true);
+    // From the very moment on, while no connection has yet been found dead.
+    let begun = Instant::now();
+    let mut slowest = Duration::ZERO;
+    while begun.elapsed() < Duration::from_secs(8) {
+        slowest = slowest.max(logins(&fleet, 10, 5).await);
+        sleep(Duration::from_millis(50)).await;
+    }
+    println!("the slowest login while the wire was cut: {slowest:?}");
+    assert!(slowest < QUICK / 2, "{slowest:?}");
+    radhold.wait_for_log(0, |line| message(line).contains("PostgreSQL is away"));
+    assert_eq!(fleet.try_login(9, "bob", PASSWORD, 0, QUICK).await, None);
+    wire.cut.send_replace(false);
+    until_login(&fleet, "bob", Some(Code::AccessReject)).await;
+    assert_eq!(fleet.login(60, "alice", PASSWORD, 0).await, Code::AccessAccept);
+    fleet.account(60, 1, 0, 0).await;
+    radhold.until_state("held");
+    assert!(radhold.counters()["store.breaker-opened"] >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_promoted_under_load_goes_on_and_nothing_acknowledged_is_lost() {
+    let mut primary = Engine::start().await;
+    let mut standby = primary.standby().await;
+    // Acknowledged means: at the standby too. Without this PostgreSQL itself may lose what it acknowledged.
+    primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+    primary.sql("SELECT pg_reload_conf()").await;
+    let url =
+        format!("postgres://radhold@{},{}/postgres?target_session_attrs=read-write", primary.host(), standby.host());
+    let (radhold, fleet) = scene(&url, "").await;
+    logins(&fleet, 1, 1).await;
+
+    let going = Arc::new(AtomicBool::new(true));
+    let mut load = JoinSet::new();
+    for worker in 0..8_u32 {
+        let (fleet, going) = (fleet.clone(), Arc::clone(&going));
+        load.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for nth in (0..).map(|round| 1000 + worker * 100_000 + round) {
+                if !going.load(Ordering::Relaxed) {
+                    break;
+                }
+                assert_eq!(fleet.login(nth, "alice", PASSWORD, 0).await, Code::AccessAccept);
+                fleet.account(nth, 1, 0, 0).await;
+                fleet.account(nth, 3, 500 + nth % 7, 0).await;
+                acknowledged.push(nth);
+            }
+            acknowledged
+        });
+    }
+    sleep(Duration::from_secs(3)).await;
+    block_in_place(|| primary.crash());
+    let crashed = Instant::now();
+    sleep(Duration::from_millis(500)).await;
+    standby.sql("SELECT pg_promote()").await;
+    radhold.wait_for_log(0, |line| message(line).contains("written at another host"));
+    println!("another host {:?} after the crash", crashed.elapsed());
+    sleep(Duration::from_secs(3)).await;
+    going.store(false, Ordering::Relaxed);
+    let acknowledged: Vec<u32> = load.join_all().await.into_iter().flatten().collect();
+    println!("{} sessions, each with Start and Interim-Update acknowledged", acknowledged.len());
+
+    let mut connection = PgConnection::connect(&standby.address("postgres")).await.unwrap();
+    let kept: Vec<(i64, i64, i64)> = sqlx::query_as(
+        "SELECT nas_port, input_octets, (SELECT sum(input_octets)::bigint FROM usage WHERE session_id = sessions.id)
+         FROM sessions WHERE started_at IS NOT NULL AND input_octets > 0",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let kept: std::collections::BTreeMap<i64, (i64, i64)> =
+        kept.into_iter().map(|(port, a, b)| (port, (a, b))).collect();
+    for nth in &acknowledged {
+        let octets = i64::from(500 + nth % 7);
+        assert_eq!(kept.get(&i64::from(*nth)), Some(&(octets, octets)), "session {nth}");
+    }
+    standby.crash();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_behind_pgbouncer_hears_by_its_direct_address() {
+    let engine = Engine::start().await;
+    let port = postgres::free_port().unwrap();
+    let home = engine.home.path();
+    let settings = format!(
+        "[databases]\npostgres = host=127.0.0.1 port={} user=radhold\n\
+         [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+         pool_mode = session\ndefault_pool_size = 20\nignore_startup_parameters = extra_float_digits,options\n",
+        engine.port
+    );
+    fs::write(home.join("pgbouncer.ini"), settings).unwrap();
+    let words = postgres::run_as(engine.account.as_ref(), "/usr/sbin/pgbouncer".as_ref());
+    let mut pgbouncer = Command::new(&words[0])
+        .args(&words[1..])
+        .arg(home.join("pgbouncer.ini"))
+        .stderr(fs::File::create(home.join("pgbouncer.log")).unwrap())
+        .spawn()
+        .unwrap();
+    let pooled = format!("postgres://radhold@127.0.0.1:{port}/postgres");
+    postgres::answers(&pooled).await.unwrap();
+    let direct = format!("store.direct_url = \"{}\"\n", engine.address("postgres"));
+    let (radhold, fleet) = scene(&pooled, &direct).await;
+    logins(&fleet, 1, 2).await;
+    engine.sql("UPDATE users SET disabled = true").await;
+    until_login(&fleet, "alice", Some(Code::AccessReject)).await;
+    assert!(radhold.counters()["news.user"] >= 1, "{:?}", radhold.counters());
+    let through: i64 = {
+        let mut connection = PgConnection::connect(&engine.address("postgres")).await.unwrap();
+        sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query LIKE 'WITH me AS%'",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+    };
+    assert_eq!(through, 1, "one connection that hears and shows");
+    drop(radhold);
+    pgbouncer.kill().unwrap();
+    pgbouncer.wait().unwrap();
+}

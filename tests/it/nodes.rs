@@ -1,0 +1,367 @@
+//! Several nodes on one PostgreSQL: a session is one wherever it goes, a dead node's work is taken over, what is changed at one is
+//! known at all, and one of them polls Telegram.
+
+use std::time::{Duration, Instant};
+
+use radhold::radius::{Code, Packet};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::{JoinSet, block_in_place};
+
+use crate::bot_api::{BotApi, TOKEN};
+use crate::das::{self, Das};
+use crate::fleet::Fleet;
+use crate::postgres::Database;
+use crate::radhold::{PATIENCE, Radhold, Ran, message, radclient, received};
+
+const PASSWORD: &str = "s3cret-pass";
+const ALICE: i64 = 1001;
+
+/// Nodes that share a store and a sealing key.
+struct Nodes {
+    nodes: Vec<Radhold>,
+    database: Database,
+    _keys: TempDir,
+}
+
+impl Nodes {
+    /// So many, with this configuration besides.
+    async fn start(count: usize, toml: &str) -> Self {
+        let database = Database::create().await;
+        let keys = tempfile::tempdir().unwrap();
+        let node = |nth: usize| {
+            let sealing = keys.path().join("sealing.key");
+            let head = format!(
+                "node = \"n{nth}\"\nstore.url = \"{}\"\nkeys.sealing_file = \"{}\"\n",
+                database.url(),
+                sealing.display()
+            );
+            Radhold::start_with(&head, toml)
+        };
+        let nodes = (0..count).map(node).collect();
+        Self { nodes, database, _keys: keys }
+    }
+
+    /// `radhold nodes --json` once it is so.
+    fn until(&self, asked: usize, so: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let ran = self.nodes[asked].cli(&["nodes", "--json"], "");
+            assert_eq!(ran.code, 0, "{ran:?}");
+            let cluster = serde_json::from_str(&ran.stdout).unwrap();
+            if so(&cluster) {
+                return cluster;
+            }
+            assert!(begun.elapsed() < PATIENCE, "never: {cluster:#}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// The names of those of which this is true.
+fn names(cluster: &Value, flag: &str) -> Vec<String> {
+    let nodes = cluster["nodes"].as_array().unwrap().iter();
+    nodes.filter(|node| node[flag] == true).map(|node| node["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn lab(das: &Das, more: &str) -> String {
+    format!(
+        r#"
+        [server]
+        reject_delay = "0s"
+        {more}
+        [nas.lab]
+        address = "127.0.0.1"
+        secret = "{}"
+        coa_port = {}
+        "#,
+        das::SECRET,
+        das.address.port()
+    )
+}
+
+fn login(node: &Radhold, password: &str) -> Ran {
+    let attributes = format!(
+        "User-Name = alice, User-Password = {password}, NAS-Port = 7, Calling-Station-Id = \"203.0.113.7\", \
+         Message-Authenticator = 0x00"
+    );
+    radclient(node.auth, "auth", das::SECRET, &attributes)
+}
+
+fn account(node: &Radhold, status: &str, class: &str) {
+    let attributes = format!(
+        "User-Name = alice, Acct-Status-Type = {status}, Acct-Session-Id = a1, NAS-Port = 7, \
+         Calling-Station-Id = \"203.0.113.7\", Acct-Input-Octets = 5, Class = {class}"
+    );
+    let ran = radclient(node.accounting, "acct", das::SECRET, &attributes);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_one_at_three_nodes_and_one_of_them_polls_telegram() {
+    let (api, mut das) = (BotApi::start().await, Das::start(&["ack"]).await);
+    api.add_user(ALICE, "Alice");
+    let telegram = format!("[telegram]\ntoken = \"{TOKEN}\"\napi_url = \"{}\"", api.url());
+    let mut three = Nodes::start(3, &lab(&das, &telegram)).await;
+    three.nodes[0].add_user("alice", PASSWORD, &["--store-as", "clear"]);
+    let bound = three.nodes[0].cli(&["user", "bind", "alice", "--telegram", &ALICE.to_string()], "");
+    assert_eq!(bound.code, 0, "{bound:?}");
+    let polls = three.until(0, |cluster| names(cluster, "polls_telegram").len() == 1);
+    assert_eq!(names(&polls, "alive"), ["n0", "n1", "n2"]);
+    let poller: usize = names(&polls, "polls_telegram")[0][1..].parse().unwrap();
+
+    let mut live: Vec<usize> = (0..3).collect();
+    for round in 0..2 {
+        let at = |place: usize| &three.nodes[live[place % live.len()]];
+        let accepted = login(at(0), PASSWORD);
+        assert_eq!(accepted.code, 0, "{accepted:?}");
+        let class = received(&accepted, "Class").unwrap().to_owned();
+        account(at(1), "Start", &class);
+        account(at(2), "Interim-Update", &class);
+        at(0).until_state("held");
+        let prompt = api.until_sent(ALICE, round).await;
+        let press = api.press(ALICE, prompt.id, ALICE, "It's me");
+        assert_eq!(das.next().await["code"], 43);
+        assert!(api.until_answered(&press).await.text.starts_with("Confirmed."));
+        assert_eq!(at(1).until_state("permitted")["decision"]["verdict"], "approved");
+        account(at(2), "Stop", &class);
+        assert_eq!(at(0).until_state("closed")["counters"]["input_octets"], 5);
+        assert_eq!(at(1).sessions().len(), round + 1);
+        if round == 0 {
+            let conflicts = api.look(|world| world.calls_of("getUpdates").filter(|c| c.status == Some(409)).count());
+            assert_eq!(conflicts, 0, "nobody else polled");
+            live.retain(|nth| *nth != poller);
+            three.nodes[poller].kill();
+        }
+    }
+    let left = three.until(live[0], |cluster| names(cluster, "alive").len() == 2);
+    assert_ne!(names(&left, "polls_telegram"), [format!("n{poller}")], "{left:#}");
+    // Who says goodbye is not dead, but gone.
+    three.nodes[live[1]].stop();
+    three.until(live[0], |cluster| cluster["nodes"].as_array().unwrap().len() == 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_changed_at_one_node_is_known_at_the_others() {
+    let das = Das::start(&["ack"]).await;
+    let two = Nodes::start(2, &lab(&das, "")).await;
+    let (here, there) = (&two.nodes[0], &two.nodes[1]);
+    here.add_user("alice", PASSWORD, &["--store-as", "clear"]);
+    assert_eq!(login(there, PASSWORD).code, 0);
+    let until = |password: &str, code: i32| {
+        let begun = Instant::now();
+        while login(there, password).code != code {
+            assert!(begun.elapsed() < PATIENCE, "never: {:#?}", there.log());
+        }
+    };
+    // She is remembered there, and would be for good, were nothing heard of this.
+    let set = here.cli(&["user", "set", "alice", "--password-stdin"], "another-pass\n");
+    assert_eq!(set.code, 0, "{set:?}");
+    until("another-pass", 0);
+    assert_eq!(login(there, PASSWORD).code, 1);
+    // By hand, in the database.
+    let pool = two.database.pool().await;
+    sqlx::query("UPDATE users SET disabled = true").execute(&pool).await.unwrap();
+    until("another-pass", 1);
+    // A NAS is heard of sooner than it would be looked for.
+    let added = here.cli(&["nas", "add", "edge", "--address", "127.0.0.9", "--secret-stdin"], "edge-secret-edge\n");
+    assert_eq!(added.code, 0, "{added:?}");
+    there.wait_for_log(0, |line| message(line).contains("list of NASes has changed"));
+    assert!(there.counters().get("news.user").is_some_and(|heard| *heard >= 2), "{:?}", there.counters());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_of_a_dead_node_are_taken_over_long_before_their_lease_is_over() {
+    let mut das = Das::start(&["silent", "ack"]).await;
+    let patient = "[dynauth]\ninitial_timeout = \"40s\"\nmax_timeout = \"40s\"\ntotal = \"50s\"";
+    let mut two = Nodes::start(2, &lab(&das, patient)).await;
+    two.nodes[0].add_user("alice", PASSWORD, &["--store-as", "clear"]);
+    let class = received(&login(&two.nodes[0], PASSWORD), "Class").unwrap().to_owned();
+    account(&two.nodes[1], "Start", &class);
+    let session = two.nodes[0].until_state("held")["id"].as_str().unwrap().to_owned();
+    let begun = Instant::now();
+    let approved = two.nodes[0].cli(&["session", "approve", &session, "--as", "night-shift"], "");
+    assert_eq!(approved.code, 0, "{approved:?}");
+    let first = das.next().await;
+    println!("from `session approve` to the wire, the command's start included: {:?}", begun.elapsed());
+    assert_eq!(first["code"], 43);
+    let holding = two.until(0, |cluster| cluster["nodes"].as_array().unwrap().iter().any(|node| node["leases"] == 1));
+    let holder = holding["nodes"].as_array().unwrap().iter().position(|node| node["leases"] == 1).unwrap();
+    two.nodes[holder].kill();
+    let begun = Instant::now();
+    // The NAS never answered the dead one; another asks it again, as a request of its own.
+    let second = das.next().await;
+    let took = begun.elapsed();
+    println!("taken over after {took:?}");
+    assert_eq!(second["code"], 43);
+    assert_ne!(first["raw"], second["raw"]);
+    assert!(took < Duration::from_secs(30), "a lease is longer than that: {took:?}");
+    two.nodes[1 - holder].until_state("permitted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_packet_that_comes_to_two_nodes_is_counted_once() {
+    let (socket, address) = Fleet::place().await;
+    let two = Nodes::start(2, &Fleet::section(address)).await;
+    two.nodes[0].add_user("alice", PASSWORD, &["--store-as", "clear"]);
+    let auth: Vec<_> = two.nodes.iter().map(|node| node.auth).collect();
+    let accounting: Vec<_> = two.nodes.iter().map(|node| node.accounting).collect();
+    let fleet = Fleet::start(socket, auth.clone(), accounting.clone());
+    // The same login at both: two Access-Accepts, of which the NAS takes one up; the other offer is nobody's.
+    let request = fleet.access_request(1, "alice", PASSWORD);
+    for server in 0..2 {
+        let reply = fleet.ask(&auth[server..=server], 0, &request).await;
+        assert_eq!(Packet::parse(&reply).unwrap().code(), Code::AccessAccept);
+    }
+    fleet.login(1, "alice", PASSWORD, 0).await;
+    for (status, octets) in [(1, 0), (3, 70), (3, 120), (2, 200)] {
+        let request = fleet.accounting_request(1, status, octets);
+        let mut both = JoinSet::new();
+        for server in [0, 1, 0, 1] {
+            let (fleet, servers, request) = (fleet.clone(), vec![accounting[server]], request.clone());
+            both.spawn(async move { fleet.ask(&servers, 0, &request).await });
+        }
+        both.join_all().await;
+    }
+    // Each answer came after what it answers was kept.
+    let sessions = two.nodes[1].sessions();
+    let started: Vec<_> = sessions.iter().filter(|session| session["started_at"].is_string()).collect();
+    assert_eq!(started.len(), 1, "{sessions:#?}");
+    assert_eq!((&started[0]["state"], &started[0]["counters"]["input_octets"]), (&"closed".into(), &200.into()));
+    let pool = two.database.pool().await;
+    let used: i64 = sqlx::query_scalar("SELECT sum(input_octets)::bigint FROM usage").fetch_one(&pool).await.unwrap();
+    assert_eq!(used, 200, "each octet once");
+}
+
+/// How many sessions, and after a slash how many log in within a second; without it, what fits among the other tests.
+const HOLDS: &str = "RADHOLD_TEST_HOLDS";
+
+/// With [`HOLDS`] the test has the machine to itself, and is strict about time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_hold_ends_once_at_its_deadline_when_one_of_three_nodes_is_killed() {
+    let (holds, rate, strict): (u32, u32, _) = match std::env::var(HOLDS) {
+        Ok(given) => {
+            let (holds, rate) = given.split_once('/').unwrap_or((&given, "200"));
+            (holds.parse().unwrap(), rate.parse().unwrap(), true)
+        }
+        Err(_) => (2000, 130, false),
+    };
+    // Time for all to log in, and some more.
+    let spread = Duration::from_secs(1) * holds / rate;
+    let window = spread + Duration::from_secs(8);
+    let (socket, address) = Fleet::place().await;
+    let toml = format!(
+        "filter = \"warn,radhold::app::server=info\"\n[hold]\nwindow = \"{}ms\"\nstop_patience = \"30s\"\n{}",
+        window.as_millis(),
+        Fleet::section(address)
+    );
+    let mut three = Nodes::start(3, &toml).await;
+    three.nodes[0].add_user("alice", PASSWORD, &["--store-as", "clear"]);
+    three.until(0, |cluster| names(cluster, "alive").len() == 3);
+    let servers = |of: fn(&Radhold) -> std::net::SocketAddr| three.nodes.iter().map(of).collect::<Vec<_>>();
+    let fleet = Fleet::start(socket, servers(|node| node.auth), servers(|node| node.accounting));
+
+    let begun = tokio::time::Instant::now();
+    let mut logins = JoinSet::new();
+    for nth in 0..holds {
+        let fleet = fleet.clone();
+        tokio::time::sleep_until(begun + spread * nth / holds).await;
+        logins.spawn(async move {
+            assert_eq!(fleet.login(nth, "alice", PASSWORD, nth as usize).await, Code::AccessAccept);
+            fleet.account(nth, 1, 0, nth as usize + 1).await;
+        });
+    }
+    logins.join_all().await;
+    let logged_in = begun.elapsed();
+    // In the midst of the deadlines.
+    tokio::time::sleep_until(begun + window + spread / 3).await;
+    block_in_place(|| three.nodes[0].kill());
+    let all = async {
+        loop {
+            let book = fleet.book();
+            if book.len() == holds as usize && book.values().all(|life| life.stopped) {
+                return book;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let patience = spread + Duration::from_secs(60);
+    let book = tokio::time::timeout(patience, all).await.unwrap_or_else(|_| {
+        let open = fleet.book().values().filter(|life| !life.stopped).count();
+        panic!("{open} of {holds} are open: {:#?}", three.nodes[1].log().iter().rev().take(20).collect::<Vec<_>>())
+    });
+
+    // The deadline is counted from when a server accepted: between the request and its answer.
+    let mut late: Vec<Duration> = book.values().map(|life| life.ended.unwrap() - (life.accepted + window)).collect();
+    late.sort();
+    // A Start that overtakes its offer brings it by Class, which counts whole seconds.
+    let second = Duration::from_secs(1);
+    let early = book.values().filter(|life| life.ended.unwrap() + second < life.asked + window);
+    assert_eq!(early.count(), 0, "none before its deadline");
+    let again: u32 = book.values().map(|life| life.again).sum();
+    let at = |share: f64| late[((late.len() - 1) as f64 * share) as usize];
+    println!(
+        "{holds} holds: logged in within {logged_in:?}; late by {:?} (median), {:?} (99 %), {:?} (the last); \
+         {again} Disconnect-Requests came for sessions that were gone",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    assert!(at(1.0) < Duration::from_secs(if strict { 2 } else { 15 }), "the last one {:?} late", at(1.0));
+    let pool = three.database.pool().await;
+    let states: Vec<(String, Option<String>, i64)> =
+        sqlx::query_as("SELECT state, end_cause, count(*) FROM sessions WHERE started_at IS NOT NULL GROUP BY 1, 2")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    assert_eq!(states.iter().map(|row| row.2).sum::<i64>(), i64::from(holds), "{states:?}");
+    assert!(states.iter().all(|row| row.0 == "closed"), "{states:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_freezes_loses_its_turn_and_knows_it_when_it_thaws() {
+    let (api, das) = (BotApi::start().await, Das::start(&["ack"]).await);
+    let telegram = format!("[telegram]\ntoken = \"{TOKEN}\"\napi_url = \"{}\"", api.url());
+    let two = Nodes::start(2, &lab(&das, &telegram)).await;
+    let polls =
+        two.until(0, |cluster| names(cluster, "polls_telegram").len() == 1 && names(cluster, "alive").len() == 2);
+    let poller: usize = names(&polls, "polls_telegram")[0][1..].parse().unwrap();
+    let other = 1 - poller;
+    // Its connections stay open: only its silence tells.
+    two.nodes[poller].signal("STOP");
+    two.until(other, |cluster| names(cluster, "polls_telegram").contains(&format!("n{other}")));
+    two.nodes[poller].signal("CONT");
+    two.nodes[poller].wait_for_log(0, |line| message(line).contains("polls no more"));
+    two.until(other, |cluster| {
+        names(cluster, "alive").len() == 2 && names(cluster, "polls_telegram") == [format!("n{other}")]
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_under_the_same_name_is_told() {
+    let das = Das::start(&["ack"]).await;
+    let one = Nodes::start(1, &lab(&das, "")).await;
+    let head = format!("node = \"n0\"\nstore.url = \"{}\"\n", one.database.url());
+    let twin = Radhold::start_with(&head, &lab(&das, ""));
+    twin.wait_for_log(0, |line| message(line).contains("another process works under this node's name"));
+}
+
+#[tokio::test]
+async fn an_embedded_store_shows_its_one_node() {
+    let das = Das::start(&["ack"]).await;
+    let mut radhold = Radhold::start_with("node = \"only\"\n", &lab(&das, ""));
+    let begun = Instant::now();
+    loop {
+        let ran = radhold.cli(&["nodes"], "");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        if ran.stdout.lines().any(|line| line.trim_start().starts_with("only ") && line.contains(" alive ")) {
+            assert!(ran.stdout.contains("orders waiting: 0"), "{ran:?}");
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{ran:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    radhold.stop();
+    let ran = radhold.cli(&["nodes"], "");
+    assert!(ran.stdout.contains("no server works on this store"), "{ran:?}");
+}
