@@ -5,14 +5,18 @@
 //! tried again here. Nothing is cached.
 
 mod attempt;
+mod audit;
+mod ban;
 mod binding;
 mod columns;
 mod commit;
 mod decision;
+mod failures;
 mod nas;
 mod outbox;
 mod secret;
 mod session;
+mod strike;
 mod usage;
 mod user;
 
@@ -25,8 +29,12 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
-use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
+use super::{
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError,
+    Usage,
+};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Lane, Session};
 
 const CONNECTIONS: u32 = 10;
@@ -185,6 +193,72 @@ impl Store for PostgresStore {
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
         secret::keep(&self.pool, name, candidate).await
+    }
+
+    async fn bans(&self, changed_since: Timestamp) -> Result<Vec<Ban>, StoreError> {
+        ban::changed(&self.pool, changed_since).await
+    }
+
+    async fn set_ban(&self, ban: &Ban, act: &AuditEntry) -> Result<bool, StoreError> {
+        ban::set(self.pool.begin().await.map_err(failure)?, ban, act).await
+    }
+
+    async fn lift_ban(&self, target: &BanTarget, act: &AuditEntry) -> Result<bool, StoreError> {
+        ban::lift(self.pool.begin().await.map_err(failure)?, target, act).await
+    }
+
+    async fn strikes(&self, since: Timestamp) -> Result<Vec<Strike>, StoreError> {
+        strike::since(&self.pool, since).await
+    }
+
+    async fn claim_ban_notices(
+        &self,
+        node: &NodeName,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<BanNotice>, StoreError> {
+        ban::claim_notices(&self.pool, node, now, lease, limit).await
+    }
+
+    async fn settle_ban_notice(&self, notice: &BanNotice, again: Option<Timestamp>) -> Result<(), StoreError> {
+        ban::settle_notice(&self.pool, notice, again).await
+    }
+
+    async fn add_failures(
+        &self,
+        counts: &[FailureCount],
+        forgiven: &[FailureKey],
+        forget: Duration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        failures::add(self.pool.begin().await.map_err(failure)?, counts, forgiven, forget, now).await
+    }
+
+    async fn failures(&self, changed_since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {
+        failures::changed(&self.pool, changed_since).await
+    }
+
+    async fn known_places(&self, since: Timestamp, limit: u32) -> Result<Vec<(FailureKey, Timestamp)>, StoreError> {
+        failures::known_places(&self.pool, since, limit).await
+    }
+
+    async fn forget_bans(&self, before: Timestamp) -> Result<(), StoreError> {
+        ban::forget(self.pool.begin().await.map_err(failure)?, before).await
+    }
+
+    async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await.map_err(failure)?;
+        audit::add(&mut tx, acts).await?;
+        tx.commit().await.map_err(failure)
+    }
+
+    async fn audited(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        audit::matching(&self.pool, query).await
+    }
+
+    async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError> {
+        audit::prune(self.pool.begin().await.map_err(failure)?, before).await
     }
 }
 
