@@ -127,3 +127,9 @@ CREATE VIEW report_audit AS
 SELECT at, who, through, origin, act, subject, detail FROM audit;
 
 COMMENT ON VIEW report_audit IS 'Who did what, through what, from where, when.';
+
+ALTER TABLE nases ADD COLUMN allow_callers jsonb NOT NULL DEFAULT '[]';
+ALTER TABLE nases ADD COLUMN deny_callers jsonb NOT NULL DEFAULT '[]';
+
+COMMENT ON COLUMN nases.allow_callers IS 'Networks its callers are welcome from, and against which no ban is set by itself.';
+COMMENT ON COLUMN nases.deny_callers IS 'Networks its callers are refused from.';

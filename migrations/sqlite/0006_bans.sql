@@ -106,3 +106,6 @@ FROM bans;
 CREATE VIEW report_audit AS
 SELECT strftime('%Y-%m-%dT%H:%M:%fZ', at / 1000000.0, 'unixepoch') AS at, who, through, origin, act, subject, detail
 FROM audit;
+
+ALTER TABLE nases ADD COLUMN allow_callers TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE nases ADD COLUMN deny_callers TEXT NOT NULL DEFAULT '[]';

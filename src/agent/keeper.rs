@@ -12,12 +12,12 @@ use super::apply::{NotSignalled, Place, Process, RuleSettings, Signal, Table, cu
 use super::hook::{HookCall, HookEvent, Request, is_interface, read_radattr, written_at};
 use super::notes::notes;
 use super::session::{Ending, Reason, Session};
-use super::{AgentError, state};
+use super::{AgentError, ban, state};
 use crate::config::Agent;
 use crate::dynauth::ErrorCause;
 use crate::dynauth::server::{
     Change, Facts, Genuine, Mac, NasNames, RESOURCES_UNAVAILABLE, SESSION_CONTEXT_NOT_FOUND,
-    SESSION_CONTEXT_NOT_REMOVABLE, Verdict, judge, judge_station,
+    SESSION_CONTEXT_NOT_REMOVABLE, Verdict, judge, judge_ban, judge_station,
 };
 use crate::model::Timestamp;
 use crate::telemetry::count;
@@ -94,6 +94,7 @@ impl Keeper {
             verdict => verdict,
         };
         let refused = match verdict {
+            _ if let Some(judged) = judge_ban(request, &self.names) => ban::carry_out(judged, &self.table, peer).await,
             Verdict::Refuse(SESSION_CONTEXT_NOT_FOUND) if self.config.captive.is_some() => {
                 let verdict = judge_station(request, &self.names, known);
                 self.obey_for_station(verdict).await

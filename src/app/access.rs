@@ -2,6 +2,7 @@
 //!
 //! Waits for nobody but the store (bounded) and, for argon2id, for a place among the password checks. Never for a person.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::bans::Bans;
 use super::ledger::{Job, Ledger};
+use super::lockouts::Lockouts;
 use super::settings::{Settings, SettingsHandle};
 use super::users::Users;
 use super::{chance, clock};
@@ -21,7 +24,7 @@ use crate::auth::{
     StoredCredential, Verdict, Why, needs_slow_hash, verify,
 };
 use crate::model::{Nas, SessionId, Timestamp, User, UserName};
-use crate::policy::{self, Refusal, Terms};
+use crate::policy::{self, Ban, Caller, Refusal, Standing, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
 use crate::session::{Class, Session};
@@ -36,6 +39,9 @@ const LONGEST_USER_NAME: usize = 253;
 
 /// No NAS waits longer for its answer.
 const LONGEST_REJECT_DELAY: Duration = Duration::from_secs(60);
+
+/// A login that is locked out is answered no sooner than this, right password or wrong.
+const LOCKED_OUT_DELAY: Duration = Duration::from_secs(2);
 
 /// What becomes of an Access-Request.
 #[derive(Debug)]
@@ -59,6 +65,8 @@ pub(super) struct Access {
     checks: Arc<Semaphore>,
     /// Those who may wait for a check; whoever finds no place here is not answered.
     queue: Semaphore,
+    bans: Arc<Bans>,
+    lockouts: Arc<Lockouts>,
     /// Whether anybody met so far has an argon2id password: then a name nobody has must cost as much.
     slow_users: AtomicBool,
 }
@@ -70,6 +78,10 @@ struct Request<'a> {
     source: IpAddr,
     received_at: Timestamp,
     settings: Arc<Settings>,
+    /// Calling-Station-Id, where the NAS says.
+    caller: Option<Caller>,
+    /// What the lists say of the caller.
+    standing: Standing,
 }
 
 impl Request<'_> {
@@ -78,6 +90,11 @@ impl Request<'_> {
     fn rejected_at(&self, user: Option<&User>) -> Timestamp {
         let delay = user.and_then(|user| user.reject_delay).or(self.nas.reject_delay);
         self.received_at + delay.unwrap_or(self.settings.reject_delay).min(LONGEST_REJECT_DELAY)
+    }
+
+    /// What wrong passwords of this caller are counted under; empty where the NAS does not say who calls.
+    fn caller_key(&self) -> String {
+        self.caller.as_ref().map(Caller::key).unwrap_or_default()
     }
 }
 
@@ -91,6 +108,14 @@ enum No {
     Unusable(&'static str),
     /// The password is right, but its Access-Accept cannot be written: a reply item or dialect is wrong.
     Unwritable,
+    /// The caller's network is not to log in from.
+    DeniedCaller,
+    /// The caller is banned until then, or until the ban is lifted.
+    BannedCaller(Option<Timestamp>),
+    /// The account is. Told only after the right password.
+    BannedAccount(Option<Timestamp>),
+    /// Too many wrong passwords; this one was not looked at.
+    LockedOut,
 }
 
 impl No {
@@ -100,22 +125,58 @@ impl No {
             Self::Policy(refusal) => refusal.as_str(),
             Self::Unusable(label) => label,
             Self::Unwritable => "accept-unwritable",
+            Self::DeniedCaller => "caller-denied",
+            Self::BannedCaller(_) => "caller-banned",
+            Self::BannedAccount(_) => "account-banned",
+            Self::LockedOut => "locked-out",
+        }
+    }
+
+    /// The counter, for what an operator watches.
+    fn counter(&self) -> Option<&'static str> {
+        match self {
+            Self::DeniedCaller => Some("access.caller-denied"),
+            Self::BannedCaller(_) => Some("access.caller-banned"),
+            Self::BannedAccount(_) => Some("access.account-banned"),
+            Self::LockedOut => Some("access.locked-out"),
+            Self::Credentials(_) | Self::Policy(_) | Self::Unusable(_) | Self::Unwritable => None,
         }
     }
 
     /// What the person may read. It tells nobody which users exist: only after the right password is it more precise.
-    fn message(&self) -> &'static str {
+    /// Short: pppd 2.4.9 has room for some 1000 octets and does not check.
+    fn message(&self, now: Timestamp) -> Cow<'static, str> {
+        let banned = |whom: &str, until: Option<Timestamp>| match until {
+            Some(until) => {
+                let minutes = until.since(now).as_secs().div_ceil(60).max(1);
+                let unit = if minutes == 1 { "minute" } else { "minutes" };
+                format!("{whom} banned for {minutes} more {unit}.").into()
+            }
+            None => format!("{whom} banned. Ask your administrator.").into(),
+        };
         match self {
-            Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.",
-            Self::Credentials(_) | Self::Unusable(_) => "Login failed. Check the name and the password.",
-            Self::Unwritable => "This account is set up wrongly. Ask your administrator.",
+            Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.".into(),
+            // Locked out or not, the password may have been right.
+            Self::Credentials(_) | Self::Unusable(_) | Self::LockedOut => {
+                "Login failed. Check the name and the password.".into()
+            }
+            Self::Unwritable => "This account is set up wrongly. Ask your administrator.".into(),
+            Self::DeniedCaller => "Logins from your address are not allowed.".into(),
+            Self::BannedCaller(until) => banned("Logins from your address are", *until),
+            Self::BannedAccount(until) => banned("This account is", *until),
         }
     }
 
     fn ms_chap_code(&self) -> MsChapErrorCode {
         match self {
             Self::Policy(Refusal::Disabled) => MsChapErrorCode::AccountDisabled,
-            Self::Credentials(_) | Self::Unusable(_) | Self::Unwritable => MsChapErrorCode::AuthenticationFailure,
+            Self::Credentials(_)
+            | Self::Unusable(_)
+            | Self::Unwritable
+            | Self::DeniedCaller
+            | Self::BannedCaller(_)
+            | Self::BannedAccount(_)
+            | Self::LockedOut => MsChapErrorCode::AuthenticationFailure,
         }
     }
 }
@@ -127,18 +188,24 @@ impl Access {
         ledger: Ledger,
         sealing_key: SealingKey,
         password_checks: usize,
+        bans: Arc<Bans>,
+        lockouts: Arc<Lockouts>,
     ) -> Self {
         let decoy = Decoy::new(PasswordCost::default());
         let checks = Arc::new(Semaphore::new(password_checks.max(1)));
         let queue = Semaphore::new(password_checks.max(1) * QUEUE_PER_CHECK);
-        Self { settings, users, ledger, sealing_key, decoy, checks, queue, slow_users: AtomicBool::new(false) }
+        let slow_users = AtomicBool::new(false);
+        Self { settings, users, ledger, sealing_key, decoy, checks, queue, bans, lockouts, slow_users }
     }
 
     /// Answers an Access-Request whose authenticity has been settled.
     pub(super) async fn answer(&self, datagram: &[u8], nas: &Nas, source: IpAddr, received_at: Timestamp) -> Fate {
         let Ok(packet) = Packet::parse(datagram) else { return Fate::Drop("access.malformed") };
         let settings = self.settings.current();
-        let request = Request { packet, nas, source, received_at, settings };
+        let caller = packet.first(attribute::CALLING_STATION_ID);
+        let caller = caller.and_then(|octets| Caller::read(&String::from_utf8_lossy(octets)));
+        let standing = policy::standing(&nas.callers, &settings.callers, caller.as_ref());
+        let request = Request { packet, nas, source, received_at, settings, caller, standing };
         let name = match packet.first(attribute::USER_NAME) {
             Some(name) if !name.is_empty() && name.len() <= LONGEST_USER_NAME => name,
             _ => return self.reject(&request, None, "none", None, &No::Unusable("no-user-name")),
@@ -153,8 +220,26 @@ impl Access {
         }
     }
 
+    /// Why somebody is refused before anything is checked.
+    fn turned_away(&self, request: &Request<'_>, account: &str) -> Option<No> {
+        let (standing, now) = (request.standing, request.received_at);
+        if standing == Standing::Denied {
+            return Some(No::DeniedCaller);
+        }
+        let ban = request.caller.as_ref().and_then(|caller| self.bans.against_caller(caller, standing, now));
+        if let Some(Ban { until, .. }) = ban {
+            return Some(No::BannedCaller(until));
+        }
+        self.lockouts.locks(account, &request.caller_key(), now).then_some(No::LockedOut)
+    }
+
     async fn check(&self, request: &Request<'_>, name: &[u8], method: &Method<'_>) -> Fate {
         let label = method_label(method.kind());
+        // As the store can keep it.
+        let account = String::from_utf8_lossy(name).replace('\0', "\u{fffd}");
+        if let Some(no) = self.turned_away(request, &account) {
+            return self.reject(request, Some(method), label, None, &no);
+        }
         if method.kind() == MethodKind::MsChapV1 && !request.nas.allow_ms_chap_v1 {
             let no = No::Unusable("ms-chap-v1-not-allowed");
             return self.reject(request, Some(method), label, None, &no);
@@ -176,8 +261,21 @@ impl Access {
             None => self.verify_nobody(name, method).await,
         };
         let Some(verdict) = verdict else { return Fate::Drop("access.checks-overload") };
+        match &verdict {
+            Verdict::Accepted(_) => self.lockouts.succeeded(&account, &request.caller_key()),
+            Verdict::Refused(Why::WrongPassword | Why::UnknownUser) => {
+                self.lockouts.failed(&account, &request.caller_key(), request.received_at);
+            }
+            // Nobody guesses like that.
+            Verdict::Refused(_) => (),
+        }
         match (user, verdict) {
             (Some(user), Verdict::Accepted(proof)) => {
+                let ban = self.bans.against_account(&user.name, request.standing, request.received_at);
+                if let Some(Ban { until, .. }) = ban {
+                    let no = No::BannedAccount(until);
+                    return self.reject(request, Some(method), label, Some(&user), &no);
+                }
                 match policy::decide(&user, request.nas, &request.settings.defaults) {
                     Ok(grant) => self.accept(request, &user, method, &proof, grant),
                     Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)),
@@ -294,13 +392,19 @@ impl Access {
         no: &No,
     ) -> Fate {
         self.record(request, label, no.label(), None);
+        if let Some(counter) = no.counter() {
+            telemetry::count(counter);
+        }
+        let message = no.message(request.received_at);
         let reply = build(request, Code::AccessReject, |reply| {
-            reply.text(attribute::REPLY_MESSAGE, no.message())?;
-            method.map_or(Ok(()), |method| {
-                write_refusal(reply, method, no.ms_chap_code(), &chance::octets(), no.message())
-            })
+            reply.text(attribute::REPLY_MESSAGE, &message)?;
+            method.map_or(Ok(()), |method| write_refusal(reply, method, no.ms_chap_code(), &chance::octets(), &message))
         });
-        later_or_drop(reply, request.rejected_at(user))
+        let at = match no {
+            No::LockedOut => request.rejected_at(user).max(request.received_at + LOCKED_OUT_DELAY),
+            _ => request.rejected_at(user),
+        };
+        later_or_drop(reply, at)
     }
 
     fn record(&self, request: &Request<'_>, method: &'static str, outcome: &'static str, session: Option<SessionId>) {

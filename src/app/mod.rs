@@ -6,12 +6,15 @@
 mod access;
 mod answers;
 mod apply;
+mod ban_notices;
+mod bans;
 pub mod chance;
 pub mod clock;
 mod deadlines;
 mod door;
 pub mod keys;
 mod ledger;
+mod lockouts;
 mod orders;
 mod recall;
 mod server;

@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::dialect::Dialects;
-use crate::model::Nas;
-use crate::policy::Defaults;
+use crate::model::{CallerLists, Nas, NodeName};
+use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
 use crate::radius::dictionary::Dictionary;
 use crate::session::{ClassKey, Timing};
 
@@ -32,6 +32,16 @@ pub(super) struct Settings {
     pub reject_delay: Duration,
     /// Makes and reads Class.
     pub class_key: ClassKey,
+    /// Where logins may come from, and may not, where the NAS says nothing.
+    pub callers: CallerLists,
+    /// When strikes come to a ban.
+    pub strikes: StrikeLimits,
+    /// What wrong passwords come to.
+    pub lockout: LockoutLimits,
+    /// How long the audit record is kept; zero is for ever.
+    pub audit_keep: Duration,
+    /// This process's name.
+    pub node: NodeName,
 }
 
 impl Settings {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::app::{chance, keys};
 use crate::config::{format_duration, parse_duration, read};
-use crate::model::{Nas, NasName, OctetDirection, Secret};
+use crate::model::{CallerLists, Nas, NasName, OctetDirection, Secret};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -76,6 +76,12 @@ pub(super) struct AddArgs {
     /// Filter that lets through [default: as the server says].
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     permit_filter: Option<String>,
+    /// A network its callers are welcome from, whatever is denied or banned; may be repeated.
+    #[arg(long, value_name = "NETWORK", value_parser = read::network)]
+    allow_callers: Vec<IpNet>,
+    /// A network its callers are refused from; may be repeated.
+    #[arg(long, value_name = "NETWORK", value_parser = read::network)]
+    deny_callers: Vec<IpNet>,
 }
 
 /// List all NASes, of the store and of the configuration.
@@ -115,6 +121,8 @@ struct Shown<'a> {
     octet_direction: OctetDirection,
     sandbox_filter: Option<&'a str>,
     permit_filter: Option<&'a str>,
+    allow_callers: &'a [IpNet],
+    deny_callers: &'a [IpNet],
     kept_in: &'static str,
 }
 
@@ -171,6 +179,7 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         octet_direction: args.octet_direction,
         sandbox_filter: args.sandbox_filter,
         permit_filter: args.permit_filter,
+        callers: CallerLists { allow: args.allow_callers, deny: args.deny_callers },
     };
     let name = nas.name.clone();
     store.add_nas(&keys::seal_nas(nas, &context.sealing_key()?)?).await?;
@@ -244,6 +253,8 @@ fn shown<'a>(nas: &'a Nas, kept_in: &'static str) -> Shown<'a> {
         octet_direction: nas.octet_direction,
         sandbox_filter: nas.sandbox_filter.as_deref(),
         permit_filter: nas.permit_filter.as_deref(),
+        allow_callers: &nas.callers.allow,
+        deny_callers: &nas.callers.deny,
         kept_in,
     }
 }

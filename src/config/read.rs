@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::agent::agent;
+use super::bans;
 use super::error::ConfigError;
 use super::front::front;
 use super::layers::Layers;
@@ -74,6 +75,10 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
     let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
     let dynauth = dynauth(top.section("dynauth"));
+    let callers = bans::callers(top.section("callers"));
+    let strikes = bans::strikes(top.section("strikes"));
+    let lockout = bans::lockout(top.section("lockout"));
+    let audit = bans::audit(top.section("audit"));
     let mut agent_section = top.section("agent");
     let front = front(report, agent_section.section("front"), surroundings);
     let agent = agent(report, agent_section, &state_dir);
@@ -97,6 +102,10 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         telegram,
         nas,
         dynauth,
+        callers,
+        strikes,
+        lockout,
+        audit,
         agent: agent?,
         front,
         dictionary,
@@ -245,6 +254,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
     let reject_delay = section.duration("reject_delay");
     let sandbox_filter = section.text("sandbox_filter");
     let permit_filter = section.text("permit_filter");
+    let callers = bans::lists(&mut section, "allow_callers", "deny_callers");
     let sandbox = sandbox_filter.as_ref().unwrap_or(&hold.defaults.sandbox_filter);
     let permit = permit_filter.as_ref().unwrap_or(&hold.defaults.permit_filter);
     if let Err(message) = filters_differ(sandbox, permit) {
@@ -266,6 +276,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
         octet_direction: direction.unwrap_or_default(),
         sandbox_filter,
         permit_filter,
+        callers,
     })
 }
 

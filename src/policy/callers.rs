@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv6Net};
 
+use crate::model::CallerLists;
+
 /// Who calls: Calling-Station-Id (RFC 2865 §5.31), which is an address on most VPN servers and a name elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Caller {
@@ -66,15 +68,6 @@ impl fmt::Display for Caller {
 /// A network as people write it: without length when it is one host.
 pub fn network_text(network: &IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
-}
-
-/// Networks logins may come from, and may not.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CallerLists {
-    /// From here logins are welcome whatever the deny list says, and no ban is set by itself.
-    pub allow: Vec<IpNet>,
-    /// From here logins are refused. A list with all addresses of a family (`0.0.0.0/0`) refuses callers without address too.
-    pub deny: Vec<IpNet>,
 }
 
 /// What lists say of a caller.

@@ -243,17 +243,10 @@ mod tests {
     fn the_delay_doubles_up_to_its_limit() {
         let key = pair("a", "x");
         let delay = |failures| LIMITS.locked_until(&key, failures, at(0)).map(|until| until.since(at(0)).as_secs());
-        assert_eq!([2, 3, 4, 5, 6, 8, 9, 40, 4_000_000].map(delay), [
-            None,
-            Some(1),
-            Some(2),
-            Some(4),
-            Some(8),
-            Some(32),
-            Some(60),
-            Some(60),
-            Some(60)
-        ]);
+        assert_eq!(
+            [2, 3, 4, 5, 6, 8, 9, 40, 4_000_000].map(delay),
+            [None, Some(1), Some(2), Some(4), Some(8), Some(32), Some(60), Some(60), Some(60)]
+        );
         assert_eq!(LIMITS.locked_until(&pair("", "x"), 11, at(0)), None);
         assert!(LIMITS.locked_until(&pair("", "x"), 12, at(0)).is_some());
     }

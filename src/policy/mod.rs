@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ApproverKind, Nas, ReplyItem, SecondFactor, User};
 
 pub use bans::{Ban, BanList, BanTarget};
-pub use callers::{Caller, CallerLists, Standing, network_text, standing};
+pub use callers::{Caller, Standing, network_text, standing};
 pub use lockout::{FailureCount, FailureKey, Lockout, LockoutLimits};
 pub use strikes::{BY_ITSELF, Strike, StrikeLimits, StrikeReason, due};
 

@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn account_and_caller_count_for_themselves() {
-        let strikes = [strike(1, 10, "a", "192.0.2.7"), strike(2, 11, "b", "192.0.2.7"), strike(3, 12, "a", "192.0.2.7")];
+        let strikes =
+            [strike(1, 10, "a", "192.0.2.7"), strike(2, 11, "b", "192.0.2.7"), strike(3, 12, "a", "192.0.2.7")];
         let now = Timestamp::from_secs(12);
         let bans = due(&strikes, &[], &limits(), |_| false, now);
         assert_eq!(targets(&bans), ["address 192.0.2.7"]);

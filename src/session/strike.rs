@@ -15,8 +15,7 @@ impl Session {
     /// ended, or that went down with its NAS.
     pub fn strike(&self, at: Timestamp) -> Option<Strike> {
         let asked = self.asks.iter().any(|ask| matches!(ask.state, AskState::Sent(_)));
-        let caller_left =
-            self.end.is_some_and(|end| matches!(end.cause, EndCause::Stop | EndCause::NeverStarted));
+        let caller_left = self.end.is_some_and(|end| matches!(end.cause, EndCause::Stop | EndCause::NeverStarted));
         let why = match self.outcome? {
             Outcome::Denied => StrikeReason::Denied,
             Outcome::Expired if asked => StrikeReason::Unanswered,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::row::Columns;
 use super::{AuthAttempt, Order, OrderId, StoreError, Usage};
-use crate::model::{Binding, Counters, Identity, Nas, NasName, Secret, User, UserName};
+use crate::model::{Binding, CallerLists, Counters, Identity, Nas, NasName, Secret, User, UserName};
 use crate::session::{DecidedBy, Decision, End, Record, Session};
 
 pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
@@ -44,6 +44,10 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
         octet_direction: row.need("octet_direction", Columns::word)?,
         sandbox_filter: row.text("sandbox_filter")?,
         permit_filter: row.text("permit_filter")?,
+        callers: CallerLists {
+            allow: row.need("allow_callers", Columns::json)?,
+            deny: row.need("deny_callers", Columns::json)?,
+        },
     })
 }
 

@@ -126,9 +126,9 @@ pub(super) async fn settle_notice(
 ) -> Result<(), StoreError> {
     let (address, generation) = (notice.address.to_string(), row::counter(notice.generation));
     let settled = match again {
-        None => {
-            sqlx::query("DELETE FROM ban_notices WHERE address = ?1 AND generation = ?2").bind(&address).bind(generation)
-        }
+        None => sqlx::query("DELETE FROM ban_notices WHERE address = ?1 AND generation = ?2")
+            .bind(&address)
+            .bind(generation),
         Some(again) => sqlx::query(
             "UPDATE ban_notices SET told = ?3, due_at = ?4, claimed_by = NULL, claimed_until = NULL
              WHERE address = ?1 AND generation = ?2",

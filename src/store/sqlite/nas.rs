@@ -12,7 +12,7 @@ macro_rules! columns {
     () => {
         "name, network, secret, dialect, require_message_authenticator, limit_proxy_state, allow_ms_chap_v1, \
          coa_address, coa_port, coa_source_address, coa_source_port, reject_delay, octet_direction, sandbox_filter, \
-         permit_filter"
+         permit_filter, allow_callers, deny_callers"
     };
 }
 
@@ -28,7 +28,7 @@ pub(super) async fn add(pool: &SqlitePool, nas: &Nas) -> Result<(), StoreError> 
     const ADD: &str = concat!(
         "INSERT INTO nases (",
         columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (name) DO NOTHING"
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT (name) DO NOTHING"
     );
     let done = sqlx::query(ADD)
         .bind(row::text(nas.name.as_str()))
@@ -46,6 +46,8 @@ pub(super) async fn add(pool: &SqlitePool, nas: &Nas) -> Result<(), StoreError> 
         .bind(row::word(&nas.octet_direction))
         .bind(row::text_or_none(&nas.sandbox_filter))
         .bind(row::text_or_none(&nas.permit_filter))
+        .bind(row::json(&nas.callers.allow))
+        .bind(row::json(&nas.callers.deny))
         .execute(pool)
         .await
         .map_err(failure)?;
