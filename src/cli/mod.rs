@@ -4,6 +4,8 @@
 //! came first. No password or secret is ever an argument: the list of processes shows arguments to everybody.
 
 mod agent;
+mod audit;
+mod ban;
 mod check;
 mod client;
 mod context;
@@ -86,6 +88,9 @@ enum Command {
     #[command(subcommand)]
     Session(session::SessionCommand),
     #[command(subcommand)]
+    Ban(ban::BanCommand),
+    Audit(audit::AuditArgs),
+    #[command(subcommand)]
     Client(client::ClientCommand),
 }
 
@@ -129,6 +134,8 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),
         Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),
         Command::Session(command) => wait(session::run(command, &Context::load(&flags)?)),
+        Command::Ban(command) => wait(ban::run(command, &Context::load(&flags)?)),
+        Command::Audit(args) => wait(audit::run(args, &Context::load(&flags)?)),
         // Its exit code is the answer.
         Command::Client(command) => return wait(client::run(command, &flags)),
     }?;

@@ -14,7 +14,7 @@ use crate::model::{CallerLists, Nas, NasName, OctetDirection, Secret};
 use super::context::Context;
 use super::failure::Failure;
 use super::secret_input::SecretArgs;
-use super::{manual, output};
+use super::{audit, manual, output};
 
 /// Add, list and remove NASes kept in the store.
 ///
@@ -182,7 +182,9 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         callers: CallerLists { allow: args.allow_callers, deny: args.deny_callers },
     };
     let name = nas.name.clone();
+    let detail = format!("{}, dialect {}", nas.network, nas.dialect);
     store.add_nas(&keys::seal_nas(nas, &context.sealing_key()?)?).await?;
+    audit::record(context, &*store, "nas.add", &name, detail).await?;
     if short {
         eprintln!("radhold: warning: the secret is shorter than {} octets (RFC 2865 §3)", read::SECRET_LEAST);
     }
@@ -225,6 +227,7 @@ async fn remove(args: RemoveArgs, context: &Context) -> Result<(), Failure> {
         return Err(Failure::not_found(format!("there is no NAS {name} in the store; {why}")));
     }
     store.remove_nas(&name).await?;
+    audit::record(context, &*store, "nas.remove", &name, "").await?;
     output::print(&format!("removed NAS {name}"))
 }
 
