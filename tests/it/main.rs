@@ -1,6 +1,7 @@
 //! The integration tests, one binary.
 
 mod agent;
+mod bans;
 mod bot_api;
 mod chance;
 mod cli;
