@@ -230,7 +230,8 @@ impl Access {
         if let Some(Ban { until, .. }) = ban {
             return Some(No::BannedCaller(until));
         }
-        self.lockouts.locks(account, &request.caller_key(), now).then_some(No::LockedOut)
+        let admitted = self.lockouts.admits(account, &request.caller_key(), now);
+        (!admitted).then_some(No::LockedOut)
     }
 
     async fn check(&self, request: &Request<'_>, name: &[u8], method: &Method<'_>) -> Fate {

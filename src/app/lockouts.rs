@@ -45,10 +45,10 @@ impl Lockouts {
         Self { store, settings, lockout, read_at: Mutex::default() }
     }
 
-    /// Whether a login is to be refused unchecked.
-    pub(super) fn locks(&self, account: &str, caller: &str, now: Timestamp) -> bool {
+    /// Whether a login is to be looked at; when not, it is to be refused unchecked.
+    pub(super) fn admits(&self, account: &str, caller: &str, now: Timestamp) -> bool {
         let limits = self.settings.current().lockout;
-        self.lockout().locks(account, caller, &limits, now)
+        self.lockout().admits(account, caller, &limits, now)
     }
 
     /// A wrong password was given.

@@ -110,6 +110,24 @@ impl Lockout {
         })
     }
 
+    /// Whether a login is to be looked at. When its account has failed there too often before, the next one is not until this one is
+    /// settled: a delay that is over lets one password through, not a volley.
+    pub fn admits(&mut self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> bool {
+        if self.locks(account, caller, limits, now) {
+            return false;
+        }
+        let key = FailureKey { account: account.to_owned(), caller: caller.to_owned() };
+        if !caller.is_empty()
+            && let Some(entry) = self.failures.get_mut(&key)
+        {
+            let free = limits.free.saturating_mul(key.patience());
+            if entry.shared + entry.untold >= free && now.since(entry.last) < limits.forget {
+                entry.last = entry.last.max(now);
+            }
+        }
+        true
+    }
+
     /// Whether a login of the account was confirmed from there not long ago.
     pub fn knows(&self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> bool {
         let key = FailureKey { account: account.to_owned(), caller: caller.to_owned() };
@@ -275,6 +293,19 @@ mod tests {
         }
         assert!(!lockout.locks("alice", "office", &LIMITS, at(1)));
         assert!(lockout.locks("bob", "office", &LIMITS, at(1)), "bob was never here");
+    }
+
+    #[test]
+    fn a_delay_that_is_over_lets_one_password_through() {
+        let mut lockout = Lockout::new(100);
+        for _ in 0..5 {
+            lockout.failed("alice", "x", &LIMITS, at(0));
+        }
+        assert!(!lockout.admits("alice", "x", &LIMITS, at(3)));
+        assert!(lockout.admits("alice", "x", &LIMITS, at(4)));
+        assert!(!lockout.admits("alice", "x", &LIMITS, at(4)), "one is being looked at");
+        lockout.succeeded("alice", "x");
+        assert!(lockout.admits("alice", "x", &LIMITS, at(4)));
     }
 
     #[test]
