@@ -2,7 +2,6 @@
 //!
 //! Waits for nobody but the store (bounded) and, for argon2id, for a place among the password checks. Never for a person.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,17 +13,18 @@ use zeroize::Zeroizing;
 use super::bans::Bans;
 use super::ledger::{Job, Ledger};
 use super::lockouts::Lockouts;
+use super::refusal::No;
 use super::settings::{Settings, SettingsHandle};
 use super::users::Users;
 use super::{chance, clock};
 use crate::accounting::identity_of;
 use crate::auth::wire::{Offer, write_proof, write_refusal};
 use crate::auth::{
-    Credential, CredentialForm, Decoy, Method, MethodKind, MsChapErrorCode, PasswordCost, Proof, SealingKey,
-    StoredCredential, Verdict, Why, needs_slow_hash, verify,
+    Credential, CredentialForm, Decoy, Method, MethodKind, PasswordCost, Proof, SealingKey, StoredCredential, Verdict,
+    Why, needs_slow_hash, verify,
 };
 use crate::model::{Nas, SessionId, Timestamp, User, UserName};
-use crate::policy::{self, Ban, Caller, Refusal, Standing, Terms};
+use crate::policy::{self, Ban, Caller, Standing, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
 use crate::session::{Class, Session};
@@ -95,89 +95,6 @@ impl Request<'_> {
     /// What wrong passwords of this caller are counted under; empty where the NAS does not say who calls.
     fn caller_key(&self) -> String {
         self.caller.as_ref().map(Caller::key).unwrap_or_default()
-    }
-}
-
-/// Why nobody is let in.
-enum No {
-    /// The password is wrong, or there is no such user, or the two do not go together.
-    Credentials(Why),
-    /// The policy says no.
-    Policy(Refusal),
-    /// The request offers nothing we check.
-    Unusable(&'static str),
-    /// The password is right, but its Access-Accept cannot be written: a reply item or dialect is wrong.
-    Unwritable,
-    /// The caller's network is not to log in from.
-    DeniedCaller,
-    /// The caller is banned until then, or until the ban is lifted.
-    BannedCaller(Option<Timestamp>),
-    /// The account is. Told only after the right password.
-    BannedAccount(Option<Timestamp>),
-    /// Too many wrong passwords; this one was not looked at.
-    LockedOut,
-}
-
-impl No {
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Credentials(why) => why.label(),
-            Self::Policy(refusal) => refusal.as_str(),
-            Self::Unusable(label) => label,
-            Self::Unwritable => "accept-unwritable",
-            Self::DeniedCaller => "caller-denied",
-            Self::BannedCaller(_) => "caller-banned",
-            Self::BannedAccount(_) => "account-banned",
-            Self::LockedOut => "locked-out",
-        }
-    }
-
-    /// The counter, for what an operator watches.
-    fn counter(&self) -> Option<&'static str> {
-        match self {
-            Self::DeniedCaller => Some("access.caller-denied"),
-            Self::BannedCaller(_) => Some("access.caller-banned"),
-            Self::BannedAccount(_) => Some("access.account-banned"),
-            Self::LockedOut => Some("access.locked-out"),
-            Self::Credentials(_) | Self::Policy(_) | Self::Unusable(_) | Self::Unwritable => None,
-        }
-    }
-
-    /// What the person may read. It tells nobody which users exist: only after the right password is it more precise.
-    /// Short: pppd 2.4.9 has room for some 1000 octets and does not check.
-    fn message(&self, now: Timestamp) -> Cow<'static, str> {
-        let banned = |whom: &str, until: Option<Timestamp>| match until {
-            Some(until) => {
-                let minutes = until.since(now).as_secs().div_ceil(60).max(1);
-                let unit = if minutes == 1 { "minute" } else { "minutes" };
-                format!("{whom} banned for {minutes} more {unit}.").into()
-            }
-            None => format!("{whom} banned. Ask your administrator.").into(),
-        };
-        match self {
-            Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.".into(),
-            // Locked out or not, the password may have been right.
-            Self::Credentials(_) | Self::Unusable(_) | Self::LockedOut => {
-                "Login failed. Check the name and the password.".into()
-            }
-            Self::Unwritable => "This account is set up wrongly. Ask your administrator.".into(),
-            Self::DeniedCaller => "Logins from your address are not allowed.".into(),
-            Self::BannedCaller(until) => banned("Logins from your address are", *until),
-            Self::BannedAccount(until) => banned("This account is", *until),
-        }
-    }
-
-    fn ms_chap_code(&self) -> MsChapErrorCode {
-        match self {
-            Self::Policy(Refusal::Disabled) => MsChapErrorCode::AccountDisabled,
-            Self::Credentials(_)
-            | Self::Unusable(_)
-            | Self::Unwritable
-            | Self::DeniedCaller
-            | Self::BannedCaller(_)
-            | Self::BannedAccount(_)
-            | Self::LockedOut => MsChapErrorCode::AuthenticationFailure,
-        }
     }
 }
 

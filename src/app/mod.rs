@@ -17,6 +17,7 @@ mod ledger;
 mod lockouts;
 mod orders;
 mod recall;
+mod refusal;
 mod server;
 mod settings;
 mod turn;
