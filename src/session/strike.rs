@@ -3,8 +3,8 @@
 //! Never counts strikes: that is `policy`'s.
 
 use super::event::Outcome;
-use super::record::{AskState, EndCause, Session};
-use crate::model::Timestamp;
+use super::record::{Ask, AskState, EndCause, Session};
+use crate::model::{ApproverKind, Timestamp};
 use crate::policy::{Caller, Strike, StrikeReason};
 
 impl Session {
@@ -12,14 +12,17 @@ impl Session {
     /// so once.
     ///
     /// A hold nobody could be asked about is none: a messenger that is away must not ban everybody. Nor is one that an operator
-    /// ended, or that went down with its NAS.
+    /// ended, or that went down with its NAS. A caller who left before the answer has disturbed somebody only when a person's own
+    /// device was asked: an operator's list, read when there is time, is not rung.
     pub fn strike(&self, at: Timestamp) -> Option<Strike> {
-        let asked = self.asks.iter().any(|ask| matches!(ask.state, AskState::Sent(_)));
+        let delivered = |ask: &&Ask| matches!(ask.state, AskState::Sent(_));
+        let asked = self.asks.iter().any(|ask| delivered(&ask));
+        let rung = self.asks.iter().filter(delivered).any(|ask| ask.approver != ApproverKind::Operator);
         let caller_left = self.end.is_some_and(|end| matches!(end.cause, EndCause::Stop | EndCause::NeverStarted));
         let why = match self.outcome? {
             Outcome::Denied => StrikeReason::Denied,
             Outcome::Expired if asked => StrikeReason::Unanswered,
-            Outcome::Disconnected if asked && caller_left && self.decision.is_none() => StrikeReason::GaveUp,
+            Outcome::Disconnected if rung && caller_left && self.decision.is_none() => StrikeReason::GaveUp,
             _ => return None,
         };
         Some(Strike {
@@ -43,7 +46,7 @@ mod tests {
     use super::super::{Denial, Event, Timing, step};
     use super::*;
     use crate::accounting::Report;
-    use crate::model::{ApproverKind, Counters, Identity, SessionId};
+    use crate::model::{Counters, Identity, SessionId};
     use crate::policy::{Grant, HoldTerms, Terms};
 
     const NOON: Timestamp = Timestamp::from_secs(1_795_176_000);
@@ -52,7 +55,7 @@ mod tests {
         let hold = HoldTerms {
             window: Duration::from_secs(120),
             grace: Duration::from_secs(30),
-            approvers: vec![ApproverKind::Operator],
+            approvers: vec![ApproverKind::Telegram],
         };
         let grant = Grant {
             sandbox_filter: "sandbox".into(),
@@ -82,8 +85,12 @@ mod tests {
         })
     }
 
+    fn asked_by(approver: ApproverKind) -> (u64, Event) {
+        (1, Event::PromptSent { approver, reference: "1".into() })
+    }
+
     fn asked() -> (u64, Event) {
-        (1, Event::PromptSent { approver: ApproverKind::Operator, reference: "1".into() })
+        asked_by(ApproverKind::Telegram)
     }
 
     fn why(session: &Session) -> Option<StrikeReason> {
@@ -113,14 +120,16 @@ mod tests {
             Some(StrikeReason::GaveUp)
         );
         assert_eq!(why(&lived([(0, Event::Accepted), asked(), (61, Event::TimerPassed)])), Some(StrikeReason::GaveUp));
-        assert_eq!(why(&lived([(0, Event::Accepted), started.clone(), stop])), None, "nobody had been asked");
+        assert_eq!(why(&lived([(0, Event::Accepted), started.clone(), stop.clone()])), None, "nobody had been asked");
+        let listed = [(0, Event::Accepted), asked_by(ApproverKind::Operator), started.clone(), stop];
+        assert_eq!(why(&lived(listed)), None, "nobody's device had rung");
         let restarted = (60, Event::NasRestarted { at: NOON + Duration::from_secs(60) });
         assert_eq!(why(&lived([(0, Event::Accepted), asked(), started, restarted])), None, "the NAS went down");
     }
 
     #[test]
     fn what_nobody_could_be_asked_or_an_operator_ended_is_none() {
-        let lost = Event::PromptUndeliverable { approver: ApproverKind::Operator, reason: "away".into() };
+        let lost = Event::PromptUndeliverable { approver: ApproverKind::Telegram, reason: "away".into() };
         let session = lived([(0, Event::Accepted), (1, Event::Started(report(1))), (2, lost)]);
         assert_eq!(session.outcome, Some(Outcome::Expired));
         assert_eq!(why(&session), None);
