@@ -22,7 +22,7 @@
 //! | | [`dialect`] | intent to attributes, per family of NAS | know a state or a socket |
 //! | | [`spool`] | what was acknowledged while the store was away, on disk | know a store, or what an entry means |
 //! | core | [`session`] | the hold: event + now → effects + next deadline | read a clock, do I/O |
-//! | | [`policy`] | identity and request → grant, or refuse | check a password |
+//! | | [`policy`] | identity and request → grant, or refuse; bans, strikes, lockout | check a password |
 //! | | [`auth`] | PAP, CHAP, MS-CHAP, MPPE; credential in, verdict out | look a user up |
 //! | | [`accounting`] | Start, Interim-Update, Stop into counters | answer a packet |
 //! | | [`dynauth`] | CoA and Disconnect: identifiers, retransmission, ACK and NAK | open a socket |

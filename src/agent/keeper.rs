@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::AgentError;
 use super::apply::{Links, NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
+use super::ban;
 use super::hook::{HookCall, HookEvent, Request, is_interface};
 use super::moment::Moment;
 use super::notes::{Note, interfaces_of_notes, notes, read_note_of, set_aside};
@@ -23,7 +24,7 @@ use crate::config::Agent;
 use crate::dynauth::ErrorCause;
 use crate::dynauth::server::{
     Change, Facts, Genuine, INVALID_ATTRIBUTE_VALUE, Mac, NasNames, RESOURCES_UNAVAILABLE, SESSION_CONTEXT_NOT_FOUND,
-    SESSION_CONTEXT_NOT_REMOVABLE, Verdict, judge, judge_station,
+    SESSION_CONTEXT_NOT_REMOVABLE, Verdict, judge, judge_ban, judge_station,
 };
 use crate::telemetry::count;
 
@@ -127,6 +128,7 @@ impl Keeper {
             verdict => verdict,
         };
         let refused = match verdict {
+            _ if let Some(judged) = judge_ban(request, &self.names) => ban::carry_out(judged, &self.table, peer).await,
             Verdict::Refuse(SESSION_CONTEXT_NOT_FOUND) if self.config.captive.is_some() => {
                 let verdict = judge_station(request, &self.names, known);
                 self.obey_for_station(verdict).await

@@ -4,6 +4,7 @@
 //! nothing of why a session is let through.
 
 mod apply;
+mod ban;
 mod hook;
 mod keeper;
 mod moment;

@@ -10,20 +10,23 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::bans::Bans;
 use super::ledger::{Job, Ledger};
+use super::lockouts::Lockouts;
+use super::refusal::No;
 use super::settings::{Settings, SettingsHandle};
 use super::users::Users;
 use super::{chance, clock};
 use crate::accounting::identity_of;
 use crate::auth::wire::{Offer, write_proof, write_refusal};
 use crate::auth::{
-    Credential, CredentialForm, Decoy, Method, MethodKind, MsChapErrorCode, PasswordCost, Proof, SealingKey,
-    StoredCredential, Verdict, Why, needs_slow_hash, verify,
+    Credential, CredentialForm, Decoy, Method, MethodKind, PasswordCost, Proof, SealingKey, StoredCredential, Verdict,
+    Why, needs_slow_hash, verify,
 };
 use crate::config::WhileAway;
 use crate::eap;
 use crate::model::{Nas, SessionId, Timestamp, User, UserName};
-use crate::policy::{self, Refusal, Terms};
+use crate::policy::{self, Ban, Caller, Standing, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
 use crate::session::{Class, Session};
@@ -41,6 +44,9 @@ const LONGEST_USER_NAME: usize = 253;
 
 /// No NAS waits longer for its answer.
 const LONGEST_REJECT_DELAY: Duration = Duration::from_secs(60);
+
+/// A login that is locked out is answered no sooner than this, right password or wrong.
+const LOCKED_OUT_DELAY: Duration = Duration::from_secs(2);
 
 /// What becomes of an Access-Request.
 #[derive(Debug)]
@@ -64,6 +70,8 @@ pub(super) struct Access {
     checks: Arc<Semaphore>,
     /// Those who may wait for a check; whoever finds no place here is not answered.
     queue: Semaphore,
+    bans: Arc<Bans>,
+    lockouts: Arc<Lockouts>,
     /// Whether anybody met so far has an argon2id password: then a name nobody has must cost as much.
     slow_users: AtomicBool,
     away_said: OncePerWindow<()>,
@@ -76,6 +84,10 @@ struct Request<'a> {
     source: IpAddr,
     received_at: Timestamp,
     settings: Arc<Settings>,
+    /// Calling-Station-Id, where the NAS says.
+    caller: Option<Caller>,
+    /// What the lists say of the caller.
+    standing: Standing,
 }
 
 impl Request<'_> {
@@ -85,50 +97,10 @@ impl Request<'_> {
         let delay = user.and_then(|user| user.reject_delay).or(self.nas.reject_delay);
         self.received_at + delay.unwrap_or(self.settings.reject_delay).min(LONGEST_REJECT_DELAY)
     }
-}
 
-/// Why nobody is let in.
-enum No {
-    /// The password is wrong, or there is no such user, or the two do not go together.
-    Credentials(Why),
-    /// The policy says no.
-    Policy(Refusal),
-    /// The request offers nothing we check.
-    Unusable(&'static str),
-    /// Nobody can say, since the store is away.
-    StoreAway,
-    /// The password is right, but its Access-Accept cannot be written: a reply item or dialect is wrong.
-    Unwritable,
-}
-
-impl No {
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Credentials(why) => why.label(),
-            Self::Policy(refusal) => refusal.as_str(),
-            Self::Unusable(label) => label,
-            Self::StoreAway => "store-away",
-            Self::Unwritable => "accept-unwritable",
-        }
-    }
-
-    /// What the person may read. It tells nobody which users exist: only after the right password is it more precise.
-    fn message(&self) -> &'static str {
-        match self {
-            Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.",
-            Self::Credentials(_) | Self::Unusable(_) => "Login failed. Check the name and the password.",
-            Self::StoreAway => "Login is not possible at the moment. Try again later.",
-            Self::Unwritable => "This account is set up wrongly. Ask your administrator.",
-        }
-    }
-
-    fn ms_chap_code(&self) -> MsChapErrorCode {
-        match self {
-            Self::Policy(Refusal::Disabled) => MsChapErrorCode::AccountDisabled,
-            Self::Credentials(_) | Self::Unusable(_) | Self::StoreAway | Self::Unwritable => {
-                MsChapErrorCode::AuthenticationFailure
-            }
-        }
+    /// What wrong passwords of this caller are counted under; empty where the NAS does not say who calls.
+    fn caller_key(&self) -> String {
+        self.caller.as_ref().map(Caller::key).unwrap_or_default()
     }
 }
 
@@ -139,28 +111,25 @@ impl Access {
         ledger: Ledger,
         sealing_key: SealingKey,
         password_checks: usize,
+        bans: Arc<Bans>,
+        lockouts: Arc<Lockouts>,
     ) -> Self {
         let decoy = Decoy::new(PasswordCost::default());
         let checks = Arc::new(Semaphore::new(password_checks.max(1)));
         let queue = Semaphore::new(password_checks.max(1) * QUEUE_PER_CHECK);
-        Self {
-            settings,
-            users,
-            ledger,
-            sealing_key,
-            decoy,
-            checks,
-            queue,
-            slow_users: AtomicBool::new(false),
-            away_said: OncePerWindow::new(AWAY_SAID, 1),
-        }
+        let slow_users = AtomicBool::new(false);
+        let away_said = OncePerWindow::new(AWAY_SAID, 1);
+        Self { settings, users, ledger, sealing_key, decoy, checks, queue, bans, lockouts, slow_users, away_said }
     }
 
     /// Answers an Access-Request whose authenticity has been settled.
     pub(super) async fn answer(&self, datagram: &[u8], nas: &Nas, source: IpAddr, received_at: Timestamp) -> Fate {
         let Ok(packet) = Packet::parse(datagram) else { return Fate::Drop("access.malformed") };
         let settings = self.settings.current();
-        let request = Request { packet, nas, source, received_at, settings };
+        let caller = packet.first(attribute::CALLING_STATION_ID);
+        let caller = caller.and_then(|octets| Caller::read(&String::from_utf8_lossy(octets)));
+        let standing = policy::standing(&nas.callers, &settings.callers, caller.as_ref());
+        let request = Request { packet, nas, source, received_at, settings, caller, standing };
         let name = match packet.first(attribute::USER_NAME) {
             Some(name) if !name.is_empty() && name.len() <= LONGEST_USER_NAME => name,
             _ => return self.reject(&request, None, "none", None, &No::Unusable("no-user-name")),
@@ -175,8 +144,27 @@ impl Access {
         }
     }
 
+    /// Why somebody is refused before anything is checked.
+    fn turned_away(&self, request: &Request<'_>, account: &str) -> Option<No> {
+        let (standing, now) = (request.standing, request.received_at);
+        if standing == Standing::Denied {
+            return Some(No::DeniedCaller);
+        }
+        let ban = request.caller.as_ref().and_then(|caller| self.bans.against_caller(caller, standing, now));
+        if let Some(Ban { until, .. }) = ban {
+            return Some(No::BannedCaller(until));
+        }
+        let admitted = self.lockouts.admits(account, &request.caller_key(), now);
+        (!admitted).then_some(No::LockedOut)
+    }
+
     async fn check(&self, request: &Request<'_>, name: &[u8], method: &Method<'_>) -> Fate {
         let label = method_label(method.kind());
+        // As the store can keep it.
+        let account = String::from_utf8_lossy(name).replace('\0', "\u{fffd}");
+        if let Some(no) = self.turned_away(request, &account) {
+            return self.reject(request, Some(method), label, None, &no);
+        }
         if method.kind() == MethodKind::MsChapV1 && !request.nas.allow_ms_chap_v1 {
             let no = No::Unusable("ms-chap-v1-not-allowed");
             return self.reject(request, Some(method), label, None, &no);
@@ -197,8 +185,21 @@ impl Access {
             None => self.verify_nobody(name, method).await,
         };
         let Some(verdict) = verdict else { return Fate::Drop("access.checks-overload") };
+        match &verdict {
+            Verdict::Accepted(_) => self.lockouts.succeeded(&account, &request.caller_key()),
+            Verdict::Refused(Why::WrongPassword | Why::UnknownUser) => {
+                self.lockouts.failed(&account, &request.caller_key(), request.received_at);
+            }
+            // Nobody guesses like that.
+            Verdict::Refused(_) => (),
+        }
         match (user, verdict) {
             (Some(user), Verdict::Accepted(proof)) => {
+                let ban = self.bans.against_account(&user.name, request.standing, request.received_at);
+                if let Some(Ban { until, .. }) = ban {
+                    let no = No::BannedAccount(until);
+                    return self.reject(request, Some(method), label, Some(&user), &no);
+                }
                 match policy::decide(&user, request.nas, &request.settings.defaults) {
                     Ok(grant) => self.accept(request, &user, method, &proof, grant),
                     Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)),
@@ -332,13 +333,19 @@ impl Access {
         no: &No,
     ) -> Fate {
         self.record(request, label, no.label(), None);
+        if let Some(counter) = no.counter() {
+            telemetry::count(counter);
+        }
+        let message = no.message(request.received_at);
         let reply = build(request, Code::AccessReject, |reply| {
-            reply.text(attribute::REPLY_MESSAGE, no.message())?;
-            method.map_or(Ok(()), |method| {
-                write_refusal(reply, method, no.ms_chap_code(), &chance::octets(), no.message())
-            })
+            reply.text(attribute::REPLY_MESSAGE, &message)?;
+            method.map_or(Ok(()), |method| write_refusal(reply, method, no.ms_chap_code(), &chance::octets(), &message))
         });
-        later_or_drop(reply, request.rejected_at(user))
+        let at = match no {
+            No::LockedOut => request.rejected_at(user).max(request.received_at + LOCKED_OUT_DELAY),
+            _ => request.rejected_at(user),
+        };
+        later_or_drop(reply, at)
     }
 
     fn record(&self, request: &Request<'_>, method: &'static str, outcome: &'static str, session: Option<SessionId>) {

@@ -14,15 +14,17 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::access::Access;
+use super::bans::Bans;
 use super::door::{Door, Port};
 use super::keys::{self, KeyError};
 use super::ledger::{self, Ledger};
+use super::lockouts::Lockouts;
 use super::news::{self, Hearers, Share};
 use super::orders::{NewOrders, Worker};
 use super::settings::{NasTable, Settings, SettingsHandle};
 use super::users::Users;
 use super::words::{self, WordsError};
-use super::{answers, chance, clock, deadlines, quarantine, upkeep};
+use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
@@ -191,6 +193,12 @@ impl Server {
         let settings = SettingsHandle::new(settings(config, &*store, &sealing_key, &class_key).await?);
         let approvers = approvers(config, &ButtonKey::new(&cluster_key))?;
 
+        // Known before the first login is answered.
+        let bans = Arc::new(Bans::new(Arc::clone(&store), settings.clone()));
+        bans.refresh().await?;
+        let lockouts = Arc::new(Lockouts::new(Arc::clone(&store), settings.clone()));
+        lockouts.exchange(true).await?;
+
         let new_orders = Arc::<NewOrders>::default();
         let (ledger, keeper) = Ledger::new(ledger::Parts {
             store: Arc::clone(&store),
@@ -239,6 +247,9 @@ impl Server {
             workers.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders), stopping.clone()));
         }
         background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
+        background.spawn(Arc::clone(&bans).run());
+        background.spawn(Arc::clone(&lockouts).run());
+        background.spawn(ban_notices::run(Arc::clone(&worker), Arc::clone(&bans)));
         let nases = Arc::<Notify>::default();
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
@@ -251,6 +262,8 @@ impl Server {
             ledger.clone(),
             sealing_key.clone(),
             config.server.password_checks,
+            bans,
+            lockouts,
         ));
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(max_pending));
@@ -497,6 +510,11 @@ async fn settings(
         nases: NasTable::default(),
         configured: config.nas.clone(),
         stored: Vec::new(),
+        callers: config.callers.clone(),
+        strikes: config.strikes,
+        lockout: config.lockout,
+        audit_keep: config.audit.keep,
+        node: config.node.clone(),
     }
     .with_stored_nases(stored))
 }

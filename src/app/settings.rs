@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::accounting::ClockBounds;
 use crate::config::WhileAway;
 use crate::dialect::Dialects;
-use crate::model::Nas;
-use crate::policy::Defaults;
+use crate::model::{CallerLists, Nas, NodeName};
+use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
 use crate::radius::dictionary::Dictionary;
 use crate::session::{ClassKey, Timing};
 
@@ -40,6 +40,16 @@ pub(super) struct Settings {
     pub while_away: WhileAway,
     /// Makes and reads Class.
     pub class_key: ClassKey,
+    /// Where logins may come from, and may not, where the NAS says nothing.
+    pub callers: CallerLists,
+    /// When strikes come to a ban.
+    pub strikes: StrikeLimits,
+    /// What wrong passwords come to.
+    pub lockout: LockoutLimits,
+    /// How long the audit record is kept; zero is for ever.
+    pub audit_keep: Duration,
+    /// This process's name.
+    pub node: NodeName,
 }
 
 impl Settings {

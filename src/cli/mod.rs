@@ -4,6 +4,8 @@
 //! came first. No password or secret is ever an argument: the list of processes shows arguments to everybody.
 
 mod agent;
+mod audit;
+mod ban;
 mod check;
 mod client;
 mod context;
@@ -93,6 +95,9 @@ enum Command {
     #[command(subcommand)]
     Session(session::SessionCommand),
     #[command(subcommand)]
+    Ban(ban::BanCommand),
+    Audit(audit::AuditArgs),
+    #[command(subcommand)]
     Client(client::ClientCommand),
     Report(report::ReportArgs),
     #[command(subcommand)]
@@ -147,6 +152,8 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Report(args) => wait(report::run(&args, &flags)),
         Command::Quarantine(command) => wait(quarantine::run(command, &Context::load(&flags)?)),
         Command::Spool(args) => wait(spool::run(&args, &Context::load(&flags)?)),
+        Command::Ban(command) => wait(ban::run(command, &Context::load(&flags)?)),
+        Command::Audit(args) => wait(audit::run(args, &Context::load(&flags)?)),
         // Its exit code is the answer.
         Command::Client(command) => return wait(client::run(command, &flags)),
     }?;

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use crate::app::{chance, keys};
 use crate::config::{format_duration, parse_duration, read};
-use crate::model::{Nas, NasName, OctetDirection, Secret};
+use crate::model::{CallerLists, Nas, NasName, OctetDirection, Secret};
 
 use super::context::Context;
 use super::failure::Failure;
 use super::secret_input::SecretArgs;
-use super::{manual, output};
+use super::{audit, manual, output};
 
 /// Add, list and remove NASes kept in the store.
 ///
@@ -83,6 +83,12 @@ pub(super) struct AddArgs {
     /// Filter that lets through [default: as the server says].
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     permit_filter: Option<String>,
+    /// A network its callers are welcome from, whatever is denied or banned; may be repeated.
+    #[arg(long, value_name = "NETWORK", value_parser = read::network)]
+    allow_callers: Vec<IpNet>,
+    /// A network its callers are refused from; may be repeated.
+    #[arg(long, value_name = "NETWORK", value_parser = read::network)]
+    deny_callers: Vec<IpNet>,
 }
 
 /// List all NASes, of the store and of the configuration.
@@ -124,6 +130,8 @@ struct Shown<'a> {
     unique_ports: Option<bool>,
     sandbox_filter: Option<&'a str>,
     permit_filter: Option<&'a str>,
+    allow_callers: &'a [IpNet],
+    deny_callers: &'a [IpNet],
     kept_in: &'static str,
 }
 
@@ -182,9 +190,12 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         unique_ports: args.unique_ports,
         sandbox_filter: args.sandbox_filter,
         permit_filter: args.permit_filter,
+        callers: CallerLists { allow: args.allow_callers, deny: args.deny_callers },
     };
     let name = nas.name.clone();
+    let detail = format!("{}, dialect {}", nas.network, nas.dialect);
     store.add_nas(&keys::seal_nas(nas, &context.sealing_key()?)?).await?;
+    audit::record(context, &*store, "nas.add", &name, detail).await?;
     if short {
         eprintln!("radhold: warning: the secret is shorter than {} octets (RFC 2865 §3)", read::SECRET_LEAST);
     }
@@ -227,6 +238,7 @@ async fn remove(args: RemoveArgs, context: &Context) -> Result<(), Failure> {
         return Err(Failure::not_found(format!("there is no NAS {name} in the store; {why}")));
     }
     store.remove_nas(&name).await?;
+    audit::record(context, &*store, "nas.remove", &name, "").await?;
     output::print(&format!("removed NAS {name}"))
 }
 
@@ -257,6 +269,8 @@ fn shown<'a>(nas: &'a Nas, kept_in: &'static str) -> Shown<'a> {
         unique_ports: nas.unique_ports,
         sandbox_filter: nas.sandbox_filter.as_deref(),
         permit_filter: nas.permit_filter.as_deref(),
+        allow_callers: &nas.callers.allow,
+        deny_callers: &nas.callers.deny,
         kept_in,
     }
 }

@@ -7,6 +7,7 @@
 //! opens a store or a socket, makes no key, and knows no command.
 
 mod agent;
+mod bans;
 mod duration;
 mod error;
 mod front;
@@ -24,13 +25,14 @@ use std::time::Duration;
 use url::Url;
 
 pub use agent::{Agent, AgentFilter, AgentPeer, Captive};
+pub use bans::Audit;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontServer};
 pub use surroundings::Surroundings;
 
-use crate::model::{Nas, NodeName, Secret};
-use crate::policy::Defaults;
+use crate::model::{CallerLists, Nas, NodeName, Secret};
+use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
 use crate::session::Timing;
 
 /// Where the configuration is looked for when nobody names a file.
@@ -61,6 +63,14 @@ pub struct Config {
     pub nas: Vec<Nas>,
     /// `[dynauth]`
     pub dynauth: Dynauth,
+    /// `[callers]`
+    pub callers: CallerLists,
+    /// `[strikes]`
+    pub strikes: StrikeLimits,
+    /// `[lockout]`
+    pub lockout: LockoutLimits,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[agent]`
     pub agent: Agent,
     /// `[agent.front]`; `None` when it has no server to ask.

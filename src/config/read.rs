@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::agent::agent;
+use super::bans;
 use super::error::ConfigError;
 use super::front::front;
 use super::layers::Layers;
@@ -77,6 +78,10 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
     let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
     let dynauth = dynauth(top.section("dynauth"));
+    let callers = bans::callers(top.section("callers"));
+    let strikes = bans::strikes(top.section("strikes"));
+    let lockout = bans::lockout(top.section("lockout"));
+    let audit = bans::audit(top.section("audit"));
     let mut agent_section = top.section("agent");
     let front = front(report, agent_section.section("front"), surroundings);
     let agent = agent(report, agent_section, &state_dir);
@@ -102,6 +107,10 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         telegram,
         nas,
         dynauth,
+        callers,
+        strikes,
+        lockout,
+        audit,
         agent: agent?,
         front,
         dictionary,
@@ -312,6 +321,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
     let unique_ports = section.boolean("unique_ports");
     let sandbox_filter = section.text("sandbox_filter");
     let permit_filter = section.text("permit_filter");
+    let callers = bans::lists(&mut section, "allow_callers", "deny_callers");
     let sandbox = sandbox_filter.as_ref().unwrap_or(&hold.defaults.sandbox_filter);
     let permit = permit_filter.as_ref().unwrap_or(&hold.defaults.permit_filter);
     if let Err(message) = filters_differ(sandbox, permit) {
@@ -335,6 +345,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
         unique_ports,
         sandbox_filter,
         permit_filter,
+        callers,
     })
 }
 

@@ -14,7 +14,7 @@ mod template;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::dynauth::{Request, RequestKind};
+use crate::dynauth::{BanOrder, Request, RequestKind};
 use crate::model::{ReplyItem, Timestamp, UserName};
 use crate::policy::{Grant, Terms};
 use crate::radius::attribute;
@@ -88,6 +88,7 @@ pub struct Dialect {
     unlimited_session_timeout: Option<u32>,
     accounting_shows_filter: bool,
     unique_ports: bool,
+    bans: bool,
     identify: Vec<Key>,
     identify_fully: Vec<Key>,
     /// Reply items with these attributes wait for the CoA-Request.
@@ -212,6 +213,11 @@ impl Dialect {
     /// The Disconnect-Request that ends the session: identification and nothing else (RFC 5176 §3.6).
     pub fn disconnect(&self, session: &Session) -> Request {
         self.request(RequestKind::Disconnect, identify::identify(session, &self.identify, &self.identify_fully))
+    }
+
+    /// The CoA-Request that tells such a NAS's host of a ban or its end; `None` for a NAS that has no such form.
+    pub fn ban(&self, order: &BanOrder) -> Option<Request> {
+        self.bans.then(|| self.request(RequestKind::Coa, order.attributes()))
     }
 
     /// Whether these reply items can be sent, for telling the operator when they are written down.

@@ -4,6 +4,7 @@
 //! randomness and knows no session: it is given a target, attributes, the time and chance.
 
 mod answer;
+mod ban;
 mod error_cause;
 mod identifiers;
 mod request;
@@ -11,6 +12,7 @@ mod schedule;
 pub mod server;
 
 pub use answer::{Answer, Unfit, read_answer};
+pub use ban::BanOrder;
 pub use error_cause::{ErrorCause, Remedy};
 pub use identifiers::{Identifiers, NoneFree};
 pub use request::{Request, RequestKind};

@@ -44,6 +44,17 @@ pub struct Nas {
     pub sandbox_filter: Option<String>,
     /// Name of the filter that lets through; `None` is the server's setting.
     pub permit_filter: Option<String>,
+    /// Where its callers may come from, and may not; these go before the server's own lists.
+    pub callers: CallerLists,
+}
+
+/// Networks logins may come from, and may not; what follows is `policy`'s.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CallerLists {
+    /// From here logins are welcome whatever the deny list says, and no ban is set by itself.
+    pub allow: Vec<IpNet>,
+    /// From here logins are refused. A list with all addresses of a family (`0.0.0.0/0`) refuses callers without address too.
+    pub deny: Vec<IpNet>,
 }
 
 impl Nas {
@@ -66,6 +77,7 @@ impl Nas {
             unique_ports: None,
             sandbox_filter: None,
             permit_filter: None,
+            callers: CallerLists::default(),
         }
     }
 }

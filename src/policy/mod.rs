@@ -3,12 +3,22 @@
 //! Takes an identity and the request's NAS and gives a [`Grant`], or a [`Refusal`]. Never sees a password: that
 //! verdict is `auth`'s. Never changes a session: that is `session`'s.
 
+mod bans;
+mod callers;
+mod lockout;
+mod strikes;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ApproverKind, Nas, ReplyItem, SecondFactor, User};
+
+pub use bans::{Ban, BanList, BanTarget};
+pub use callers::{Caller, Standing, network_text, standing};
+pub use lockout::{FailureCount, FailureKey, Lockout, LockoutLimits};
+pub use strikes::{BY_ITSELF, Strike, StrikeLimits, StrikeReason, due};
 
 /// What a correct password is worth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ mod decision;
 mod event;
 mod machine;
 mod record;
+mod strike;
 pub mod table;
 
 pub use button::{ButtonError, ButtonKey, Place, Press};

@@ -4,6 +4,8 @@
 //! second. What follows if it is wrong: a commit that is reported done but is not durable loses an order or an accounting
 //! record (invariants 3 and 5); a version that is not compared lets a hold end twice (invariant 2).
 
+mod audit;
+mod ban;
 mod error;
 pub mod freeradius;
 mod news;
@@ -22,10 +24,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+pub use audit::{AuditEntry, AuditQuery};
+pub use ban::BanNotice;
 pub use error::StoreError;
 pub use news::{Cluster, News, NodeStatus, Options, Presence};
 
 use crate::model::{Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Effect, Lane, Session, State};
 use reports::{Asked, Cell, Report};
 
@@ -193,6 +198,51 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn retry_quarantined(&self, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError>;
     /// Removes these for good; says how many there were.
     async fn drop_quarantined(&self, ids: &[QuarantineId]) -> Result<u64, StoreError>;
+
+    // -- bans, strikes (kept by [`Store::commit`] with the end of their hold), and wrong passwords
+
+    /// The latest ban of each target, in force, over or lifted, of those that were set or lifted at that time or later.
+    async fn bans(&self, changed_since: Timestamp) -> Result<Vec<Ban>, StoreError>;
+    /// Sets a ban, in the place of one with the same target, and says so in the audit record and to the NASes. An automatic
+    /// one does not take the place of one that is in force: `false`, and nothing was kept.
+    async fn set_ban(&self, ban: &Ban, act: &AuditEntry) -> Result<bool, StoreError>;
+    /// Lifts a ban at the time of the act. `false` when none is in force, and nothing was kept.
+    async fn lift_ban(&self, target: &BanTarget, act: &AuditEntry) -> Result<bool, StoreError>;
+    /// The strikes since then, oldest first; of very many the latest.
+    async fn strikes(&self, since: Timestamp) -> Result<Vec<Strike>, StoreError>;
+    /// Takes addresses whose NASes are to be told of a ban or its end, for `lease`; as [`Store::claim`] takes orders.
+    async fn claim_ban_notices(
+        &self,
+        node: &NodeName,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<BanNotice>, StoreError>;
+    /// Strikes a notice off, or with a time puts it off with those it says were told. A change that came meanwhile stays due.
+    async fn settle_ban_notice(&self, notice: &BanNotice, again: Option<Timestamp>) -> Result<(), StoreError>;
+    /// Adds wrong passwords to what all nodes counted, after forgiving others. What was quiet for `forget` begins anew.
+    async fn add_failures(
+        &self,
+        counts: &[FailureCount],
+        forgiven: &[FailureKey],
+        forget: Duration,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// What all nodes counted, where it changed at that time or later.
+    async fn failures(&self, changed_since: Timestamp) -> Result<Vec<FailureCount>, StoreError>;
+    /// Accounts with the callers they were let through from since then, and the last time of each; the latest first.
+    async fn known_places(&self, since: Timestamp, limit: u32) -> Result<Vec<(FailureKey, Timestamp)>, StoreError>;
+    /// Forgets bans that ended before then, and strikes and failures that are older.
+    async fn forget_bans(&self, before: Timestamp) -> Result<(), StoreError>;
+
+    // -- the audit record
+
+    /// Adds acts. Decisions about sessions are added by [`Store::commit`], bans by [`Store::set_ban`] and [`Store::lift_ban`].
+    async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError>;
+    /// Acts, the latest first.
+    async fn audited(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError>;
+    /// Removes acts from before then, the only way to remove any; says how many.
+    async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
 
 /// Which sessions to list. Every field narrows.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::row::Columns;
 use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage};
-use crate::model::{Binding, Counters, Identity, Nas, NasName, Secret, User, UserName};
+use crate::model::{Binding, CallerLists, Counters, Identity, Nas, NasName, Secret, User, UserName};
 use crate::session::{DecidedBy, Decision, End, Record, Session};
 
 pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
@@ -48,6 +48,10 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
         unique_ports: row.flag("unique_ports")?,
         sandbox_filter: row.text("sandbox_filter")?,
         permit_filter: row.text("permit_filter")?,
+        callers: CallerLists {
+            allow: row.need("allow_callers", Columns::json)?,
+            deny: row.need("deny_callers", Columns::json)?,
+        },
     })
 }
 

@@ -190,6 +190,8 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     assert_eq!(all.accounting, bare.accounting);
     assert_eq!(all.telegram, bare.telegram);
     assert_eq!(all.dynauth, bare.dynauth);
+    assert_eq!((all.callers, all.strikes), (bare.callers, bare.strikes));
+    assert_eq!((all.lockout, all.audit), (bare.lockout, bare.audit));
     assert_eq!(all.log, bare.log);
     assert_eq!((all.store.gather, all.store.batch), (bare.store.gather, bare.store.batch));
     assert_eq!(all.spool, bare.spool);
@@ -505,5 +507,34 @@ fn the_spool_says_what_cannot_be() {
         Bench::new("[store]\ngather = \"2s\"\nbatch = 0\n[spool]\nafter = \"1ms\"\nmax_mebibytes = 0\n").problems();
     for key in ["store.gather", "store.batch", "spool.after", "spool.max_mebibytes"] {
         assert!(problems.iter().any(|problem| problem.contains(key)), "{key}: {problems:?}");
+    }
+}
+
+// -- strikes, lockout, lists of callers
+
+#[test]
+fn lists_of_callers_are_networks_for_all_and_for_one_nas() {
+    let config = Bench::new(
+        "[callers]\nallow = [\"10.0.0.0/8\"]\ndeny = [\"0.0.0.0/0\", \"2001:db8::9/32\"]\n[strikes]\nlimit = 3\n\
+         [nas.edge]\naddress = \"192.0.2.1\"\nsecret = \"0123456789abcdef\"\ndeny_callers = [\"192.0.2.7\"]\n",
+    )
+    .config();
+    let texts = |networks: &[ipnet::IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&config.callers.allow), ["10.0.0.0/8"]);
+    assert_eq!(texts(&config.callers.deny), ["0.0.0.0/0", "2001:db8::/32"]);
+    assert_eq!(texts(&config.nas[0].callers.deny), ["192.0.2.7/32"]);
+    assert_eq!((config.strikes.limit, config.strikes.ban), (3, Duration::from_secs(1800)));
+}
+
+#[test]
+fn what_is_wrong_with_bans_names_its_key() {
+    let problems = Bench::new(
+        "[callers]\nallow = [\"office\"]\n[strikes]\nwindow = 0\n[lockout]\ndelay_first = \"1h\"\nforget = \"1m\"\n\
+         [audit]\nkeep = \"long\"\n",
+    )
+    .problems();
+    let named = |key: &str| problems.iter().any(|problem| problem.contains(&format!(" {key}: ")));
+    for key in ["callers.allow", "strikes.window", "lockout.delay_first", "lockout.forget", "audit.keep"] {
+        assert!(named(key), "{key}: {problems:#?}");
     }
 }

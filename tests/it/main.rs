@@ -2,6 +2,7 @@
 
 mod accounting;
 mod agent;
+mod bans;
 mod bot_api;
 mod chance;
 mod cli;

@@ -32,6 +32,7 @@ macro_rules! battery {
     };
 }
 
+mod bans;
 mod commit;
 mod engines;
 mod fixtures;
@@ -122,6 +123,16 @@ impl Stage {
         } else {
             let pool = sqlx::PgPool::connect(&self.url).await.unwrap();
             texts(sqlx::query(statement).fetch_all(&pool).await.unwrap())
+        }
+    }
+
+    /// Whether the engine itself refuses a statement.
+    async fn refuses(&self, statement: &'static str) -> bool {
+        if self.url.starts_with("sqlite") {
+            sqlx::query(statement).execute(&self.sqlite_pool().await).await.is_err()
+        } else {
+            let pool = sqlx::PgPool::connect(&self.url).await.unwrap();
+            sqlx::query(statement).execute(&pool).await.is_err()
         }
     }
 

@@ -7,7 +7,7 @@ use crate::session::{Approval, Denial, Event, State, Told, Verdict};
 
 use super::super::context::Context;
 use super::super::failure::{Exit, Failure};
-use super::super::{manual, output};
+use super::super::{audit, manual, output};
 
 /// Approve a held session: say for its owner that it is they.
 ///
@@ -56,12 +56,7 @@ struct Target {
 
 impl Target {
     fn operator(&self) -> String {
-        let from = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        self.operator
-            .clone()
-            .or_else(|| from("SUDO_USER"))
-            .or_else(|| from("USER"))
-            .unwrap_or_else(|| "operator".to_owned())
+        audit::operator(self.operator.as_deref())
     }
 }
 
@@ -84,8 +79,14 @@ pub(super) async fn deny(args: &DenyArgs, context: &Context) -> Result<(), Failu
 }
 
 pub(super) async fn kick(args: &KickArgs, context: &Context) -> Result<(), Failure> {
-    let event = Event::Kicked(Denial::by_operator(args.target.operator()));
+    let who = args.target.operator();
+    let event = Event::Kicked(Denial::by_operator(who.clone()));
     let state = bring(&args.target, &event, context).await?;
+    // What was decided is on record with the decision; that it was ended is not.
+    let store = context.store().await?;
+    let session = super::find(&*store, &args.target.id).await?;
+    let detail = format!("session {} on {}", session.id, session.nas);
+    store.audit(&[audit::entry(context, who, "session.kick", &session.user, detail)]).await?;
     output::print(match state {
         State::Offered => "it will be ended when it starts",
         _ => "the NAS is being told to end it",

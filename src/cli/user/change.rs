@@ -13,7 +13,7 @@ use super::super::context::Context;
 use super::super::failure::Failure;
 use super::super::secret_input::PasswordArgs;
 use super::super::size::parse_size;
-use super::super::{manual, output};
+use super::super::{audit, manual, output};
 
 /// The longest User-Name an attribute holds (RFC 2865 §5).
 const NAME_MOST: usize = 253;
@@ -169,6 +169,7 @@ pub(super) async fn add(args: AddArgs, context: &Context) -> Result<(), Failure>
         name,
     };
     store.add_user(&user).await?;
+    audit::record(context, &*store, "user.add", &user.name, "").await?;
     output::print(&format!("added user {}", user.name))
 }
 
@@ -182,7 +183,8 @@ pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure>
     }
     check_reply(&args.reply, context)?;
     let store = context.store().await?;
-    let mut user = super::find(&*store, &args.name).await?;
+    let before = super::find(&*store, &args.name).await?;
+    let mut user = before.clone();
     if new_password {
         let form = args.store_as.map_or_else(|| form_of(&user.credential), Ok)?;
         user.credential = credential(&args.source.read()?, form, &user.name, context)?;
@@ -212,7 +214,24 @@ pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure>
         user.reply = args.reply;
     }
     store.replace_user(&user).await?;
+    audit::record(context, &*store, "user.set", &user.name, differences(&before, &user)).await?;
     output::print(&format!("changed user {}", user.name))
+}
+
+/// What was changed, without the values of what is secret.
+fn differences(before: &User, after: &User) -> String {
+    let state = |disabled| if disabled { "disabled" } else { "enabled" };
+    let changes = [
+        (before.credential != after.credential).then(|| "password".to_owned()),
+        (before.disabled != after.disabled).then(|| state(after.disabled).to_owned()),
+        (before.second_factor != after.second_factor).then(|| format!("second factor {:?}", after.second_factor)),
+        (before.approvers != after.approvers).then(|| "approvers".to_owned()),
+        (before.permit_filter != after.permit_filter).then(|| "permit filter".to_owned()),
+        (before.session_timeout != after.session_timeout).then(|| "session timeout".to_owned()),
+        (before.reject_delay != after.reject_delay).then(|| "reject delay".to_owned()),
+        (before.reply != after.reply).then(|| "reply".to_owned()),
+    ];
+    changes.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 impl SetArgs {

@@ -11,7 +11,7 @@ use crate::store::Store;
 
 use super::context::Context;
 use super::failure::Failure;
-use super::{manual, output};
+use super::{audit, manual, output};
 pub(super) use change::user_name;
 use change::{AddArgs, SetArgs};
 use show::{ListArgs, ShowArgs};
@@ -85,6 +85,7 @@ async fn remove(args: RemoveArgs, context: &Context) -> Result<(), Failure> {
     let store = context.store().await?;
     let user = find(&*store, &args.name).await?;
     store.remove_user(&user.name).await?;
+    audit::record(context, &*store, "user.remove", &user.name, "").await?;
     output::print(&format!("removed user {}", user.name))
 }
 
@@ -98,6 +99,8 @@ async fn bind(args: BindArgs, context: &Context) -> Result<(), Failure> {
     let user = find(&*store, &args.name).await?;
     let binding = binding(&user.name, args.telegram, presser);
     store.bind(&binding).await?;
+    let detail = format!("Telegram chat {}, presser {}", binding.address, binding.presser);
+    audit::record(context, &*store, "user.bind", &user.name, detail).await?;
     output::print(&format!("user {} is asked in Telegram chat {}", user.name, binding.address))
 }
 
@@ -111,6 +114,7 @@ async fn unbind(args: UnbindArgs, context: &Context) -> Result<(), Failure> {
         .find(|binding| binding.approver == ApproverKind::Telegram && binding.address == address)
         .ok_or_else(|| Failure::not_found(format!("user {} has no Telegram chat {address}", user.name)))?;
     store.unbind(bound).await?;
+    audit::record(context, &*store, "user.unbind", &user.name, format!("Telegram chat {address}")).await?;
     output::print(&format!("user {} is no longer asked in Telegram chat {address}", user.name))
 }
 

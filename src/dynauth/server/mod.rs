@@ -3,6 +3,7 @@
 //! Whether a request is genuine, which session it means, what follows, and the reply as octets. Changes nothing, opens no
 //! socket, reads no clock: it is given a packet, what the sessions are known by, and the time.
 
+mod ban;
 mod facts;
 mod judge;
 mod rates;
@@ -10,6 +11,7 @@ mod reply;
 mod station;
 mod verify;
 
+pub use ban::judge_ban;
 pub use facts::{Facts, NasNames};
 pub use judge::{
     Change, INVALID_ATTRIBUTE_VALUE, INVALID_REQUEST, MISSING_ATTRIBUTE, MULTIPLE_SESSION_SELECTION_UNSUPPORTED,

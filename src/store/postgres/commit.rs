@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 
-use super::{decision, failure, outbox, session, usage};
+use super::{decision, failure, outbox, session, strike, usage};
 use crate::model::SessionId;
 use crate::store::{Change, Committed, StoreError};
 
@@ -75,6 +75,7 @@ async fn keep(connection: &mut PgConnection, changes: &[Change]) -> Result<Vec<C
     outbox::add(connection, &kept).await?;
     usage::add(connection, &kept).await?;
     decision::add(connection, kept.iter().map(|change| &change.session)).await?;
+    strike::add(connection, kept.iter().filter_map(|change| change.session.strike(change.at))).await?;
     let settled: Vec<_> = kept.iter().filter_map(|change| change.settles).collect();
     if !settled.is_empty() {
         outbox::strike_off(connection, &settled).await?;

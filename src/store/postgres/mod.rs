@@ -7,10 +7,13 @@
 
 mod address;
 mod attempt;
+mod audit;
+mod ban;
 mod binding;
 mod columns;
 mod commit;
 mod decision;
+mod failures;
 mod import;
 mod link;
 mod nas;
@@ -21,6 +24,7 @@ mod quarantine;
 mod report;
 mod secret;
 mod session;
+mod strike;
 mod usage;
 mod user;
 
@@ -34,10 +38,11 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuthAttempt, Change, Cluster, Committed, Imported, News, Options, Order, OrderId, Presence, QuarantineId,
-    Quarantined, SessionQuery, Store, StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, News, Options, Order,
+    OrderId, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Lane, Session};
 
 use link::Link;
@@ -246,6 +251,74 @@ impl Store for PostgresStore {
 
     async fn drop_quarantined(&self, ids: &[QuarantineId]) -> Result<u64, StoreError> {
         on!(self, pool => quarantine::remove(pool, ids))
+    }
+
+    async fn bans(&self, changed_since: Timestamp) -> Result<Vec<Ban>, StoreError> {
+        on!(self, pool => ban::changed(pool, changed_since))
+    }
+
+    async fn set_ban(&self, ban: &Ban, act: &AuditEntry) -> Result<bool, StoreError> {
+        on!(self, pool => async { ban::set(pool.begin().await.map_err(failure)?, ban, act).await })
+    }
+
+    async fn lift_ban(&self, target: &BanTarget, act: &AuditEntry) -> Result<bool, StoreError> {
+        on!(self, pool => async { ban::lift(pool.begin().await.map_err(failure)?, target, act).await })
+    }
+
+    async fn strikes(&self, since: Timestamp) -> Result<Vec<Strike>, StoreError> {
+        on!(self, pool => strike::since(pool, since))
+    }
+
+    async fn claim_ban_notices(
+        &self,
+        node: &NodeName,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<BanNotice>, StoreError> {
+        on!(self, pool => ban::claim_notices(pool, node, now, lease, limit))
+    }
+
+    async fn settle_ban_notice(&self, notice: &BanNotice, again: Option<Timestamp>) -> Result<(), StoreError> {
+        on!(self, pool => ban::settle_notice(pool, notice, again))
+    }
+
+    async fn add_failures(
+        &self,
+        counts: &[FailureCount],
+        forgiven: &[FailureKey],
+        forget: Duration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        on!(self, pool => async { failures::add(pool.begin().await.map_err(failure)?, counts, forgiven, forget, now).await })
+    }
+
+    async fn failures(&self, changed_since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {
+        on!(self, pool => failures::changed(pool, changed_since))
+    }
+
+    async fn known_places(&self, since: Timestamp, limit: u32) -> Result<Vec<(FailureKey, Timestamp)>, StoreError> {
+        on!(self, pool => failures::known_places(pool, since, limit))
+    }
+
+    async fn forget_bans(&self, before: Timestamp) -> Result<(), StoreError> {
+        on!(self, pool => async { ban::forget(pool.begin().await.map_err(failure)?, before).await })
+    }
+
+    async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {
+        on!(self, pool => async {
+            let mut tx = pool.begin().await.map_err(failure)?;
+            audit::add(&mut tx, acts).await?;
+            tx.commit().await.map_err(failure)
+        })
+    }
+
+    async fn audited(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        on!(self, pool => audit::matching(pool, query))
+    }
+
+    async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError> {
+        on!(self, pool => async { audit::prune(pool.begin().await.map_err(failure)?, before).await })
     }
 }
 

@@ -5,9 +5,12 @@
 //! file systems, where those locks do not hold; nodes on several hosts share PostgreSQL.
 
 mod attempt;
+mod audit;
+mod ban;
 mod binding;
 mod columns;
 mod decision;
+mod failures;
 mod import;
 mod nas;
 mod nodes;
@@ -16,6 +19,7 @@ mod quarantine;
 mod report;
 mod secret;
 mod session;
+mod strike;
 mod usage;
 mod user;
 
@@ -34,10 +38,11 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuthAttempt, Change, Cluster, Committed, Imported, News, Order, OrderId, Presence, QuarantineId, Quarantined,
-    SessionQuery, Store, StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, News, Order, OrderId,
+    Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Lane, Session};
 
 /// How long to wait for another's transaction.
@@ -261,6 +266,72 @@ impl Store for SqliteStore {
     async fn drop_quarantined(&self, ids: &[QuarantineId]) -> Result<u64, StoreError> {
         quarantine::remove(&self.writer, ids).await
     }
+
+    async fn bans(&self, changed_since: Timestamp) -> Result<Vec<Ban>, StoreError> {
+        ban::changed(&self.readers, changed_since).await
+    }
+
+    async fn set_ban(&self, ban: &Ban, act: &AuditEntry) -> Result<bool, StoreError> {
+        ban::set(self.write().await?, ban, act).await
+    }
+
+    async fn lift_ban(&self, target: &BanTarget, act: &AuditEntry) -> Result<bool, StoreError> {
+        ban::lift(self.write().await?, target, act).await
+    }
+
+    async fn strikes(&self, since: Timestamp) -> Result<Vec<Strike>, StoreError> {
+        strike::since(&self.readers, since).await
+    }
+
+    async fn claim_ban_notices(
+        &self,
+        node: &NodeName,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<BanNotice>, StoreError> {
+        ban::claim_notices(&self.writer, node, now, lease, limit).await
+    }
+
+    async fn settle_ban_notice(&self, notice: &BanNotice, again: Option<Timestamp>) -> Result<(), StoreError> {
+        ban::settle_notice(&self.writer, notice, again).await
+    }
+
+    async fn add_failures(
+        &self,
+        counts: &[FailureCount],
+        forgiven: &[FailureKey],
+        forget: Duration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        failures::add(self.write().await?, counts, forgiven, forget, now).await
+    }
+
+    async fn failures(&self, changed_since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {
+        failures::changed(&self.readers, changed_since).await
+    }
+
+    async fn known_places(&self, since: Timestamp, limit: u32) -> Result<Vec<(FailureKey, Timestamp)>, StoreError> {
+        failures::known_places(&self.readers, since, limit).await
+    }
+
+    async fn forget_bans(&self, before: Timestamp) -> Result<(), StoreError> {
+        ban::forget(self.write().await?, before).await
+    }
+
+    async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        audit::add(&mut tx, acts).await?;
+        tx.commit().await.map_err(failure)
+    }
+
+    async fn audited(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        audit::matching(&self.readers, query).await
+    }
+
+    async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError> {
+        audit::prune(self.write().await?, before).await
+    }
 }
 
 async fn commit_one(tx: &mut Transaction<'_, Sqlite>, change: &Change) -> Result<Committed, StoreError> {
@@ -276,6 +347,9 @@ async fn commit_one(tx: &mut Transaction<'_, Sqlite>, change: &Change) -> Result
     }
     if let Some(decision) = &change.session.decision {
         decision::add(&mut **tx, change.session.id, decision).await?;
+    }
+    if let Some(strike) = change.session.strike(change.at) {
+        strike::add(&mut **tx, &strike).await?;
     }
     if let Some(order) = change.settles {
         outbox::strike_off(&mut **tx, order).await?;

@@ -227,6 +227,32 @@ fn the_doctor_says_how_far_a_servers_clock_is_off() {
 }
 
 #[test]
+fn a_server_bans_an_address_by_coa_request() {
+    let bench = Bench::start("ban_tcp = [1723]\n");
+    let listener = bench.inside("nas", || std::net::TcpListener::bind("10.92.0.1:1723").unwrap());
+    let coa = |attributes: &str| bench.radclient("coa", attributes);
+    let ban = "Filter-Id=\"radhold:ban\",Calling-Station-Id=10.92.0.10";
+    assert_eq!(coa(&format!("{ban},Session-Timeout=7200")).0, "CoA-ACK", "{:#?}", bench.log());
+    assert!(!bench.reaches("lan", "10.92.0.1:1723"));
+    assert!(bench.nft(&["list", "set", "inet", "radhold", "banned_v4"]).contains("timeout 2h"));
+    for (attributes, cause) in [
+        (format!("{ban},NAS-Identifier=nas-2"), "NAS-Identification-Mismatch"),
+        (format!("{ban},User-Name=alice"), "Unsupported-Attribute"),
+        ("Filter-Id=\"radhold:ban\",Calling-Station-Id=\"10.92.0.0/24\"".to_owned(), "Invalid-Attribute-Value"),
+        ("Filter-Id=\"radhold:lift-ban\"".to_owned(), "Missing-Attribute"),
+    ] {
+        assert_eq!(coa(&attributes), ("CoA-NAK".to_owned(), Some(cause.to_owned())), "{attributes}");
+    }
+    let lift = "Filter-Id=\"radhold:lift-ban\",Calling-Station-Id=10.92.0.10";
+    assert_eq!(coa(lift).0, "CoA-ACK");
+    assert_eq!(coa(lift).0, "CoA-ACK", "what is not banned is not banned");
+    assert!(bench.reaches("lan", "10.92.0.1:1723"));
+    assert_eq!(coa(ban).0, "CoA-ACK", "without end");
+    assert!(!bench.reaches("lan", "10.92.0.1:1723"));
+    drop(listener);
+}
+
+#[test]
 fn tables_of_others_are_not_touched_and_ours_can_be_printed() {
     let bench = Bench::without_agent("");
     bench.nft(&["add", "table", "inet", "theirs"]);

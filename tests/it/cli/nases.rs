@@ -27,6 +27,12 @@ fn a_nas_is_added_listed_and_removed() {
         "--no-require-message-authenticator",
         "--reject-delay",
         "2s",
+        "--allow-callers",
+        "10.0.0.0/8",
+        "--deny-callers",
+        "192.0.2.7",
+        "--deny-callers",
+        "0.0.0.0/0",
     ]);
     let list = house.json(&["nas", "list"]);
     assert_eq!((&list[0]["name"], &list[0]["kept_in"]), (&json!("core"), &json!("configuration")));
@@ -37,7 +43,8 @@ fn a_nas_is_added_listed_and_removed() {
             "limit_proxy_state": false, "allow_ms_chap_v1": false, "coa_address": null, "coa_port": 1700,
             "coa_source": null, "reject_delay": 2.0, "octet_direction": "swapped",
             "octet_wrap": false, "unique_ports": null, "sandbox_filter": null,
-            "permit_filter": null, "kept_in": "store",
+            "permit_filter": null, "allow_callers": ["10.0.0.0/8"], "deny_callers": ["192.0.2.7/32", "0.0.0.0/0"],
+            "kept_in": "store",
         })
     );
     assert!(!house.done(&["nas", "list"]).contains("0123456789abcdef"));

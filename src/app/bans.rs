@@ -1,0 +1,169 @@
+//! Bans as this node knows them: read from the store again and again, asked at each login, and set when strikes come to one.
+//!
+//! A login never waits for the store here. What strikes come to is `policy`'s; that two nodes do not both set a ban is the
+//! store's.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::clock;
+use super::settings::SettingsHandle;
+use crate::model::{SessionId, Timestamp, UserName};
+use crate::policy::{self, BY_ITSELF, Ban, BanList, BanTarget, Caller, Standing, Strike};
+use crate::store::{AuditEntry, Store, StoreError};
+use crate::telemetry;
+
+/// How late a ban of another process counts here.
+const PERIOD: Duration = Duration::from_secs(1);
+/// What is read again each time: others' clocks may go wrong by this, and their transactions take this long.
+const SLACK: Duration = Duration::from_secs(60);
+/// How often what is old is forgotten.
+const PRUNING: Duration = Duration::from_secs(3600);
+/// Bans that are over, and strikes, are kept this long for whoever asks what happened.
+const HISTORY: Duration = Duration::from_secs(30 * 86_400);
+
+/// The bans a node goes by.
+#[derive(Debug)]
+pub(super) struct Bans {
+    store: Arc<dyn Store>,
+    settings: SettingsHandle,
+    list: RwLock<Arc<BanList>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    bans: BTreeMap<BanTarget, Ban>,
+    bans_read_at: Option<Timestamp>,
+    strikes: BTreeMap<SessionId, Strike>,
+    strikes_read_at: Option<Timestamp>,
+}
+
+impl Bans {
+    /// Knows none yet; see [`Bans::refresh`].
+    pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle) -> Self {
+        Self { store, settings, list: RwLock::default(), known: Mutex::default() }
+    }
+
+    /// The ban that stands against a caller, whoever they are.
+    pub(super) fn against_caller(&self, caller: &Caller, standing: Standing, now: Timestamp) -> Option<Ban> {
+        self.list().against_caller(caller, standing == Standing::Allowed, now).cloned()
+    }
+
+    /// The ban that stands against an account.
+    pub(super) fn against_account(&self, user: &UserName, standing: Standing, now: Timestamp) -> Option<Ban> {
+        self.list().against_account(user, standing == Standing::Allowed, now).cloned()
+    }
+
+    /// The latest ban of a target, in force or over.
+    pub(super) async fn latest(&self, target: &BanTarget) -> Option<Ban> {
+        self.known.lock().await.bans.get(target).cloned()
+    }
+
+    /// Reads what has changed in the store. Whoever hears of a change may call this at once.
+    pub(super) async fn refresh(&self) -> Result<(), StoreError> {
+        let mut known = self.known.lock().await;
+        let now = clock::now();
+        let since = known.bans_read_at.map_or(Timestamp::default(), |read_at| read_at.before(SLACK));
+        let bans = self.store.bans(since).await?;
+        known.bans_read_at = Some(now);
+        let window = self.settings.current().strikes.window;
+        known.bans.extend(bans.into_iter().map(|ban| (ban.target.clone(), ban)));
+        known.bans.retain(|_, ban| {
+            let over = ban.lifted_at.or(ban.until);
+            over.is_none_or(|over| now.since(over) < window.max(HISTORY))
+        });
+        let list = BanList::new(known.bans.values().filter(|ban| ban.in_force(now)).cloned());
+        *self.list.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
+        Ok(())
+    }
+
+    /// Goes on refreshing and judging, for ever. Drop the future to stop.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut complaint = String::new();
+        let mut pruned_at = None;
+        loop {
+            match self.turn(&mut pruned_at).await {
+                Ok(()) => complaint.clear(),
+                Err(error) => {
+                    telemetry::count("store.failed");
+                    let error = error.to_string();
+                    if error != complaint {
+                        tracing::warn!(error, "cannot see bans and strikes; the bans known stay in force");
+                        complaint = error;
+                    }
+                }
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    async fn turn(&self, pruned_at: &mut Option<Timestamp>) -> Result<(), StoreError> {
+        self.refresh().await?;
+        if self.judge().await? {
+            self.refresh().await?;
+        }
+        let now = clock::now();
+        if pruned_at.is_none_or(|at| now.since(at) >= PRUNING) {
+            *pruned_at = Some(now);
+            self.prune(now).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets the bans that strikes have come to; says whether there were any.
+    async fn judge(&self) -> Result<bool, StoreError> {
+        let settings = self.settings.current();
+        let mut known = self.known.lock().await;
+        let now = clock::now();
+        let oldest = now.before(settings.strikes.window);
+        let since = known.strikes_read_at.map_or(oldest, |read_at| read_at.before(SLACK).max(oldest));
+        let strikes = self.store.strikes(since).await?;
+        known.strikes_read_at = Some(now);
+        known.strikes.extend(strikes.into_iter().map(|strike| (strike.session, strike)));
+        known.strikes.retain(|_, strike| strike.at >= oldest);
+        let allowed = |strike: &Strike| {
+            let of_nas = settings.nases.named(strike.nas.as_str()).map(|nas| nas.callers.clone()).unwrap_or_default();
+            policy::standing(&of_nas, &settings.callers, strike.caller.as_ref()) == Standing::Allowed
+        };
+        let bans: Vec<Ban> = known.bans.values().cloned().collect();
+        let due = policy::due(known.strikes.values(), &bans, &settings.strikes, allowed, now);
+        drop(known);
+        for ban in &due {
+            let act = AuditEntry {
+                at: now,
+                who: BY_ITSELF.to_owned(),
+                through: "server".to_owned(),
+                origin: settings.node.to_string(),
+                act: "ban.add".to_owned(),
+                subject: ban.target.to_string(),
+                detail: format!("{}, until {}", ban.reason, ban.until.map_or_else(String::new, |at| at.to_string())),
+            };
+            if self.store.set_ban(ban, &act).await? {
+                telemetry::count("ban.set");
+                tracing::warn!(whom = %ban.target, until = ban.until.map(tracing::field::display), reason = ban.reason, "banned");
+            }
+        }
+        Ok(!due.is_empty())
+    }
+
+    async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
+        let settings = self.settings.current();
+        let history = HISTORY.max(settings.strikes.window).max(settings.lockout.forget);
+        self.store.forget_bans(now.before(history)).await?;
+        if !settings.audit_keep.is_zero() {
+            let pruned = self.store.prune_audit(now.before(settings.audit_keep)).await?;
+            if pruned > 0 {
+                tracing::info!(pruned, "old acts were removed from the audit record (audit.keep)");
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self) -> Arc<BanList> {
+        Arc::clone(&self.list.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}

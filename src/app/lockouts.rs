@@ -1,0 +1,125 @@
+//! Wrong passwords, counted in memory at each login and shared with the other nodes through the store, in batches.
+//!
+//! A login never waits for the store here. A node that dies takes with it what it counted in the last second.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::clock;
+use super::settings::SettingsHandle;
+use crate::model::Timestamp;
+use crate::policy::Lockout;
+use crate::store::{Store, StoreError};
+use crate::telemetry;
+
+/// How often what was counted is told, and what others counted is heard.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Read again each time: others' clocks may go wrong by this.
+const SLACK: Duration = Duration::from_secs(10);
+/// How often it is asked where logins were confirmed, in periods.
+const PLACES_EVERY: u32 = 5;
+/// An approval and its permit may be kept this late.
+const PLACES_SLACK: Duration = Duration::from_secs(300);
+/// Keys and places remembered, at most.
+const MOST: u32 = 100_000;
+
+/// What a node knows of wrong passwords.
+#[derive(Debug)]
+pub(super) struct Lockouts {
+    store: Arc<dyn Store>,
+    settings: SettingsHandle,
+    lockout: Mutex<Lockout>,
+    read_at: Mutex<ReadAt>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct ReadAt {
+    failures: Option<Timestamp>,
+    places: Option<Timestamp>,
+}
+
+impl Lockouts {
+    /// Knows nothing yet; see [`Lockouts::exchange`].
+    pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle) -> Self {
+        let lockout = Mutex::new(Lockout::new(MOST as usize));
+        Self { store, settings, lockout, read_at: Mutex::default() }
+    }
+
+    /// Whether a login is to be looked at; when not, it is to be refused unchecked.
+    pub(super) fn admits(&self, account: &str, caller: &str, now: Timestamp) -> bool {
+        let limits = self.settings.current().lockout;
+        self.lockout().admits(account, caller, &limits, now)
+    }
+
+    /// A wrong password was given.
+    pub(super) fn failed(&self, account: &str, caller: &str, now: Timestamp) {
+        let limits = self.settings.current().lockout;
+        self.lockout().failed(account, caller, &limits, now);
+    }
+
+    /// The right one was.
+    pub(super) fn succeeded(&self, account: &str, caller: &str) {
+        self.lockout().succeeded(account, caller);
+    }
+
+    /// Goes on exchanging, for ever. Drop the future to stop.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut complaint = String::new();
+        let mut turns = 0_u32;
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            turns = turns.wrapping_add(1);
+            match self.exchange(turns.is_multiple_of(PLACES_EVERY)).await {
+                Ok(()) => complaint.clear(),
+                Err(error) => {
+                    telemetry::count("store.failed");
+                    let error = error.to_string();
+                    if error != complaint {
+                        tracing::warn!(error, "wrong passwords are counted by this node alone for now");
+                        complaint = error;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the store what was counted here, and hears what was counted anywhere; and where logins were confirmed.
+    pub(super) async fn exchange(&self, places_too: bool) -> Result<(), StoreError> {
+        let limits = self.settings.current().lockout;
+        let now = clock::now();
+        let (counts, forgiven) = self.lockout().take_untold();
+        if !counts.is_empty() || !forgiven.is_empty() {
+            let told = self.store.add_failures(&counts, &forgiven, limits.forget, now).await;
+            match told {
+                // Would be refused again for ever; the next failure is told anew.
+                Err(error @ StoreError::Refused(_)) => return Err(error),
+                Err(error) => {
+                    self.lockout().give_back(counts, forgiven);
+                    return Err(error);
+                }
+                Ok(()) => (),
+            }
+        }
+        let read_at = *self.read_at();
+        let since = read_at.failures.map_or(now.before(limits.forget), |read_at| read_at.before(SLACK));
+        let failures = self.store.failures(since).await?;
+        self.lockout().heard(failures);
+        self.read_at().failures = Some(now);
+        if places_too {
+            let oldest = now.before(limits.known_for);
+            let since = read_at.places.map_or(oldest, |read_at| read_at.before(PLACES_SLACK).max(oldest));
+            let places = self.store.known_places(since, MOST).await?;
+            self.lockout().confirmed(places);
+            self.read_at().places = Some(now);
+        }
+        Ok(())
+    }
+
+    fn lockout(&self) -> MutexGuard<'_, Lockout> {
+        self.lockout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_at(&self) -> MutexGuard<'_, ReadAt> {
+        self.read_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,137 @@
+//! Why a login is refused, and what of it the person, the operator and the record are told. Decides nothing.
+
+use std::borrow::Cow;
+
+use crate::auth::{MsChapErrorCode, Why};
+use crate::model::Timestamp;
+use crate::policy::Refusal;
+
+/// Why nobody is let in.
+#[derive(Debug)]
+pub(super) enum No {
+    /// The password is wrong, or there is no such user, or the two do not go together.
+    Credentials(Why),
+    /// The policy says no.
+    Policy(Refusal),
+    /// The request offers nothing we check.
+    Unusable(&'static str),
+    /// Nobody can say, since the store is away.
+    StoreAway,
+    /// The password is right, but its Access-Accept cannot be written: a reply item or dialect is wrong.
+    Unwritable,
+    /// The caller's network is not to log in from.
+    DeniedCaller,
+    /// The caller is banned until then, or until the ban is lifted.
+    BannedCaller(Option<Timestamp>),
+    /// The account is. Told only after the right password.
+    BannedAccount(Option<Timestamp>),
+    /// Too many wrong passwords; this one was not looked at.
+    LockedOut,
+}
+
+impl No {
+    /// The outcome, in the record of attempts.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Credentials(why) => why.label(),
+            Self::Policy(refusal) => refusal.as_str(),
+            Self::Unusable(label) => label,
+            Self::StoreAway => "store-away",
+            Self::Unwritable => "accept-unwritable",
+            Self::DeniedCaller => "caller-denied",
+            Self::BannedCaller(_) => "caller-banned",
+            Self::BannedAccount(_) => "account-banned",
+            Self::LockedOut => "locked-out",
+        }
+    }
+
+    /// The counter, for what an operator watches.
+    pub(super) fn counter(&self) -> Option<&'static str> {
+        match self {
+            Self::DeniedCaller => Some("access.caller-denied"),
+            Self::BannedCaller(_) => Some("access.caller-banned"),
+            Self::BannedAccount(_) => Some("access.account-banned"),
+            Self::LockedOut => Some("access.locked-out"),
+            Self::Credentials(_) | Self::Policy(_) | Self::Unusable(_) | Self::StoreAway | Self::Unwritable => None,
+        }
+    }
+
+    /// What the person may read. It tells nobody which users exist: only after the right password is it more precise.
+    /// Short: pppd 2.4.9 has room for some 1000 octets and does not check.
+    pub(super) fn message(&self, now: Timestamp) -> Cow<'static, str> {
+        let banned = |whom: &str, until: Option<Timestamp>| match until {
+            Some(until) => {
+                let minutes = until.since(now).as_secs().div_ceil(60).max(1);
+                let unit = if minutes == 1 { "minute" } else { "minutes" };
+                format!("{whom} banned for {minutes} more {unit}.").into()
+            }
+            None => format!("{whom} banned. Ask your administrator.").into(),
+        };
+        match self {
+            Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.".into(),
+            // Locked out or not, the password may have been right.
+            Self::Credentials(_) | Self::Unusable(_) | Self::LockedOut => {
+                "Login failed. Check the name and the password.".into()
+            }
+            Self::StoreAway => "Login is not possible at the moment. Try again later.".into(),
+            Self::Unwritable => "This account is set up wrongly. Ask your administrator.".into(),
+            Self::DeniedCaller => "Logins from your address are not allowed.".into(),
+            Self::BannedCaller(until) => banned("Logins from your address are", *until),
+            Self::BannedAccount(until) => banned("This account is", *until),
+        }
+    }
+
+    /// What MS-CHAP-Error says.
+    pub(super) fn ms_chap_code(&self) -> MsChapErrorCode {
+        match self {
+            Self::Policy(Refusal::Disabled) => MsChapErrorCode::AccountDisabled,
+            Self::Credentials(_)
+            | Self::Unusable(_)
+            | Self::StoreAway
+            | Self::Unwritable
+            | Self::DeniedCaller
+            | Self::BannedCaller(_)
+            | Self::BannedAccount(_)
+            | Self::LockedOut => MsChapErrorCode::AuthenticationFailure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000);
+
+    #[test]
+    fn the_end_of_a_ban_is_told_in_minutes_that_are_never_too_few() {
+        let told = |secs| No::BannedCaller(Some(Timestamp::from_secs(secs))).message(NOW).into_owned();
+        assert_eq!(told(1_001), "Logins from your address are banned for 1 more minute.");
+        assert_eq!(told(1_061), "Logins from your address are banned for 2 more minutes.");
+        assert_eq!(No::BannedAccount(None).message(NOW), "This account is banned. Ask your administrator.");
+    }
+
+    #[test]
+    fn every_message_is_short_enough_for_pppd() {
+        let far = Some(Timestamp::from_micros(i64::MAX));
+        for no in [
+            No::Credentials(Why::WrongPassword),
+            No::Policy(Refusal::Disabled),
+            No::StoreAway,
+            No::Unwritable,
+            No::DeniedCaller,
+            No::BannedCaller(far),
+            No::BannedAccount(far),
+            No::LockedOut,
+        ] {
+            assert!(no.message(NOW).len() < 200, "{no:?}");
+        }
+    }
+
+    #[test]
+    fn locked_out_reads_like_a_wrong_password() {
+        let wrong = No::Credentials(Why::WrongPassword);
+        assert_eq!(No::LockedOut.message(NOW), wrong.message(NOW));
+        assert_eq!(No::LockedOut.ms_chap_code(), wrong.ms_chap_code());
+    }
+}

@@ -1,0 +1,97 @@
+//! Wrong passwords as all nodes counted them, and where people are known.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, Postgres, Transaction};
+
+use super::columns::{interval, time};
+use super::failure;
+use crate::model::Timestamp;
+use crate::policy::{FailureCount, FailureKey};
+use crate::store::row::{self, Cells};
+use crate::store::{StoreError, ban};
+
+pub(super) async fn add(
+    mut tx: Transaction<'_, Postgres>,
+    counts: &[FailureCount],
+    forgiven: &[FailureKey],
+    forget: Duration,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let texts = |keys: &[&FailureKey], of: fn(&FailureKey) -> &str| -> Vec<String> {
+        keys.iter().map(|key| row::text(of(key)).into_owned()).collect()
+    };
+    // Both statements lock rows in the order of their keys, so that two nodes wait for each other and lock nobody out.
+    let mut forgiven: Vec<&FailureKey> = forgiven.iter().collect();
+    forgiven.sort();
+    let mut counts: Vec<&FailureCount> = counts.iter().collect();
+    counts.sort_by_key(|count| &count.key);
+    if !forgiven.is_empty() {
+        sqlx::query(
+            "UPDATE login_failures SET failures = 0, changed_at = $3
+             WHERE (account, caller) IN (
+                 SELECT account, caller FROM login_failures
+                 WHERE (account, caller) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+                 ORDER BY account COLLATE \"C\", caller COLLATE \"C\" FOR UPDATE
+             )",
+        )
+        .bind(texts(&forgiven, |key| &key.account))
+        .bind(texts(&forgiven, |key| &key.caller))
+        .bind(time(now))
+        .execute(&mut *tx)
+        .await
+        .map_err(failure)?;
+    }
+    if !counts.is_empty() {
+        let keys: Vec<&FailureKey> = counts.iter().map(|count| &count.key).collect();
+        sqlx::query(
+            "INSERT INTO login_failures (account, caller, failures, last_at, changed_at)
+             SELECT account, caller, failures, last_at, $5
+             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[])
+                 WITH ORDINALITY AS new (account, caller, failures, last_at, place)
+             ORDER BY place
+             ON CONFLICT (account, caller) DO UPDATE SET
+                 failures = excluded.failures
+                     + CASE WHEN excluded.last_at - login_failures.last_at >= $6 THEN 0 ELSE login_failures.failures END,
+                 last_at = greatest(login_failures.last_at, excluded.last_at),
+                 changed_at = excluded.changed_at",
+        )
+        .bind(texts(&keys, |key| &key.account))
+        .bind(texts(&keys, |key| &key.caller))
+        .bind(counts.iter().map(|count| i64::from(count.failures)).collect::<Vec<_>>())
+        .bind(counts.iter().map(|count| time(count.last)).collect::<Vec<_>>())
+        .bind(time(now))
+        .bind(interval(forget))
+        .execute(&mut *tx)
+        .await
+        .map_err(failure)?;
+    }
+    tx.commit().await.map_err(failure)
+}
+
+pub(super) async fn changed(pool: &PgPool, since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {
+    let rows = sqlx::query("SELECT account, caller, failures, last_at FROM login_failures WHERE changed_at >= $1")
+        .bind(time(since))
+        .fetch_all(pool)
+        .await
+        .map_err(failure)?;
+    rows.iter().map(|row| ban::failure_count(&Cells { table: "login_failures", row })).collect()
+}
+
+pub(super) async fn known_places(
+    pool: &PgPool,
+    since: Timestamp,
+    limit: u32,
+) -> Result<Vec<(FailureKey, Timestamp)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT user_name, calling_station_id, max(permitted_at) AS at FROM sessions
+         WHERE permitted_at >= $1 AND calling_station_id IS NOT NULL
+         GROUP BY user_name, calling_station_id ORDER BY at DESC LIMIT $2",
+    )
+    .bind(time(since))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
+    rows.iter().filter_map(|row| ban::place(&Cells { table: "sessions", row }).transpose()).collect()
+}
