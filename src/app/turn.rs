@@ -104,3 +104,46 @@ fn add(a: &Counters, b: &Counters) -> Counters {
         session_time: a.session_time + b.session_time,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounting::Report;
+    use crate::model::{Identity, SessionId};
+
+    /// What the spool depends on: a batch whose fate was unknown is brought again.
+    #[test]
+    fn what_is_applied_again_changes_nothing() {
+        let now = Timestamp::from_secs(1_795_176_000);
+        let report = |secs: u64, octets: u64| Report {
+            at: now + std::time::Duration::from_secs(secs),
+            counters: Counters { input_octets: octets, session_time: secs, ..Counters::default() },
+            ..Report::default()
+        };
+        let events = [
+            Event::Started(report(0, 0)),
+            Event::Interim(report(60, 5_000_000_000)),
+            Event::Interim(report(120, 5_000_000_007)),
+            Event::Stopped(report(180, 6_000_000_000)),
+        ];
+        let address = "192.0.2.1".parse().unwrap();
+        let id = SessionId(uuid::Uuid::from_u128(1));
+        let new = Session::observe(id, "alice".into(), "edge".into(), address, Identity::default(), now);
+        let timing = Timing::default();
+        let mut turn = Turn::of_new(new, now, timing);
+        let mut carried = 0;
+        for event in &events {
+            turn = turn.take(event);
+        }
+        let mut session = turn.change(None).session;
+        carried += turn.change(None).usage.unwrap().added.input_octets;
+        // All of it once more, and from behind.
+        for event in events.iter().chain(events.iter().rev()) {
+            let again = Turn::of_kept(session.clone(), now, timing).take(event);
+            assert!(again.is_idle(), "{event:?}");
+            carried += again.change(None).usage.map_or(0, |usage| usage.added.input_octets);
+            session = again.change(None).session;
+        }
+        assert_eq!((session.counters.input_octets, carried), (6_000_000_000, 6_000_000_000));
+    }
+}

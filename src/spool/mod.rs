@@ -147,16 +147,18 @@ impl Spool {
         Ok(())
     }
 
-    /// The oldest entries, at most so many, in the order they came. They stay.
+    /// The oldest entries with numbers above `after`, at most so many, in the order they came. They stay.
     ///
     /// # Errors
     /// [`SpoolError`] when the file cannot be read.
-    pub async fn oldest(&self, limit: u32) -> Result<Vec<Taken>, SpoolError> {
-        let rows = sqlx::query("SELECT seq, at, about, packet, checksum FROM entries ORDER BY seq LIMIT ?1")
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(file::failure)?;
+    pub async fn oldest(&self, after: Number, limit: u32) -> Result<Vec<Taken>, SpoolError> {
+        let rows =
+            sqlx::query("SELECT seq, at, about, packet, checksum FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2")
+                .bind(after)
+                .bind(limit)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(file::failure)?;
         rows.iter().map(|row| Ok((row.try_get("seq").map_err(file::failure)?, entry::read(row)))).collect()
     }
 

@@ -45,7 +45,7 @@ async fn open(path: &Path) -> Spool {
 }
 
 async fn entries(spool: &Spool) -> Vec<Entry> {
-    spool.oldest(1000).await.unwrap().into_iter().map(|(_, entry)| entry.unwrap()).collect()
+    spool.oldest(0, 1000).await.unwrap().into_iter().map(|(_, entry)| entry.unwrap()).collect()
 }
 
 #[tokio::test]
@@ -59,8 +59,9 @@ async fn entries_leave_in_the_order_they_came_and_only_when_struck_off() {
 
     let spool = open(&path).await;
     assert_eq!(entries(&spool).await, [packet(1), outcome(), press(), packet(2)]);
-    let first = spool.oldest(2).await.unwrap();
+    let first = spool.oldest(0, 2).await.unwrap();
     assert_eq!(first.len(), 2);
+    assert_eq!(spool.oldest(first[1].0, 10).await.unwrap()[0].1, Ok(press()));
     spool.strike_off(&first.iter().map(|(number, _)| *number).collect::<Vec<_>>()).await.unwrap();
     assert_eq!(spool.waiting(), 2);
     assert_eq!(entries(&spool).await, [press(), packet(2)]);
@@ -83,7 +84,7 @@ async fn a_damaged_entry_is_set_aside_and_blocks_nobody() {
     let spool = open(&path).await;
     spool.put(&[packet(1), packet(2), packet(3)]).await.unwrap();
     sqlx::query("UPDATE entries SET packet = zeroblob(300) WHERE seq = 2").execute(&spool.pool).await.unwrap();
-    let taken = spool.oldest(10).await.unwrap();
+    let taken = spool.oldest(0, 10).await.unwrap();
     assert_eq!(taken[1], (2, Err("its checksum does not match".to_owned())));
     assert_eq!(taken[2], (3, Ok(packet(3))));
     spool.set_aside(2, "its checksum does not match").await.unwrap();
@@ -113,7 +114,7 @@ async fn it_is_full_at_its_bound_and_keeps_nothing_of_what_does_not_fit() {
     assert_eq!(spool.waiting() % 50, 0, "all of a batch, or nothing");
 
     // What has left makes room.
-    let taken = spool.oldest(1000).await.unwrap();
+    let taken = spool.oldest(0, 1000).await.unwrap();
     spool.strike_off(&taken.iter().map(|(number, _)| *number).collect::<Vec<_>>()).await.unwrap();
     spool.put(&batch).await.unwrap();
 }

@@ -211,6 +211,7 @@ pub(crate) async fn until_drained(radhold: &Radhold) {
         assert!(begun.elapsed() < LONGEST, "{waiting} still in the spool: {:#?}", radhold.log());
         sleep(Duration::from_millis(100)).await;
     }
+    println!("the spool was empty {:.1} s after the last answer", begun.elapsed().as_secs_f64());
     let aside: i64 = sqlx::query_scalar("SELECT count(*) FROM set_aside").fetch_one(&pool).await.unwrap();
     assert_eq!(aside, 0);
 }

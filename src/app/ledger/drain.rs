@@ -16,23 +16,29 @@ use crate::spool::{AccountingPacket, Entry, Number, SpoolError};
 use crate::store::OrderId;
 use crate::telemetry;
 
+/// Entries in the first batch.
+const FIRST: u32 = 32;
 /// Before another look when nothing could be moved.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Before another look at what the store will not have in any form: somebody must mend it.
+const LONG_PAUSE: Duration = Duration::from_secs(30);
 /// One entry alone may take so many times as long as a batch: a store that is slow must not stand still.
 const ALONE: u32 = 5;
 
 /// How fast the spool empties.
 pub(super) struct Drain {
     most: u32,
-    /// Entries in the next batch: halved when the store was too slow for one, doubled when it was not.
+    /// Entries in the next batch: fewer when the store was slow with one, more when it was not.
     size: u32,
     rate: u32,
     next_at: Instant,
+    /// The last entry that was looked at: what the store will not have is passed over until all others have been tried.
+    last: Number,
 }
 
 impl Drain {
     pub(super) fn new(most: u32, rate: u32) -> Self {
-        Self { most, size: most, rate, next_at: Instant::now() }
+        Self { most, size: FIRST.min(most), rate, next_at: Instant::now(), last: 0 }
     }
 
     /// When the next batch may go.
@@ -48,7 +54,11 @@ impl Keeper {
             return;
         }
         let begun = Instant::now();
-        let taken = match self.spool.oldest(self.drain.size).await {
+        let taken = match self.spool.oldest(self.drain.last, self.drain.size).await {
+            Ok(taken) if taken.is_empty() => {
+                (self.drain.last, self.drain.next_at) = (0, begun + LONG_PAUSE);
+                return;
+            }
             Ok(taken) => taken,
             Err(SpoolError::Damaged(damage)) => return self.begin_anew(damage).await,
             Err(error) => {
@@ -75,16 +85,27 @@ impl Keeper {
             tracing::error!(%error, "what the store has stays in the spool, and is brought again");
         }
         kept.iter().for_each(|_| telemetry::count("spool.drained"));
+        let mut passed_over = self.drain.last;
         for (number, ticket) in &tickets {
-            if let Some(reason) = ticket.refusal() {
-                self.set_aside(*number, &reason).await;
+            match ticket.refusal() {
+                // It stays: what was acknowledged is given up by people alone.
+                Some(_) if ticket.packet().is_some() => passed_over = *number,
+                Some(reason) => self.set_aside(*number, &reason).await,
+                None => (),
             }
         }
         let pause = Duration::from_secs(1) * u32::try_from(kept.len()).unwrap_or(u32::MAX) / self.drain.rate;
         self.drain.next_at = begun + if kept.is_empty() { PAUSE } else { pause };
         match done {
             Ok(()) => {
-                self.drain.size = self.drain.size.saturating_mul(2).min(self.drain.most);
+                self.drain.last = passed_over;
+                // New records wait meanwhile: a batch should not take long.
+                let took = begun.elapsed();
+                if took > self.after / 4 {
+                    self.drain.size = (self.drain.size / 2).max(1);
+                } else if took < self.after / 16 {
+                    self.drain.size = self.drain.size.saturating_mul(2).min(self.drain.most);
+                }
                 if self.spool.waiting() == 0 {
                     tracing::info!("the spool is empty");
                 }

@@ -340,7 +340,8 @@ fn is_away(error: &dyn DatabaseError) -> bool {
         // query_canceled is what statement_timeout says; read_only_sql_transaction comes from a standby;
         // too_many_connections; idle_in_transaction_session_timeout; lock_not_available.
         "57014" | "25006" | "53300" | "25P03" | "55P03" => true,
-        // connection_exception, transaction_rollback, and the server starting or stopping (57P01, 57P02, 57P03).
-        other => other.starts_with("08") || other.starts_with("40") || other.starts_with("57P"),
+        // connection_exception, transaction_rollback, insufficient_resources (a full disk), the server starting or stopping
+        // (57P01, 57P02, 57P03), and system_error.
+        other => ["08", "40", "53", "57P", "58"].iter().any(|class| other.starts_with(class)),
     }
 }

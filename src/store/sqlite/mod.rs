@@ -408,8 +408,8 @@ fn failure(error: sqlx::Error) -> StoreError {
     StoreError::of(&error, is_away)
 }
 
-/// SQLITE_BUSY and SQLITE_LOCKED (the low octet of an extended code is the plain one).
+/// SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR and SQLITE_FULL (the low octet of an extended code is the plain one).
 fn is_away(error: &dyn DatabaseError) -> bool {
     let code = error.code().and_then(|code| code.parse::<i32>().ok());
-    matches!(code.map(|code| code & 0xff), Some(5 | 6))
+    matches!(code.map(|code| code & 0xff), Some(5 | 6 | 10 | 13))
 }
