@@ -58,7 +58,7 @@ class World:
         lay(list(self.spaces.values()), cables)
         nas.set("net.ipv4.ip_forward", "1")
         nas.set("net.ipv6.conf.all.forwarding", "1")
-        batch(["route add 10.99.0.0/16 via 10.91.0.1", "route add default via 2001:db8:91::1"], lan)
+        batch(["route add 10.98.0.0/15 via 10.91.0.1", "route add default via 2001:db8:91::1"], lan)
         self.lan = Lan(lan)
         self.capture("radius", "aaa", "any", "udp port 1812 or udp port 1813 or udp port 3799")
 
