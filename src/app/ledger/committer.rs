@@ -153,7 +153,9 @@ impl Committer {
             Some(class) => class.session,
             None => {
                 // What came before it may be what it looks for.
-                self.rounds(work).await?;
+                if work.iter().any(|item| item.may_be_meant(&nas, &request)) {
+                    self.rounds(work).await?;
+                }
                 let found = recall::by_identity(&*self.store, &nas, nas_address, &request).await?;
                 found.or_else(|| ticket.packet().map(recall::id_of)).unwrap_or_else(|| chance::session_id(clock::now()))
             }
@@ -345,6 +347,16 @@ impl Committer {
 impl Work {
     fn new(session: SessionId, kind: Kind, ticket: Arc<Ticket>) -> Self {
         Self { session, kind, ticket, conflicts: 0 }
+    }
+
+    /// Whether a report without Class can be of this one's session, were it kept.
+    fn may_be_meant(&self, nas: &Nas, request: &Request) -> bool {
+        match &self.kind {
+            Kind::Offer(session) => recall::may_be_meant(session, nas, request),
+            Kind::Report { origin, .. } => origin.may_be_meant(nas, request),
+            // Its session is in the store, and is found there.
+            Kind::Fact { .. } => false,
+        }
     }
 
     fn settles(&self) -> Option<OrderId> {
