@@ -10,7 +10,7 @@ use super::clock;
 use super::orders::NewOrders;
 use super::users::Users;
 use crate::model::{NodeName, SessionId};
-use crate::store::{News, Presence, Store};
+use crate::store::{News, Presence, Store, Turn};
 use crate::telemetry;
 
 /// News that may wait to be taken in.
@@ -46,7 +46,7 @@ pub(super) struct Hearers {
     pub new_orders: Arc<NewOrders>,
     pub share: watch::Sender<Share>,
     /// Whether it is this node's turn to poll Telegram.
-    pub turn: watch::Sender<bool>,
+    pub turn: watch::Sender<Turn>,
 }
 
 /// Works for ever. Drop the future to stop.
@@ -81,8 +81,8 @@ impl Hearers {
                 let share = share(me, &alive);
                 self.share.send_if_modified(|current| std::mem::replace(current, share) != share);
             }
-            News::Turn(mine) => {
-                self.turn.send_if_modified(|current| std::mem::replace(current, mine) != mine);
+            News::Turn(turn) => {
+                self.turn.send_if_modified(|current| std::mem::replace(current, turn) != turn);
             }
         }
     }

@@ -37,9 +37,11 @@ use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
 use crate::session::{ButtonKey, ClassKey, Lane, Timing};
 use crate::spool::{Spool, SpoolError};
-use crate::store::{self, Presence, Store, StoreError};
+use crate::store::{self, Presence, Store, StoreError, Turn};
 use crate::telemetry;
 
+/// How long somebody who polls with our token, and should not, is left alone.
+const ELSEWHERE: Duration = Duration::from_secs(3);
 /// How long requests in work may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long the ledger may take to keep what it has when the server stops.
@@ -215,7 +217,7 @@ impl Server {
         let keeper = tokio::spawn(keeper.run(stop));
         let mut background = JoinSet::new();
         let (share, shared) = watch::channel(Share::default());
-        let (turn, our_turn) = watch::channel(false);
+        let (turn, our_turn) = watch::channel(Turn::Others);
         background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared));
         background.spawn(upkeep::run(Arc::clone(&store), settings.clone()));
         let (answers, heard) = mpsc::channel::<Answer>(ANSWERS);
@@ -582,14 +584,28 @@ fn presence(config: &Config) -> Presence {
 
 /// Listens while it is this node's turn. A press that was in hand when the turn ends is not confirmed to Telegram, and comes to
 /// whoever has the turn next.
-async fn listen_in_turn(approver: Arc<dyn Approver>, answers: mpsc::Sender<Answer>, mut turn: watch::Receiver<bool>) {
-    while turn.wait_for(|mine| *mine).await.is_ok() {
-        tracing::info!(approver = %approver.kind(), "this node polls");
-        tokio::select! {
-            () = approver.listen(answers.clone()) => return,
-            _ = turn.wait_for(|mine| !*mine) => {
-                tracing::warn!(approver = %approver.kind(), "this node polls no more: its connection to the store has ended");
-            }
+async fn listen_in_turn(approver: Arc<dyn Approver>, answers: mpsc::Sender<Answer>, mut turn: watch::Receiver<Turn>) {
+    let kind = approver.kind();
+    while turn.wait_for(|turn| *turn != Turn::Others).await.is_ok() {
+        tracing::info!(approver = %kind, "this node polls");
+        let polled_elsewhere = tokio::select! {
+            () = approver.listen(answers.clone()) => true,
+            _ = turn.wait_for(|turn| *turn == Turn::Others) => false,
+        };
+        if answers.is_closed() {
+            return;
+        }
+        if !polled_elsewhere {
+            tracing::warn!(approver = %kind, "this node polls no more: another has the turn");
+            continue;
+        }
+        telemetry::count("approver.polled-elsewhere");
+        if *turn.borrow_and_update() == Turn::Unsure {
+            tracing::warn!(approver = %kind, "another polls, while this node cannot reach the store; it polls no more");
+            drop(turn.changed().await);
+        } else {
+            tracing::error!(approver = %kind, "somebody else polls with the same token; two must not");
+            tokio::time::sleep(ELSEWHERE).await;
         }
     }
 }

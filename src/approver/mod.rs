@@ -31,7 +31,8 @@ pub trait Approver: Send + Sync {
     /// Tells the operator something, where this approver has an address for that.
     async fn alert(&self, text: &str) -> Result<(), AskError>;
 
-    /// Listens for answers until `answers` is closed. Survives outages by itself.
+    /// Listens for answers until `answers` is closed, or until somebody else turns out to listen where only one can. Survives
+    /// outages by itself.
     async fn listen(&self, answers: mpsc::Sender<Answer>);
 }
 

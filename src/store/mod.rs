@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 pub use audit::{AuditEntry, AuditQuery};
 pub use ban::BanNotice;
 pub use error::StoreError;
-pub use news::{Cluster, News, NodeStatus, Options, Presence};
+pub use news::{Cluster, News, NodeStatus, Options, Presence, Turn};
 
 use crate::model::{Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};

@@ -25,8 +25,20 @@ pub enum News {
     Orders,
     /// Which nodes are alive, this one among them, by name.
     Nodes(Vec<NodeName>),
-    /// Whether it is this node's turn to poll Telegram. Never two nodes' at once.
-    Turn(bool),
+    /// Whose turn it is to poll Telegram.
+    Turn(Turn),
+}
+
+/// Whose turn something is that one node does at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Another node's, or nobody's yet.
+    Others,
+    /// This node's.
+    Ours,
+    /// This node's, unless another has taken it since: the store cannot be reached, so nobody can say. While it is away
+    /// for all, somebody must go on; when only this node is cut off, it finds another at work and stops.
+    Unsure,
 }
 
 /// What a node shows of itself.

@@ -18,6 +18,7 @@ use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{Instant, sleep};
 
 use crate::fleet::Fleet;
+use crate::loss::until_drained;
 use crate::postgres::{self, Account};
 use crate::radhold::{PATIENCE, Radhold, message};
 
@@ -319,6 +320,8 @@ async fn a_standby_promoted_under_load_goes_on_and_nothing_acknowledged_is_lost(
     going.store(false, Ordering::Relaxed);
     let acknowledged: Vec<u32> = load.join_all().await.into_iter().flatten().collect();
     println!("{} sessions, each with Start and Interim-Update acknowledged", acknowledged.len());
+    // What was acknowledged meanwhile may lie in the spool still.
+    until_drained(&radhold).await;
 
     let mut connection = PgConnection::connect(&standby.address("postgres")).await.unwrap();
     let kept: Vec<(i64, i64, i64)> = sqlx::query_as(

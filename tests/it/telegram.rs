@@ -365,7 +365,7 @@ async fn an_update_is_confirmed_only_when_it_was_handled() {
 
 #[tokio::test]
 async fn polling_survives_an_outage_without_haste() {
-    for failure in [Failure::Drop, Failure::TooMany(0), Failure::Status(409), Failure::Status(401)] {
+    for failure in [Failure::Drop, Failure::TooMany(0), Failure::Status(401)] {
         let mut scene = Scene::new().await;
         scene.api.fail("getUpdates", failure.clone(), usize::MAX);
         scene.listen();
@@ -377,6 +377,20 @@ async fn polling_survives_an_outage_without_haste() {
         scene.answer().await.reply.send(Told::Done).unwrap();
         scene.api.until_answered(&query).await;
     }
+}
+
+#[tokio::test]
+async fn another_poll_with_the_token_ends_ours() {
+    let mut scene = Scene::new().await;
+    scene.listen();
+    let ours = scene.listening.take().unwrap();
+    scene.api.until("a poll", |world| (world.calls_of("getUpdates").count() >= 1).then_some(())).await;
+    scene.listen();
+    tokio::time::timeout(Duration::from_secs(30), ours).await.expect("ours ends").unwrap();
+    let prompt = scene.prompt_alice().await;
+    let query = scene.api.press(ALICE, prompt, ALICE, YES);
+    scene.answer().await.reply.send(Told::Done).unwrap();
+    scene.api.until_answered(&query).await;
 }
 
 #[tokio::test]

@@ -28,6 +28,14 @@ pub(super) struct Api {
     limit: Duration,
 }
 
+/// Why a poll brought nothing.
+pub(super) enum NoUpdates {
+    /// Another poll with the same token has ended it.
+    Elsewhere,
+    /// It failed.
+    Failed(AskError),
+}
+
 impl Api {
     /// Sets the client up; connects to nothing.
     pub(super) fn new(options: &TelegramOptions) -> Result<Self, TelegramError> {
@@ -96,7 +104,7 @@ impl Api {
     }
 
     /// Waits for updates. Those before `offset` are confirmed by this and never come again.
-    pub(super) async fn updates(&self, offset: Option<i32>) -> Result<Vec<Update>, AskError> {
+    pub(super) async fn updates(&self, offset: Option<i32>) -> Result<Vec<Update>, NoUpdates> {
         // Zero would be a short poll, and a loop of those never rests.
         let seconds = u32::try_from(self.poll.as_secs()).unwrap_or(u32::MAX).max(1);
         let mut call = self
@@ -108,8 +116,12 @@ impl Api {
             call = call.offset(offset);
         }
         let limit = self.longest_poll;
-        let polled = tokio::time::timeout(limit, call.into_future()).await.map_err(|_| failure::timed_out(limit))?;
-        polled.map_err(|error| failure::classify(&error))
+        match tokio::time::timeout(limit, call.into_future()).await {
+            Ok(Ok(updates)) => Ok(updates),
+            Ok(Err(error)) if failure::is_polled_elsewhere(&error) => Err(NoUpdates::Elsewhere),
+            Ok(Err(error)) => Err(NoUpdates::Failed(failure::classify(&error))),
+            Err(_) => Err(NoUpdates::Failed(failure::timed_out(limit))),
+        }
     }
 
     async fn bounded<T>(

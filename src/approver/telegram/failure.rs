@@ -35,6 +35,15 @@ pub(super) fn timed_out(limit: Duration) -> AskError {
     later(format!("no usable answer from Telegram within {} s", limit.as_secs_f32()))
 }
 
+/// Whether another poll with the same token has ended this one.
+pub(super) fn is_polled_elsewhere(error: &RequestError) -> bool {
+    match error {
+        RequestError::Api(ApiError::TerminatedByOtherGetUpdates) => true,
+        RequestError::Api(ApiError::Unknown(text)) => text.starts_with("Conflict: terminated by other"),
+        _ => false,
+    }
+}
+
 /// Whether an edit failed only because there is nothing left to edit.
 pub(super) fn nothing_to_edit(error: &RequestError) -> bool {
     let RequestError::Api(error) = error else { return false };

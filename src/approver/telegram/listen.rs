@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::TelegramOptions;
-use super::api::Api;
+use super::api::{Api, NoUpdates};
 use super::reference::Reference;
 use super::texts::{self, Reply};
 use crate::approver::{Answer, AskError};
@@ -34,7 +34,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
 /// How many chats are remembered as greeted.
 const GREETED: usize = 1024;
 
-/// Polls until `answers` is closed.
+/// Polls until `answers` is closed, or another poll with this token ends ours.
 pub(super) async fn run(api: &Api, key: &ButtonKey, options: &TelegramOptions, answers: mpsc::Sender<Answer>) {
     let desk =
         Arc::new(Desk { api: api.clone(), key: key.clone(), answers: answers.clone(), patience: options.told_timeout });
@@ -64,7 +64,9 @@ pub(super) async fn run(api: &Api, key: &ButtonKey, options: &TelegramOptions, a
                     pause(&answers, options.backoff_first.max(TOO_QUICK)).await;
                 }
             }
-            Err(error) => {
+            // Which of the two goes on is not for us to say.
+            Err(NoUpdates::Elsewhere) => return,
+            Err(NoUpdates::Failed(error)) => {
                 let wait = backoff.after(&error);
                 tracing::warn!(%error, wait_s = wait.as_secs_f32(), "Telegram cannot be polled");
                 pause(&answers, wait).await;

@@ -1,6 +1,6 @@
 //! The one connection a node keeps for itself: it hears what others change (LISTEN), shows that the node is alive, and holds its
-//! turn to poll Telegram. All three end together, with the connection: whoever cannot hear does not poll, and is soon
-//! taken for dead.
+//! turn to poll Telegram. All three end together, with the connection: whoever cannot hear is soon taken for dead, and goes on
+//! polling only until another does.
 //!
 //! Must not go through a pooler that gives each transaction another connection.
 
@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::link::Link;
 use super::{failure, nodes};
 use crate::model::UserName;
-use crate::store::{News, Presence, StoreError};
+use crate::store::{News, Presence, StoreError, Turn};
 use crate::telemetry;
 
 /// The channel that the triggers speak on.
@@ -28,10 +28,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// Hears and shows, for as long as somebody takes the news.
 pub(super) async fn attend(link: &Link, me: &Presence, news: &mpsc::Sender<News>) {
     let mut pause = PAUSES.0;
+    let mut had_turn = false;
     loop {
         let begun = Instant::now();
-        let Err(error) = hear(link, me, news).await else { return };
-        for deaf in [News::Turn(false), News::Deaf] {
+        let Err(error) = hear(link, me, news, &mut had_turn).await else { return };
+        for deaf in [had_turn.then_some(News::Turn(Turn::Unsure)), Some(News::Deaf)].into_iter().flatten() {
             if news.send(deaf).await.is_err() {
                 return;
             }
@@ -45,8 +46,8 @@ pub(super) async fn attend(link: &Link, me: &Presence, news: &mpsc::Sender<News>
     }
 }
 
-/// One connection's life. `Ok` when nobody takes the news any more.
-async fn hear(link: &Link, me: &Presence, news: &mpsc::Sender<News>) -> Result<(), StoreError> {
+/// One connection's life. `Ok` when nobody takes the news any more. `had_turn` is whether this node believes it has the turn.
+async fn hear(link: &Link, me: &Presence, news: &mpsc::Sender<News>, had_turn: &mut bool) -> Result<(), StoreError> {
     let mut listener = connect(link).await?;
     if !nodes::take_name(&mut listener, &me.node).await.map_err(failure)? {
         telemetry::count("store.name-taken");
@@ -63,7 +64,9 @@ async fn hear(link: &Link, me: &Presence, news: &mpsc::Sender<News>) -> Result<(
                 let begun = Instant::now();
                 if let Some(number) = me.wants_turn.filter(|_| !turn) {
                     turn = within(nodes::take_turn(&mut listener, number)).await?;
-                    if turn && news.send(News::Turn(true)).await.is_err() {
+                    let had = std::mem::replace(had_turn, turn);
+                    let whose = if turn { Turn::Ours } else { Turn::Others };
+                    if (turn || had) && news.send(News::Turn(whose)).await.is_err() {
                         return Ok(());
                     }
                 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::failure;
 use crate::model::NodeName;
 use crate::store::row::{self, Cells, Columns as _};
-use crate::store::{Cluster, News, NodeStatus, Presence, StoreError};
+use crate::store::{Cluster, News, NodeStatus, Presence, StoreError, Turn};
 
 /// Between looks at whether somebody else has changed anything.
 const LOOK: Duration = Duration::from_millis(200);
@@ -27,7 +27,8 @@ pub(super) async fn attend(writer: &SqlitePool, me: &Presence, news: &mpsc::Send
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // There is one server to a file, so that its turn always is.
-    let first = [News::Turn(me.wants_turn.is_some()), News::Nodes(vec![me.node.clone()])];
+    let turn = if me.wants_turn.is_some() { Turn::Ours } else { Turn::Others };
+    let first = [News::Turn(turn), News::Nodes(vec![me.node.clone()])];
     for item in first {
         if news.send(item).await.is_err() {
             return;
