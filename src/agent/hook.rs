@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::apply::{Process, forget_interface};
+use super::moment::Uptime;
 use super::notes::leave_note;
 use super::radattr::{self, Radattr};
 use crate::model::Timestamp;
@@ -69,6 +70,12 @@ pub struct HookCall {
     /// When radattr.so wrote that: seconds and nanoseconds. It tells one Access-Accept from the next.
     #[serde(default)]
     pub accepted_at: Option<(i64, i64)>,
+    /// When the script ran, which tells one of its runs from the next. None when no script did.
+    #[serde(default)]
+    pub at: Option<Uptime>,
+    /// Hooks that found no agent saw IPv4 of this Access-Accept come up twice, or go down before: as their notes say.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// One line from a client of the socket.
@@ -107,13 +114,16 @@ impl HookCall {
             filter_id: text("RADIUS_FILTER_ID"),
             accept: Radattr::new(),
             accepted_at: None,
+            at: None,
+            again: false,
         })
     }
 
-    /// Adds what radattr.so left in `run_dir` for this very pppd, keys excepted, and takes that file from the eyes of others but
-    /// the agent, whose socket this is. The hook is root, as pppd is; the agent need not be.
-    pub fn with_accept(mut self, run_dir: &Path, socket: &Path, now: Timestamp) -> Self {
-        let accept = radattr::accept(run_dir, &self.interface, self.pid.and_then(Process::of), now);
+    /// Adds when this is, and what radattr.so left in `run_dir` for this very pppd, keys excepted; takes that file from the eyes of
+    /// others but the agent, whose socket this is. The hook is root, as pppd is; the agent need not be.
+    pub fn with_accept(mut self, run_dir: &Path, socket: &Path, wall: Timestamp, up: Uptime) -> Self {
+        self.at = Some(up);
+        let accept = radattr::accept(run_dir, &self.interface, self.pid.and_then(Process::of), wall);
         self.accepted_at = accept.as_ref().map(|accept| accept.written_at);
         self.accept = accept.map(|accept| accept.says).unwrap_or_default();
         radattr::hide(run_dir, &self.interface, socket);

@@ -14,6 +14,7 @@ use super::AgentError;
 use super::apply::{Links, NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
 use super::ban;
 use super::hook::{HookCall, HookEvent, Request, is_interface};
+use super::ipv4::Word;
 use super::moment::Moment;
 use super::notes::{Note, interfaces_of_notes, notes, read_note_of, set_aside};
 use super::radattr::{self, Radattr};
@@ -60,7 +61,12 @@ impl Keeper {
         let sessions: BTreeMap<String, Session> = known
             .into_iter()
             .filter(|session| still_serves(session, &config) && exists(&session.interface))
-            .map(|session| (session.interface.clone(), session))
+            .map(|mut session| {
+                if was_left_down(&session, &config) {
+                    session.ipv4.hear_down();
+                }
+                (session.interface.clone(), session)
+            })
             .collect();
         let places = sessions.values().filter_map(|session| Some((session.interface.clone(), session.place(&config)?)));
         let table = Table::establish(RuleSettings::from(&config), places.collect()).await?;
@@ -118,11 +124,11 @@ impl Keeper {
         let known = |filter: &str| {
             filter == self.config.sandbox_filter || self.config.filters.iter().any(|known| known.name == filter)
         };
-        let judged = |down: bool| {
-            let sessions = self.sessions.iter().filter(|(_, session)| session.down == down);
+        let judged = |over: bool| {
+            let sessions = self.sessions.iter().filter(|(_, session)| session.ipv4.is_over() == over);
             judge(request, &self.names, sessions.map(|(interface, session)| (interface, &session.facts)), known)
         };
-        // One that is down may be over, and must not stand in the way of the next; if it is not over, it must obey.
+        // One that went down must not stand in the way of the next; while its pppd lives it can be ended still.
         let verdict = match judged(false) {
             Verdict::Refuse(SESSION_CONTEXT_NOT_FOUND) => judged(true),
             verdict => verdict,
@@ -299,38 +305,30 @@ impl Keeper {
             return;
         }
         match call.event {
-            HookEvent::IpPreUp => self.begin(call, now).await,
-            HookEvent::IpUp | HookEvent::Ipv6Up => {
-                let same = self.sessions.get(interface).is_some_and(|session| {
-                    session.process.is_some_and(|process| call.pid == Some(process.pid) && process.runs())
-                });
-                if !same {
-                    // Its ip-pre-up was missed, or there is none for IPv6.
+            HookEvent::IpPreUp | HookEvent::IpUp => self.ipv4_up(call, now).await,
+            HookEvent::Ipv6Up => {
+                // One we found is of whatever Access-Accept this is.
+                let found = |session: &Session| session.accepted_at.is_none() && session.is_by(call);
+                if !self.sessions.get(interface).is_some_and(|session| session.goes_on(call) || found(session)) {
                     self.begin(call, now).await;
-                }
-                if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.down) {
-                    session.resume(call);
                 }
                 if let Some(session) = self.sessions.get_mut(interface) {
                     session.hear_of_ipv6(call.link_local_remote);
-                    if session.facts.framed_ip_address.is_none() {
-                        session.facts.framed_ip_address = call.remote;
-                    }
                 }
                 self.put(interface).await;
             }
             HookEvent::IpDown => {
-                self.take_down(interface).await;
+                self.take_down(call, now).await;
                 info!(interface, user = call.peer_name, "session is down");
             }
             HookEvent::Ipv6Down => {
-                if let Some(session) = self.sessions.get_mut(interface) {
+                let gone = self.sessions.get_mut(interface).and_then(|session| {
                     session.facts.framed_ipv6_addresses.clear();
                     session.facts.framed_interface_id = None;
-                }
-                if self.sessions.get(interface).is_some_and(|session| session.facts.framed_ip_address.is_none()) {
-                    // There was nothing but IPv6.
-                    self.take_down(interface).await;
+                    session.process.filter(|process| !process.runs())
+                });
+                if gone.is_some() {
+                    self.forget(interface).await;
                 }
             }
         }
@@ -352,26 +350,47 @@ impl Keeper {
         }
     }
 
+    /// IPv4 comes up, or is up. When it was so before under the same Access-Accept, its pppd is ended: that has told the server that
+    /// the session is over, and the server will order nothing of what comes now.
+    async fn ipv4_up(&mut self, call: &HookCall, now: Moment) {
+        let interface = call.interface.as_str();
+        if let Some(session) = self.sessions.get_mut(interface).filter(|_| call.event == HookEvent::IpUp) {
+            session.adopt(call);
+        }
+        let word = match self.sessions.get_mut(interface).filter(|session| session.goes_on(call)) {
+            Some(session) => {
+                let word = session.hear_of_ipv4(call);
+                if word == Word::News {
+                    session.join(call);
+                }
+                word
+            }
+            None => {
+                self.begin(call, now).await;
+                self.sessions.get_mut(interface).map_or(Word::Known, |session| session.hear_of_ipv4(call))
+            }
+        };
+        if word == Word::Again {
+            warn!(interface, user = call.peer_name, pid = call.pid, "IPCP was negotiated again; pppd is to end");
+            self.end(interface, Reason::Renegotiated, now).await;
+        } else {
+            self.put(interface).await;
+        }
+    }
+
     /// A session begins: whatever was on its interface or address before is over.
     async fn begin(&mut self, call: &HookCall, now: Moment) {
         let interface = call.interface.as_str();
-        if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.goes_on(call)) {
-            let before = addresses(&session.facts);
-            session.resume(call);
-            info!(interface, user = session.facts.user_name, state = session.state(), "session goes on");
-            self.flush(interface, before.into_iter().chain(call.remote.map(host)));
-            self.put(interface).await;
-            return;
-        }
         let (ipv6, process) = (self.ipv6_of(call), call.pid.and_then(Process::of));
+        let before = self.sessions.get(interface).filter(|before| process.is_some() && before.process == process);
         // A process that is being ended is so under any Access-Accept.
-        let ending = self.sessions.get(interface).and_then(|session| session.process.zip(session.ending));
+        let ending = before.and_then(|before| before.ending);
+        let ipv4 = before.map(|before| before.ipv4.of_next_login()).unwrap_or_default();
         self.forget(interface).await;
         let mut session = Session::begin(call, process, &self.config, now);
         session.hear_of_ipv6(ipv6);
         self.flush(interface, addresses(&session.facts));
-        let before = ending.filter(|(of, _)| Some(*of) == process);
-        session.ending = before.map(|(_, ending)| ending);
+        (session.ending, session.ipv4) = (ending, ipv4);
         for (route, why) in routes(&call.accept, call.remote).1 {
             warn!(interface, route, %why, "a route of the Access-Accept is not taken");
         }
@@ -397,13 +416,24 @@ impl Keeper {
         session.facts.framed_ipv6_addresses.first().copied().filter(|_| same)
     }
 
-    /// Its packets go nowhere; while its process lives, what was ordered of it is kept.
-    async fn take_down(&mut self, interface: &str) {
+    /// IPv4 is down: nothing passes any more. While its process lives the session is remembered, as it is not to come again.
+    async fn take_down(&mut self, call: &HookCall, now: Moment) {
+        let interface = call.interface.as_str();
+        let serves = |pid: &u32| serving(interface, &self.config.run_dir) == Some(*pid) && Process::of(*pid).is_some();
+        if !self.sessions.contains_key(interface) && call.pid.as_ref().is_some_and(serves) {
+            // It came and went while nobody listened.
+            let confined = HookCall { filter_id: Some(self.config.sandbox_filter.clone()), ..call.clone() };
+            self.begin(&confined, now).await;
+        }
         let session = self.sessions.get_mut(interface);
         let Some(session) = session.filter(|session| session.process.is_some_and(|process| process.runs())) else {
             return self.forget(interface).await;
         };
-        session.down = true;
+        session.adopt(call);
+        session.ipv4.hear_down();
+        if session.ipv4.is_over() {
+            session.set_filter(None, now.up);
+        }
         let addresses = addresses(&session.facts);
         self.put(interface).await;
         self.flush(interface, addresses);
@@ -473,7 +503,8 @@ impl Keeper {
         request: &Genuine<'_>,
         now: Moment,
     ) -> Option<ErrorCause> {
-        let session = self.sessions.get_mut(interface).filter(|session| session.ending.is_none());
+        let session = self.sessions.get_mut(interface);
+        let session = session.filter(|session| session.ending.is_none() && !session.ipv4.is_over());
         let Some(session) = session else { return Some(SESSION_CONTEXT_NOT_FOUND) };
         let before = session.clone();
         let accept = radattr::accept(&self.config.run_dir, interface, session.process, now.wall);
@@ -502,9 +533,12 @@ impl Keeper {
         if confined {
             self.flush(interface, addresses);
         }
-        if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.accepted_at.is_none()) {
-            // One we found: from now on somebody vouches for it.
-            session.accepted_at = accept.map(|accept| accept.written_at);
+        if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.accepted_at.is_none())
+            && let Some(accept) = accept
+        {
+            // One we found: from now on somebody vouches for it, who has heard of its Start.
+            session.accepted_at = Some(accept.written_at);
+            session.ipv4.was_missed(now.up);
         }
         info!(interface, user, state, filter, "session changes");
         self.save(&[interface]);
@@ -626,6 +660,8 @@ impl Keeper {
             accept,
             // What pppd's own hook says of it is better.
             accepted_at: None,
+            at: None,
+            again: false,
         }
     }
 
@@ -633,7 +669,7 @@ impl Keeper {
         let sessions: Vec<Value> = self
             .sessions
             .values()
-            .filter(|session| !session.down)
+            .filter(|session| session.ending.is_some() || !session.ipv4.is_over())
             .map(|session| {
                 let Facts { user_name, framed_ip_address, calling_station_id, since, .. } = &session.facts;
                 json!({
@@ -710,6 +746,15 @@ fn still_serves(session: &Session, config: &Agent) -> bool {
     };
     let noted = noted.filter(|pid| Process::of(*pid).is_some());
     serving(&session.interface, &config.run_dir).filter(other).is_none() && noted.filter(other).is_none()
+}
+
+/// Whether a session of the state file went down while nobody listened: then its permit is not put in force even until the note of
+/// that is taken up.
+fn was_left_down(session: &Session, config: &Agent) -> bool {
+    match read_note_of(&notes(&config.socket), &session.interface) {
+        Note::Of(call) => session.goes_on(&call) && (call.again || call.event == HookEvent::IpDown),
+        Note::Away | Note::Odd(_) => false,
+    }
 }
 
 fn interfaces() -> Vec<String> {

@@ -6,6 +6,7 @@
 mod apply;
 mod ban;
 mod hook;
+mod ipv4;
 mod keeper;
 mod moment;
 mod notes;
@@ -32,6 +33,7 @@ use tracing::{info, warn};
 
 pub use apply::{NftError, PrivilegeError, RuleSettings, drop_privileges, ruleset};
 pub use hook::{HookCall, HookEvent, Request, ask, call_hook};
+pub use moment::Uptime;
 pub use radattr::Radattr;
 
 use crate::config::{self, Agent, AgentPeer};
@@ -42,7 +44,7 @@ use crate::net::{Admission, Duplicates, Replier, RequestKey, bind, receive};
 use crate::radius::{Packet, attribute};
 use crate::telemetry::{OncePerWindow, count};
 use keeper::{AccountingHeard, Keeper, Outcome};
-use moment::{Moment, Uptime};
+use moment::Moment;
 
 /// RFC 5176 §6.3.
 const EVENT_WINDOW: Duration = Duration::from_secs(300);

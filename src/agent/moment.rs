@@ -10,7 +10,7 @@ use crate::model::Timestamp;
 /// Microseconds since this boot. It means nothing to another boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Uptime(u64);
+pub struct Uptime(u64);
 
 /// Now, by both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub(super) struct Moment {
 }
 
 impl Uptime {
-    pub(super) fn after_boot(by: Duration) -> Self {
+    /// So long after the boot.
+    pub fn after_boot(by: Duration) -> Self {
         Self(u64::try_from(by.as_micros()).unwrap_or(u64::MAX))
     }
 

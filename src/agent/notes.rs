@@ -17,24 +17,32 @@ pub(super) fn notes(socket: &Path) -> PathBuf {
     socket.with_extension("missed")
 }
 
-/// One note an interface: the last word counts, and what is over leaves none.
+/// One note an interface: the last word of IPv4 counts, and says when it came [again](HookCall::again). That it went down is a
+/// word too: its pppd may live on, with IPv6, or negotiate it again. The agent throws the notes of those away that have ended.
 pub(super) fn leave_note(socket: &Path, call: &HookCall) -> io::Result<()> {
-    match call.event {
-        HookEvent::IpDown => {
-            let Some(directory) = open_notes(socket)? else { return Ok(()) };
-            match read_note(directory.as_fd(), &call.interface)? {
-                // None is left, or it is of the next session on this interface, which has begun already.
-                None => Ok(()),
-                Some(Some(other)) if other.pid != call.pid => Ok(()),
-                Some(_) => Ok(unlinkat(&directory, call.interface.as_str(), AtFlags::empty())?),
-            }
-        }
-        HookEvent::IpPreUp | HookEvent::IpUp => {
-            let (directory, owner) = make_notes(socket)?;
-            write_at(directory.as_fd(), &call.interface, serde_json::to_string(call)?.as_bytes(), Some(&owner))
-        }
-        HookEvent::Ipv6Up | HookEvent::Ipv6Down => Ok(()),
+    if matches!(call.event, HookEvent::Ipv6Up | HookEvent::Ipv6Down) {
+        return Ok(());
     }
+    let (directory, owner) = make_notes(socket)?;
+    let before = read_note(directory.as_fd(), &call.interface)?.flatten();
+    let of_another = before.as_ref().is_some_and(|before| before.pid != call.pid);
+    if of_another && call.event == HookEvent::IpDown {
+        // It is of the next session on this interface, which has begun already.
+        return Ok(());
+    }
+    let again = call.again || before.is_some_and(|before| comes_again(&before, call));
+    let call = HookCall { again, ..call.clone() };
+    write_at(directory.as_fd(), &call.interface, serde_json::to_string(&call)?.as_bytes(), Some(&owner))
+}
+
+/// Whether IPv4 was up before under the same Access-Accept, by the note before this one.
+fn comes_again(before: &HookCall, call: &HookCall) -> bool {
+    let comes_again = match (before.event, call.event) {
+        (_, HookEvent::IpDown) => before.again,
+        (HookEvent::IpPreUp, HookEvent::IpUp) => before.again,
+        _ => true,
+    };
+    comes_again && before.pid == call.pid && before.accepted_at == call.accepted_at
 }
 
 /// What is found where a note should be.
@@ -100,15 +108,6 @@ fn parent(path: &Path) -> &Path {
 
 fn open_directory(at: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
     openat(at, path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// The notes when there are any.
-fn open_notes(socket: &Path) -> io::Result<Option<OwnedFd>> {
-    match open_directory(CWD, &notes(socket)) {
-        Ok(directory) => Ok(Some(directory)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// The directory of the notes, and whose the directory of the socket is: theirs the notes are to be.
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_left_and_taken_back() {
+    fn the_last_word_counts() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("agent.sock");
         leave_note(&socket, &call(HookEvent::IpPreUp)).unwrap();
@@ -198,8 +197,36 @@ mod tests {
         leave_note(&socket, &HookCall { pid: Some(6), ..call(HookEvent::IpDown) }).unwrap();
         assert!(note.exists(), "an earlier session's end is not this one's");
         leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
-        assert!(!note.exists());
-        leave_note(&socket, &call(HookEvent::IpDown)).unwrap();
+        let read: HookCall = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
+        assert_eq!(read, call(HookEvent::IpDown));
+    }
+
+    #[test]
+    fn it_is_noted_that_ipv4_came_again() {
+        use HookEvent::{IpDown, IpPreUp, IpUp};
+        let later = Some((2, 0));
+        for (events, again) in [
+            (&[(IpPreUp, None), (IpUp, None)][..], false),
+            (&[(IpPreUp, None), (IpUp, None), (IpDown, None)], false),
+            (&[(IpPreUp, None), (IpUp, None), (IpDown, None), (IpPreUp, None)], true),
+            (&[(IpPreUp, None), (IpUp, None), (IpPreUp, None)], true),
+            (&[(IpPreUp, None), (IpPreUp, None)], true),
+            (&[(IpUp, None), (IpUp, None)], true),
+            (&[(IpPreUp, None), (IpUp, None), (IpPreUp, None), (IpDown, None), (IpUp, None)], true),
+            (&[(IpUp, None), (IpDown, None), (IpPreUp, later), (IpUp, later)], false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let socket = dir.path().join("agent.sock");
+            for (event, accepted_at) in events {
+                leave_note(&socket, &HookCall { accepted_at: *accepted_at, ..call(*event) }).unwrap();
+            }
+            leave_note(&socket, &call(HookEvent::Ipv6Up)).unwrap();
+            let Note::Of(read) = read_note_of(&notes(&socket), "ppp3") else { panic!("there is a note") };
+            assert_eq!((read.again, read.event), (again, events.last().unwrap().0), "{events:?}");
+            let next = HookCall { pid: Some(8), ..call(HookEvent::IpPreUp) };
+            leave_note(&socket, &next).unwrap();
+            assert!(matches!(read_note_of(&notes(&socket), "ppp3"), Note::Of(read) if !read.again));
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Place, Process};
-use super::hook::HookCall;
+use super::hook::{HookCall, HookEvent};
+use super::ipv4::{Ipv4, Word};
 use super::moment::{Moment, Uptime};
 use super::radattr::Radattr;
 use super::route::routes;
@@ -48,8 +49,8 @@ pub(super) struct Session {
     pub(super) accepted_at: Option<(i64, i64)>,
     /// The newest of the CoA-Requests that were carried out.
     pub(super) newest: Option<Newest>,
-    /// IPv4 is down, but its pppd lives: it may come again by a mere renegotiation, and is what it was.
-    pub(super) down: bool,
+    /// How far IPv4 has come. When it is down and its pppd lives, it is not to come again: see [`Ipv4`].
+    pub(super) ipv4: Ipv4,
     /// Since when it is being ended, and whether pppd was killed for it.
     pub(super) ending: Option<Ending>,
 }
@@ -87,6 +88,8 @@ pub(super) enum Reason {
     SessionTimeout,
     /// Idle-Timeout.
     IdleTimeout,
+    /// IPv4 came up a second time.
+    Renegotiated,
 }
 
 impl Reason {
@@ -96,6 +99,7 @@ impl Reason {
             Self::SandboxLimit => "sandbox_limit",
             Self::SessionTimeout => "Session-Timeout",
             Self::IdleTimeout => "Idle-Timeout",
+            Self::Renegotiated => "IPCP was negotiated again; its accounting session is over",
         }
     }
 }
@@ -154,26 +158,46 @@ impl Session {
             last_traffic: None,
             accepted_at: call.accepted_at,
             newest: None,
-            down: false,
+            ipv4: Ipv4::default(),
             ending: None,
         };
         session.hear_of_ipv6(call.link_local_remote);
         session
     }
 
-    /// Whether a call is of this very session: the same process, of the same Access-Accept. A client may take IPCP down and up
-    /// as it likes, and that is no new session.
-    pub(super) fn goes_on(&self, call: &HookCall) -> bool {
-        let same_process = self.process.is_some_and(|process| Some(process.pid) == call.pid && process.runs());
-        let same_user =
-            call.peer_name.is_none() || self.facts.user_name.is_none() || call.peer_name == self.facts.user_name;
-        same_process && same_user && call.accepted_at == self.accepted_at
+    /// Whether a call is by the process that serves it.
+    pub(super) fn is_by(&self, call: &HookCall) -> bool {
+        self.process.is_some_and(|process| Some(process.pid) == call.pid && process.runs())
     }
 
-    /// It is up again, perhaps by another address.
-    pub(super) fn resume(&mut self, call: &HookCall) {
-        self.down = false;
-        self.facts.framed_ip_address = call.remote;
+    /// Whether a call is of this very login: the same process, of the same Access-Accept. One process may log in several times, by
+    /// LCP negotiated again or by pppd's `persist`.
+    pub(super) fn goes_on(&self, call: &HookCall) -> bool {
+        let same_user =
+            call.peer_name.is_none() || self.facts.user_name.is_none() || call.peer_name == self.facts.user_name;
+        self.is_by(call) && same_user && call.accepted_at == self.accepted_at
+    }
+
+    /// One we found knows no Access-Accept until pppd's own hook says which.
+    pub(super) fn adopt(&mut self, call: &HookCall) {
+        if self.accepted_at.is_none() && self.is_by(call) {
+            self.accepted_at = call.accepted_at;
+        }
+    }
+
+    /// A script says that IPv4 comes up or is up, of this very login.
+    pub(super) fn hear_of_ipv4(&mut self, call: &HookCall) -> Word {
+        let word = match call.event {
+            HookEvent::IpPreUp => self.ipv4.hear_pre_up(call.at),
+            HookEvent::IpUp => self.ipv4.hear_up(call.at),
+            HookEvent::IpDown | HookEvent::Ipv6Up | HookEvent::Ipv6Down => Word::Known,
+        };
+        if call.again { Word::Again } else { word }
+    }
+
+    /// IPv4 joins IPv6 that was there before, or says more of itself.
+    pub(super) fn join(&mut self, call: &HookCall) {
+        self.facts.framed_ip_address = call.remote.or(self.facts.framed_ip_address);
         self.facts.user_name = call.peer_name.clone().or_else(|| self.facts.user_name.take());
         self.facts.calling_station_id = call.ip_param.clone().or_else(|| self.facts.calling_station_id.take());
         if let Some(device) = call.device.as_ref().filter(|device| !self.facts.nas_port_ids.contains(device)) {
@@ -192,7 +216,7 @@ impl Session {
 
     /// Where its packets may go; nowhere is the sandbox. A session that is being ended goes nowhere at once.
     pub(super) fn place(&self, config: &Agent) -> Option<Place> {
-        let filter = self.filter.as_ref().filter(|_| self.ending.is_none() && !self.down)?;
+        let filter = self.filter.as_ref().filter(|_| self.ending.is_none() && !self.ipv4.is_down())?;
         let filter = config.filters.iter().find(|known| known.name == *filter)?;
         let routed = self.routes.iter().filter_map(|to| if let IpNet::V4(to) = to { Some(*to) } else { None });
         Some(Place { set: filter.set.clone(), v4: self.facts.framed_ip_address, routed: routed.collect() })

@@ -12,7 +12,7 @@ use super::notes::write_private;
 use super::session::Session;
 
 /// The form of the file; another is not read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Lines beyond twice the sessions there are, before the file is written anew.
 const SPARE: usize = 256;
 
@@ -147,17 +147,17 @@ mod tests {
         let mut all = sessions(&["ppp0", "ppp1"]);
         state.note(&["ppp0", "ppp1"], &all).unwrap();
         all.remove("ppp0");
-        all.get_mut("ppp1").unwrap().down = true;
+        all.get_mut("ppp1").unwrap().ipv4.hear_down();
         all.extend(sessions(&["ppp2"]));
         state.note(&["ppp0", "ppp1", "ppp2"], &all).unwrap();
         assert_eq!(loaded(&state), ["ppp1", "ppp2"]);
-        assert!(state.load().unwrap()[0].down);
+        assert!(state.load().unwrap()[0].ipv4.is_down());
         let before = fs::read_to_string(&state.path).unwrap();
         fs::write(&state.path, format!("{before}{{\"interface\":\"ppp1\",\"session\":nul")).unwrap();
         assert_eq!(loaded(&state), ["ppp1", "ppp2"]);
         fs::write(&state.path, format!("{before}odd\n")).unwrap();
         assert!(state.load().is_err());
-        fs::write(&state.path, before.replacen("\"version\":2", "\"version\":1", 1)).unwrap();
+        fs::write(&state.path, before.replacen("\"version\":3", "\"version\":2", 1)).unwrap();
         assert_eq!(loaded(&state), [""; 0]);
     }
 

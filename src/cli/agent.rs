@@ -149,7 +149,8 @@ fn hook(args: HookArgs, flags: &Flags) {
         .collect();
     match HookCall::from_environment(args.event, &environment) {
         Some(call) => {
-            if let Err(trouble) = agent::call_hook(&socket, call.with_accept(&run_dir, &socket, clock::now())) {
+            let up = agent::Uptime::after_boot(clock::since_boot());
+            if let Err(trouble) = agent::call_hook(&socket, call.with_accept(&run_dir, &socket, clock::now(), up)) {
                 eprintln!("radhold: {trouble}");
             }
         }

@@ -4,6 +4,7 @@
 mod bench;
 mod captive;
 mod hostapd;
+mod ipcp;
 mod links;
 mod requests;
 mod restart;

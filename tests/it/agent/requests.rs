@@ -410,23 +410,3 @@ fn a_pppd_that_could_not_be_ended_is_not_said_to_be_and_is_ended_when_it_can() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
-
-#[test]
-fn a_client_that_renegotiates_ipcp_stays_where_it_was_put() {
-    let mut bench = Bench::start("");
-    let pid = bench.pppd("ppp0", "Filter-Id permit\n");
-    bench.hook("ip-pre-up", "ppp0", pid, &super::ALICE);
-    assert!(bench.reaches("c0", INSIDE));
-    bench.coa("sandbox");
-    bench.hook("ip-down", "ppp0", pid, &super::ALICE);
-    bench.hook("ip-pre-up", "ppp0", pid, &super::ALICE);
-    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"));
-    assert!(!bench.reaches("c0", INSIDE));
-    bench.coa("permit");
-    bench.hook("ip-down", "ppp0", pid, &super::ALICE);
-    assert!(!bench.reaches("c0", INSIDE));
-    // Ordered while it is down.
-    bench.coa("sandbox");
-    bench.hook("ip-pre-up", "ppp0", pid, &super::ALICE);
-    assert!(!bench.reaches("c0", INSIDE));
-}
