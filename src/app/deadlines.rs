@@ -21,7 +21,7 @@ use crate::telemetry;
 /// How late a deadline may be noticed.
 const PERIOD: Duration = Duration::from_millis(200);
 /// Sessions woken at once.
-const BATCH: u32 = 256;
+const BATCH: u32 = 512;
 /// How long a session is left to the node whose it is.
 const GRACE: Duration = Duration::from_millis(800);
 

@@ -16,6 +16,7 @@ mod door;
 pub mod keys;
 mod ledger;
 mod lockouts;
+mod nas_queue;
 mod news;
 mod orders;
 mod quarantine;

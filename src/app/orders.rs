@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::clock;
 use super::ledger::Ledger;
+use super::nas_queue::{self, NasPlace, NasQueues};
 use super::settings::SettingsHandle;
 use crate::approver::{Approver, AskError, Question};
 use crate::dynauth::{Answer, ErrorCause, Request};
@@ -30,8 +31,10 @@ const APPROVER_PATIENCE: Duration = Duration::from_secs(30);
 const PERIOD: Duration = Duration::from_millis(500);
 /// Attributes of a permit that a NAS may want one by one.
 const MOST_REQUESTS: u32 = 4;
-/// Orders carried out at once in each lane.
-const AT_ONCE: usize = 256;
+/// Orders in hand at once in each lane: to NASes, as many as several that have fallen silent can hold up for a while.
+const AT_ONCE: (usize, usize) = (16_384, 256);
+/// Orders claimed at a time.
+const CLAIM: usize = 512;
 /// The longest wait before an approver's service is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A prompt's last word is not worth more tries than this.
@@ -78,24 +81,29 @@ pub(super) struct Worker {
     pub dynauth_source: Option<SocketAddr>,
     /// How long an order is ours: longer than the slowest takes.
     pub lease: Duration,
+    pub queues: NasQueues,
 }
 
 impl Worker {
     /// How long an order may take at the worst: to send, to a NAS that takes one attribute at a time, and to be kept.
     pub(super) fn lease(dynauth: &dynamic_authorization::Settings) -> Duration {
         let request = dynauth.patience + dynauth.timers.mrd;
-        (request * MOST_REQUESTS).max(APPROVER_PATIENCE) + OUTCOME_PATIENCE + Duration::from_secs(10)
+        let slowest = (nas_queue::PATIENCE + request * MOST_REQUESTS).max(APPROVER_PATIENCE);
+        slowest + OUTCOME_PATIENCE + Duration::from_secs(10)
     }
 
     /// Works in one lane until told to stop, and then until what it has begun is done.
     pub(super) async fn run(self: Arc<Self>, lane: Lane, new_orders: Arc<NewOrders>, mut stop: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let places = Arc::new(Semaphore::new(match lane {
+            Lane::Nas => AT_ONCE.0,
+            Lane::People => AT_ONCE.1,
+        }));
         while !*stop.borrow() {
             while tasks.try_join_next().is_some() {}
             // Claims no more than it can begin: a lease is for work, not for waiting.
             let Ok(first) = Arc::clone(&places).acquire_owned().await else { return };
-            let free = u32::try_from(places.available_permits() + 1).unwrap_or(1);
+            let free = u32::try_from((places.available_permits() + 1).min(CLAIM)).unwrap_or(1);
             drop(first);
             let orders = match self.store.claim(&self.node, Some(lane), clock::now(), self.lease, free).await {
                 Ok(orders) => orders,
@@ -166,7 +174,9 @@ impl Worker {
                 }
             }
             Effect::SendCoa { attempt } => {
+                let Some((session, place)) = self.turn(order, session).await? else { return Ok(()) };
                 let (attempt, answer) = (*attempt, self.permit(&session).await);
+                place.leave(answer != Answer::Unanswered);
                 let event = match answer {
                     Answer::Acked => Event::CoaAcked { attempt },
                     Answer::Naked(error_cause) => Event::CoaNaked { attempt, error_cause },
@@ -175,7 +185,9 @@ impl Worker {
                 self.settle(order, &session, event, answer).await
             }
             Effect::SendDisconnect { attempt } => {
+                let Some((session, place)) = self.turn(order, session).await? else { return Ok(()) };
                 let (attempt, answer) = (*attempt, self.disconnect(&session).await);
+                place.leave(answer != Answer::Unanswered);
                 let event = match answer {
                     Answer::Acked => Event::DisconnectAcked { attempt },
                     Answer::Naked(error_cause) => Event::DisconnectNaked { attempt, error_cause },
@@ -230,6 +242,25 @@ impl Worker {
     async fn put_off(&self, order: &Order, after: Option<Duration>, reason: &str) -> Result<(), StoreError> {
         let pause = Duration::from_secs(1).saturating_mul(1 << order.attempts.min(6)).min(LONGEST_PAUSE);
         self.store.postpone(order, clock::now() + after.unwrap_or(pause), reason).await
+    }
+
+    /// Waits until the session's NAS may be sent something more. `None` when that takes too long, or the order was overtaken
+    /// meanwhile: it is put off or struck off then.
+    async fn turn(&self, order: &Order, session: Session) -> Result<Option<(Session, NasPlace)>, StoreError> {
+        let queue = self.queues.of(&session.nas);
+        if let Some(place) = queue.place_now() {
+            return Ok(Some((session, place)));
+        }
+        let Some(place) = queue.place().await else {
+            telemetry::count("orders.nas-busy");
+            self.put_off(order, None, "its NAS is slow to answer others").await?;
+            return Ok(None);
+        };
+        let now = self.store.sessions_by_id(&[session.id]).await?.pop();
+        match now.filter(|session| session.wants(&order.effect)) {
+            Some(session) => Ok(Some((session, place))),
+            None => self.store.finish(order.id).await.map(|()| None),
+        }
     }
 
     /// Sends what lifts the session.

@@ -19,6 +19,7 @@ use super::door::{Door, Port};
 use super::keys::{self, KeyError};
 use super::ledger::{self, Ledger};
 use super::lockouts::Lockouts;
+use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
 use super::orders::{NewOrders, Worker};
 use super::settings::{NasTable, Settings, SettingsHandle};
@@ -239,6 +240,7 @@ impl Server {
             dynauth: DynamicAuthorizationClient::new(dynauth, clock::now, || u32::from_be_bytes(chance::octets())),
             dynauth_source: config.dynauth.source,
             lease: Worker::lease(&dynauth),
+            queues: NasQueues::default(),
         };
         let sources = config.nas.iter().filter_map(|nas| nas.coa_source).chain(config.dynauth.source);
         sources.into_iter().try_for_each(|source| worker.dynauth.bind(source))?;

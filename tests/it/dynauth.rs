@@ -1,6 +1,7 @@
 //! The Dynamic Authorization Client against a Dynamic Authorization Server that is not ours: Python's pyrad, which also
 //! checks our authenticators.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,8 +13,12 @@ use radhold::model::{ApproverKind, Identity, Secret, SessionId, Timestamp};
 use radhold::net::dynamic_authorization::{Counts, DynamicAuthorizationClient, SendError, Settings, Target};
 use radhold::policy::{Grant, HoldTerms, Terms};
 use radhold::radius::dictionary::Dictionary;
+use radhold::radius::{Code, Packet, PacketBuilder};
 use radhold::session::Session;
 use serde_json::Value;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::das::{Das, PATIENCE, SECRET};
@@ -28,6 +33,7 @@ fn settings() -> Settings {
         rest_answered: ms(100),
         rest_unanswered: ms(100),
         patience: PATIENCE,
+        ..Settings::default()
     }
 }
 
@@ -162,7 +168,7 @@ async fn wrong_answers_do_not_stop_the_right_one() {
 #[tokio::test]
 async fn three_hundred_at_once_share_256_identifiers() {
     let mut das = Das::start(&["gather:256"]).await;
-    let client = Arc::new(client(patient()));
+    let client = Arc::new(client(Settings { ports: 1, ..patient() }));
     let target = target_of(&das);
     let sends: Vec<_> = (0..300)
         .map(|number| {
@@ -185,7 +191,7 @@ async fn three_hundred_at_once_share_256_identifiers() {
 #[tokio::test]
 async fn more_than_256_are_pushed_back() {
     let mut das = Das::start(&["silent"]).await;
-    let client = Arc::new(client(Settings { patience: Duration::from_millis(50), ..patient() }));
+    let client = Arc::new(client(Settings { patience: Duration::from_millis(50), ports: 1, ..patient() }));
     let target = target_of(&das);
     let sends: Vec<_> = (0..256)
         .map(|number| {
@@ -198,6 +204,118 @@ async fn more_than_256_are_pushed_back() {
     }
     assert!(matches!(client.send(&target, &coa("late")).await, Err(SendError::Busy(to)) if to == target.address));
     sends.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// A NAS of our own, for bursts that are too wide for pyrad: acknowledges, or is silent, and tells from which port and under which
+/// Identifier each request came.
+async fn wide(answers: bool) -> (Target, mpsc::UnboundedReceiver<(u16, u8)>) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
+    let target = Target { address: socket.local_addr().unwrap(), source: None, secret: Secret::new(SECRET) };
+    let (seen, seeing) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+            let request = Packet::parse(&buffer[..length]).unwrap();
+            if seen.send((from.port(), request.identifier())).is_err() {
+                return;
+            }
+            if answers {
+                let mut reply = PacketBuilder::reply(&request, Code::CoaAck);
+                socket.send_to(reply.sign_reply(SECRET.as_bytes()).unwrap(), from).await.unwrap();
+            }
+        }
+    });
+    (target, seeing)
+}
+
+fn send_many(
+    client: &Arc<DynamicAuthorizationClient>,
+    target: &Target,
+    count: usize,
+) -> JoinSet<Result<Answer, SendError>> {
+    let one = |_| {
+        let (client, target) = (Arc::clone(client), target.clone());
+        async move { client.send(&target, &coa("alice")).await }
+    };
+    (0..count).map(one).collect()
+}
+
+/// Whether nobody has this port.
+fn is_closed(port: u16) -> bool {
+    std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+}
+
+#[tokio::test]
+async fn rfc5176_section_2_3_a_burst_leaves_from_more_ports_which_are_closed_after_it() {
+    let (target, mut seen) = wide(true).await;
+    let rests = Duration::from_secs(600);
+    let settings = Settings { rest_answered: rests, ports: 4, port_idle: PATIENCE, ..patient() };
+    let rested = Arc::new(client(Settings { patience: Duration::from_secs(2), ..settings }));
+    // One after the other, as far as the machine's buffers go: nothing here is lost, and nothing is sent again.
+    for _ in 0..16 {
+        for sent in send_many(&rested, &target, 64).join_all().await {
+            assert_eq!(sent.unwrap(), Answer::Acked);
+        }
+    }
+    let mut used = BTreeSet::new();
+    for _ in 0..1024 {
+        assert!(used.insert(seen.recv().await.unwrap()), "an Identifier came again from its port");
+    }
+    let ports: BTreeSet<u16> = used.iter().map(|(port, _)| *port).collect();
+    assert_eq!(ports.len(), 4);
+    assert!(matches!(rested.send(&target, &coa("alice")).await, Err(SendError::Busy(_))), "all of them rest");
+
+    let brisk = Arc::new(client(Settings { port_idle: Duration::from_millis(100), patience: PATIENCE, ..settings }));
+    let mut ports = Vec::new();
+    for _ in 0..8 {
+        send_many(&brisk, &target, 64)
+            .join_all()
+            .await
+            .into_iter()
+            .for_each(|sent| assert_eq!(sent.unwrap(), Answer::Acked));
+        for _ in 0..64 {
+            let (port, _) = seen.recv().await.unwrap();
+            ports.extend((!ports.contains(&port)).then_some(port));
+        }
+    }
+    assert!(ports.len() >= 2, "{ports:?}");
+    let closed = async {
+        while !ports[1..].iter().all(|port| is_closed(*port)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, closed).await.unwrap();
+    assert!(!is_closed(ports[0]), "the first stays");
+}
+
+#[tokio::test]
+async fn a_configured_port_stays_the_only_one() {
+    let (target, mut seen) = wide(true).await;
+    let port = std::net::UdpSocket::bind("127.0.0.4:0").unwrap().local_addr().unwrap().port();
+    let target = Target { source: Some((Ipv4Addr::new(127, 0, 0, 4), port).into()), ..target };
+    let client = Arc::new(client(patient()));
+    for _ in 0..5 {
+        for sent in send_many(&client, &target, 64).join_all().await {
+            assert_eq!(sent.unwrap(), Answer::Acked, "after a rest, when all 256 have been used");
+        }
+        for _ in 0..64 {
+            assert_eq!(seen.recv().await.unwrap().0, port);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_silent_nas_keeps_nothing_from_another() {
+    let (mute, mut seen) = wide(false).await;
+    let (other, _seen) = wide(true).await;
+    let client = Arc::new(client(Settings { ports: 2, ..patient() }));
+    let mut silent = send_many(&client, &mute, 700);
+    for _ in 0..512 {
+        timeout(PATIENCE, seen.recv()).await.unwrap().unwrap();
+    }
+    assert_eq!(client.send(&other, &coa("alice")).await.unwrap(), Answer::Acked);
+    silent.abort_all();
 }
 
 /// A server that keeps its answers by port and Identifier alone, as strongSwan does, never sees either again.
