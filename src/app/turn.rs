@@ -2,7 +2,7 @@
 
 use crate::model::{Counters, Timestamp};
 use crate::session::{Effect, Event, Session, Timing, Told, step};
-use crate::store::{Change, OrderId, Usage};
+use crate::store::{Change, Extent, OrderId, Usage};
 
 /// A session in the hand: what it was, what it is now, and what that demands.
 pub(super) struct Turn {
@@ -10,6 +10,8 @@ pub(super) struct Turn {
     timing: Timing,
     session: Session,
     from_version: Option<u64>,
+    /// As it was kept.
+    before: Option<Session>,
     heard_before: Timestamp,
     orders: Vec<Effect>,
     usage: Counters,
@@ -24,6 +26,7 @@ impl Turn {
             now,
             timing,
             from_version: Some(session.version),
+            before: Some(session.clone()),
             heard_before: session.heard_at,
             orders: Vec::new(),
             usage: Counters::default(),
@@ -36,7 +39,7 @@ impl Turn {
     /// A session that is not kept yet: the life of one we accepted begins with its Access-Accept.
     pub(super) fn of_new(session: Session, now: Timestamp, timing: Timing) -> Self {
         let accepted = session.grant.is_some();
-        let turn = Self { from_version: None, ..Self::of_kept(session, now, timing) };
+        let turn = Self { from_version: None, before: None, ..Self::of_kept(session, now, timing) };
         if accepted { turn.take(&Event::Accepted) } else { turn }
     }
 
@@ -80,7 +83,10 @@ impl Turn {
             to: session.heard_at,
             added: self.usage,
         });
+        let counted = self.before.as_ref().is_some_and(|before| session.has_only_counted_since(before));
+        let extent = if counted && !self.timer_stale { Extent::Counters } else { Extent::Whole };
         Change {
+            extent,
             wake_at: session.wake_at(&self.timing),
             from_version: self.from_version,
             orders: self.orders.clone(),

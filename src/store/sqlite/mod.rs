@@ -7,6 +7,7 @@
 mod attempt;
 mod binding;
 mod columns;
+mod commit;
 mod decision;
 mod nas;
 mod outbox;
@@ -27,7 +28,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
-use super::{AuthAttempt, Change, Committed, Order, OrderId, SessionQuery, Store, StoreError, Usage};
+use super::{AuthAttempt, Change, Committed, Named, Order, OrderId, SessionQuery, Store, StoreError, Usage};
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::session::{Lane, Session};
 
@@ -137,6 +138,10 @@ impl Store for SqliteStore {
         session::by_id(&self.readers, ids).await
     }
 
+    async fn sessions_named(&self, names: &[Named]) -> Result<Vec<Session>, StoreError> {
+        session::named(&self.readers, names).await
+    }
+
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
         session::matching(&self.readers, query).await
     }
@@ -147,10 +152,7 @@ impl Store for SqliteStore {
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
         let mut tx = self.write().await?;
-        let mut committed = Vec::with_capacity(changes.len());
-        for change in changes {
-            committed.push(commit_one(&mut tx, change).await?);
-        }
+        let committed = commit::keep(&mut tx, changes).await?;
         tx.commit().await.map_err(failure)?;
         Ok(committed)
     }
@@ -197,26 +199,6 @@ impl Store for SqliteStore {
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
         secret::keep(&self.writer, name, candidate).await
     }
-}
-
-async fn commit_one(tx: &mut Transaction<'_, Sqlite>, change: &Change) -> Result<Committed, StoreError> {
-    // The comparison comes first, so that a conflict has written nothing.
-    if !session::keep(tx, change).await? {
-        return Ok(Committed::Conflict);
-    }
-    for effect in &change.orders {
-        outbox::add(&mut **tx, change.session.id, effect, change.at).await?;
-    }
-    if let Some(usage) = &change.usage {
-        usage::add(&mut **tx, change.session.version, usage).await?;
-    }
-    if let Some(decision) = &change.session.decision {
-        decision::add(&mut **tx, change.session.id, decision).await?;
-    }
-    if let Some(order) = change.settles {
-        outbox::strike_off(&mut **tx, order).await?;
-    }
-    Ok(Committed::Done)
 }
 
 fn options() -> SqliteConnectOptions {
