@@ -12,20 +12,21 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::lookup::{Found, Lookup};
 use super::orders::NewOrders;
 use super::recall::{self, Origin};
 use super::settings::SettingsHandle;
 use super::{chance, clock};
 use crate::accounting::{Request, Status, same_nas};
 use crate::model::{Nas, SessionId};
-use crate::session::{Event, Session, Told};
-use crate::store::{AuthAttempt, Change, Committed, OrderId, SessionQuery, Store, StoreError};
+use crate::session::{Class, Event, Session, Told};
+use crate::store::{AuthAttempt, Change, Committed, Extent, OrderId, SessionQuery, Store, StoreError};
 use crate::telemetry;
 
 use super::turn::Turn;
 
 /// Jobs taken at once, at most: the size of a transaction.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 /// Jobs waiting, at most: beyond that requests are dropped, and their NASes ask again.
 const QUEUE: usize = 8192;
 /// Copies of one session that may come second before its job is given up. Each time somebody else made progress.
@@ -44,6 +45,15 @@ pub(super) enum Job {
     Accounting { nas: Arc<Nas>, nas_address: IpAddr, request: Box<Request>, kept: oneshot::Sender<()> },
     /// An Access-Request was answered.
     Attempt(Box<AuthAttempt>),
+}
+
+impl Job {
+    fn accounting(&self) -> Option<(&Nas, &Request)> {
+        match self {
+            Self::Accounting { nas, request, .. } => Some((nas, request)),
+            _ => None,
+        }
+    }
 }
 
 /// The way in.
@@ -188,19 +198,29 @@ impl Keeper {
     /// with what is not kept.
     async fn keep_in_order(
         &self,
-        jobs: &mut impl Iterator<Item = Job>,
+        jobs: &mut std::vec::IntoIter<Job>,
         work: &mut VecDeque<Work>,
         attempts: &mut Vec<AuthAttempt>,
     ) -> Result<(), StoreError> {
+        let key = &self.settings.current().class_key;
+        let accounting = || jobs.as_slice().iter().filter_map(Job::accounting);
+        let classes: Vec<_> = accounting().map(|(nas, request)| recall::class_of(key, nas, request)).collect();
+        let unknown = accounting().zip(&classes).filter(|(_, class)| class.is_none()).map(|(job, _)| job);
+        let mut lookup = Lookup::ask(&*self.store, unknown).await?;
+        let mut classes = classes.into_iter();
         for job in jobs {
             match job {
                 Job::Attempt(attempt) => attempts.push(*attempt),
-                Job::Offer(session) => work.push_back(Work::offer(session)),
+                Job::Offer(session) => {
+                    lookup.offered(&session);
+                    work.push_back(Work::offer(session));
+                }
                 Job::Fact { session, event, settles, told } => {
                     work.push_back(Work::new(session, Kind::Fact { event: *event, settles }, Done::Told(told)));
                 }
                 Job::Accounting { nas, nas_address, request, kept } => {
-                    match self.resolve(nas, nas_address, *request, kept, work).await {
+                    let class = classes.next().flatten();
+                    match self.resolve(nas, nas_address, *request, kept, class, &mut lookup, work).await {
                         Err(error) if !matches!(error, StoreError::Away(_)) => {
                             telemetry::count("ledger.refused");
                             tracing::error!(%error, "an Accounting-Request finds no session because of this");
@@ -214,12 +234,15 @@ impl Keeper {
     }
 
     /// Adds the work of an Accounting-Request: for the session it is about, or for all of its NAS's.
+    #[expect(clippy::too_many_arguments, reason = "a job taken apart, and what its batch knows")]
     async fn resolve(
         &self,
         nas: Arc<Nas>,
         nas_address: IpAddr,
         request: Request,
         kept: oneshot::Sender<()>,
+        class: Option<Class>,
+        lookup: &mut Lookup,
         work: &mut VecDeque<Work>,
     ) -> Result<(), StoreError> {
         let event = match request.status {
@@ -248,16 +271,17 @@ impl Keeper {
                 return Ok(());
             }
         };
-        let class = recall::class_of(&self.settings.current().class_key, &nas, &request);
-        let session = match class {
-            Some(class) => class.session,
-            None => {
+        let session = match (class, lookup.find(&nas, nas_address, &request)) {
+            (Some(class), _) => Some(class.session),
+            (None, Found::Known(session)) => session,
+            (None, Found::AskAgain) => {
                 // What came before it may be what it looks for.
                 self.rounds(work).await?;
-                let found = recall::by_identity(&*self.store, &nas, nas_address, &request).await?;
-                found.unwrap_or_else(|| chance::session_id(clock::now()))
+                recall::by_identity(&*self.store, &nas, nas_address, &request).await?
             }
         };
+        let session = session.unwrap_or_else(|| chance::session_id(clock::now()));
+        lookup.reported(&nas, &request);
         let origin = Box::new(Origin::new(class, nas, nas_address, request));
         work.push_back(Work::new(session, Kind::Report { event, origin }, Done::Kept(Quorum::of(1, kept))));
         Ok(())
@@ -423,6 +447,9 @@ impl Quorum {
 }
 
 fn log(change: &Change) {
+    if change.extent == Extent::Counters {
+        return;
+    }
     let session = &change.session;
     tracing::info!(
         session = %session.id,

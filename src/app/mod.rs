@@ -12,6 +12,7 @@ mod deadlines;
 mod door;
 pub mod keys;
 mod ledger;
+mod lookup;
 mod orders;
 mod recall;
 mod server;
