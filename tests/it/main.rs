@@ -17,6 +17,7 @@ mod front;
 mod hold;
 mod house;
 mod lab;
+mod load;
 mod postgres;
 mod radhold;
 mod store;

@@ -104,6 +104,8 @@ impl Lane {
     /// Sends until the end, waits for what is on its way, and says what came of it.
     pub(super) async fn run(mut self) -> io::Result<Tally> {
         let mut buffer = vec![0; MAX_PACKET + 1];
+        // Until it was found writable once, it refuses to try.
+        self.socket.writable().await?;
         loop {
             let now = Instant::now();
             let over = now >= self.task.end;
