@@ -36,7 +36,10 @@ impl Lookup {
         store: &dyn Store,
         requests: impl Iterator<Item = (&'r Nas, &'r Request)>,
     ) -> Result<Self, StoreError> {
-        let asked: HashSet<Named> = requests.filter_map(|(nas, request)| recall::named(nas, request)).collect();
+        // Stores keep NUL as something else, so these would not be known again.
+        let plain = |name: &Named| !name.user.as_str().contains('\0');
+        let asked: HashSet<Named> =
+            requests.filter_map(|(nas, request)| recall::named(nas, request)).filter(plain).collect();
         if asked.is_empty() {
             return Ok(Self::default());
         }
@@ -74,5 +77,41 @@ impl Lookup {
     /// The same of an offer.
     pub(super) fn offered(&mut self, session: &Session) {
         self.offered.insert((session.nas.clone(), session.user.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounting::{Report, Status};
+    use crate::model::{Identity, Secret, Timestamp};
+    use crate::store::sqlite::SqliteStore;
+
+    fn start(user: &str, acct_session_id: &str) -> Request {
+        let identity = Identity { acct_session_id: Some(acct_session_id.to_owned()), ..Identity::default() };
+        let report = Report { identity, ..Report::default() };
+        Request { status: Status::Start, user: Some(user.to_owned()), classes: vec![], report }
+    }
+
+    #[tokio::test]
+    async fn what_stands_earlier_in_the_batch_must_be_kept_first() {
+        let store = SqliteStore::in_memory().await.unwrap();
+        store.migrate().await.unwrap();
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let nas = Nas::new("edge", here, Secret::new("x"));
+        let (first, other, odd) = (start("alice", "a1"), start("bob", "b1"), start("al\0ice", "c1"));
+        let batch = [&first, &other, &odd].map(|request| (&nas, request));
+        let mut lookup = Lookup::ask(&store, batch.into_iter()).await.unwrap();
+        let known = |lookup: &Lookup, request| matches!(lookup.find(&nas, here, request), Found::Known(None));
+        assert!(known(&lookup, &first) && known(&lookup, &other));
+        assert!(!known(&lookup, &odd), "the store cannot have been asked for this name");
+        assert!(!known(&lookup, &start("alice", "a2")), "nobody asked for this one");
+
+        lookup.reported(&nas, &first);
+        assert!(!known(&lookup, &first) && known(&lookup, &other));
+        let session = SessionId(uuid::Uuid::nil());
+        let now = Timestamp::default();
+        lookup.offered(&Session::observe(session, "bob".into(), "edge".into(), here, Identity::default(), now));
+        assert!(!known(&lookup, &other));
     }
 }

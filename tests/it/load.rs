@@ -32,7 +32,8 @@ fn load(radhold: &Radhold, more: &[&str]) -> (i32, Value) {
 async fn on_record(radhold: &Radhold) -> [u64; 6] {
     let database = format!("sqlite://{}", radhold.path("state/radhold.sqlite").display());
     let pool = SqlitePool::connect(&database).await.unwrap();
-    let query = "SELECT count(started_at), count(*) FILTER (WHERE end_cause = 'stop'), sum(input_octets), sum(output_octets),
+    let query =
+        "SELECT count(started_at), count(*) FILTER (WHERE end_cause = 'stop'), sum(input_octets), sum(output_octets),
                         (SELECT sum(input_octets) FROM usage), (SELECT sum(output_octets) FROM usage) FROM sessions";
     let row = sqlx::query(query).fetch_one(&pool).await.unwrap();
     std::array::from_fn(|column| row.get::<i64, _>(column).cast_unsigned())

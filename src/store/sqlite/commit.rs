@@ -24,7 +24,8 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
         let kept = counted.contains(&change.session.id) || session::keep(connection, change).await?;
         committed.push(if kept { Committed::Done } else { Committed::Conflict });
     }
-    let kept = || changes.iter().zip(&committed).filter(|(_, kept)| **kept == Committed::Done).map(|(change, _)| change);
+    let kept =
+        || changes.iter().zip(&committed).filter(|(_, kept)| **kept == Committed::Done).map(|(change, _)| change);
     for change in kept() {
         for effect in &change.orders {
             outbox::add(&mut *connection, change.session.id, effect, change.at).await?;

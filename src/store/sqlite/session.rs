@@ -128,8 +128,10 @@ pub(super) async fn named(pool: &SqlitePool, names: &[Named]) -> Result<Vec<Sess
          ON user_name = named.value ->> 1 AND nas = named.value ->> 0 WHERE state IN ('offered', 'dropped')) \
          ORDER BY accepted_at DESC, id DESC"
     );
-    let names: Vec<_> =
-        names.iter().map(|name| [name.nas.as_str(), name.user.as_str(), &name.acct_session_id].map(row::text)).collect();
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| [name.nas.as_str(), name.user.as_str(), &name.acct_session_id].map(row::text))
+        .collect();
     let rows = sqlx::query(NAMED).bind(row::json(&names)).fetch_all(pool).await.map_err(failure)?;
     rows.iter().map(session).collect()
 }

@@ -150,7 +150,15 @@ async fn what_only_counts_is_kept_where_the_version_is_right(stage: &Stage) {
         };
         assert_eq!(read(store, before.id).await.as_ref(), Some(wanted), "{place}");
         let intervals = store.usage(before.id).await.unwrap().len();
-        assert_eq!(intervals, match place { 40 => 0, 70 => 2, _ => 1 }, "{place}");
+        assert_eq!(
+            intervals,
+            match place {
+                40 => 0,
+                70 => 2,
+                _ => 1,
+            },
+            "{place}"
+        );
     }
     assert_eq!(store.commit(&changes).await.unwrap(), vec![Committed::Conflict; changes.len()]);
 }

@@ -138,11 +138,8 @@ async fn sessions_are_found_by_what_their_nas_calls_them(stage: &Stage) {
     ];
     let changes: Vec<Change> = all.iter().map(added).collect();
     store.commit(&changes).await.unwrap();
-    let name = |nas: &str, user: &str, id: &str| Named {
-        nas: nas.into(),
-        user: user.into(),
-        acct_session_id: id.to_owned(),
-    };
+    let name =
+        |nas: &str, user: &str, id: &str| Named { nas: nas.into(), user: user.into(), acct_session_id: id.to_owned() };
     let found = async |names: &[Named]| -> Vec<u128> {
         store.sessions_named(names).await.unwrap().iter().map(|it| it.id.0.as_u128()).collect()
     };
