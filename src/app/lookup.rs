@@ -102,7 +102,7 @@ mod tests {
         let (first, other, odd) = (start("alice", "a1"), start("bob", "b1"), start("al\0ice", "c1"));
         let batch = [&first, &other, &odd].map(|request| (&nas, request));
         let mut lookup = Lookup::ask(&store, batch.into_iter()).await.unwrap();
-        let known = |lookup: &Lookup, request| matches!(lookup.find(&nas, here, request), Found::Known(None));
+        let known = |lookup: &Lookup, request: &Request| matches!(lookup.find(&nas, here, request), Found::Known(None));
         assert!(known(&lookup, &first) && known(&lookup, &other));
         assert!(!known(&lookup, &odd), "the store cannot have been asked for this name");
         assert!(!known(&lookup, &start("alice", "a2")), "nobody asked for this one");
