@@ -17,6 +17,7 @@ pub mod keys;
 mod ledger;
 mod lockouts;
 mod news;
+mod lookup;
 mod orders;
 mod quarantine;
 mod recall;

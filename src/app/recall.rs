@@ -13,7 +13,7 @@ use crate::model::{Identity, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Event, Session, State};
 use crate::spool::AccountingPacket;
-use crate::store::{SessionQuery, Store, StoreError};
+use crate::store::{Named, SessionQuery, Store, StoreError};
 use crate::telemetry;
 
 /// A Start this long after the end of a session with its Acct-Session-Id is of another: NASes count anew at boot.
@@ -135,35 +135,33 @@ pub(super) async fn by_identity(
     nas_address: IpAddr,
     request: &Request,
 ) -> Result<Option<SessionId>, StoreError> {
+    let names: Vec<_> = named(nas, request).into_iter().collect();
+    Ok(choose(&store.sessions_named(&names).await?, nas_address, request))
+}
+
+/// By what the store is asked for the sessions a request may be about.
+pub(super) fn named(nas: &Nas, request: &Request) -> Option<Named> {
+    let acct_session_id = request.report.identity.acct_session_id.clone()?;
+    Some(Named { nas: nas.name.clone(), user: user_of(request), acct_session_id })
+}
+
+/// Which of the sessions of its NAS and User-Name, newest first, a request is about.
+pub(super) fn choose(sessions: &[Session], nas_address: IpAddr, request: &Request) -> Option<SessionId> {
     let reported = &request.report.identity;
-    let query = SessionQuery {
-        nas: Some(nas.name.clone()),
-        user: Some(user_of(request)),
-        limit: 64,
-        ..SessionQuery::default()
-    };
-    let same_id = SessionQuery { acct_session_id: reported.acct_session_id.clone(), ..query.clone() };
-    let sessions = store.sessions(&same_id).await?;
     let matches = |session: &&Session| {
         same_session(&session.identity, reported)
             && same_nas((&session.identity, session.nas_address), (reported, nas_address))
     };
     let current = |session: &&Session| {
+        let same_id = session.identity.acct_session_id == reported.acct_session_id;
         let reused =
             request.status == Status::Start && session.end.is_some_and(|end| request.report.at > end.at + REUSED_AFTER);
-        matches(session) && !reused
+        same_id && matches(session) && !reused
     };
-    if let Some(session) = sessions.iter().find(current) {
-        return Ok(Some(session.id));
-    }
     // An offer that was dropped is taken up late by a NAS that was cut off.
-    for state in [State::Offered, State::Dropped] {
-        let offers = store.sessions(&SessionQuery { state: Some(state), ..query.clone() }).await?;
-        if let Some(session) = offers.iter().find(matches) {
-            return Ok(Some(session.id));
-        }
-    }
-    Ok(None)
+    let offer = |state| sessions.iter().find(|session| session.state == state && matches(session));
+    let session = sessions.iter().find(current).or_else(|| offer(State::Offered)).or_else(|| offer(State::Dropped));
+    session.map(|session| session.id)
 }
 
 /// The id of a session that nobody knows yet, made of the packet that speaks of it first: a batch whose fate was unknown is
@@ -181,6 +179,6 @@ pub(super) fn id_of(packet: &AccountingPacket) -> SessionId {
     SessionId(Builder::from_unix_timestamp_millis(millis, &octets).into_uuid())
 }
 
-fn user_of(request: &Request) -> UserName {
+pub(super) fn user_of(request: &Request) -> UserName {
     UserName::new(request.user.clone().unwrap_or_default())
 }

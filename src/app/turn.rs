@@ -3,7 +3,7 @@
 use crate::accounting::{Share, by_day};
 use crate::model::{Counters, Timestamp};
 use crate::session::{Effect, Event, Session, Timing, Told, step};
-use crate::store::{Change, OrderId, Usage};
+use crate::store::{Change, Extent, OrderId, Usage};
 
 /// A session in the hand: what it was, what it is now, and what that demands.
 pub(super) struct Turn {
@@ -11,6 +11,8 @@ pub(super) struct Turn {
     timing: Timing,
     session: Session,
     from_version: Option<u64>,
+    /// As it was kept.
+    before: Option<Session>,
     heard_before: Timestamp,
     orders: Vec<Effect>,
     usage: Counters,
@@ -25,6 +27,7 @@ impl Turn {
             now,
             timing,
             from_version: Some(session.version),
+            before: Some(session.clone()),
             heard_before: session.heard_at,
             orders: Vec::new(),
             usage: Counters::default(),
@@ -37,7 +40,7 @@ impl Turn {
     /// A session that is not kept yet: the life of one we accepted begins with its Access-Accept.
     pub(super) fn of_new(session: Session, now: Timestamp, timing: Timing) -> Self {
         let accepted = session.grant.is_some();
-        let turn = Self { from_version: None, ..Self::of_kept(session, now, timing) };
+        let turn = Self { from_version: None, before: None, ..Self::of_kept(session, now, timing) };
         if accepted { turn.take(&Event::Accepted) } else { turn }
     }
 
@@ -83,7 +86,10 @@ impl Turn {
             day,
             added,
         });
+        let counted = self.before.as_ref().is_some_and(|before| session.has_only_counted_since(before));
+        let extent = if counted && !self.timer_stale { Extent::Counters } else { Extent::Whole };
         Change {
+            extent,
             wake_at: session.wake_at(&self.timing),
             from_version: self.from_version,
             orders: self.orders.clone(),
@@ -132,16 +138,17 @@ mod tests {
         let timing = Timing::default();
         let mut turn = Turn::of_new(new, now, timing);
         let mut carried = 0;
+        let octets = |change: &Change| change.usage.iter().map(|usage| usage.added.input_octets).sum::<u64>();
         for event in &events {
             turn = turn.take(event);
         }
         let mut session = turn.change(None).session;
-        carried += turn.change(None).usage.unwrap().added.input_octets;
+        carried += octets(&turn.change(None));
         // All of it once more, and from behind.
         for event in events.iter().chain(events.iter().rev()) {
             let again = Turn::of_kept(session.clone(), now, timing).take(event);
             assert!(again.is_idle(), "{event:?}");
-            carried += again.change(None).usage.map_or(0, |usage| usage.added.input_octets);
+            carried += octets(&again.change(None));
             session = again.change(None).session;
         }
         assert_eq!((session.counters.input_octets, carried), (6_000_000_000, 6_000_000_000));

@@ -25,6 +25,7 @@ mod import;
 mod lab;
 mod loss;
 mod nodes;
+mod load;
 mod postgres;
 mod radhold;
 mod spool;

@@ -1,7 +1,9 @@
 //! A batch of changes in one transaction, in a handful of round trips however long the batch is.
 //!
 //! Locks are taken in one order by every node, so that batches wait for each other and do not lock each other out: new
-//! sessions by id, then existing sessions by id, then orders by number. The versions are compared here, under those locks.
+//! sessions by id, then those that only count by id, then other existing sessions by id, then orders by number. Two nodes that
+//! have the same two sessions in hand, one to count and one to change, may still meet; PostgreSQL tells one of them, and it
+//! tries again. The versions are compared here, under those locks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{decision, failure, outbox, session, strike, usage};
 use crate::model::SessionId;
-use crate::store::{Change, Committed, StoreError};
+use crate::store::{Change, Committed, Extent, StoreError};
 
 /// What keeps two nodes that do meet from meeting again at once.
 const PAUSES: [Duration; 4] =
@@ -43,8 +45,12 @@ async fn keep(connection: &mut PgConnection, changes: &[Change]) -> Result<Vec<C
         adding.entry(change.session.id).or_insert(index);
     }
     let added = session::insert(connection, adding.values().map(|index| &changes[*index])).await?;
-    let changing: BTreeSet<SessionId> =
-        changes.iter().filter(|change| change.from_version.is_some()).map(|change| change.session.id).collect();
+    let counted = session::count(connection, counting(changes).into_values()).await?;
+    let changing: BTreeSet<SessionId> = changes
+        .iter()
+        .filter(|change| change.from_version.is_some() && !counted.contains(&change.session.id))
+        .map(|change| change.session.id)
+        .collect();
     let mut versions = session::lock(connection, changing.iter().copied()).await?;
 
     // Compare and set, in the order given; a session may be changed more than once.
@@ -54,11 +60,12 @@ async fn keep(connection: &mut PgConnection, changes: &[Change]) -> Result<Vec<C
         let id = change.session.id;
         let kept = match change.from_version {
             None => adding.get(&id) == Some(&index) && added.contains(&id),
+            Some(_) if counted.contains(&id) => true,
             Some(version) => versions.get(&id) == Some(&version) && !comes_too_early(&adding, &added, id, index),
         };
         if kept {
             versions.insert(id, change.session.version);
-            if change.from_version.is_some() {
+            if change.from_version.is_some() && !counted.contains(&id) {
                 last.insert(id, change);
             }
         }
@@ -74,13 +81,24 @@ async fn keep(connection: &mut PgConnection, changes: &[Change]) -> Result<Vec<C
     session::update(connection, last.into_values()).await?;
     outbox::add(connection, &kept).await?;
     usage::add(connection, &kept).await?;
-    decision::add(connection, kept.iter().map(|change| &change.session)).await?;
+    // Where nothing but counters differs, the decision was kept with the version before.
+    let may_be_decided = kept.iter().filter(|change| change.extent == Extent::Whole);
+    decision::add(connection, may_be_decided.map(|change| &change.session)).await?;
     strike::add(connection, kept.iter().filter_map(|change| change.session.strike(change.at))).await?;
     let settled: Vec<_> = kept.iter().filter_map(|change| change.settles).collect();
     if !settled.is_empty() {
         outbox::strike_off(connection, &settled).await?;
     }
     Ok(committed)
+}
+
+/// Changes that write no more than counters, with the versions they were made from, in the order of ids. Not those of sessions
+/// that are changed twice.
+fn counting(changes: &[Change]) -> BTreeMap<SessionId, (u64, &Change)> {
+    let mut times: BTreeMap<SessionId, u32> = BTreeMap::new();
+    changes.iter().for_each(|change| *times.entry(change.session.id).or_default() += 1);
+    let light = changes.iter().filter(|change| change.extent == Extent::Counters && times[&change.session.id] == 1);
+    light.filter_map(|change| Some((change.session.id, (change.from_version?, change)))).collect()
 }
 
 /// Whether a change stands before the one in the same batch that adds its session.
