@@ -13,7 +13,7 @@ use crate::model::{Identity, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Event, Session, State};
 use crate::spool::AccountingPacket;
-use crate::store::{Named, SessionQuery, Store, StoreError};
+use crate::store::{Named, Port, Store, StoreError};
 use crate::telemetry;
 
 /// A Start this long after the end of a session with its Acct-Session-Id is of another: NASes count anew at boot.
@@ -57,43 +57,45 @@ impl Origin {
     }
 }
 
-/// Which sessions end because of a Start, and how: on a NAS where a port has one session at a time, the one that began before it
-/// there. A Start that came late may find that it is itself the one before.
-pub(super) async fn ghosts(
-    store: &dyn Store,
-    settings: &Settings,
+/// The port whose sessions a Start may end: on a NAS where a port has one session at a time.
+pub(super) fn port(settings: &Settings, event: &Event, origin: &Origin) -> Option<Port> {
+    let (Event::Started(report), nas) = (event, &origin.nas) else { return None };
+    let usual = || settings.dialects.get(&nas.dialect).is_some_and(|dialect| dialect.unique_ports());
+    if !nas.unique_ports.unwrap_or_else(usual) {
+        return None;
+    }
+    let Identity { nas_port, nas_port_id, .. } = &report.identity;
+    Some(match (nas_port, nas_port_id) {
+        (Some(number), _) => Port::Number(nas.name.clone(), *number),
+        (None, Some(id)) => Port::Id(nas.name.clone(), id.clone()),
+        (None, None) => return None,
+    })
+}
+
+/// Which sessions end because of a Start, and how: the one that began before it on its port. A Start that came late may find that
+/// it is itself the one before. `sessions` has all that are open on its port, and may have more.
+pub(super) fn ghosts(
+    sessions: &[Session],
     session: SessionId,
     event: &Event,
     origin: &Origin,
-) -> Result<Vec<(SessionId, Event)>, StoreError> {
-    let (Event::Started(report), nas) = (event, &origin.nas) else { return Ok(Vec::new()) };
-    let usual = || settings.dialects.get(&nas.dialect).is_some_and(|dialect| dialect.unique_ports());
-    let Identity { nas_port, nas_port_id, .. } = &report.identity;
-    if (nas_port.is_none() && nas_port_id.is_none()) || !nas.unique_ports.unwrap_or_else(usual) {
-        return Ok(Vec::new());
-    }
-    let query = SessionQuery {
-        open: true,
-        nas: Some(nas.name.clone()),
-        nas_port: *nas_port,
-        nas_port_id: if nas_port.is_none() { nas_port_id.clone() } else { None },
-        ..SessionQuery::default()
-    };
-    let mut sessions = store.sessions(&query).await?;
+) -> Vec<(SessionId, Event)> {
+    let Event::Started(report) = event else { return Vec::new() };
     let reporter = (&report.identity, origin.nas_address);
-    sessions.retain(|other| {
+    let on_its_port = |other: &&Session| {
         other.id != session
+            && other.nas == origin.nas.name
             && same_port(&other.identity, &report.identity)
             && same_nas((&other.identity, other.nas_address), reporter)
-    });
+    };
     // An offer is on no port yet.
-    let starts = || sessions.iter().filter_map(|other| Some((other.id, other.started_at?)));
+    let starts = || sessions.iter().filter(on_its_port).filter_map(|other| Some((other.id, other.started_at?)));
     let reused = |(other, _): (SessionId, Timestamp)| (other, Event::PortReused { at: report.at });
     let mut ghosts: Vec<_> = starts().filter(|(_, start)| *start < report.at).map(reused).collect();
     if let Some(at) = starts().map(|(_, start)| start).filter(|start| *start > report.at).min() {
         ghosts.push((session, Event::PortReused { at }));
     }
-    Ok(ghosts)
+    ghosts
 }
 
 /// Our Class, when the NAS echoes one.

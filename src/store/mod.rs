@@ -114,6 +114,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The sessions an Accounting-Request without Class may be about, newest Access-Accept first: for each name those with its
     /// Acct-Session-Id, and those of its user that are offered or dropped. At most some dozens of each kind.
     async fn sessions_named(&self, names: &[Named]) -> Result<Vec<Session>, StoreError>;
+    /// The open sessions on any of these ports, each once, newest Access-Accept first.
+    async fn sessions_on_ports(&self, ports: &[Port]) -> Result<Vec<Session>, StoreError>;
     /// The sessions that match, newest Access-Accept first.
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError>;
     /// Open sessions whose wake time is not after `now`, the most overdue first. A row that makes no sense is logged and
@@ -278,6 +280,15 @@ pub struct Named {
     pub user: UserName,
     /// Acct-Session-Id. NASes repeat it.
     pub acct_session_id: String,
+}
+
+/// A port of a NAS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Port {
+    /// By its NAS-Port.
+    Number(NasName, u32),
+    /// By its NAS-Port-Id.
+    Id(NasName, String),
 }
 
 /// A session to be kept, and all that must be kept with it.

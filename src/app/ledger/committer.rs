@@ -320,32 +320,63 @@ impl Committer {
         for order in struck {
             self.store.finish(order).await?;
         }
-        for (item, told) in kept {
-            match self.ghosts(&item).await {
-                Ok(ghosts) => {
-                    round.extend(ghosts);
-                    item.ticket.part_kept(told);
-                }
-                Err(error @ StoreError::Away(_)) => return Err(error),
-                // Not answered, it comes again.
-                Err(error) => {
-                    telemetry::count("ledger.refused");
-                    tracing::error!(%error, session = %item.session, "cannot see which session its port had before");
-                }
-            }
-        }
-        Ok(())
+        self.close_ghosts(kept, round).await
     }
 
-    /// What a Start that is kept ends besides. It is answered when that is kept too; asked again, it finds what is left.
-    async fn ghosts(&self, item: &Work) -> Result<Vec<Work>, StoreError> {
-        let Kind::Report { event, origin } = &item.kind else { return Ok(Vec::new()) };
-        let ghosts = recall::ghosts(&*self.store, &self.settings.current(), item.session, event, origin).await?;
-        let close = |(session, event)| {
-            item.ticket.expect_one_more();
-            Work::new(session, Kind::Fact { event, settles: None }, Arc::clone(&item.ticket))
+    /// Adds what Starts that are kept end besides: each is answered when that is kept too, and finds what is left when it comes
+    /// again. Answers all others.
+    async fn close_ghosts(&self, kept: Vec<(Work, Told)>, round: &mut VecDeque<Work>) -> Result<(), StoreError> {
+        let settings = self.settings.current();
+        let port_of = |item: &Work| match &item.kind {
+            Kind::Report { event, origin } => recall::port(&settings, event, origin),
+            _ => None,
         };
-        Ok(ghosts.into_iter().map(close).collect())
+        let (mut starts, mut ports) = (Vec::new(), Vec::new());
+        for (item, told) in kept {
+            match port_of(&item) {
+                Some(port) => {
+                    ports.push(port);
+                    starts.push((item, told));
+                }
+                None => item.ticket.part_kept(told),
+            }
+        }
+        if starts.is_empty() {
+            return Ok(());
+        }
+        let of_all = match self.store.sessions_on_ports(&ports).await {
+            Err(error @ StoreError::Away(_)) => return Err(error),
+            // One of them it refuses; the others are read alone.
+            sessions => sessions.ok(),
+        };
+        for ((item, told), port) in starts.into_iter().zip(&ports) {
+            let alone;
+            let sessions = match &of_all {
+                Some(sessions) => sessions,
+                None => match self.store.sessions_on_ports(std::slice::from_ref(port)).await {
+                    Ok(sessions) => {
+                        alone = sessions;
+                        &alone
+                    }
+                    Err(error @ StoreError::Away(_)) => return Err(error),
+                    // Not answered, it comes again.
+                    Err(error) => {
+                        telemetry::count("ledger.refused");
+                        tracing::error!(%error, session = %item.session, "cannot see which session its port had before");
+                        continue;
+                    }
+                },
+            };
+            if let Kind::Report { event, origin } = &item.kind {
+                for (session, event) in recall::ghosts(sessions, item.session, event, origin) {
+                    item.ticket.expect_one_more();
+                    let kind = Kind::Fact { event, settles: None };
+                    round.push_back(Work::new(session, kind, Arc::clone(&item.ticket)));
+                }
+            }
+            item.ticket.part_kept(told);
+        }
+        Ok(())
     }
 
     /// Applies a job to its session as it is kept. `None` when there is nothing to apply it to, or no need.

@@ -20,7 +20,7 @@ use super::failure;
 use crate::model::{SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells};
-use crate::store::{Change, Named, SessionQuery, StoreError, records};
+use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
 
 macro_rules! columns {
     () => {
@@ -107,6 +107,16 @@ const NAMED: &str = concat!(
      ORDER BY accepted_at DESC, id DESC LIMIT 64) AS found) AS sessions ORDER BY accepted_at DESC, id DESC"
 );
 
+const ON_PORTS: &str = concat!(
+    "SELECT DISTINCT ON (accepted_at, id) ",
+    columns!(),
+    " FROM (SELECT sessions.* FROM unnest($1::text[], $2::int8[]) AS port (of_nas, of_number) JOIN sessions \
+     ON nas = of_nas AND nas_port = of_number AND state NOT IN ('dropped', 'closed') UNION ALL \
+     SELECT sessions.* FROM unnest($3::text[], $4::text[]) AS port (of_nas, of_id) JOIN sessions \
+     ON nas = of_nas AND nas_port_id = of_id AND state NOT IN ('dropped', 'closed')) AS sessions \
+     ORDER BY accepted_at DESC, id DESC"
+);
+
 /// Adds those that are not there yet, and says which.
 pub(super) async fn insert<'c>(
     connection: &mut PgConnection,
@@ -120,19 +130,21 @@ pub(super) async fn insert<'c>(
     added.iter().map(|row| Ok(SessionId(row.try_get("id")?))).collect()
 }
 
-/// Locks those that are there until the transaction ends, in the order of their ids, and gives their versions.
+/// Locks those that are there until the transaction ends, in the order of their ids, and gives their versions. When it may not
+/// wait for others, that somebody holds one is an error.
 pub(super) async fn lock(
     connection: &mut PgConnection,
     ids: impl Iterator<Item = SessionId>,
+    wait: bool,
 ) -> Result<BTreeMap<SessionId, u64>, sqlx::Error> {
+    const WAITING: &str = "SELECT id, version FROM sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+    const AT_ONCE: &str = "SELECT id, version FROM sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE NOWAIT";
     let ids: Vec<Uuid> = ids.map(|id| id.0).collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let rows = sqlx::query("SELECT id, version FROM sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE")
-        .bind(ids)
-        .fetch_all(connection)
-        .await?;
+    let statement = if wait { WAITING } else { AT_ONCE };
+    let rows = sqlx::query(statement).bind(ids).fetch_all(connection).await?;
     rows.iter()
         .map(|row| Ok((SessionId(row.try_get("id")?), row.try_get::<i64, _>("version")?.cast_unsigned())))
         .collect()
@@ -188,6 +200,31 @@ pub(super) async fn named(pool: &PgPool, names: &[Named]) -> Result<Vec<Session>
         .bind(each(|name| name.nas.as_str()))
         .bind(each(|name| name.user.as_str()))
         .bind(each(|name| &name.acct_session_id))
+        .fetch_all(pool)
+        .await
+        .map_err(failure)?;
+    rows.iter().map(session).collect()
+}
+
+pub(super) async fn on_ports(pool: &PgPool, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
+    let (mut numbers, mut ids) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    for port in ports {
+        match port {
+            Port::Number(nas, number) => {
+                numbers.0.push(row::text(nas.as_str()).into_owned());
+                numbers.1.push(i64::from(*number));
+            }
+            Port::Id(nas, id) => {
+                ids.0.push(row::text(nas.as_str()).into_owned());
+                ids.1.push(row::text(id).into_owned());
+            }
+        }
+    }
+    let rows = sqlx::query(ON_PORTS)
+        .bind(numbers.0)
+        .bind(numbers.1)
+        .bind(ids.0)
+        .bind(ids.1)
         .fetch_all(pool)
         .await
         .map_err(failure)?;

@@ -41,7 +41,8 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
             outbox::strike_off(&mut *connection, order).await?;
         }
     }
-    let added: Vec<_> = kept().flat_map(|change| change.usage.iter().map(|usage| (change.session.version, usage))).collect();
+    let added: Vec<_> =
+        kept().flat_map(|change| change.usage.iter().map(|usage| (change.session.version, usage))).collect();
     for some in chunks(&added) {
         usage::add(connection, some).await?;
     }

@@ -40,7 +40,7 @@ use tokio::sync::mpsc;
 use super::reports::{Asked, Cell, Report};
 use super::{
     AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, Named, News, Order, OrderId,
-    Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
+    Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
@@ -154,6 +154,10 @@ impl Store for SqliteStore {
 
     async fn sessions_named(&self, names: &[Named]) -> Result<Vec<Session>, StoreError> {
         session::named(&self.readers, names).await
+    }
+
+    async fn sessions_on_ports(&self, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
+        session::on_ports(&self.readers, ports).await
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {

@@ -7,7 +7,7 @@ use super::failure;
 use crate::model::{SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells, Columns};
-use crate::store::{Change, Named, SessionQuery, StoreError, records};
+use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
 
 macro_rules! columns {
     () => {
@@ -136,6 +136,28 @@ pub(super) async fn named(pool: &SqlitePool, names: &[Named]) -> Result<Vec<Sess
         .map(|name| [name.nas.as_str(), name.user.as_str(), &name.acct_session_id].map(row::text))
         .collect();
     let rows = sqlx::query(NAMED).bind(row::json(&names)).fetch_all(pool).await.map_err(failure)?;
+    rows.iter().map(session).collect()
+}
+
+pub(super) async fn on_ports(pool: &SqlitePool, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
+    const ON_PORTS: &str = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM sessions WHERE rowid IN (SELECT sessions.rowid FROM json_each(?1) AS port CROSS JOIN sessions \
+         ON nas = port.value ->> 0 AND nas_port = port.value ->> 1 WHERE state NOT IN ('dropped', 'closed') \
+         UNION SELECT sessions.rowid FROM json_each(?2) AS port CROSS JOIN sessions \
+         ON nas = port.value ->> 0 AND nas_port_id = port.value ->> 1 WHERE state NOT IN ('dropped', 'closed')) \
+         ORDER BY accepted_at DESC, id DESC"
+    );
+    let (mut numbers, mut ids) = (Vec::new(), Vec::new());
+    for port in ports {
+        match port {
+            Port::Number(nas, number) => numbers.push((row::text(nas.as_str()), number)),
+            Port::Id(nas, id) => ids.push((row::text(nas.as_str()), row::text(id))),
+        }
+    }
+    let query = sqlx::query(ON_PORTS).bind(row::json(&numbers)).bind(row::json(&ids));
+    let rows = query.fetch_all(pool).await.map_err(failure)?;
     rows.iter().map(session).collect()
 }
 
