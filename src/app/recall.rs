@@ -35,6 +35,20 @@ impl Origin {
         let Report { identity, at: heard_at, .. } = request.report;
         Self { class, nas, nas_address, user, identity, heard_at }
     }
+
+    /// Whether a report without Class can be of this session.
+    pub(super) fn may_be_meant(&self, nas: &Nas, request: &Request) -> bool {
+        self.nas.name == nas.name
+            && self.user == user_of(request)
+            && same_session(&self.identity, &request.report.identity)
+    }
+}
+
+/// Whether a report without Class can be of this session.
+pub(super) fn may_be_meant(session: &Session, nas: &Nas, request: &Request) -> bool {
+    session.nas == nas.name
+        && session.user == user_of(request)
+        && same_session(&session.identity, &request.report.identity)
 }
 
 impl Origin {

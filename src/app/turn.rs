@@ -117,6 +117,10 @@ mod tests {
     use crate::accounting::Report;
     use crate::model::{Identity, SessionId};
 
+    fn octets(change: &Change) -> u64 {
+        change.usage.iter().map(|usage| usage.added.input_octets).sum()
+    }
+
     /// What the spool depends on: a batch whose fate was unknown is brought again.
     #[test]
     fn what_is_applied_again_changes_nothing() {
@@ -138,7 +142,6 @@ mod tests {
         let timing = Timing::default();
         let mut turn = Turn::of_new(new, now, timing);
         let mut carried = 0;
-        let octets = |change: &Change| change.usage.iter().map(|usage| usage.added.input_octets).sum::<u64>();
         for event in &events {
             turn = turn.take(event);
         }

@@ -2,10 +2,13 @@
 
 pub(crate) mod freeradius;
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::postgres::Database;
-use crate::radhold::{Radhold, Ran, radclient, received};
+use crate::radhold::{PATIENCE, Radhold, Ran, radclient, received};
 use freeradius::{FreeRadius, SECRET};
 
 /// Each kind of user there is; the password is `pw` but for the NT hashes, which are of `test`.
@@ -38,7 +41,7 @@ INSERT INTO radreply (username, attribute, op, value) VALUES
     ('rich', 'Service-Type', '=', 'Framed-User'),
     ('rich', 'Session-Timeout', '=', '3600'),
     ('rich', 'Filter-Id', '=', 'gold'),
-    ('rich', 'Framed-MTU', '=', '"%{expr: 700 * 2}"'),
+    ('rich', 'Connect-Info', '=', '`%{User-Name}`'),
     ('rich', 'Idle-Timeout', '==', '7');
 INSERT INTO radusergroup (username, groupname, priority) VALUES
     ('grouped', 'staff', 1), ('own', 'staff', 1), ('rich', 'second', 2), ('rich', 'first', 1);
@@ -56,12 +59,19 @@ fn password(user: &str) -> &'static str {
     if user.contains("nt") && user != "once" { "test" } else { "pw" }
 }
 
-fn login(server: std::net::SocketAddr, secret: &str, user: &str) -> Ran {
+fn login(server: SocketAddr, secret: &str, user: &str) -> Ran {
     let attributes = format!(
         "User-Name = \"{user}\", User-Password = \"{}\", NAS-Port = 1, Message-Authenticator = 0x00",
         password(user)
     );
-    radclient(server, "auth", secret, &attributes)
+    let begun = Instant::now();
+    loop {
+        // A running server learns of new NASes within seconds, and does not answer strangers before.
+        let ran = radclient(server, "auth", secret, &attributes);
+        if !ran.stdout.contains("No reply from server") || begun.elapsed() > PATIENCE {
+            return ran;
+        }
+    }
 }
 
 /// Whether the answer is an Access-Accept, all at one place.

@@ -175,7 +175,9 @@ impl Committer {
                 Found::Known(session) => session,
                 Found::AskAgain => {
                     // What came before it may be what it looks for.
-                    self.rounds(work).await?;
+                    if work.iter().any(|item| item.may_be_meant(&nas, &request)) {
+                        self.rounds(work).await?;
+                    }
                     recall::by_identity(&*self.store, &nas, nas_address, &request).await?
                 }
             },
@@ -401,6 +403,16 @@ impl Committer {
 impl Work {
     fn new(session: SessionId, kind: Kind, ticket: Arc<Ticket>) -> Self {
         Self { session, kind, ticket, conflicts: 0 }
+    }
+
+    /// Whether a report without Class can be of this one's session, were it kept.
+    fn may_be_meant(&self, nas: &Nas, request: &Request) -> bool {
+        match &self.kind {
+            Kind::Offer(session) => recall::may_be_meant(session, nas, request),
+            Kind::Report { origin, .. } => origin.may_be_meant(nas, request),
+            // Its session is in the store, and is found there.
+            Kind::Fact { .. } => false,
+        }
     }
 
     fn settles(&self) -> Option<OrderId> {

@@ -14,24 +14,27 @@ struct Reported {
 
 fn any_session() -> impl Strategy<Value = Reported> {
     let step = (60u64..900, 0u64..1 << 34, 0u64..1 << 34, 0u64..100_000);
-    (prop::collection::vec(step, 1..8), prop::option::of(1u32..20)).prop_map(|(steps, terminate_cause)| {
-        let (mut secs, mut counters) = (2, Counters::default());
-        let mut events = vec![Event::Started(told(secs, counters))];
-        for (index, (length, input, output, packets)) in steps.iter().enumerate() {
-            secs += length;
-            counters.input_octets += input;
-            counters.output_octets += output;
-            counters.input_packets += packets;
-            counters.session_time = secs - 2;
-            let report = told(secs, counters);
-            events.push(match index + 1 == steps.len() {
-                true => Event::Stopped(Report { terminate_cause, ..report }),
-                false => Event::Interim(report),
-            });
-        }
-        let stop = End { at: at(secs), cause: EndCause::Stop, terminate_cause };
-        Reported { events, counters, stop }
-    })
+    (prop::collection::vec(step, 1..8), prop::option::of(1u32..20), any::<bool>()).prop_map(
+        |(steps, terminate_cause, timed)| {
+            let (mut secs, mut counters) = (2, Counters::default());
+            let mut events = vec![Event::Started(told(secs, counters))];
+            for (index, (length, input, output, packets)) in steps.iter().enumerate() {
+                secs += length;
+                counters.input_octets += input;
+                counters.output_octets += output;
+                counters.input_packets += packets;
+                // Some NASes leave Acct-Session-Time out: then only the Start says when it was.
+                counters.session_time = if timed { secs - 2 } else { 0 };
+                let report = told(secs, counters);
+                events.push(match index + 1 == steps.len() {
+                    true => Event::Stopped(Report { terminate_cause, ..report }),
+                    false => Event::Interim(report),
+                });
+            }
+            let stop = End { at: at(secs), cause: EndCause::Stop, terminate_cause };
+            Reported { events, counters, stop }
+        },
+    )
 }
 
 fn told(secs: u64, counters: Counters) -> Report {

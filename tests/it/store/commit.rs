@@ -226,7 +226,10 @@ async fn racing_batches_do_not_lock_each_other_out(stage: &Stage) {
                 let mut batch: Vec<Change> = (0..SESSIONS)
                     .map(|number| {
                         let next = Record { version: version + 1, ..offer(number, NOON).into_record() };
-                        change(&Session::restore(next), Some(version))
+                        // One node counts what another changes.
+                        let counts = (u128::from(version) + number + turn as u128).is_multiple_of(2);
+                        let extent = if counts { Extent::Counters } else { Extent::Whole };
+                        Change { extent, ..change(&Session::restore(next), Some(version)) }
                     })
                     .chain((0..5).map(|new| added(&offer(1000 + u128::from(version) * 5 + new, NOON))))
                     .collect();

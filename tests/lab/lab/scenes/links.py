@@ -119,7 +119,8 @@ def renegotiated(world: World) -> None:
         lambda: client.space.run("ip", "route", "replace", NETWORK, "dev", client.interface, check=False).returncode == 0,
         "a route through the link", 5,
     )  # fmt: skip
-    check(nas.pppds() == pppds and "ip-down finished" in nas.pppd_log(), f"the same pppd, down and up: {nas.pppds()}")
+    until(lambda: "ip-down finished" in nas.pppd_log(), "ip-down, which pppd does not wait for", 10)
+    check(nas.pppds() == pppds, f"the same pppd, down and up: {nas.pppds()}")
     for one in wins:
         check(f"<ms-wins {one}>" in nas.pppd_log(), f"WINS {one}: {nas.pppd_log()[-2000:]}")
     confined(client)
