@@ -17,6 +17,7 @@ pub mod keys;
 mod ledger;
 mod lockouts;
 mod nas_queue;
+mod lookup;
 mod news;
 mod orders;
 mod quarantine;

@@ -13,7 +13,7 @@ use crate::model::{Identity, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Event, Session, State};
 use crate::spool::AccountingPacket;
-use crate::store::{SessionQuery, Store, StoreError};
+use crate::store::{Named, Port, Store, StoreError};
 use crate::telemetry;
 
 /// A Start this long after the end of a session with its Acct-Session-Id is of another: NASes count anew at boot.
@@ -71,43 +71,45 @@ impl Origin {
     }
 }
 
-/// Which sessions end because of a Start, and how: on a NAS where a port has one session at a time, the one that began before it
-/// there. A Start that came late may find that it is itself the one before.
-pub(super) async fn ghosts(
-    store: &dyn Store,
-    settings: &Settings,
+/// The port whose sessions a Start may end: on a NAS where a port has one session at a time.
+pub(super) fn port(settings: &Settings, event: &Event, origin: &Origin) -> Option<Port> {
+    let (Event::Started(report), nas) = (event, &origin.nas) else { return None };
+    let usual = || settings.dialects.get(&nas.dialect).is_some_and(|dialect| dialect.unique_ports());
+    if !nas.unique_ports.unwrap_or_else(usual) {
+        return None;
+    }
+    let Identity { nas_port, nas_port_id, .. } = &report.identity;
+    Some(match (nas_port, nas_port_id) {
+        (Some(number), _) => Port::Number(nas.name.clone(), *number),
+        (None, Some(id)) => Port::Id(nas.name.clone(), id.clone()),
+        (None, None) => return None,
+    })
+}
+
+/// Which sessions end because of a Start, and how: the one that began before it on its port. A Start that came late may find that
+/// it is itself the one before. `sessions` has all that are open on its port, and may have more.
+pub(super) fn ghosts(
+    sessions: &[Session],
     session: SessionId,
     event: &Event,
     origin: &Origin,
-) -> Result<Vec<(SessionId, Event)>, StoreError> {
-    let (Event::Started(report), nas) = (event, &origin.nas) else { return Ok(Vec::new()) };
-    let usual = || settings.dialects.get(&nas.dialect).is_some_and(|dialect| dialect.unique_ports());
-    let Identity { nas_port, nas_port_id, .. } = &report.identity;
-    if (nas_port.is_none() && nas_port_id.is_none()) || !nas.unique_ports.unwrap_or_else(usual) {
-        return Ok(Vec::new());
-    }
-    let query = SessionQuery {
-        open: true,
-        nas: Some(nas.name.clone()),
-        nas_port: *nas_port,
-        nas_port_id: if nas_port.is_none() { nas_port_id.clone() } else { None },
-        ..SessionQuery::default()
-    };
-    let mut sessions = store.sessions(&query).await?;
+) -> Vec<(SessionId, Event)> {
+    let Event::Started(report) = event else { return Vec::new() };
     let reporter = (&report.identity, origin.nas_address);
-    sessions.retain(|other| {
+    let on_its_port = |other: &&Session| {
         other.id != session
+            && other.nas == origin.nas.name
             && same_port(&other.identity, &report.identity)
             && same_nas((&other.identity, other.nas_address), reporter)
-    });
+    };
     // An offer is on no port yet.
-    let starts = || sessions.iter().filter_map(|other| Some((other.id, other.started_at?)));
+    let starts = || sessions.iter().filter(on_its_port).filter_map(|other| Some((other.id, other.started_at?)));
     let reused = |(other, _): (SessionId, Timestamp)| (other, Event::PortReused { at: report.at });
     let mut ghosts: Vec<_> = starts().filter(|(_, start)| *start < report.at).map(reused).collect();
     if let Some(at) = starts().map(|(_, start)| start).filter(|start| *start > report.at).min() {
         ghosts.push((session, Event::PortReused { at }));
     }
-    Ok(ghosts)
+    ghosts
 }
 
 /// Our Class, when the NAS echoes one.
@@ -149,35 +151,33 @@ pub(super) async fn by_identity(
     nas_address: IpAddr,
     request: &Request,
 ) -> Result<Option<SessionId>, StoreError> {
+    let names: Vec<_> = named(nas, request).into_iter().collect();
+    Ok(choose(&store.sessions_named(&names).await?, nas_address, request))
+}
+
+/// By what the store is asked for the sessions a request may be about.
+pub(super) fn named(nas: &Nas, request: &Request) -> Option<Named> {
+    let acct_session_id = request.report.identity.acct_session_id.clone()?;
+    Some(Named { nas: nas.name.clone(), user: user_of(request), acct_session_id })
+}
+
+/// Which of the sessions of its NAS and User-Name, newest first, a request is about.
+pub(super) fn choose(sessions: &[Session], nas_address: IpAddr, request: &Request) -> Option<SessionId> {
     let reported = &request.report.identity;
-    let query = SessionQuery {
-        nas: Some(nas.name.clone()),
-        user: Some(user_of(request)),
-        limit: 64,
-        ..SessionQuery::default()
-    };
-    let same_id = SessionQuery { acct_session_id: reported.acct_session_id.clone(), ..query.clone() };
-    let sessions = store.sessions(&same_id).await?;
     let matches = |session: &&Session| {
         same_session(&session.identity, reported)
             && same_nas((&session.identity, session.nas_address), (reported, nas_address))
     };
     let current = |session: &&Session| {
+        let same_id = session.identity.acct_session_id == reported.acct_session_id;
         let reused =
             request.status == Status::Start && session.end.is_some_and(|end| request.report.at > end.at + REUSED_AFTER);
-        matches(session) && !reused
+        same_id && matches(session) && !reused
     };
-    if let Some(session) = sessions.iter().find(current) {
-        return Ok(Some(session.id));
-    }
     // An offer that was dropped is taken up late by a NAS that was cut off.
-    for state in [State::Offered, State::Dropped] {
-        let offers = store.sessions(&SessionQuery { state: Some(state), ..query.clone() }).await?;
-        if let Some(session) = offers.iter().find(matches) {
-            return Ok(Some(session.id));
-        }
-    }
-    Ok(None)
+    let offer = |state| sessions.iter().find(|session| session.state == state && matches(session));
+    let session = sessions.iter().find(current).or_else(|| offer(State::Offered)).or_else(|| offer(State::Dropped));
+    session.map(|session| session.id)
 }
 
 /// The id of a session that nobody knows yet, made of the packet that speaks of it first: a batch whose fate was unknown is
@@ -195,6 +195,6 @@ pub(super) fn id_of(packet: &AccountingPacket) -> SessionId {
     SessionId(Builder::from_unix_timestamp_millis(millis, &octets).into_uuid())
 }
 
-fn user_of(request: &Request) -> UserName {
+pub(super) fn user_of(request: &Request) -> UserName {
     UserName::new(request.user.clone().unwrap_or_default())
 }

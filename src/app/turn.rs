@@ -3,7 +3,7 @@
 use crate::accounting::{Share, by_day};
 use crate::model::{Counters, Timestamp};
 use crate::session::{Effect, Event, Session, Timing, Told, step};
-use crate::store::{Change, OrderId, Usage};
+use crate::store::{Change, Extent, OrderId, Usage};
 
 /// A session in the hand: what it was, what it is now, and what that demands.
 pub(super) struct Turn {
@@ -11,6 +11,8 @@ pub(super) struct Turn {
     timing: Timing,
     session: Session,
     from_version: Option<u64>,
+    /// As it was kept.
+    before: Option<Session>,
     heard_before: Timestamp,
     orders: Vec<Effect>,
     usage: Counters,
@@ -25,6 +27,7 @@ impl Turn {
             now,
             timing,
             from_version: Some(session.version),
+            before: Some(session.clone()),
             heard_before: session.heard_at,
             orders: Vec::new(),
             usage: Counters::default(),
@@ -37,7 +40,7 @@ impl Turn {
     /// A session that is not kept yet: the life of one we accepted begins with its Access-Accept.
     pub(super) fn of_new(session: Session, now: Timestamp, timing: Timing) -> Self {
         let accepted = session.grant.is_some();
-        let turn = Self { from_version: None, ..Self::of_kept(session, now, timing) };
+        let turn = Self { from_version: None, before: None, ..Self::of_kept(session, now, timing) };
         if accepted { turn.take(&Event::Accepted) } else { turn }
     }
 
@@ -83,7 +86,10 @@ impl Turn {
             day,
             added,
         });
+        let counted = self.before.as_ref().is_some_and(|before| session.has_only_counted_since(before));
+        let extent = if counted && !self.timer_stale { Extent::Counters } else { Extent::Whole };
         Change {
+            extent,
             wake_at: session.wake_at(&self.timing),
             from_version: self.from_version,
             orders: self.orders.clone(),
@@ -111,11 +117,11 @@ mod tests {
     use crate::accounting::Report;
     use crate::model::{Identity, SessionId};
 
-    /// What the spool depends on: a batch whose fate was unknown is brought again.
     fn octets(change: &Change) -> u64 {
         change.usage.iter().map(|usage| usage.added.input_octets).sum()
     }
 
+    /// What the spool depends on: a batch whose fate was unknown is brought again.
     #[test]
     fn what_is_applied_again_changes_nothing() {
         let now = Timestamp::from_secs(1_795_176_000);

@@ -158,7 +158,7 @@ fn store(mut section: Section<'_>, state_dir: &Path) -> Store {
     if gather > Duration::from_secs(1) {
         section.problem("gather", "is longer than a second; every record would wait that long for its answer");
     }
-    let batch = section.number("batch", 1).unwrap_or(256);
+    let batch = section.number("batch", 1).unwrap_or(1024);
     section.finish();
     let url = given.unwrap_or_else(|| format!("sqlite://{}", state_dir.join("radhold.sqlite").display()));
     Store {

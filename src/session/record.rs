@@ -269,6 +269,13 @@ impl Session {
         Self { record: blank(id, user, nas, nas_address, identity, None, State::Observed, now) }
     }
 
+    /// Whether nothing but version, heard_at, counters and the interval between Interim-Updates differs from `before`, as after an
+    /// ordinary Interim-Update.
+    pub fn has_only_counted_since(&self, before: &Self) -> bool {
+        let Record { version, heard_at, counters, interim_interval, .. } = before.record;
+        Record { version, heard_at, counters, interim_interval, ..self.record.clone() } == before.record
+    }
+
     /// Takes the record out, to be kept.
     pub fn into_record(self) -> Record {
         self.record

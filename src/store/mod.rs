@@ -111,6 +111,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The sessions of those ids; ids that are not known are left out.
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError>;
+    /// The sessions an Accounting-Request without Class may be about, newest Access-Accept first: for each name those with its
+    /// Acct-Session-Id, and those of its user that are offered or dropped. At most some dozens of each kind.
+    async fn sessions_named(&self, names: &[Named]) -> Result<Vec<Session>, StoreError>;
+    /// The open sessions on any of these ports, each once, newest Access-Accept first.
+    async fn sessions_on_ports(&self, ports: &[Port]) -> Result<Vec<Session>, StoreError>;
     /// The sessions that match, newest Access-Accept first.
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError>;
     /// Open sessions whose wake time is not after `now`, the most overdue first. A row that makes no sense is logged and
@@ -266,6 +271,26 @@ pub struct SessionQuery {
     pub limit: u32,
 }
 
+/// How a NAS names a session when it echoes no Class.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Named {
+    /// The NAS.
+    pub nas: NasName,
+    /// User-Name.
+    pub user: UserName,
+    /// Acct-Session-Id. NASes repeat it.
+    pub acct_session_id: String,
+}
+
+/// A port of a NAS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Port {
+    /// By its NAS-Port.
+    Number(NasName, u32),
+    /// By its NAS-Port-Id.
+    Id(NasName, String),
+}
+
 /// A session to be kept, and all that must be kept with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -273,7 +298,9 @@ pub struct Change {
     pub session: Session,
     /// The version it was made from; `None` for a session that is new.
     pub from_version: Option<u64>,
-    /// When it next wants waking.
+    /// What of it may differ from that version.
+    pub extent: Extent,
+    /// When it next wants waking. When nothing but counters has changed it may be woken earlier, at the time kept before.
     pub wake_at: Option<Timestamp>,
     /// Orders that this change demands, due at once.
     pub orders: Vec<Effect>,
@@ -284,6 +311,15 @@ pub struct Change {
     pub settles: Option<OrderId>,
     /// When the change was made.
     pub at: Timestamp,
+}
+
+/// How much of a session a change is about. It lets the store write less; [`Extent::Whole`] is always right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Anything may have changed.
+    Whole,
+    /// Nothing but what an ordinary Interim-Update brings: version, heard_at, counters and the interval between them.
+    Counters,
 }
 
 /// Whether a change was kept.

@@ -23,6 +23,7 @@ mod hold;
 mod house;
 mod import;
 mod lab;
+mod load;
 mod loss;
 mod nodes;
 mod postgres;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::answers;
+use super::super::lookup::{Found, Lookup};
 use super::super::orders::NewOrders;
 use super::super::recall::{self, Origin};
 use super::super::settings::SettingsHandle;
@@ -16,8 +17,8 @@ use super::super::{chance, clock};
 use super::ticket::Ticket;
 use crate::accounting::{Request, Status, same_nas};
 use crate::model::{Nas, SessionId};
-use crate::session::{Event, Press, Session, Told};
-use crate::store::{Change, Committed, OrderId, Quarantined, SessionQuery, Store, StoreError};
+use crate::session::{Class, Event, Press, Session, Told};
+use crate::store::{Change, Committed, Extent, OrderId, Quarantined, SessionQuery, Store, StoreError};
 use crate::telemetry;
 
 /// Copies of one session that may come second before its job is given up. Each time somebody else made progress.
@@ -42,6 +43,15 @@ pub(super) enum Item {
     },
     /// An Accounting-Request that cannot be read (any more), and why.
     Misfit(Arc<Ticket>, String),
+}
+
+impl Item {
+    fn request(&self) -> Option<(&Nas, &Request)> {
+        match self {
+            Self::Accounting { nas, request, .. } => Some((nas, request)),
+            _ => None,
+        }
+    }
 }
 
 pub(super) struct Committer {
@@ -77,10 +87,17 @@ impl Committer {
     /// Takes the items one after the other and commits as many as possible together. On an error, what their tickets do not call
     /// kept may or may not be.
     pub(super) async fn keep(&self, items: Vec<Item>) -> Result<(), StoreError> {
+        let key = &self.settings.current().class_key;
+        let requests = || items.iter().filter_map(Item::request);
+        let classes: Vec<_> = requests().map(|(nas, request)| recall::class_of(key, nas, request)).collect();
+        let unknown = requests().zip(&classes).filter(|(_, class)| class.is_none()).map(|(request, _)| request);
+        let mut lookup = Lookup::ask(&*self.store, unknown).await?;
+        let mut classes = classes.into_iter();
         let mut work = VecDeque::with_capacity(items.len());
         for item in items {
             match item {
                 Item::Offer(session, ticket) => {
+                    lookup.offered(&session);
                     work.push_back(Work::new(session.id, Kind::Offer(session), ticket));
                 }
                 Item::Fact { session, event, settles, ticket } => {
@@ -100,7 +117,8 @@ impl Committer {
                     }
                 }
                 Item::Accounting { nas, source, request, ticket } => {
-                    match self.resolve(nas, source, request, Arc::clone(&ticket), &mut work).await {
+                    let class = classes.next().flatten();
+                    match self.resolve(nas, source, request, Arc::clone(&ticket), class, &mut lookup, &mut work).await {
                         Err(error) if !matches!(error, StoreError::Away(_)) => {
                             self.quarantine(&ticket, error.to_string()).await?;
                         }
@@ -114,12 +132,15 @@ impl Committer {
     }
 
     /// Adds the work of an Accounting-Request: for the session it is about, or for all of its NAS's.
+    #[expect(clippy::too_many_arguments, reason = "an item taken apart, and what its batch knows")]
     async fn resolve(
         &self,
         nas: Arc<Nas>,
         nas_address: IpAddr,
         request: Request,
         ticket: Arc<Ticket>,
+        class: Option<Class>,
+        lookup: &mut Lookup,
         work: &mut VecDeque<Work>,
     ) -> Result<(), StoreError> {
         let event = match request.status {
@@ -148,18 +169,22 @@ impl Committer {
                 return Ok(());
             }
         };
-        let class = recall::class_of(&self.settings.current().class_key, &nas, &request);
-        let session = match class {
-            Some(class) => class.session,
-            None => {
-                // What came before it may be what it looks for.
-                if work.iter().any(|item| item.may_be_meant(&nas, &request)) {
-                    self.rounds(work).await?;
+        let found = match class {
+            Some(class) => Some(class.session),
+            None => match lookup.find(&nas, nas_address, &request) {
+                Found::Known(session) => session,
+                Found::AskAgain => {
+                    // What came before it may be what it looks for.
+                    if work.iter().any(|item| item.may_be_meant(&nas, &request)) {
+                        self.rounds(work).await?;
+                    }
+                    recall::by_identity(&*self.store, &nas, nas_address, &request).await?
                 }
-                let found = recall::by_identity(&*self.store, &nas, nas_address, &request).await?;
-                found.or_else(|| ticket.packet().map(recall::id_of)).unwrap_or_else(|| chance::session_id(clock::now()))
-            }
+            },
         };
+        let session =
+            found.or_else(|| ticket.packet().map(recall::id_of)).unwrap_or_else(|| chance::session_id(clock::now()));
+        lookup.reported(&nas, &request);
         let origin = Box::new(Origin::new(class, nas, nas_address, request));
         work.push_back(Work::new(session, Kind::Report { event, origin }, ticket));
         Ok(())
@@ -297,32 +322,63 @@ impl Committer {
         for order in struck {
             self.store.finish(order).await?;
         }
-        for (item, told) in kept {
-            match self.ghosts(&item).await {
-                Ok(ghosts) => {
-                    round.extend(ghosts);
-                    item.ticket.part_kept(told);
-                }
-                Err(error @ StoreError::Away(_)) => return Err(error),
-                // Not answered, it comes again.
-                Err(error) => {
-                    telemetry::count("ledger.refused");
-                    tracing::error!(%error, session = %item.session, "cannot see which session its port had before");
-                }
-            }
-        }
-        Ok(())
+        self.close_ghosts(kept, round).await
     }
 
-    /// What a Start that is kept ends besides. It is answered when that is kept too; asked again, it finds what is left.
-    async fn ghosts(&self, item: &Work) -> Result<Vec<Work>, StoreError> {
-        let Kind::Report { event, origin } = &item.kind else { return Ok(Vec::new()) };
-        let ghosts = recall::ghosts(&*self.store, &self.settings.current(), item.session, event, origin).await?;
-        let close = |(session, event)| {
-            item.ticket.expect_one_more();
-            Work::new(session, Kind::Fact { event, settles: None }, Arc::clone(&item.ticket))
+    /// Adds what Starts that are kept end besides: each is answered when that is kept too, and finds what is left when it comes
+    /// again. Answers all others.
+    async fn close_ghosts(&self, kept: Vec<(Work, Told)>, round: &mut VecDeque<Work>) -> Result<(), StoreError> {
+        let settings = self.settings.current();
+        let port_of = |item: &Work| match &item.kind {
+            Kind::Report { event, origin } => recall::port(&settings, event, origin),
+            _ => None,
         };
-        Ok(ghosts.into_iter().map(close).collect())
+        let (mut starts, mut ports) = (Vec::new(), Vec::new());
+        for (item, told) in kept {
+            match port_of(&item) {
+                Some(port) => {
+                    ports.push(port);
+                    starts.push((item, told));
+                }
+                None => item.ticket.part_kept(told),
+            }
+        }
+        if starts.is_empty() {
+            return Ok(());
+        }
+        let of_all = match self.store.sessions_on_ports(&ports).await {
+            Err(error @ StoreError::Away(_)) => return Err(error),
+            // One of them it refuses; the others are read alone.
+            sessions => sessions.ok(),
+        };
+        for ((item, told), port) in starts.into_iter().zip(&ports) {
+            let alone;
+            let sessions = match &of_all {
+                Some(sessions) => sessions,
+                None => match self.store.sessions_on_ports(std::slice::from_ref(port)).await {
+                    Ok(sessions) => {
+                        alone = sessions;
+                        &alone
+                    }
+                    Err(error @ StoreError::Away(_)) => return Err(error),
+                    // Not answered, it comes again.
+                    Err(error) => {
+                        telemetry::count("ledger.refused");
+                        tracing::error!(%error, session = %item.session, "cannot see which session its port had before");
+                        continue;
+                    }
+                },
+            };
+            if let Kind::Report { event, origin } = &item.kind {
+                for (session, event) in recall::ghosts(sessions, item.session, event, origin) {
+                    item.ticket.expect_one_more();
+                    let kind = Kind::Fact { event, settles: None };
+                    round.push_back(Work::new(session, kind, Arc::clone(&item.ticket)));
+                }
+            }
+            item.ticket.part_kept(told);
+        }
+        Ok(())
     }
 
     /// Applies a job to its session as it is kept. `None` when there is nothing to apply it to, or no need.
@@ -400,6 +456,9 @@ fn move_to_others(round: &mut VecDeque<Work>, known: &HashMap<SessionId, Session
 }
 
 fn log(change: &Change) {
+    if change.extent == Extent::Counters {
+        return;
+    }
     let session = &change.session;
     tracing::info!(
         session = %session.id,

@@ -3,6 +3,7 @@
 //! Needs no server of ours and no store; the configuration is read for its dictionaries alone.
 
 mod lines;
+mod load;
 mod print;
 mod report;
 mod request;
@@ -103,6 +104,20 @@ pub(super) enum ClientCommand {
         r#"  radhold client disconnect nas.example.org --secret-file secret --attribute 'Acct-Session-Id = 4D2'"#
     ))]
     Disconnect(PacketArgs),
+    /// Send many requests and measure: rate and latencies, every answer checked.
+    ///
+    /// Simulates a NAS with many sessions on many source ports. Counts what was acknowledged, so that it can be looked for in
+    /// the store afterwards.
+    #[command(after_long_help = r#"Examples:
+  radhold client load 127.0.0.1 --secret-file secret --in-flight 256 --duration 30
+  radhold client load 127.0.0.1 --secret-file secret --rate 5000 --what sessions --user alice --password-file pw
+  radhold client load 127.0.0.1 --secret-file secret --what status --json
+
+The secret comes from --secret-file, --secret-stdin, the environment variable RADHOLD_SECRET, or the terminal.
+
+Exit codes: 0 everything was answered, 1 Access-Rejects were among the answers, 2 wrong usage and nothing sent, 3 some requests
+were never answered, 4 nothing was answered that could be verified."#)]
+    Load(load::LoadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -131,12 +146,8 @@ pub(super) struct PacketArgs {
     /// Name or address, and the port if it is not 1812 (auth, status), 1813 (acct) or 3799 (coa, disconnect).
     #[arg(value_name = "SERVER[:PORT]")]
     server: String,
-    /// Read the secret from this file; one newline at the end is cut.
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
-    /// Read the secret from standard input; one newline at the end is cut.
-    #[arg(long, conflicts_with = "secret_file")]
-    secret_stdin: bool,
+    #[command(flatten)]
+    keys: Keys,
     /// Add attributes to every packet; may be repeated. Not for passwords.
     #[arg(long = "attribute", short, value_name = "NAME = VALUE")]
     attributes: Vec<String>,
@@ -169,14 +180,26 @@ pub(super) struct PacketArgs {
     show: bool,
 }
 
+/// Where the secret comes from.
+#[derive(Debug, Args)]
+pub(super) struct Keys {
+    /// Read the secret from this file; one newline at the end is cut.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Read the secret from standard input; one newline at the end is cut.
+    #[arg(long, conflicts_with = "secret_file")]
+    secret_stdin: bool,
+}
+
 /// Does what was asked. Reports go to standard output.
 ///
 /// # Errors
 /// When nothing was sent.
 pub(super) async fn run(command: ClientCommand, flags: &Flags) -> Result<ExitCode, Failure> {
-    let sent = match dictionary(flags) {
-        Ok(dictionary) => send_all(command, dictionary).await,
-        Err(failure) => Err(failure),
+    let sent = match (command, dictionary(flags)) {
+        (ClientCommand::Load(args), _) => load::run(args).await,
+        (command, Ok(dictionary)) => send_all(command, dictionary).await,
+        (_, Err(failure)) => Err(failure),
     };
     // 1 is for refusals.
     sent.map_err(|failure| Failure::new(Exit::Usage, failure.message))
@@ -197,6 +220,7 @@ async fn send_all(command: ClientCommand, dictionary: Dictionary) -> Result<Exit
         ClientCommand::Status(_) => (Code::StatusServer, 1812),
         ClientCommand::Coa(_) => (Code::CoaRequest, 3799),
         ClientCommand::Disconnect(_) => (Code::DisconnectRequest, 3799),
+        ClientCommand::Load(_) => unreachable!("has a way of its own"),
     };
     let accept_unsigned = matches!(&command, ClientCommand::Auth(args) if args.accept_unsigned);
     let (login, args) = match command {
@@ -205,9 +229,10 @@ async fn send_all(command: ClientCommand, dictionary: Dictionary) -> Result<Exit
         | ClientCommand::Status(args)
         | ClientCommand::Coa(args)
         | ClientCommand::Disconnect(args) => (None, args),
+        ClientCommand::Load(_) => unreachable!("has a way of its own"),
     };
     let recipes = args.recipes(code, login, &dictionary)?;
-    let secret = args.secret()?;
+    let secret = args.keys.secret()?;
     let server = resolve(&args.server, port).await?;
     for recipe in &recipes {
         // What is wrong with any packet is said before the first is sent.
@@ -297,7 +322,7 @@ impl PacketArgs {
         if !stdin {
             return Ok(vec![]);
         }
-        if self.secret_stdin {
+        if self.keys.secret_stdin {
             return Err(Failure::usage("no attributes: standard input is for the secret; use --attribute or --file"));
         }
         if io::stdin().is_terminal() {
@@ -308,16 +333,6 @@ impl PacketArgs {
         lines::packets("standard input", &text).map_err(Failure::usage).and_then(some)
     }
 
-    fn secret(&self) -> Result<Secret, Failure> {
-        let octets = match (&self.secret_file, std::env::var_os(SECRET_VARIABLE)) {
-            (Some(path), _) => from_file("secret", path)?,
-            (None, _) if self.secret_stdin => from_stdin("secret")?,
-            (None, Some(value)) => checked("secret", value.into_encoded_bytes())?,
-            (None, None) => from_terminal("secret", "--secret-file, --secret-stdin or RADHOLD_SECRET")?,
-        };
-        Ok(Secret::new(octets.to_vec()))
-    }
-
     fn timers(&self) -> Timers {
         Timers {
             irt: self.timeout,
@@ -326,6 +341,18 @@ impl PacketArgs {
             // The count is the bound.
             mrd: Duration::ZERO,
         }
+    }
+}
+
+impl Keys {
+    fn secret(&self) -> Result<Secret, Failure> {
+        let octets = match (&self.secret_file, std::env::var_os(SECRET_VARIABLE)) {
+            (Some(path), _) => from_file("secret", path)?,
+            (None, _) if self.secret_stdin => from_stdin("secret")?,
+            (None, Some(value)) => checked("secret", value.into_encoded_bytes())?,
+            (None, None) => from_terminal("secret", "--secret-file, --secret-stdin or RADHOLD_SECRET")?,
+        };
+        Ok(Secret::new(octets.to_vec()))
     }
 }
 

@@ -34,6 +34,9 @@ impl Address {
             ("tcp_keepalives_interval", "2".to_owned()),
             ("tcp_keepalives_count", "3".to_owned()),
             ("tcp_user_timeout", "10s".to_owned()),
+            // A plan made for the arrays of one batch may be a hash join, which reads whole tables and takes row locks in no
+            // order. One plan for all of them looks each row up, in the order given.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
         ];
         let hosts = host_by_host(&url).into_iter().map(|url| {
             let options = PgConnectOptions::from_str(&url).map_err(|error| bad(error.to_string()))?;

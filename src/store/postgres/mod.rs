@@ -38,8 +38,8 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, News, Options, Order,
-    OrderId, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, Named, News, Options, Order,
+    OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
@@ -150,6 +150,14 @@ impl Store for PostgresStore {
 
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
         on!(self, pool => session::by_id(pool, ids))
+    }
+
+    async fn sessions_named(&self, names: &[Named]) -> Result<Vec<Session>, StoreError> {
+        on!(self, pool => session::named(pool, names))
+    }
+
+    async fn sessions_on_ports(&self, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
+        on!(self, pool => session::on_ports(pool, ports))
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {

@@ -9,6 +9,7 @@ mod audit;
 mod ban;
 mod binding;
 mod columns;
+mod commit;
 mod decision;
 mod failures;
 mod import;
@@ -38,8 +39,8 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, News, Order, OrderId,
-    Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, Named, News, Order, OrderId,
+    Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
@@ -151,6 +152,14 @@ impl Store for SqliteStore {
         session::by_id(&self.readers, ids).await
     }
 
+    async fn sessions_named(&self, names: &[Named]) -> Result<Vec<Session>, StoreError> {
+        session::named(&self.readers, names).await
+    }
+
+    async fn sessions_on_ports(&self, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
+        session::on_ports(&self.readers, ports).await
+    }
+
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
         session::matching(&self.readers, query).await
     }
@@ -161,10 +170,7 @@ impl Store for SqliteStore {
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
         let mut tx = self.write().await?;
-        let mut committed = Vec::with_capacity(changes.len());
-        for change in changes {
-            committed.push(commit_one(&mut tx, change).await?);
-        }
+        let committed = commit::keep(&mut tx, changes).await?;
         tx.commit().await.map_err(failure)?;
         Ok(committed)
     }
@@ -332,29 +338,6 @@ impl Store for SqliteStore {
     async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError> {
         audit::prune(self.write().await?, before).await
     }
-}
-
-async fn commit_one(tx: &mut Transaction<'_, Sqlite>, change: &Change) -> Result<Committed, StoreError> {
-    // The comparison comes first, so that a conflict has written nothing.
-    if !session::keep(tx, change).await? {
-        return Ok(Committed::Conflict);
-    }
-    for effect in &change.orders {
-        outbox::add(&mut **tx, change.session.id, effect, change.at).await?;
-    }
-    for usage in &change.usage {
-        usage::add(&mut **tx, change.session.version, usage).await?;
-    }
-    if let Some(decision) = &change.session.decision {
-        decision::add(&mut **tx, change.session.id, decision).await?;
-    }
-    if let Some(strike) = change.session.strike(change.at) {
-        strike::add(&mut **tx, &strike).await?;
-    }
-    if let Some(order) = change.settles {
-        outbox::strike_off(&mut **tx, order).await?;
-    }
-    Ok(Committed::Done)
 }
 
 fn options() -> SqliteConnectOptions {

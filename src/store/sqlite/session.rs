@@ -6,8 +6,8 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use super::failure;
 use crate::model::{SessionId, Timestamp};
 use crate::session::Session;
-use crate::store::row::{self, Cells};
-use crate::store::{Change, SessionQuery, StoreError, records};
+use crate::store::row::{self, Cells, Columns};
+use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
 
 macro_rules! columns {
     () => {
@@ -86,6 +86,79 @@ pub(super) async fn keep(connection: &mut SqliteConnection, change: &Change) -> 
     }
     let done = query.execute(connection).await.map_err(failure)?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Writes what an Interim-Update brings, where the session is still at the version the change was made from; says where.
+pub(super) async fn count(
+    connection: &mut SqliteConnection,
+    changes: &[(u64, &Change)],
+) -> Result<Vec<SessionId>, StoreError> {
+    // As few wake times as can be are moved: each is in an index. Woken early, a session is given its time anew.
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "WITH new (id, from_version, version, heard_at, input_octets, output_octets, input_packets, output_packets, session_time, \
+         wake_at, interim_interval) AS (",
+    );
+    sql.push_values(changes, |mut values, (from_version, change)| {
+        let session = &change.session;
+        values.push_bind(session.id.to_string()).push_bind(row::counter(*from_version));
+        values.push_bind(row::counter(session.version)).push_bind(row::micros(session.heard_at));
+        values.push_bind(row::counter(session.counters.input_octets));
+        values.push_bind(row::counter(session.counters.output_octets));
+        values.push_bind(row::counter(session.counters.input_packets));
+        values.push_bind(row::counter(session.counters.output_packets));
+        values.push_bind(row::counter(session.counters.session_time));
+        values.push_bind(change.wake_at.map(row::micros));
+        values.push_bind(session.interim_interval.map(|interval| row::counter(interval.as_secs())));
+    });
+    sql.push(
+        ") UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
+         output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
+         session_time = new.session_time, interim_interval = new.interim_interval, \
+         wake_at = CASE WHEN sessions.wake_at < new.wake_at THEN sessions.wake_at ELSE new.wake_at END \
+         FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id",
+    );
+    let rows = sql.build().persistent(true).fetch_all(connection).await.map_err(failure)?;
+    rows.iter().map(|row| (Cells { table: "sessions", row }).need("id", Columns::session_id)).collect()
+}
+
+pub(super) async fn named(pool: &SqlitePool, names: &[Named]) -> Result<Vec<Session>, StoreError> {
+    const NAMED: &str = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM sessions WHERE rowid IN (SELECT sessions.rowid FROM json_each(?1) AS named CROSS JOIN sessions \
+         ON acct_session_id = named.value ->> 2 WHERE nas = named.value ->> 0 AND user_name = named.value ->> 1 \
+         UNION SELECT sessions.rowid FROM json_each(?1) AS named CROSS JOIN sessions \
+         ON user_name = named.value ->> 1 AND nas = named.value ->> 0 WHERE state IN ('offered', 'dropped')) \
+         ORDER BY accepted_at DESC, id DESC"
+    );
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| [name.nas.as_str(), name.user.as_str(), &name.acct_session_id].map(row::text))
+        .collect();
+    let rows = sqlx::query(NAMED).bind(row::json(&names)).fetch_all(pool).await.map_err(failure)?;
+    rows.iter().map(session).collect()
+}
+
+pub(super) async fn on_ports(pool: &SqlitePool, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
+    const ON_PORTS: &str = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM sessions WHERE rowid IN (SELECT sessions.rowid FROM json_each(?1) AS port CROSS JOIN sessions \
+         ON nas = port.value ->> 0 AND nas_port = port.value ->> 1 WHERE state NOT IN ('dropped', 'closed') \
+         UNION SELECT sessions.rowid FROM json_each(?2) AS port CROSS JOIN sessions \
+         ON nas = port.value ->> 0 AND nas_port_id = port.value ->> 1 WHERE state NOT IN ('dropped', 'closed')) \
+         ORDER BY accepted_at DESC, id DESC"
+    );
+    let (mut numbers, mut ids) = (Vec::new(), Vec::new());
+    for port in ports {
+        match port {
+            Port::Number(nas, number) => numbers.push((row::text(nas.as_str()), number)),
+            Port::Id(nas, id) => ids.push((row::text(nas.as_str()), row::text(id))),
+        }
+    }
+    let query = sqlx::query(ON_PORTS).bind(row::json(&numbers)).bind(row::json(&ids));
+    let rows = query.fetch_all(pool).await.map_err(failure)?;
+    rows.iter().map(session).collect()
 }
 
 pub(super) async fn by_id(pool: &SqlitePool, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {

@@ -1,6 +1,6 @@
 //! Usage: what sessions carried within intervals.
 
-use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use super::failure;
 use crate::model::{SessionId, Timestamp};
@@ -29,29 +29,25 @@ macro_rules! add_up {
     };
 }
 
-/// Adds what came with one version of a session.
-pub(super) async fn add(executor: impl SqliteExecutor<'_>, version: u64, usage: &Usage) -> Result<(), StoreError> {
-    sqlx::query(
+/// Adds what came with these versions of sessions.
+pub(super) async fn add(connection: &mut SqliteConnection, usage: &[(u64, &Usage)]) -> Result<(), StoreError> {
+    let mut sql = QueryBuilder::<Sqlite>::new(
         "INSERT INTO usage (session_id, user_name, nas, from_at, to_at, input_octets, output_octets, input_packets,
-                            output_packets, session_time, version, day)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-         ON CONFLICT (session_id, version, to_at) DO NOTHING",
-    )
-    .bind(usage.session.to_string())
-    .bind(row::text(usage.user.as_str()))
-    .bind(row::text(usage.nas.as_str()))
-    .bind(row::micros(usage.from))
-    .bind(row::micros(usage.to))
-    .bind(row::counter(usage.added.input_octets))
-    .bind(row::counter(usage.added.output_octets))
-    .bind(row::counter(usage.added.input_packets))
-    .bind(row::counter(usage.added.output_packets))
-    .bind(row::counter(usage.added.session_time))
-    .bind(row::counter(version))
-    .bind(usage.day.to_string())
-    .execute(executor)
-    .await
-    .map_err(failure)?;
+                            output_packets, session_time, version, day) ",
+    );
+    sql.push_values(usage, |mut values, (version, usage)| {
+        values.push_bind(usage.session.to_string());
+        values.push_bind(row::text(usage.user.as_str())).push_bind(row::text(usage.nas.as_str()));
+        values.push_bind(row::micros(usage.from)).push_bind(row::micros(usage.to));
+        values.push_bind(row::counter(usage.added.input_octets));
+        values.push_bind(row::counter(usage.added.output_octets));
+        values.push_bind(row::counter(usage.added.input_packets));
+        values.push_bind(row::counter(usage.added.output_packets));
+        values.push_bind(row::counter(usage.added.session_time));
+        values.push_bind(row::counter(*version)).push_bind(usage.day.to_string());
+    });
+    sql.push(" ON CONFLICT (session_id, version, to_at) DO NOTHING");
+    sql.build().persistent(true).execute(connection).await.map_err(failure)?;
     Ok(())
 }
 

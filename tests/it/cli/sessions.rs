@@ -162,6 +162,7 @@ fn keep_session(house: &House, started: bool, window: Duration) -> SessionId {
         wake_at: accepted.session.wake_at(&Timing::default()),
         session: accepted.session,
         from_version: None,
+        extent: radhold::store::Extent::Whole,
         orders: accepted.effects,
         usage: vec![],
         settles: None,

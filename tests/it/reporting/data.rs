@@ -157,6 +157,7 @@ pub(super) async fn fill(store: &dyn Store) {
     let changes: Vec<Change> = changes
         .into_iter()
         .map(|(record, usage, orders)| Change {
+            extent: radhold::store::Extent::Whole,
             session: Session::restore(record),
             from_version: None,
             wake_at: None,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use radhold::model::{ApproverKind, Counters, NodeName};
 use radhold::session::{Approval, Denial, Effect, Event, Record, Session, State};
-use radhold::store::{Change, Committed, SessionQuery};
+use radhold::store::{Change, Committed, Extent, SessionQuery};
 
 use super::Stage;
 use super::fixtures::*;
@@ -16,6 +16,8 @@ battery! {
         a_conflict_leaves_nothing,
         one_batch_may_change_a_session_twice,
         a_long_batch_is_kept_whole,
+        what_only_counts_is_kept_where_the_version_is_right,
+        a_session_that_only_counts_is_woken_no_later,
         of_two_racing_nodes_one_wins,
         racing_batches_do_not_lock_each_other_out,
         a_hold_lives_through_the_store,
@@ -111,6 +113,77 @@ async fn a_long_batch_is_kept_whole(stage: &Stage) {
     assert_eq!(store.claim(&"n1".into(), None, NOON, Duration::from_secs(1), 1000).await.unwrap().len(), 500);
 }
 
+/// A session that carried so much by its next version, and the change that says no more than that.
+fn counted(before: &Session, octets: u64) -> (Session, Change) {
+    let mut record = Session::clone(before).into_record();
+    let from = record.version;
+    record.version += 1;
+    record.heard_at = NOON + Duration::from_secs(60);
+    record.counters = Counters { input_octets: octets, output_octets: octets * 2, session_time: 60, ..record.counters };
+    record.interim_interval = Some(Duration::from_secs(60 + octets % 7));
+    let after = Session::restore(record);
+    let usage = vec![usage(&after, 0, 60, octets)];
+    let change = Change { extent: Extent::Counters, usage, ..change(&after, Some(from)) };
+    (after, change)
+}
+
+async fn what_only_counts_is_kept_where_the_version_is_right(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let sessions: Vec<Session> = (1..=75).map(|number| offer(number, NOON)).collect();
+    let adding: Vec<Change> = sessions.iter().map(added).collect();
+    assert!(store.commit(&adding).await.unwrap().iter().all(|kept| *kept == Committed::Done));
+    let (after, mut changes): (Vec<_>, Vec<_>) = sessions.iter().zip(1000..).map(|(it, n)| counted(it, n)).unzip();
+    changes[40].from_version = Some(7);
+    // Counted twice in one batch: the second builds upon the first.
+    let (twice, second) = counted(&after[70], 5000);
+    changes.push(second);
+    let (fresh, _) = counted(&offer(80, NOON), 1);
+    changes.push(added(&fresh));
+    let kept = store.commit(&changes).await.unwrap();
+    for (place, kept) in kept.into_iter().enumerate() {
+        assert_eq!(kept, if place == 40 { Committed::Conflict } else { Committed::Done }, "{place}");
+    }
+    for (place, (before, after)) in sessions.iter().zip(&after).enumerate() {
+        let wanted = match place {
+            40 => before,
+            70 => &twice,
+            _ => after,
+        };
+        assert_eq!(read(store, before.id).await.as_ref(), Some(wanted), "{place}");
+        let intervals = store.usage(before.id).await.unwrap().len();
+        assert_eq!(
+            intervals,
+            match place {
+                40 => 0,
+                70 => 2,
+                _ => 1,
+            },
+            "{place}"
+        );
+    }
+    assert_eq!(store.commit(&changes).await.unwrap(), vec![Committed::Conflict; changes.len()]);
+}
+
+async fn a_session_that_only_counts_is_woken_no_later(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let at = |secs| NOON + Duration::from_secs(secs);
+    let due = async |secs| store.due(at(secs), 10).await.unwrap().len();
+    let mut session = offer(1, NOON);
+    keep(store, Change { wake_at: None, ..added(&session) }).await;
+    for (wake_at, first_due) in [(Some(600), 600), (Some(900), 600), (Some(300), 300)] {
+        let (after, change) = counted(&session, 1);
+        keep(store, Change { wake_at: wake_at.map(at), ..change }).await;
+        assert_eq!((due(first_due - 1).await, due(first_due).await), (0, 1));
+        session = after;
+    }
+    let (after, change) = counted(&session, 1);
+    // The next change that is more than counting moves it, either way.
+    keep(store, Change { wake_at: Some(at(2000)), extent: Extent::Whole, ..change }).await;
+    assert_eq!((due(1999).await, due(2000).await), (0, 1));
+    keep(store, Change { wake_at: None, ..counted(&after, 1).1 }).await;
+    assert_eq!(due(1_000_000).await, 0);
+}
+
 async fn of_two_racing_nodes_one_wins(stage: &Stage) {
     let (a, b) = (stage.another().await, stage.another().await);
     for number in 0..20 {
@@ -153,7 +226,10 @@ async fn racing_batches_do_not_lock_each_other_out(stage: &Stage) {
                 let mut batch: Vec<Change> = (0..SESSIONS)
                     .map(|number| {
                         let next = Record { version: version + 1, ..offer(number, NOON).into_record() };
-                        change(&Session::restore(next), Some(version))
+                        // One node counts what another changes.
+                        let counts = (u128::from(version) + number + turn as u128).is_multiple_of(2);
+                        let extent = if counts { Extent::Counters } else { Extent::Whole };
+                        Change { extent, ..change(&Session::restore(next), Some(version)) }
                     })
                     .chain((0..5).map(|new| added(&offer(1000 + u128::from(version) * 5 + new, NOON))))
                     .collect();

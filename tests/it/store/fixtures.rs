@@ -13,7 +13,7 @@ use radhold::session::{
     Ask, AskState, DecidedBy, Decision, Effect, End, EndCause, Event, Outcome, Record, Session, State, Step, Timing,
     Verdict, step,
 };
-use radhold::store::{Change, Committed, Store, Usage};
+use radhold::store::{Change, Committed, Extent, Store, Usage};
 use uuid::Uuid;
 
 pub(super) const NOON: Timestamp = Timestamp::from_secs(1_795_176_000);
@@ -128,6 +128,7 @@ pub(super) fn change(session: &Session, from_version: Option<u64>) -> Change {
     Change {
         session: session.clone(),
         from_version,
+        extent: Extent::Whole,
         wake_at: session.wake_at(&Timing::default()),
         orders: vec![],
         usage: vec![],

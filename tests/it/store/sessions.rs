@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use radhold::model::{Identity, Timestamp, UserName};
 use radhold::session::{Alert, AskState, Effect, Record, Session, State};
-use radhold::store::{Change, Committed, SessionQuery};
+use radhold::store::{Change, Committed, Named, Port, SessionQuery};
 
 use super::Stage;
 use super::fixtures::*;
@@ -17,6 +17,8 @@ battery! {
         any_session_comes_back_whole,
         what_no_column_holds_is_kept_at_its_limit,
         queries_narrow,
+        sessions_are_found_by_what_their_nas_calls_them,
+        sessions_are_found_by_their_ports,
         open_is_what_the_machine_calls_open,
         due_sessions_come_most_overdue_first,
     }
@@ -117,6 +119,70 @@ async fn queries_narrow(stage: &Stage) {
             store.sessions(&query).await.unwrap().iter().map(|session| session.id.0.as_u128()).collect();
         assert_eq!(found, expected, "{query:?}");
     }
+}
+
+async fn sessions_are_found_by_what_their_nas_calls_them(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let session = |number: u128, nas: &str, user: &str, called: Option<&str>, state| {
+        let record = offer(number, NOON + Duration::from_secs(u64::try_from(number).unwrap())).into_record();
+        let identity = Identity { acct_session_id: called.map(str::to_owned), ..Identity::default() };
+        Session::restore(Record { nas: nas.into(), user: user.into(), identity, state, ..record })
+    };
+    let all = [
+        session(1, "edge", "alice", Some("a1"), State::Closed),
+        session(2, "edge", "alice", Some("a1"), State::Held),
+        session(3, "edge", "alice", Some("a2"), State::Held),
+        session(4, "edge", "bob", Some("a1"), State::Held),
+        session(5, "core", "alice", Some("a1"), State::Held),
+        session(6, "edge", "alice", None, State::Offered),
+        session(7, "edge", "alice", Some("a1"), State::Dropped),
+        session(8, "core", "alice", None, State::Offered),
+        session(9, "edge", "bob\0", Some("it's \"b\""), State::Observed),
+    ];
+    let changes: Vec<Change> = all.iter().map(added).collect();
+    store.commit(&changes).await.unwrap();
+    let name =
+        |nas: &str, user: &str, id: &str| Named { nas: nas.into(), user: user.into(), acct_session_id: id.to_owned() };
+    let found = async |names: &[Named]| -> Vec<u128> {
+        store.sessions_named(names).await.unwrap().iter().map(|it| it.id.0.as_u128()).collect()
+    };
+    assert_eq!(found(&[]).await, []);
+    assert_eq!(found(&[name("edge", "alice", "a1")]).await, [7, 6, 2, 1]);
+    assert_eq!(found(&[name("edge", "bob", "a1"), name("edge", "alice", "a2")]).await, [7, 6, 4, 3]);
+    assert_eq!(found(&[name("edge", "bob\0", "it's \"b\""), name("edge", "nobody", "a1")]).await, [9]);
+}
+
+async fn sessions_are_found_by_their_ports(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let session = |number: u128, nas: &str, port: Option<u32>, port_id: Option<&str>, state| {
+        let record = offer(number, NOON + Duration::from_secs(u64::try_from(number).unwrap())).into_record();
+        let nas_port_id = port_id.map(str::to_owned);
+        let identity = Identity { nas_port: port, nas_port_id, ..Identity::default() };
+        Session::restore(Record { nas: nas.into(), identity, state, ..record })
+    };
+    let all = [
+        session(1, "edge", Some(1), None, State::Held),
+        session(2, "edge", Some(1), Some("pppoe 1"), State::Observed),
+        session(3, "edge", Some(1), None, State::Closed),
+        session(4, "edge", Some(u32::MAX), Some("it's \"a\"\0"), State::Permitted),
+        session(5, "core", Some(1), Some("pppoe 1"), State::Held),
+        session(6, "edge", None, Some("1"), State::Held),
+        session(7, "edge", None, None, State::Held),
+        session(8, "edge", None, Some("pppoe 1"), State::Dropped),
+    ];
+    let changes: Vec<Change> = all.iter().map(added).collect();
+    store.commit(&changes).await.unwrap();
+    let number = |nas: &str, number| Port::Number(nas.into(), number);
+    let called = |nas: &str, id: &str| Port::Id(nas.into(), id.to_owned());
+    let found = async |ports: &[Port]| -> Vec<u128> {
+        store.sessions_on_ports(ports).await.unwrap().iter().map(|it| it.id.0.as_u128()).collect()
+    };
+    assert_eq!(found(&[]).await, []);
+    assert_eq!(found(&[number("edge", 1)]).await, [2, 1]);
+    assert_eq!(found(&[called("edge", "1"), number("core", 1)]).await, [6, 5]);
+    let ports = [number("edge", 1), called("edge", "pppoe 1"), number("edge", u32::MAX), number("edge", 1)];
+    assert_eq!(found(&ports).await, [4, 2, 1]);
+    assert_eq!(found(&[called("edge", "it's \"a\"\0"), number("nowhere", 1)]).await, [4]);
 }
 
 async fn open_is_what_the_machine_calls_open(stage: &Stage) {

@@ -1,0 +1,84 @@
+//! A batch of changes within one transaction: many rows to a statement where that can be, else one after the other.
+//!
+//! Each statement costs a visit to the connection's own thread, which is more than most of them cost SQLite.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::SqliteConnection;
+
+use super::{decision, outbox, session, strike, usage};
+use crate::model::SessionId;
+use crate::store::{Change, Committed, Extent, StoreError};
+
+/// Rows of one statement. Few sizes, so that few statements are prepared.
+pub(super) const ROWS: [usize; 3] = [64, 8, 1];
+
+pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+    let mut counted = HashSet::new();
+    for some in chunks(&counting(changes)) {
+        counted.extend(session::count(connection, some).await?);
+    }
+    let mut committed = Vec::with_capacity(changes.len());
+    for change in changes {
+        // The comparison comes first, so that a conflict has written nothing.
+        let kept = counted.contains(&change.session.id) || session::keep(connection, change).await?;
+        committed.push(if kept { Committed::Done } else { Committed::Conflict });
+    }
+    let kept =
+        || changes.iter().zip(&committed).filter(|(_, kept)| **kept == Committed::Done).map(|(change, _)| change);
+    for change in kept() {
+        for effect in &change.orders {
+            outbox::add(&mut *connection, change.session.id, effect, change.at).await?;
+        }
+        if let (Extent::Whole, Some(decision)) = (change.extent, &change.session.decision) {
+            // Where nothing but counters differs, the decision was kept with the version before.
+            decision::add(&mut *connection, change.session.id, decision).await?;
+        }
+        if let Some(strike) = change.session.strike(change.at) {
+            strike::add(&mut *connection, &strike).await?;
+        }
+        if let Some(order) = change.settles {
+            outbox::strike_off(&mut *connection, order).await?;
+        }
+    }
+    let added: Vec<_> =
+        kept().flat_map(|change| change.usage.iter().map(|usage| (change.session.version, usage))).collect();
+    for some in chunks(&added) {
+        usage::add(connection, some).await?;
+    }
+    Ok(committed)
+}
+
+/// Changes that write no more than counters, with the versions they were made from. Not those of sessions that are changed
+/// twice.
+fn counting(changes: &[Change]) -> Vec<(u64, &Change)> {
+    let mut times: HashMap<SessionId, u32> = HashMap::new();
+    changes.iter().for_each(|change| *times.entry(change.session.id).or_default() += 1);
+    let light = changes.iter().filter(|change| change.extent == Extent::Counters && times[&change.session.id] == 1);
+    light.filter_map(|change| Some((change.from_version?, change))).collect()
+}
+
+/// All items, in pieces of the sizes of [`ROWS`].
+fn chunks<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = ROWS.into_iter().find(|size| *size <= items.len())?;
+        let (some, rest) = items.split_at(size);
+        items = rest;
+        Some(some)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_in_one_piece_of_a_known_size() {
+        for length in [0, 1, 7, 8, 63, 64, 65, 150] {
+            let items: Vec<usize> = (0..length).collect();
+            let pieces: Vec<_> = chunks(&items).collect();
+            assert!(pieces.iter().all(|piece| ROWS.contains(&piece.len())));
+            assert_eq!(pieces.concat(), items);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `radhold client load` against the real server: what it says was acknowledged is what the store has.
+
+use serde_json::Value;
+use sqlx::Row as _;
+use sqlx::sqlite::SqlitePool;
+
+use crate::radhold::Radhold;
+
+const SECRET: &str = "sixteen octets or more";
+
+fn server() -> Radhold {
+    let radhold = Radhold::start(&format!("[nas.load]\naddress = \"127.0.0.0/8\"\nsecret = \"{SECRET}\"\n"));
+    std::fs::write(radhold.path("secret"), SECRET).unwrap();
+    std::fs::write(radhold.path("password"), "correct horse").unwrap();
+    radhold
+}
+
+fn load(radhold: &Radhold, more: &[&str]) -> (i32, Value) {
+    let (server, port) = (radhold.auth.to_string(), radhold.accounting.port().to_string());
+    let mut arguments = vec!["client", "load", &server, "--accounting-port", &port, "--json"];
+    arguments.extend(["--duration", "2", "--warm-up", "0.5", "--ports", "2", "--sessions", "100", "--interims", "3"]);
+    arguments.extend(more);
+    let secret = radhold.path("secret").display().to_string();
+    if !more.contains(&"--secret-file") {
+        arguments.extend(["--secret-file", &secret]);
+    }
+    let ran = radhold.cli(&arguments, "");
+    (ran.code, serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}")))
+}
+
+/// Sessions started, and stopped, octets in and out; then octets in and out by usage.
+async fn on_record(radhold: &Radhold) -> [u64; 6] {
+    let database = format!("sqlite://{}", radhold.path("state/radhold.sqlite").display());
+    let pool = SqlitePool::connect(&database).await.unwrap();
+    let query =
+        "SELECT count(started_at), count(*) FILTER (WHERE end_cause = 'stop'), sum(input_octets), sum(output_octets),
+                        (SELECT sum(input_octets) FROM usage), (SELECT sum(output_octets) FROM usage) FROM sessions";
+    let row = sqlx::query(query).fetch_one(&pool).await.unwrap();
+    std::array::from_fn(|column| row.get::<i64, _>(column).cast_unsigned())
+}
+
+fn acknowledged(report: &Value) -> [u64; 6] {
+    let count = |name: &str| report["acknowledged"][name].as_u64().unwrap();
+    let [input, output] = ["input_octets", "output_octets"].map(count);
+    [count("starts"), count("stops"), input, output, input, output]
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_on_record_with_class_and_without() {
+    let radhold = server();
+    // Everybody is the same user, on as many sessions as there are at once: only the NAS's words tell them apart.
+    let (code, report) = load(&radhold, &["--in-flight", "64"]);
+    assert_eq!(code, 0, "{report}");
+    assert!(report["acknowledged"]["stops"].as_u64().unwrap() > 0, "{report}");
+    assert!(report["latency_ms"]["p50"].as_f64().unwrap() <= report["latency_ms"]["p99"].as_f64().unwrap());
+    let observed = acknowledged(&report);
+    assert_eq!(on_record(&radhold).await, observed);
+
+    radhold.add_user("bench", "correct horse", &["--no-second-factor"]);
+    let password = radhold.path("password").display().to_string();
+    let more = ["--what", "sessions", "--user", "bench", "--password-file", &password, "--rate", "200"];
+    let (code, report) = load(&radhold, &more);
+    assert_eq!(code, 0, "{report}");
+    assert!(report["acknowledged"]["logins"].as_u64().unwrap() >= report["acknowledged"]["starts"].as_u64().unwrap());
+    let both: Vec<u64> = observed.iter().zip(acknowledged(&report)).map(|(one, other)| one + other).collect();
+    assert_eq!(on_record(&radhold).await, *both);
+}
+
+#[tokio::test]
+async fn what_nobody_answers_is_lost_and_refusals_are_counted() {
+    let radhold = server();
+    std::fs::write(radhold.path("wrong"), "another secret of octets").unwrap();
+    let wrong = radhold.path("wrong").display().to_string();
+    let (code, report) = load(&radhold, &["--secret-file", &wrong, "--timeout", "0.2", "--retries", "1"]);
+    assert_eq!(code, 3, "{report}");
+    assert_eq!(report["counts"]["answered"], 0);
+    assert_eq!(report["counts"]["requests"], report["counts"]["lost"]);
+    let password = radhold.path("password").display().to_string();
+    let (code, report) = load(&radhold, &["--what", "pap", "--user", "nobody", "--password-file", &password]);
+    assert_eq!(code, 1, "{report}");
+    assert_eq!(report["counts"]["rejected"], report["counts"]["answered"]);
+}
