@@ -69,7 +69,10 @@ impl Banned {
             json!({"range": [first, last]})
         };
         match self.left {
-            Some(left) => json!({"elem": {"val": value, "timeout": left.as_secs().max(1)}}),
+            // Never too short.
+            Some(left) => {
+                json!({"elem": {"val": value, "timeout": left.as_secs() + u64::from(left.subsec_nanos() > 0)}})
+            }
             None => value,
         }
     }
