@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::access::Access;
+use super::alarms::{self, Alarms};
 use super::bans::Bans;
 use super::door::{Door, Port};
 use super::keys::{self, KeyError};
@@ -201,9 +202,10 @@ impl Server {
         lockouts.exchange(true).await?;
 
         let new_orders = Arc::<NewOrders>::default();
+        let (alarms, raised) = Alarms::new(config.node.clone());
         let (ledger, keeper) = Ledger::new(ledger::Parts {
             store: Arc::clone(&store),
-            spool: open_spool(config).await?,
+            spool: open_spool(config, &alarms).await?,
             settings: settings.clone(),
             new_orders: Arc::clone(&new_orders),
             buttons: ButtonKey::new(&cluster_key),
@@ -211,6 +213,7 @@ impl Server {
             batch: config.store.batch,
             after: config.spool.after,
             drain_rate: config.spool.drain_rate,
+            alarms,
         });
         let (stop_keeper, stop) = oneshot::channel();
         let keeper = tokio::spawn(keeper.run(stop));
@@ -228,6 +231,7 @@ impl Server {
                 ApproverKind::Operator => background.spawn(async move { approver.listen(answers).await }),
             };
         }
+        background.spawn(alarms::run(raised, approvers.clone()));
         let dynauth = dynauth_settings(config);
         let worker = Worker {
             node: config.node.clone(),
@@ -256,7 +260,7 @@ impl Server {
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
         let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
-        let hearers = Hearers { users: Arc::clone(&users), nases, new_orders, share, turn };
+        let hearers = Hearers { users: Arc::clone(&users), bans: Arc::clone(&bans), nases, new_orders, share, turn };
         background.spawn(news::run(Arc::clone(&store), presence(config), hearers));
         let access = Arc::new(Access::new(
             settings.clone(),
@@ -444,11 +448,11 @@ fn make_state_dir(config: &Config) -> Result<(), ServeError> {
 }
 
 /// This node's spool. One that is damaged must not keep the server from serving.
-async fn open_spool(config: &Config) -> Result<Spool, ServeError> {
+async fn open_spool(config: &Config, alarms: &Alarms) -> Result<Spool, ServeError> {
     let limit = config.spool.max_mebibytes.saturating_mul(1 << 20);
     let (spool, moved) = Spool::open(&config.spool.file, limit, clock::now()).await?;
     if let Some(moved) = moved {
-        ledger::report_damage(&moved);
+        ledger::report_damage(&moved, alarms);
     }
     Ok(spool)
 }
