@@ -4,6 +4,7 @@
 //! store's.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(super) struct Bans {
     list: RwLock<Arc<BanList>>,
     known: Mutex<Known>,
     heard: Notify,
+    /// They have been read.
+    read: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +49,19 @@ struct Known {
 impl Bans {
     /// Knows none yet; see [`Bans::refresh`].
     pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle) -> Self {
-        Self { store, settings, list: RwLock::default(), known: Mutex::default(), heard: Notify::new() }
+        Self {
+            store,
+            settings,
+            list: RwLock::default(),
+            known: Mutex::default(),
+            heard: Notify::new(),
+            read: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether they have ever been read. Until then nobody is to be let in: who is banned cannot be said.
+    pub(super) fn are_known(&self) -> bool {
+        self.read.load(Ordering::Acquire)
     }
 
     /// The ban that stands against a caller, whoever they are.
@@ -84,6 +99,7 @@ impl Bans {
         });
         let list = BanList::new(known.bans.values().filter(|ban| ban.in_force(now)).cloned());
         *self.list.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
+        self.read.store(true, Ordering::Release);
         Ok(())
     }
 
