@@ -165,6 +165,10 @@ impl Access {
         if let Some(no) = self.turned_away(request, &account) {
             return self.reject(request, Some(method), label, None, &no);
         }
+        if !self.bans.are_known() || !self.lockouts.are_known() {
+            let error = StoreError::Away("bans and lockouts have not been read since the start".to_owned());
+            return self.without_store(request, method, label, &error);
+        }
         if method.kind() == MethodKind::MsChapV1 && !request.nas.allow_ms_chap_v1 {
             let no = No::Unusable("ms-chap-v1-not-allowed");
             return self.reject(request, Some(method), label, None, &no);

@@ -4,10 +4,11 @@
 //! store's.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::clock;
 use super::settings::SettingsHandle;
@@ -16,7 +17,7 @@ use crate::policy::{self, BY_ITSELF, Ban, BanList, BanTarget, Caller, Standing, 
 use crate::store::{AuditEntry, Store, StoreError};
 use crate::telemetry;
 
-/// How late a ban of another process counts here.
+/// How late a ban of another process counts here when no news of it came.
 const PERIOD: Duration = Duration::from_secs(1);
 /// What is read again each time: others' clocks may go wrong by this, and their transactions take this long.
 const SLACK: Duration = Duration::from_secs(60);
@@ -32,6 +33,9 @@ pub(super) struct Bans {
     settings: SettingsHandle,
     list: RwLock<Arc<BanList>>,
     known: Mutex<Known>,
+    heard: Notify,
+    /// They have been read.
+    read: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +49,19 @@ struct Known {
 impl Bans {
     /// Knows none yet; see [`Bans::refresh`].
     pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle) -> Self {
-        Self { store, settings, list: RwLock::default(), known: Mutex::default() }
+        Self {
+            store,
+            settings,
+            list: RwLock::default(),
+            known: Mutex::default(),
+            heard: Notify::new(),
+            read: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether they have ever been read. Until then nobody is to be let in: who is banned cannot be said.
+    pub(super) fn are_known(&self) -> bool {
+        self.read.load(Ordering::Acquire)
     }
 
     /// The ban that stands against a caller, whoever they are.
@@ -63,7 +79,12 @@ impl Bans {
         self.known.lock().await.bans.get(target).cloned()
     }
 
-    /// Reads what has changed in the store. Whoever hears of a change may call this at once.
+    /// Somebody has changed bans: they are read at once.
+    pub(super) fn hear(&self) {
+        self.heard.notify_one();
+    }
+
+    /// Reads what has changed in the store.
     pub(super) async fn refresh(&self) -> Result<(), StoreError> {
         let mut known = self.known.lock().await;
         let now = clock::now();
@@ -78,6 +99,7 @@ impl Bans {
         });
         let list = BanList::new(known.bans.values().filter(|ban| ban.in_force(now)).cloned());
         *self.list.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
+        self.read.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -97,7 +119,8 @@ impl Bans {
                     }
                 }
             }
-            tokio::time::sleep(PERIOD).await;
+            // News or none, it is time to look.
+            let _ = tokio::time::timeout(PERIOD, self.heard.notified()).await;
         }
     }
 

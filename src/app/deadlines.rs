@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use super::clock;
 use super::ledger::Ledger;
 use super::news::Share;
-use super::settings::{Settings, SettingsHandle};
+use super::settings::SettingsHandle;
 use crate::model::Timestamp;
-use crate::session::{Event, Timing};
+use crate::session::Event;
 use crate::store::Store;
 use crate::telemetry;
 
@@ -40,7 +40,7 @@ pub(super) async fn run(
         let mut due = match store.due(now, limit).await {
             Ok(due) => {
                 if std::mem::take(&mut away) {
-                    listen_anew(&settings);
+                    settings.listen_anew(clock::now());
                 }
                 due
             }
@@ -64,15 +64,6 @@ pub(super) async fn run(
             tokio::time::sleep(PERIOD).await;
         }
     }
-}
-
-/// While the store was away, accounting did not reach the sessions there: their silence was not the NAS's.
-fn listen_anew(settings: &SettingsHandle) {
-    let since = clock::now();
-    settings.update(|current| {
-        let timing = Timing { listening_since: Some(since), ..current.timing };
-        Settings { timing, ..current.clone() }
-    });
 }
 
 fn overdue(wake_at: Option<Timestamp>, now: Timestamp) -> bool {

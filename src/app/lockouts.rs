@@ -45,6 +45,11 @@ impl Lockouts {
         Self { store, settings, lockout, read_at: Mutex::default() }
     }
 
+    /// Whether what the store has was ever read: until then, who is locked out cannot be said.
+    pub(super) fn are_known(&self) -> bool {
+        self.read_at().failures.is_some()
+    }
+
     /// Whether a login is to be looked at; when not, it is to be refused unchecked.
     pub(super) fn admits(&self, account: &str, caller: &str, now: Timestamp) -> bool {
         let limits = self.settings.current().lockout;

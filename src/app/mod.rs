@@ -5,6 +5,7 @@
 
 mod access;
 mod accounting;
+mod alarms;
 mod answers;
 mod apply;
 mod ban_notices;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::bans::Bans;
 use super::clock;
 use super::orders::NewOrders;
 use super::users::Users;
@@ -41,6 +42,7 @@ impl Default for Share {
 /// Whatever wants to know.
 pub(super) struct Hearers {
     pub users: Arc<Users>,
+    pub bans: Arc<Bans>,
     /// NASes may have changed.
     pub nases: Arc<Notify>,
     pub new_orders: Arc<NewOrders>,
@@ -66,6 +68,7 @@ impl Hearers {
             News::Hearing => {
                 self.users.hear(clock::now());
                 self.nases.notify_one();
+                self.bans.hear();
                 self.new_orders.call_all();
             }
             News::Heard => self.users.heard(clock::now()),
@@ -76,6 +79,10 @@ impl Hearers {
             }
             News::Users => self.users.forget_all(),
             News::Nases => self.nases.notify_one(),
+            News::Bans => {
+                telemetry::count("news.bans");
+                self.bans.hear();
+            }
             News::Orders => self.new_orders.call_all(),
             News::Nodes(alive) => {
                 let share = share(me, &alive);

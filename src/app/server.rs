@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::access::Access;
+use super::alarms::{self, Alarms};
 use super::bans::Bans;
 use super::door::{Door, Port};
 use super::keys::{self, KeyError};
@@ -33,7 +34,7 @@ use crate::approver::{Answer, Approver};
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
-use crate::model::{ApproverKind, Nas, Secret};
+use crate::model::{ApproverKind, Nas, NodeName, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
 use crate::session::{ButtonKey, ClassKey, Lane, Timing};
@@ -49,6 +50,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const LAST_KEEPING: Duration = Duration::from_secs(10);
 /// How soon a NAS that was added or removed by another process counts when no news of it came.
 const NAS_PERIOD: Duration = Duration::from_secs(5);
+/// Between tries to make a store ready that was away at the start.
+const LATE: Duration = Duration::from_millis(500);
 /// Answers of approvers waiting.
 const ANSWERS: usize = 64;
 
@@ -188,24 +191,33 @@ impl Server {
         let accounting_sockets = bind_all(&config.server.accounting)?;
         let sealing_key = keys::sealing_key(&config.keys.sealing_file)?;
         let store = open_store(config).await?;
-        store.migrate().await?;
-        store.release(&config.node).await?;
+        let away = match open_schema(&*store, &config.node).await {
+            Err(StoreError::Away(reason)) if can_wait_for_store(config) && store.hold_back(true) => Some(reason),
+            opened => opened.map(|()| None)?,
+        };
         let cluster_key = cluster_key(config, &*store).await?;
         let class_key = ClassKey::new(&cluster_key);
         let welcome = welcome_nas(config, &*store, &sealing_key).await?;
-        let settings = SettingsHandle::new(settings(config, &*store, &sealing_key, &class_key).await?);
+        // Those of the store are taken in when it is back.
+        let stored = if away.is_some() { Vec::new() } else { stored_nases(&*store, &sealing_key).await? };
+        let settings = SettingsHandle::new(settings(config, stored, &class_key)?);
         let approvers = approvers(config, &ButtonKey::new(&cluster_key))?;
 
         // Known before the first login is answered.
         let bans = Arc::new(Bans::new(Arc::clone(&store), settings.clone()));
-        bans.refresh().await?;
+        if away.is_none() {
+            bans.refresh().await?;
+        }
         let lockouts = Arc::new(Lockouts::new(Arc::clone(&store), settings.clone()));
-        lockouts.exchange(true).await?;
+        if away.is_none() {
+            lockouts.exchange(true).await?;
+        }
 
         let new_orders = Arc::<NewOrders>::default();
+        let (alarms, raised) = Alarms::new(config.node.clone());
         let (ledger, keeper) = Ledger::new(ledger::Parts {
             store: Arc::clone(&store),
-            spool: open_spool(config).await?,
+            spool: open_spool(config, &alarms).await?,
             settings: settings.clone(),
             new_orders: Arc::clone(&new_orders),
             buttons: ButtonKey::new(&cluster_key),
@@ -213,12 +225,20 @@ impl Server {
             batch: config.store.batch,
             after: config.spool.after,
             drain_rate: config.spool.drain_rate,
+            alarms,
         });
         let (stop_keeper, stop) = oneshot::channel();
         let keeper = tokio::spawn(keeper.run(stop));
         let mut background = JoinSet::new();
         let (share, shared) = watch::channel(Share::default());
         let (turn, our_turn) = watch::channel(Turn::Others);
+        if let Some(reason) = away {
+            tracing::error!(
+                reason,
+                "the store is away at the start: accounting goes to the spool, and nobody logs in until it is back"
+            );
+            background.spawn(open_schema_late(Arc::clone(&store), config.node.clone()));
+        }
         background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared));
         background.spawn(upkeep::run(Arc::clone(&store), settings.clone()));
         let (answers, heard) = mpsc::channel::<Answer>(ANSWERS);
@@ -230,6 +250,7 @@ impl Server {
                 ApproverKind::Operator => background.spawn(async move { approver.listen(answers).await }),
             };
         }
+        background.spawn(alarms::run(raised, approvers.clone()));
         let dynauth = dynauth_settings(config);
         let worker = Worker {
             node: config.node.clone(),
@@ -258,7 +279,7 @@ impl Server {
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
         let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
-        let hearers = Hearers { users: Arc::clone(&users), nases, new_orders, share, turn };
+        let hearers = Hearers { users: Arc::clone(&users), bans: Arc::clone(&bans), nases, new_orders, share, turn };
         background.spawn(news::run(Arc::clone(&store), presence(config), hearers));
         let access = Arc::new(Access::new(
             settings.clone(),
@@ -333,7 +354,8 @@ impl Server {
     /// # Errors
     /// [`ServeError`] when anything in it is wrong; nothing has changed then.
     pub async fn reload(&self, config: &Config) -> Result<(), ServeError> {
-        let settings = settings(config, &*self.store, &self.sealing_key, &self.class_key).await?;
+        let stored = stored_nases(&*self.store, &self.sealing_key).await?;
+        let settings = settings(config, stored, &self.class_key)?;
         self.settings.update(|_| settings);
         Ok(())
     }
@@ -446,11 +468,11 @@ fn make_state_dir(config: &Config) -> Result<(), ServeError> {
 }
 
 /// This node's spool. One that is damaged must not keep the server from serving.
-async fn open_spool(config: &Config) -> Result<Spool, ServeError> {
+async fn open_spool(config: &Config, alarms: &Alarms) -> Result<Spool, ServeError> {
     let limit = config.spool.max_mebibytes.saturating_mul(1 << 20);
     let (spool, moved) = Spool::open(&config.spool.file, limit, clock::now()).await?;
     if let Some(moved) = moved {
-        ledger::report_damage(&moved);
+        ledger::report_damage(&moved, alarms);
     }
     Ok(spool)
 }
@@ -462,6 +484,38 @@ async fn cluster_key(config: &Config, store: &dyn Store) -> Result<Secret, Serve
     }
     let candidate = Secret::new(chance::octets::<32>());
     Ok(store.cluster_secret("cluster-key", &candidate).await?)
+}
+
+/// Makes the store ready for this node.
+async fn open_schema(store: &dyn Store, node: &NodeName) -> Result<(), StoreError> {
+    store.migrate().await?;
+    store.release(node).await
+}
+
+/// Whether the server can start without its store: what it must know to take accounting in is in files.
+fn can_wait_for_store(config: &Config) -> bool {
+    config.keys.cluster_file.exists() && !config.nas.is_empty()
+}
+
+/// Makes the store ready when it is back, and lets calls through then.
+async fn open_schema_late(store: Arc<dyn Store>, node: NodeName) {
+    let mut complaint = String::new();
+    while let Err(error) = store.migrate().await {
+        let error = error.to_string();
+        if error != complaint {
+            tracing::warn!(error, "the store cannot be made ready; trying again");
+            complaint = error;
+        }
+        tokio::time::sleep(LATE).await;
+    }
+    store.hold_back(false);
+    // What is claimed already may be done twice, which is harmless.
+    if let Err(error) = store.release(&node).await {
+        tracing::warn!(%error, "orders of this node's last life stay claimed until their lease is over");
+    }
+    tracing::info!("the store that was away at the start is ready");
+    // A part of the server does not end by itself.
+    std::future::pending::<()>().await;
 }
 
 /// With no NAS anywhere, this host becomes one, with a secret of its own.
@@ -486,15 +540,9 @@ async fn welcome_nas(config: &Config, store: &dyn Store, key: &SealingKey) -> Re
     }
 }
 
-async fn settings(
-    config: &Config,
-    store: &dyn Store,
-    sealing_key: &SealingKey,
-    class_key: &ClassKey,
-) -> Result<Settings, ServeError> {
+fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<Settings, ServeError> {
     let dictionary = words::dictionary(config.dictionary.as_deref())?;
     let dialects = words::dialects(config.dialects.as_deref(), &dictionary)?;
-    let stored = stored_nases(store, sealing_key).await?;
     for nas in config.nas.iter().chain(&stored) {
         if dialects.get(&nas.dialect).is_none() {
             let known = dialects.iter().map(|dialect| dialect.name().to_owned()).collect::<Vec<_>>().join(", ");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::accounting::ClockBounds;
 use crate::config::WhileAway;
 use crate::dialect::Dialects;
-use crate::model::{CallerLists, Nas, NodeName};
+use crate::model::{CallerLists, Nas, NodeName, Timestamp};
 use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
 use crate::radius::dictionary::Dictionary;
 use crate::session::{ClassKey, Timing};
@@ -96,6 +96,15 @@ impl SettingsHandle {
     pub(super) fn update(&self, make: impl FnOnce(&Settings) -> Settings) {
         let mut settings = self.0.write().unwrap_or_else(PoisonError::into_inner);
         *settings = Arc::new(make(&settings));
+    }
+
+    /// Until now accounting may not have reached the sessions in the store (it was away, or records waited in the spool): their
+    /// silence until then was not the NAS's.
+    pub(super) fn listen_anew(&self, now: Timestamp) {
+        self.update(|current| {
+            let timing = Timing { listening_since: Some(now), ..current.timing };
+            Settings { timing, ..current.clone() }
+        });
     }
 }
 

@@ -72,6 +72,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Brings the schema up to date. Several nodes may call this at once; each returns when it is done. A schema that is newer
     /// than this node is left as it is: migrations are such that the code before them can go on.
     async fn migrate(&self) -> Result<(), StoreError>;
+    /// Holds back all calls but [`Store::migrate`], or does so no more: what is held back fails as if the store were away, so that nothing
+    /// meets a schema that may be older than this node. `false` when this store is never away, and nothing is held back.
+    fn hold_back(&self, _held: bool) -> bool {
+        false
+    }
 
     /// Answers when the store can be reached and written.
     async fn ping(&self) -> Result<(), StoreError>;

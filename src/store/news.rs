@@ -21,6 +21,8 @@ pub enum News {
     Users,
     /// NASes were added, changed or removed.
     Nases,
+    /// Bans were set or lifted.
+    Bans,
     /// There are orders in the outbox that nobody may be at.
     Orders,
     /// Which nodes are alive, this one among them, by name.

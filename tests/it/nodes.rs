@@ -167,6 +167,15 @@ async fn what_is_changed_at_one_node_is_known_at_the_others() {
     let added = here.cli(&["nas", "add", "edge", "--address", "127.0.0.9", "--secret-stdin"], "edge-secret-edge\n");
     assert_eq!(added.code, 0, "{added:?}");
     there.wait_for_log(0, |line| message(line).contains("list of NASes has changed"));
+    // A ban, and its end.
+    let set = here.cli(&["user", "set", "alice", "--enable"], "");
+    assert_eq!(set.code, 0, "{set:?}");
+    until("another-pass", 0);
+    assert_eq!(here.cli(&["ban", "add", "203.0.113.7"], "").code, 0);
+    until("another-pass", 1);
+    assert_eq!(here.cli(&["ban", "lift", "203.0.113.7"], "").code, 0);
+    until("another-pass", 0);
+    assert!(there.counters().get("news.bans").is_some_and(|heard| *heard >= 2), "{:?}", there.counters());
     assert!(there.counters().get("news.user").is_some_and(|heard| *heard >= 2), "{:?}", there.counters());
 }
 

@@ -1,5 +1,6 @@
 //! The store is away: what is answered meanwhile, what is there afterwards, and what damage costs.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use radhold::radius::{Code, attribute};
@@ -13,6 +14,7 @@ use crate::loss::{Peer, sqlite, until_drained};
 use crate::radhold::{PATIENCE, Radhold, Ran, message, radclient, received};
 
 const PASSWORD: &str = "s3cret-pass";
+const OPERATOR: i64 = 3003;
 
 fn serve(store: &str, more: &str) -> Radhold {
     let radhold = Radhold::start(&format!(
@@ -274,8 +276,10 @@ async fn the_outcome_of_an_order_is_kept_without_store() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_spool_raises_the_alarm_first_and_acknowledges_nothing_then() {
-    let mut cluster = Cluster::start().await;
-    let radhold = block_in_place(|| on(&cluster, "[spool]\nmax_mebibytes = 1"));
+    let (mut cluster, api) = (Cluster::start().await, BotApi::start().await);
+    api.add_user(OPERATOR, "Olga");
+    let telegram = format!("[telegram]\ntoken = \"{TOKEN}\"\napi_url = \"{}\"\noperator_chat = {OPERATOR}", api.url());
+    let radhold = block_in_place(|| on(&cluster, &format!("[spool]\nmax_mebibytes = 1\n{telegram}")));
     block_in_place(|| cluster.stop_immediately());
     // Each a session of its own, padded with attributes nobody knows.
     let mut nases = JoinSet::new();
@@ -309,11 +313,83 @@ async fn a_full_spool_raises_the_alarm_first_and_acknowledges_nothing_then() {
     let place = |what: &str| radhold.log().iter().position(|line| message(line).contains(what)).unwrap();
     assert!(place("nearly full") < place("kept nowhere"));
     assert_eq!(block_in_place(|| spool(&radhold))["nearly_full"], true);
+    // The operator is told, of each once.
+    assert!(api.until_sent(OPERATOR, 0).await.text.contains("the spool is nearly full"));
+    assert!(api.until_sent(OPERATOR, 1).await.text.contains("the spool takes no more"));
 
     cluster.resume().await;
     until_drained(&radhold).await;
     let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions").fetch_one(&cluster.pool().await).await.unwrap();
     assert_eq!(kept, i64::from(acknowledged));
+    assert_eq!(api.sent(OPERATOR).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_waited_in_the_spool_closes_no_newer_session_on_its_port() {
+    let mut cluster = Cluster::start().await;
+    let ports = "unique_ports = true";
+    let mut late = block_in_place(|| on(&cluster, ports));
+    block_in_place(|| {
+        let class = accepted(&late, 7);
+        cluster.stop_immediately();
+        assert_eq!(account(&late, "Start", 7, &class, 0).code, 0);
+        late.kill();
+    });
+    cluster.resume().await;
+    // Meanwhile the port is somebody else's, as another node is told.
+    block_in_place(|| {
+        let head = format!("node = \"other\"\nstore.url = \"{}\"\n", cluster.url());
+        let nas = format!("[nas.lab]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\n{ports}\n");
+        let other = Radhold::start_with(&head, &nas);
+        let start = "User-Name = bob, Acct-Status-Type = Start, Acct-Session-Id = newer, NAS-Port = 7";
+        assert_eq!(radclient(other.accounting, "acct", SECRET, start).code, 0, "{:#?}", other.log());
+        late.restart();
+    });
+    until_drained(&late).await;
+    block_in_place(|| {
+        let sessions = until_sessions(&late, |sessions| {
+            sessions.iter().any(|session| session["user"] == "alice" && session["state"] == "closed")
+        });
+        let of = |user: &str| sessions.iter().find(|session| session["user"] == user).unwrap();
+        assert_eq!(of("alice")["end"]["cause"], "port-reused", "{sessions:#?}");
+        assert!(of("bob")["end"].is_null() && of("bob")["state"] != "closed", "{sessions:#?}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_starts_without_store_takes_accounting_and_lets_nobody_in_until_it_is_back() {
+    let (mut cluster, keys) = (Cluster::start().await, tempfile::tempdir().unwrap());
+    let key = keys.path().join("cluster.key");
+    std::fs::write(&key, format!("{}\n", "5a".repeat(32))).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut radhold = block_in_place(|| on(&cluster, &format!("[keys]\ncluster_file = \"{}\"", key.display())));
+    let class = block_in_place(|| {
+        let class = accepted(&radhold, 1);
+        assert_eq!(account(&radhold, "Start", 1, &class, 0).code, 0);
+        radhold.kill();
+        class
+    });
+    block_in_place(|| {
+        cluster.stop_immediately();
+        radhold.restart();
+        assert_eq!(account(&radhold, "Interim-Update", 1, &class, 700).code, 0, "{:#?}", radhold.log());
+        let login =
+            format!("User-Name = alice, User-Password = {PASSWORD}, NAS-Port = 2, Message-Authenticator = 0x00");
+        let ran = radclient(radhold.auth, "auth", SECRET, &login);
+        assert!(ran.code != 0 && !ran.stdout.contains("Received"), "{ran:?}");
+    });
+    cluster.resume().await;
+    radhold.wait_for_log(0, |line| message(line) == "the store that was away at the start is ready");
+    until_drained(&radhold).await;
+    block_in_place(|| {
+        until_sessions(&radhold, |sessions| sessions[0]["counters"]["input_octets"] == 700);
+        let begun = Instant::now();
+        let login =
+            format!("User-Name = alice, User-Password = {PASSWORD}, NAS-Port = 3, Message-Authenticator = 0x00");
+        while radclient(radhold.auth, "auth", SECRET, &login).code != 0 {
+            assert!(begun.elapsed() < PATIENCE, "{:#?}", radhold.log());
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

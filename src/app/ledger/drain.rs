@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::accounting;
+use super::super::{accounting, clock};
 use super::committer::Item;
 use super::keeper::{Keeper, within};
 use super::ticket::{Done, Ticket};
@@ -24,6 +24,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 /// One entry alone may take so many times as long as a batch: a store that is slow must not stand still.
 const ALONE: u32 = 5;
+/// How often it is said that sessions have not been heard in full yet.
+const HEARING: Duration = Duration::from_secs(1);
 
 /// How fast the spool empties.
 pub(super) struct Drain {
@@ -34,11 +36,13 @@ pub(super) struct Drain {
     next_at: Instant,
     /// The last entry that was looked at: what the store will not have is passed over until all others have been tried.
     last: Number,
+    /// When it was last said that sessions have not been heard in full.
+    heard_at: Instant,
 }
 
 impl Drain {
     pub(super) fn new(most: u32, rate: u32) -> Self {
-        Self { most, size: FIRST.min(most), rate, next_at: Instant::now(), last: 0 }
+        Self { most, size: FIRST.min(most), rate, next_at: Instant::now(), last: 0, heard_at: Instant::now() }
     }
 
     /// When the next batch may go.
@@ -106,7 +110,13 @@ impl Keeper {
                 } else if took < self.after / 16 {
                     self.drain.size = self.drain.size.saturating_mul(2).min(self.drain.most);
                 }
-                if self.spool.waiting() == 0 {
+                // While records wait here, no session is silent for that long; and from now on none wait.
+                let empty = self.spool.waiting() == 0;
+                if empty || self.drain.heard_at.elapsed() >= HEARING {
+                    self.drain.heard_at = Instant::now();
+                    self.committer.settings.listen_anew(clock::now());
+                }
+                if empty {
                     tracing::info!("the spool is empty");
                 }
             }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use super::super::alarms::Alarms;
 use super::super::clock;
 use super::super::orders::NewOrders;
 use super::super::settings::SettingsHandle;
@@ -50,6 +51,7 @@ pub(crate) struct Parts {
     pub(crate) after: Duration,
     /// Entries a second that leave the spool, at most.
     pub(crate) drain_rate: u32,
+    pub(crate) alarms: Alarms,
 }
 
 /// The task behind the ledger.
@@ -71,13 +73,15 @@ pub(crate) struct Keeper {
     /// When it was last seen how full the spool is, and how many octets it has taken since.
     looked_at: Instant,
     taken_since: u64,
+    alarms: Alarms,
+    /// It was said that the spool is nearly full, and that it is full; each once until there is room again.
     alarmed: bool,
     full: bool,
 }
 
 impl Keeper {
     pub(super) fn new(parts: Parts, queue: mpsc::Receiver<Job>) -> Self {
-        let Parts { store, spool, settings, new_orders, buttons, gather, batch, after, drain_rate } = parts;
+        let Parts { store, spool, settings, new_orders, buttons, gather, batch, after, drain_rate, alarms } = parts;
         Self {
             committer: Committer { store, settings, new_orders, batch: batch as usize },
             spool,
@@ -91,6 +95,7 @@ impl Keeper {
             attempts: VecDeque::new(),
             looked_at: Instant::now(),
             taken_since: 0,
+            alarms,
             alarmed: false,
             full: false,
         }
@@ -288,7 +293,6 @@ impl Keeper {
         }
         match put {
             Ok(()) => {
-                self.full = false;
                 self.taken_since += entries.iter().map(|entry| entry.octets()).sum::<u64>();
                 for ticket in waiting {
                     telemetry::count("spool.kept");
@@ -300,6 +304,9 @@ impl Keeper {
                 waiting.iter().for_each(|_| telemetry::count("spool.not-kept"));
                 if !std::mem::replace(&mut self.full, true) {
                     tracing::error!(%error, "records are kept nowhere, and not acknowledged: NASes must keep them");
+                    self.alarms.raise(&format!(
+                        "the store is away and the spool takes no more ({error}): accounting is not acknowledged, and NASes must keep it"
+                    ));
                 }
             }
         }
@@ -321,16 +328,24 @@ impl Keeper {
                         waiting = fill.waiting,
                         "the spool is nearly full; when it is, accounting is no longer acknowledged"
                     );
+                    self.alarms.raise(&format!(
+                        "the spool is nearly full ({} of {} MiB, {} records wait); when it is, accounting is no longer acknowledged",
+                        fill.used >> 20,
+                        fill.limit >> 20,
+                        fill.waiting
+                    ));
                 }
             }
-            Ok(_) => self.alarmed = false,
+            // What is drained and filled at the same time goes up and down.
+            Ok(fill) if fill.used < fill.limit / 2 => (self.alarmed, self.full) = (false, false),
+            Ok(_) => (),
             Err(error) => tracing::warn!(%error, "cannot see how full the spool is"),
         }
     }
 
     pub(super) async fn begin_anew(&mut self, damage: String) {
         match self.spool.begin_anew(clock::now(), damage).await {
-            Ok(moved) => report_damage(&moved),
+            Ok(moved) => report_damage(&moved, &self.alarms),
             Err(error) => tracing::error!(%error, "the spool's file is damaged, and cannot be replaced"),
         }
     }
@@ -353,10 +368,16 @@ impl Keeper {
 }
 
 /// Tells the operator that a spool was damaged.
-pub(crate) fn report_damage(moved: &MovedAside) {
+pub(crate) fn report_damage(moved: &MovedAside, alarms: &Alarms) {
     telemetry::count("spool.damaged");
     tracing::error!(moved_to = %moved.to.display(), damage = moved.damage, saved = moved.saved,
         "the spool's file was damaged; it was moved aside, what could be read of it was saved, and a new one begun");
+    alarms.raise(&format!(
+        "the spool's file was damaged ({}); it was moved to {}, {} records of it were saved, and a new one begun",
+        moved.damage,
+        moved.to.display(),
+        moved.saved
+    ));
 }
 
 /// The work's own error, or that it took too long.

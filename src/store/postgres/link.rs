@@ -40,6 +40,7 @@ struct Inner {
     options: Options,
     standing: watch::Sender<Standing>,
     probing: AtomicBool,
+    held_back: AtomicBool,
     pool: RwLock<Current>,
 }
 
@@ -77,9 +78,15 @@ impl Link {
             options,
             standing: watch::Sender::new(Standing::Unknown),
             probing: AtomicBool::new(false),
+            held_back: AtomicBool::new(false),
             pool: RwLock::new(current),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Lets no call through, or does again.
+    pub(super) fn hold_back(&self, held: bool) {
+        self.inner.held_back.store(held, Ordering::Release);
     }
 
     /// The pool to make a call on.
@@ -87,6 +94,9 @@ impl Link {
     /// # Errors
     /// [`StoreError::Away`], at once, while the breaker is open.
     pub(super) async fn pool(&self) -> Result<PgPool, StoreError> {
+        if self.inner.held_back.load(Ordering::Acquire) {
+            return Err(StoreError::Away("its schema has not been seen since the start".to_owned()));
+        }
         let mut standing = self.inner.standing.subscribe();
         if matches!(*standing.borrow(), Standing::Unknown) {
             self.suspect();

@@ -94,6 +94,11 @@ impl Store for PostgresStore {
         connection.close().await.map_err(failure)
     }
 
+    fn hold_back(&self, held: bool) -> bool {
+        self.link.hold_back(held);
+        true
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         let read_only: String = on!(self, pool => async {
             sqlx::query_scalar("SELECT current_setting('transaction_read_only')").fetch_one(pool).await.map_err(failure)

@@ -120,6 +120,7 @@ fn read(heard: &PgNotification) -> Option<News> {
         ("user", name) => Some(News::User(UserName::from(name))),
         ("users", _) => Some(News::Users),
         ("nases", _) => Some(News::Nases),
+        ("bans", _) => Some(News::Bans),
         ("orders", _) => Some(News::Orders),
         // A newer node may say more.
         _ => None,
