@@ -1,4 +1,5 @@
-//! A batch of changes within one transaction: many rows to a statement where that can be, else one after the other.
+//! A batch of changes within one transaction: many rows to a statement, but for sessions that are changed
+//! twice: those go one after the other.
 //!
 //! Each statement costs a visit to the connection's own thread, which is more than most of them cost SQLite.
 
@@ -14,14 +15,35 @@ use crate::store::{Change, Committed, Extent, StoreError};
 pub(super) const ROWS: [usize; 3] = [64, 8, 1];
 
 pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-    let mut counted = HashSet::new();
-    for some in chunks(&counting(changes)) {
-        counted.extend(session::count(connection, some).await?);
+    let mut times: HashMap<SessionId, u32> = HashMap::new();
+    changes.iter().for_each(|change| *times.entry(change.session.id).or_default() += 1);
+    let is_only = |change: &&Change| times[&change.session.id] == 1;
+    let (mut adding, mut counting, mut changing) = (Vec::new(), Vec::new(), Vec::new());
+    for change in changes.iter().filter(is_only) {
+        match (change.from_version, change.extent) {
+            (None, _) => adding.push(change),
+            (Some(version), Extent::Counters) => counting.push((version, change)),
+            (Some(version), Extent::Whole) => changing.push((version, change)),
+        }
     }
+    let mut written = HashSet::new();
+    for some in chunks(&adding) {
+        written.extend(session::add(connection, some).await?);
+    }
+    for some in chunks(&counting) {
+        written.extend(session::count(connection, some).await?);
+    }
+    for some in chunks(&changing) {
+        written.extend(session::update(connection, some).await?);
+    }
+    // The comparison comes first, so that a conflict has written nothing.
     let mut committed = Vec::with_capacity(changes.len());
     for change in changes {
-        // The comparison comes first, so that a conflict has written nothing.
-        let kept = counted.contains(&change.session.id) || session::keep(connection, change).await?;
+        let kept = match change.from_version {
+            _ if is_only(&change) => written.contains(&change.session.id),
+            None => !session::add(connection, &[change]).await?.is_empty(),
+            Some(version) => !session::update(connection, &[(version, change)]).await?.is_empty(),
+        };
         committed.push(if kept { Committed::Done } else { Committed::Conflict });
     }
     let kept =
@@ -47,15 +69,6 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
         usage::add(connection, some).await?;
     }
     Ok(committed)
-}
-
-/// Changes that write no more than counters, with the versions they were made from. Not those of sessions that are changed
-/// twice.
-fn counting(changes: &[Change]) -> Vec<(u64, &Change)> {
-    let mut times: HashMap<SessionId, u32> = HashMap::new();
-    changes.iter().for_each(|change| *times.entry(change.session.id).or_default() += 1);
-    let light = changes.iter().filter(|change| change.extent == Extent::Counters && times[&change.session.id] == 1);
-    light.filter_map(|change| Some((change.from_version?, change))).collect()
 }
 
 /// All items, in pieces of the sizes of [`ROWS`].

@@ -1,5 +1,6 @@
 //! Sessions: compared by version, found by id, by query and by wake time.
 
+use sqlx::query_builder::Separated;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
@@ -20,72 +21,110 @@ macro_rules! columns {
     };
 }
 
-macro_rules! values {
-    () => {
-        "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, \
-         ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43)"
+macro_rules! with_columns {
+    ($with:ident) => {
+        $with! {
+            id version user_name nas nas_address nas_port nas_port_id nas_ip_address nas_identifier calling_station_id
+            called_station_id acct_session_id framed_ip framed_ipv6_prefix granted state accepted_at started_at heard_at
+            deadline permitted_at evicting_since disconnect_acked_at asks decision decided_via decided_by decided_at
+            outcome attempt tries retry_at identify_fully input_octets output_octets input_packets output_packets
+            session_time ended_at end_cause terminate_cause wake_at interim_interval
+        }
     };
 }
 
-const SELECT: &str = concat!("SELECT ", columns!(), " FROM sessions");
-const INSERT: &str =
-    concat!("INSERT INTO sessions (", columns!(), ") VALUES ", values!(), " ON CONFLICT (id) DO NOTHING");
-const UPDATE: &str =
-    concat!("UPDATE sessions SET (", columns!(), ") = ", values!(), " WHERE id = ?1 AND version = ?44");
+macro_rules! new_values {
+    ($name:ident $($names:ident)*) => { concat!("new.", stringify!($name) $(, ", new.", stringify!($names))*) };
+}
 
-/// Writes the session when it is still at the version the change was made from; says whether it did.
-pub(super) async fn keep(connection: &mut SqliteConnection, change: &Change) -> Result<bool, StoreError> {
+const SELECT: &str = concat!("SELECT ", columns!(), " FROM sessions");
+
+/// Adds those that are not there yet, and says which.
+pub(super) async fn add(connection: &mut SqliteConnection, changes: &[&Change]) -> Result<Vec<SessionId>, StoreError> {
+    let mut sql = QueryBuilder::<Sqlite>::new(concat!("INSERT INTO sessions (", columns!(), ") "));
+    sql.push_values(changes, |mut values, change| push_row(&mut values, change));
+    sql.push(" ON CONFLICT (id) DO NOTHING RETURNING id");
+    written(connection, sql).await
+}
+
+/// Writes sessions whole where they are still at the versions the changes were made from; says where.
+pub(super) async fn update(
+    connection: &mut SqliteConnection,
+    changes: &[(u64, &Change)],
+) -> Result<Vec<SessionId>, StoreError> {
+    const UPDATE: &str = concat!(
+        ") UPDATE sessions SET (",
+        columns!(),
+        ") = (",
+        with_columns!(new_values),
+        ") FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id"
+    );
+    let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (from_version, ", columns!(), ") AS ("));
+    sql.push_values(changes, |mut values, (from_version, change)| {
+        values.push_bind(row::counter(*from_version));
+        push_row(&mut values, change);
+    });
+    sql.push(UPDATE);
+    written(connection, sql).await
+}
+
+/// The columns, in their order.
+fn push_row(values: &mut Separated<'_, Sqlite, &'static str>, change: &Change) {
     let session = &change.session;
-    let statement = if change.from_version.is_none() { INSERT } else { UPDATE };
-    let mut query = sqlx::query(statement)
-        .bind(session.id.to_string())
-        .bind(row::counter(session.version))
-        .bind(row::text(session.user.as_str()))
-        .bind(row::text(session.nas.as_str()))
-        .bind(session.nas_address.to_string())
-        .bind(session.identity.nas_port)
-        .bind(row::text_or_none(&session.identity.nas_port_id))
-        .bind(session.identity.nas_ip_address.map(|address| address.to_string()))
-        .bind(row::text_or_none(&session.identity.nas_identifier))
-        .bind(row::text_or_none(&session.identity.calling_station_id))
-        .bind(row::text_or_none(&session.identity.called_station_id))
-        .bind(row::text_or_none(&session.identity.acct_session_id))
-        .bind(session.identity.framed_ip.map(|address| address.to_string()))
-        .bind(session.identity.framed_ipv6_prefix.map(|prefix| prefix.to_string()))
-        .bind(session.grant.as_ref().map(row::json))
-        .bind(session.state.as_str())
-        .bind(row::micros(session.accepted_at))
-        .bind(session.started_at.map(row::micros))
-        .bind(row::micros(session.heard_at))
-        .bind(session.deadline.map(row::micros))
-        .bind(session.permitted_at.map(row::micros))
-        .bind(session.evicting_since.map(row::micros))
-        .bind(session.disconnect_acked_at.map(row::micros))
-        .bind(row::json(&session.asks))
-        .bind(session.decision.as_ref().map(|decision| decision.verdict.as_str()))
-        .bind(session.decision.as_ref().map(|decision| decision.by.approver.as_str()))
-        .bind(session.decision.as_ref().map(|decision| row::text(&decision.by.who)))
-        .bind(session.decision.as_ref().map(|decision| row::micros(decision.at)))
-        .bind(session.outcome.as_ref().map(row::word))
-        .bind(session.attempt)
-        .bind(session.tries)
-        .bind(session.retry_at.map(row::micros))
-        .bind(session.identify_fully)
-        .bind(row::counter(session.counters.input_octets))
-        .bind(row::counter(session.counters.output_octets))
-        .bind(row::counter(session.counters.input_packets))
-        .bind(row::counter(session.counters.output_packets))
-        .bind(row::counter(session.counters.session_time))
-        .bind(session.end.map(|end| row::micros(end.at)))
-        .bind(session.end.map(|end| end.cause.as_str()))
-        .bind(session.end.and_then(|end| end.terminate_cause))
-        .bind(change.wake_at.map(row::micros))
-        .bind(session.interim_interval.map(|interval| row::counter(interval.as_secs())));
-    if let Some(version) = change.from_version {
-        query = query.bind(row::counter(version));
-    }
-    let done = query.execute(connection).await.map_err(failure)?;
-    Ok(done.rows_affected() == 1)
+    let decision = session.decision.as_ref();
+    values
+        .push_bind(session.id.to_string())
+        .push_bind(row::counter(session.version))
+        .push_bind(row::text(session.user.as_str()))
+        .push_bind(row::text(session.nas.as_str()))
+        .push_bind(session.nas_address.to_string())
+        .push_bind(session.identity.nas_port)
+        .push_bind(row::text_or_none(&session.identity.nas_port_id))
+        .push_bind(session.identity.nas_ip_address.map(|address| address.to_string()))
+        .push_bind(row::text_or_none(&session.identity.nas_identifier))
+        .push_bind(row::text_or_none(&session.identity.calling_station_id))
+        .push_bind(row::text_or_none(&session.identity.called_station_id))
+        .push_bind(row::text_or_none(&session.identity.acct_session_id))
+        .push_bind(session.identity.framed_ip.map(|address| address.to_string()))
+        .push_bind(session.identity.framed_ipv6_prefix.map(|prefix| prefix.to_string()))
+        .push_bind(session.grant.as_ref().map(row::json))
+        .push_bind(session.state.as_str())
+        .push_bind(row::micros(session.accepted_at))
+        .push_bind(session.started_at.map(row::micros))
+        .push_bind(row::micros(session.heard_at))
+        .push_bind(session.deadline.map(row::micros))
+        .push_bind(session.permitted_at.map(row::micros))
+        .push_bind(session.evicting_since.map(row::micros))
+        .push_bind(session.disconnect_acked_at.map(row::micros))
+        .push_bind(row::json(&session.asks))
+        .push_bind(decision.map(|decision| decision.verdict.as_str()))
+        .push_bind(decision.map(|decision| decision.by.approver.as_str()))
+        .push_bind(decision.map(|decision| row::text(&decision.by.who)))
+        .push_bind(decision.map(|decision| row::micros(decision.at)))
+        .push_bind(session.outcome.as_ref().map(row::word))
+        .push_bind(session.attempt)
+        .push_bind(session.tries)
+        .push_bind(session.retry_at.map(row::micros))
+        .push_bind(session.identify_fully)
+        .push_bind(row::counter(session.counters.input_octets))
+        .push_bind(row::counter(session.counters.output_octets))
+        .push_bind(row::counter(session.counters.input_packets))
+        .push_bind(row::counter(session.counters.output_packets))
+        .push_bind(row::counter(session.counters.session_time))
+        .push_bind(session.end.map(|end| row::micros(end.at)))
+        .push_bind(session.end.map(|end| end.cause.as_str()))
+        .push_bind(session.end.and_then(|end| end.terminate_cause))
+        .push_bind(change.wake_at.map(row::micros))
+        .push_bind(session.interim_interval.map(|interval| row::counter(interval.as_secs())));
+}
+
+/// Runs a statement that gives back the ids it wrote.
+async fn written(
+    connection: &mut SqliteConnection,
+    mut sql: QueryBuilder<Sqlite>,
+) -> Result<Vec<SessionId>, StoreError> {
+    let rows = sql.build().persistent(true).fetch_all(connection).await.map_err(failure)?;
+    rows.iter().map(|row| (Cells { table: "sessions", row }).need("id", Columns::session_id)).collect()
 }
 
 /// Writes what an Interim-Update brings, where the session is still at the version the change was made from; says where.
@@ -117,8 +156,7 @@ pub(super) async fn count(
          wake_at = CASE WHEN sessions.wake_at < new.wake_at THEN sessions.wake_at ELSE new.wake_at END \
          FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id",
     );
-    let rows = sql.build().persistent(true).fetch_all(connection).await.map_err(failure)?;
-    rows.iter().map(|row| (Cells { table: "sessions", row }).need("id", Columns::session_id)).collect()
+    written(connection, sql).await
 }
 
 pub(super) async fn named(pool: &SqlitePool, names: &[Named]) -> Result<Vec<Session>, StoreError> {
