@@ -103,15 +103,18 @@ impl Door {
                 return Err("packet.repeat-answered");
             }
         }
-        let room = self.port == Port::Accounting || self.ledger.has_room();
-        let place = room.then(|| Arc::clone(&self.places).try_acquire_owned().ok()).flatten();
-        let Some(place) = place else {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             self.duplicates().forget(&key);
             return Err("packet.overload");
         };
         let (door, nas, replier, datagram) = (Arc::clone(self), Arc::clone(nas), replier.clone(), datagram.to_vec());
         tokio::spawn(async move {
-            let fate = door.work(&datagram, &nas, &replier, received_at).await;
+            let room = door.port == Port::Accounting || door.ledger.room().await.is_ok();
+            let fate = if room {
+                door.work(&datagram, &nas, &replier, received_at).await
+            } else {
+                Fate::Drop("packet.overload")
+            };
             match fate {
                 Fate::ReplyLater(reply, at) => {
                     // What waits only for its time keeps nobody else out.

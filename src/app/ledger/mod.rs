@@ -11,8 +11,10 @@ mod keeper;
 mod ticket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
 pub(super) use keeper::{Keeper, Parts, report_damage};
 
@@ -24,6 +26,10 @@ use crate::store::{AuthAttempt, OrderId};
 
 /// Jobs waiting, at most: beyond that requests are dropped, and their NASes ask again.
 const QUEUE: usize = 8192;
+/// A NAS that is not answered asks again after some three seconds; a burst that is over sooner should not cost it those.
+const MOST_WAIT_FOR_ROOM: Duration = Duration::from_secs(1);
+/// How often those that wait for room look for it.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(5);
 
 /// Something to be kept.
 #[derive(Debug)]
@@ -62,9 +68,17 @@ impl Ledger {
         self.jobs.try_send(job).map_err(|_| Full)
     }
 
-    /// Whether an Access-Request may be taken: there is room for what it will leave behind.
-    pub(super) fn has_room(&self) -> bool {
-        self.jobs.capacity() > QUEUE / 4
+    /// Returns when an Access-Request may be taken, since there is room for what it will leave behind.
+    ///
+    /// # Errors
+    /// [`Full`] when there is none for as long as a NAS may be kept waiting.
+    pub(super) async fn room(&self) -> Result<(), Full> {
+        let room = async {
+            while self.jobs.capacity() <= QUEUE / 4 {
+                sleep(LOOK_FOR_ROOM).await;
+            }
+        };
+        timeout(MOST_WAIT_FOR_ROOM, room).await.map_err(|_| Full)
     }
 
     /// Hands a fact over and waits until it is kept: in the store, or, when it is the outcome of an order, in the spool. `None`
