@@ -200,7 +200,7 @@ impl Server {
         let bans = Arc::new(Bans::new(Arc::clone(&store), settings.clone()));
         bans.refresh().await?;
         let lockouts = Arc::new(Lockouts::new(Arc::clone(&store), settings.clone()));
-        lockouts.exchange(true).await?;
+        lockouts.exchange().await?;
 
         let new_orders = Arc::<NewOrders>::default();
         let (ledger, keeper) = Ledger::new(ledger::Parts {
