@@ -302,7 +302,7 @@ mod tests {
         }
         assert!(lockout.locks("alice", "evil", &LIMITS, at(59)));
         assert!(lockout.locks("bob", "evil", &LIMITS, at(59)), "the caller as such");
-        assert!(lockout.locks("alice", "elsewhere", &LIMITS, at(59)), "the account as such");
+        assert!(lockout.locks("alice", "elsewhere", &LIMITS, at(29)), "the account as such");
         assert!(!lockout.locks("alice", "home", &LIMITS, at(59)), "where she is known");
         assert!(!lockout.locks("bob", "elsewhere", &LIMITS, at(59)));
         assert!(!lockout.locks("alice", "evil", &LIMITS, at(61)));
