@@ -6,6 +6,10 @@ use super::identity::identity_of;
 use crate::model::{Counters, Identity, Nas, OctetDirection, Timestamp};
 use crate::radius::{Packet, attribute};
 
+/// Octets a session is believed to carry in one direction: 9 PB, a week at 100 Gbit/s. A NAS whose Gigawords are rubbish is recorded
+/// at that, so that sums over many such sessions are numbers still.
+const MOST_OCTETS: u64 = 1 << 53;
+
 /// What an Accounting-Request says about a session.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
@@ -34,7 +38,7 @@ pub struct Request {
     pub classes: Vec<Vec<u8>>,
     /// The rest.
     pub report: Report,
-    /// What it says of its time that is not believed.
+    /// What it says that is not believed, the first such thing.
     pub disbelieved: Option<Disbelieved>,
 }
 
@@ -58,13 +62,15 @@ pub struct ClockBounds {
     pub delay: Duration,
 }
 
-/// Times that are not believed.
+/// What is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disbelieved {
     /// Acct-Delay-Time: longer than any report may be late.
     DelayTime,
     /// Event-Timestamp: too far from our clock.
     EventTimestamp,
+    /// Octets: more than 2⁵³, and recorded as that many.
+    Octets,
 }
 
 impl Disbelieved {
@@ -73,6 +79,7 @@ impl Disbelieved {
         match self {
             Self::DelayTime => "accounting.delay-time-disbelieved",
             Self::EventTimestamp => "accounting.event-timestamp-disbelieved",
+            Self::Octets => "accounting.octets-disbelieved",
         }
     }
 }
@@ -129,6 +136,13 @@ impl Request {
         }
         let on_or_off = matches!(status, Status::AccountingOn | Status::AccountingOff);
         let (at, disbelieved) = event_time(packet, received_at, reading.clock, on_or_off);
+        let counters = counters(packet, reading.octet_direction);
+        let bounded = Counters {
+            input_octets: counters.input_octets.min(MOST_OCTETS),
+            output_octets: counters.output_octets.min(MOST_OCTETS),
+            ..counters
+        };
+        let disbelieved = disbelieved.or((bounded != counters).then_some(Disbelieved::Octets));
         let counts_wide = packet.has(attribute::ACCT_INPUT_GIGAWORDS) || packet.has(attribute::ACCT_OUTPUT_GIGAWORDS);
         let text = |kind| packet.first(kind).map(|it| String::from_utf8_lossy(it).into_owned());
         Ok(Self {
@@ -138,7 +152,7 @@ impl Request {
             report: Report {
                 at,
                 identity,
-                counters: counters(packet, reading.octet_direction),
+                counters: bounded,
                 wraps: reading.octet_wrap && !counts_wide,
                 terminate_cause: packet.integer(attribute::ACCT_TERMINATE_CAUSE),
                 filter_id: text(attribute::FILTER_ID),
@@ -180,7 +194,8 @@ fn event_time(
     let late = if delay.is_some() || on_or_off { clock.skew } else { clock.delay.max(clock.skew) };
     // The second it states has begun up to a second before.
     if by_delay.since(stated) <= late + Duration::from_secs(1) && stated.since(by_delay) <= clock.skew {
-        (stated, None)
+        // A clock that is ahead must not end sessions that began after the boot.
+        (if on_or_off { stated.min(by_delay) } else { stated }, None)
     } else {
         (by_delay, Some(Disbelieved::EventTimestamp))
     }
@@ -253,6 +268,19 @@ mod tests {
     }
 
     #[test]
+    fn gigawords_that_are_rubbish_are_recorded_at_the_limit() {
+        let request = read(OctetDirection::Standard, |builder| {
+            builder.integer(attribute::ACCT_STATUS_TYPE, 3).unwrap();
+            builder.text(attribute::ACCT_SESSION_ID, "a1").unwrap();
+            builder.integer(attribute::ACCT_INPUT_GIGAWORDS, u32::MAX).unwrap();
+            builder.integer(attribute::ACCT_OUTPUT_OCTETS, 9).unwrap();
+        })
+        .unwrap();
+        assert_eq!((request.report.counters.input_octets, request.report.counters.output_octets), (MOST_OCTETS, 9));
+        assert_eq!(request.disbelieved, Some(Disbelieved::Octets));
+    }
+
+    #[test]
     fn rfc_2866_section_5_2_delay_moves_the_event_back() {
         assert_eq!(read(OctetDirection::Standard, stop).unwrap().report.at, Timestamp::from_secs(RECEIVED - 7));
     }
@@ -286,6 +314,8 @@ mod tests {
         assert_eq!(timed(3, None, Some(-301)), (0, disbelieved));
         assert_eq!(timed(7, None, Some(3600)), (0, disbelieved), "a clock that was not set yet at boot");
         assert_eq!(timed(7, None, Some(20)), (20, None));
+        assert_eq!(timed(7, None, Some(-200)), (0, None), "a boot is not after its report");
+        assert_eq!(timed(8, Some(30), Some(-100)), (30, None));
     }
 
     #[test]

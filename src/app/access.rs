@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::bans::Bans;
 use super::ledger::{Job, Ledger};
-use super::lockouts::Lockouts;
+use super::lockouts::{Checking, Lockouts};
 use super::refusal::No;
 use super::settings::{Settings, SettingsHandle};
 use super::users::Users;
@@ -144,27 +144,28 @@ impl Access {
         }
     }
 
-    /// Why somebody is refused before anything is checked.
-    fn turned_away(&self, request: &Request<'_>, account: &str) -> Option<No> {
+    /// Lets a password be checked, or says why somebody is refused before anything is.
+    fn let_in(&self, request: &Request<'_>, account: &str) -> Result<Checking, No> {
         let (standing, now) = (request.standing, request.received_at);
         if standing == Standing::Denied {
-            return Some(No::DeniedCaller);
+            return Err(No::DeniedCaller);
         }
         let ban = request.caller.as_ref().and_then(|caller| self.bans.against_caller(caller, standing, now));
         if let Some(Ban { until, .. }) = ban {
-            return Some(No::BannedCaller(until));
+            return Err(No::BannedCaller(until));
         }
-        let admitted = self.lockouts.admits(account, &request.caller_key(), now);
-        (!admitted).then_some(No::LockedOut)
+        self.lockouts.admits(account, &request.caller_key(), now).ok_or(No::LockedOut)
     }
 
     async fn check(&self, request: &Request<'_>, name: &[u8], method: &Method<'_>) -> Fate {
         let label = method_label(method.kind());
         // As the store can keep it.
         let account = String::from_utf8_lossy(name).replace('\0', "\u{fffd}");
-        if let Some(no) = self.turned_away(request, &account) {
-            return self.reject(request, Some(method), label, None, &no);
-        }
+        // Kept until what came of the check is counted.
+        let _checking = match self.let_in(request, &account) {
+            Ok(checking) => checking,
+            Err(no) => return self.reject(request, Some(method), label, None, &no),
+        };
         if !self.bans.are_known() || !self.lockouts.are_known() {
             let error = StoreError::Away("bans and lockouts have not been read since the start".to_owned());
             return self.without_store(request, method, label, &error);

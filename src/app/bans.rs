@@ -175,8 +175,10 @@ impl Bans {
 
     async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
         let settings = self.settings.current();
-        let history = HISTORY.max(settings.strikes.window).max(settings.lockout.forget);
-        self.store.forget_bans(now.before(history)).await?;
+        self.store.forget_bans(now.before(HISTORY.max(settings.strikes.window))).await?;
+        // What is forgiven must be heard of before it goes.
+        let quiet = now.before(settings.lockout.forget.max(SLACK));
+        while self.store.forget_failures(quiet).await? {}
         if !settings.audit_keep.is_zero() {
             let pruned = self.store.prune_audit(now.before(settings.audit_keep)).await?;
             if pruned > 0 {

@@ -16,8 +16,8 @@ use crate::telemetry;
 const PERIOD: Duration = Duration::from_secs(1);
 /// Read again each time: others' clocks may go wrong by this.
 const SLACK: Duration = Duration::from_secs(10);
-/// How often it is asked where logins were confirmed, in periods.
-const PLACES_EVERY: u32 = 5;
+/// How often it is asked where logins were confirmed.
+const PLACES_PERIOD: Duration = Duration::from_secs(5);
 /// An approval and its permit may be kept this late.
 const PLACES_SLACK: Duration = Duration::from_secs(300);
 /// Keys and places remembered, at most.
@@ -39,7 +39,7 @@ struct ReadAt {
 }
 
 impl Lockouts {
-    /// Knows nothing yet; see [`Lockouts::exchange`].
+    /// Knows nothing yet; see [`Lockouts::exchange`] and [`Lockouts::run`].
     pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle) -> Self {
         let lockout = Mutex::new(Lockout::new(MOST as usize));
         Self { store, settings, lockout, read_at: Mutex::default() }
@@ -50,10 +50,15 @@ impl Lockouts {
         self.read_at().failures.is_some()
     }
 
-    /// Whether a login is to be looked at; when not, it is to be refused unchecked.
-    pub(super) fn admits(&self, account: &str, caller: &str, now: Timestamp) -> bool {
+    /// Whether a login is to be looked at, for as long as that is kept; when not, it is to be refused unchecked.
+    pub(super) fn admits(self: &Arc<Self>, account: &str, caller: &str, now: Timestamp) -> Option<Checking> {
         let limits = self.settings.current().lockout;
-        self.lockout().admits(account, caller, &limits, now)
+        let admitted = self.lockout().admits(account, caller, &limits, now);
+        admitted.then(|| Checking {
+            lockouts: Arc::clone(self),
+            account: account.to_owned(),
+            caller: caller.to_owned(),
+        })
     }
 
     /// A wrong password was given.
@@ -69,27 +74,28 @@ impl Lockouts {
 
     /// Goes on exchanging, for ever. Drop the future to stop.
     pub(super) async fn run(self: Arc<Self>) {
+        // The first look at the places goes over a month of sessions, and nothing waits for it.
+        tokio::join!(self.share(), self.look());
+    }
+
+    async fn share(&self) {
         let mut complaint = String::new();
-        let mut turns = 0_u32;
         loop {
             tokio::time::sleep(PERIOD).await;
-            turns = turns.wrapping_add(1);
-            match self.exchange(turns.is_multiple_of(PLACES_EVERY)).await {
-                Ok(()) => complaint.clear(),
-                Err(error) => {
-                    telemetry::count("store.failed");
-                    let error = error.to_string();
-                    if error != complaint {
-                        tracing::warn!(error, "wrong passwords are counted by this node alone for now");
-                        complaint = error;
-                    }
-                }
-            }
+            complain(self.exchange().await, &mut complaint, "wrong passwords are counted by this node alone for now");
         }
     }
 
-    /// Tells the store what was counted here, and hears what was counted anywhere; and where logins were confirmed.
-    pub(super) async fn exchange(&self, places_too: bool) -> Result<(), StoreError> {
+    async fn look(&self) {
+        let mut complaint = String::new();
+        loop {
+            complain(self.hear_places().await, &mut complaint, "cannot see where logins were confirmed lately");
+            tokio::time::sleep(PLACES_PERIOD).await;
+        }
+    }
+
+    /// Tells the store what was counted here, and hears what was counted anywhere.
+    pub(super) async fn exchange(&self) -> Result<(), StoreError> {
         let limits = self.settings.current().lockout;
         let now = clock::now();
         let (counts, forgiven) = self.lockout().take_untold();
@@ -105,18 +111,23 @@ impl Lockouts {
                 Ok(()) => (),
             }
         }
-        let read_at = *self.read_at();
-        let since = read_at.failures.map_or(now.before(limits.forget), |read_at| read_at.before(SLACK));
+        let read_at = self.read_at().failures;
+        let since = read_at.map_or(now.before(limits.forget), |read_at| read_at.before(SLACK));
         let failures = self.store.failures(since).await?;
         self.lockout().heard(failures);
         self.read_at().failures = Some(now);
-        if places_too {
-            let oldest = now.before(limits.known_for);
-            let since = read_at.places.map_or(oldest, |read_at| read_at.before(PLACES_SLACK).max(oldest));
-            let places = self.store.known_places(since, MOST).await?;
-            self.lockout().confirmed(places);
-            self.read_at().places = Some(now);
-        }
+        Ok(())
+    }
+
+    /// Hears where logins were confirmed.
+    async fn hear_places(&self) -> Result<(), StoreError> {
+        let now = clock::now();
+        let oldest = now.before(self.settings.current().lockout.known_for);
+        let read_at = self.read_at().places;
+        let since = read_at.map_or(oldest, |read_at| read_at.before(PLACES_SLACK).max(oldest));
+        let places = self.store.known_places(since, MOST).await?;
+        self.lockout().confirmed(places);
+        self.read_at().places = Some(now);
         Ok(())
     }
 
@@ -126,5 +137,29 @@ impl Lockouts {
 
     fn read_at(&self) -> MutexGuard<'_, ReadAt> {
         self.read_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A password being checked: until this is dropped, it counts as a wrong one.
+#[derive(Debug)]
+pub(super) struct Checking {
+    lockouts: Arc<Lockouts>,
+    account: String,
+    caller: String,
+}
+
+impl Drop for Checking {
+    fn drop(&mut self) {
+        self.lockouts.lockout().settled(&self.account, &self.caller);
+    }
+}
+
+fn complain(done: Result<(), StoreError>, complaint: &mut String, what: &str) {
+    let Err(error) = done else { return complaint.clear() };
+    telemetry::count("store.failed");
+    let error = error.to_string();
+    if error != *complaint {
+        tracing::warn!(error, "{what}");
+        *complaint = error;
     }
 }

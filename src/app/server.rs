@@ -210,7 +210,7 @@ impl Server {
         }
         let lockouts = Arc::new(Lockouts::new(Arc::clone(&store), settings.clone()));
         if away.is_none() {
-            lockouts.exchange(true).await?;
+            lockouts.exchange().await?;
         }
 
         let new_orders = Arc::<NewOrders>::default();

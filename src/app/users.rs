@@ -126,10 +126,29 @@ impl Users {
 
     fn remember(&self, name: &UserName, user: &Arc<User>, now: Timestamp, hearing: bool, changes: u64) {
         if self.met.len() >= MOST {
-            self.met.retain(|_, met| now.since(met.since) < FRESH);
+            self.evict_oldest_quarter();
         }
+        // With the place in hand: a change heard from here on waits for it, and then finds what was put there.
+        let place = self.met.entry(name.clone());
         let current = hearing && self.changes.load(Ordering::Acquire) == changes;
-        self.met.insert(name.clone(), Met { user: Arc::clone(user), since: now, current });
+        place.insert(Met { user: Arc::clone(user), since: now, current });
+    }
+
+    /// Forgets those who were asked for longest ago.
+    fn evict_oldest_quarter(&self) {
+        let mut ages: Vec<Timestamp> = self.met.iter().map(|met| met.since).collect();
+        let mut too_many = ages.len().div_ceil(4);
+        if ages.is_empty() {
+            return;
+        }
+        let (_, newest, _) = ages.select_nth_unstable(too_many - 1);
+        let newest = *newest;
+        // Many may be of one age, after a silence.
+        self.met.retain(|_, met| {
+            let evicted = too_many > 0 && met.since <= newest;
+            too_many -= usize::from(evicted);
+            !evicted
+        });
     }
 
     /// Until when this one was known to be as in the store.
@@ -217,6 +236,22 @@ mod tests {
         users.forget(&"alice".into());
         users.remember(&"alice".into(), &read, at(10), true, before);
         assert_eq!(filter(&users, 20).await, "new");
+    }
+
+    #[tokio::test]
+    async fn when_full_the_oldest_quarter_is_forgotten() {
+        let (_store, users) = scene().await;
+        users.met.clear();
+        for number in 0..8 {
+            users.remember(&format!("u{number}").as_str().into(), &Arc::new(alice("x")), at(number / 2), true, 1);
+        }
+        users.evict_oldest_quarter();
+        let mut left: Vec<_> = users.met.iter().map(|met| met.key().as_str().to_owned()).collect();
+        left.sort();
+        assert_eq!(left, ["u2", "u3", "u4", "u5", "u6", "u7"]);
+        users.forget_all();
+        users.evict_oldest_quarter();
+        assert_eq!(users.met.len(), 4, "of one age they are all the same");
     }
 
     #[tokio::test]

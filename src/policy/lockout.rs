@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use crate::model::Timestamp;
 
+/// The longest delay of an account as such, at a caller it is not known from: anybody can bring it about, and its owner pays.
+const ACCOUNT_DELAY_MOST: Duration = Duration::from_secs(30);
+
 /// What failures are counted under. One of the two may be empty, which is "any".
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FailureKey {
@@ -32,7 +35,7 @@ pub struct LockoutLimits {
     pub free: u32,
     /// The delay after the first that is not; it doubles with each further one.
     pub delay_first: Duration,
-    /// The longest delay.
+    /// The longest delay; of an account as such, wherever it is tried, it is half a minute at most.
     pub delay_most: Duration,
     /// Without a failure for so long, all are forgotten.
     pub forget: Duration,
@@ -58,6 +61,7 @@ impl LockoutLimits {
         let free = self.free.saturating_mul(key.patience());
         let over = failures.checked_sub(free).filter(|_| free > 0)?;
         let delay = self.delay_first.saturating_mul(1_u32.checked_shl(over).unwrap_or(u32::MAX)).min(self.delay_most);
+        let delay = if key.caller.is_empty() { delay.min(ACCOUNT_DELAY_MOST) } else { delay };
         Some(last + delay)
     }
 }
@@ -87,6 +91,8 @@ struct Entry {
 pub struct Lockout {
     most: usize,
     failures: BTreeMap<FailureKey, Entry>,
+    /// Passwords being looked at.
+    in_flight: BTreeMap<FailureKey, u32>,
     /// Forgiven here, and not yet in the store.
     forgiven: BTreeSet<FailureKey>,
     known: BTreeMap<FailureKey, Timestamp>,
@@ -95,7 +101,13 @@ pub struct Lockout {
 impl Lockout {
     /// Nothing known; at most so many keys of each kind will be.
     pub fn new(most: usize) -> Self {
-        Self { most: most.max(4), failures: BTreeMap::new(), forgiven: BTreeSet::new(), known: BTreeMap::new() }
+        Self {
+            most: most.max(4),
+            failures: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            forgiven: BTreeSet::new(),
+            known: BTreeMap::new(),
+        }
     }
 
     /// Whether a login is to be refused, whatever its password.
@@ -104,28 +116,40 @@ impl Lockout {
             return false;
         }
         keys(account, caller).iter().any(|key| {
-            let entry = self.failures.get(key).filter(|entry| now.since(entry.last) < limits.forget);
-            let until = entry.and_then(|entry| limits.locked_until(key, entry.shared + entry.untold, entry.last));
-            until.is_some_and(|until| now < until)
+            let failed = self.failures.get(key).filter(|entry| now.since(entry.last) < limits.forget).copied();
+            // Many people may be behind one caller, and all come at once after an outage: while none of them has failed, what
+            // is being looked at says nothing.
+            let counts = failed.is_some() || !key.account.is_empty();
+            let in_flight = self.in_flight.get(key).copied().filter(|_| counts).unwrap_or(0);
+            let Entry { shared, untold, last } = failed.unwrap_or_default();
+            let last = if in_flight > 0 { last.max(now) } else { last };
+            let failures = shared.saturating_add(untold).saturating_add(in_flight);
+            limits.locked_until(key, failures, last).is_some_and(|until| now < until)
         })
     }
 
-    /// Whether a login is to be looked at. When its account has failed there too often before, the next one is not until this one is
-    /// settled: a delay that is over lets one password through, not a volley.
+    /// Whether a login is to be looked at, until it is [`Lockout::settled`]. Until then it counts as a failure, so that neither the
+    /// free ones nor a delay that is over let a volley of passwords through.
     pub fn admits(&mut self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> bool {
         if self.locks(account, caller, limits, now) {
             return false;
         }
-        let key = FailureKey { account: account.to_owned(), caller: caller.to_owned() };
-        if !caller.is_empty()
-            && let Some(entry) = self.failures.get_mut(&key)
-        {
-            let free = limits.free.saturating_mul(key.patience());
-            if entry.shared + entry.untold >= free && now.since(entry.last) < limits.forget {
-                entry.last = entry.last.max(now);
-            }
+        for key in keys(account, caller) {
+            *self.in_flight.entry(key).or_default() += 1;
         }
         true
+    }
+
+    /// A login that was admitted has been looked at, and [`Lockout::failed`] or [`Lockout::succeeded`] or neither been told.
+    pub fn settled(&mut self, account: &str, caller: &str) {
+        for key in keys(account, caller) {
+            if let Some(in_flight) = self.in_flight.get_mut(&key) {
+                *in_flight = in_flight.saturating_sub(1);
+                if *in_flight == 0 {
+                    self.in_flight.remove(&key);
+                }
+            }
+        }
     }
 
     /// Whether a login of the account was confirmed from there not long ago.
@@ -278,7 +302,7 @@ mod tests {
         }
         assert!(lockout.locks("alice", "evil", &LIMITS, at(59)));
         assert!(lockout.locks("bob", "evil", &LIMITS, at(59)), "the caller as such");
-        assert!(lockout.locks("alice", "elsewhere", &LIMITS, at(59)), "the account as such");
+        assert!(lockout.locks("alice", "elsewhere", &LIMITS, at(29)), "the account as such");
         assert!(!lockout.locks("alice", "home", &LIMITS, at(59)), "where she is known");
         assert!(!lockout.locks("bob", "elsewhere", &LIMITS, at(59)));
         assert!(!lockout.locks("alice", "evil", &LIMITS, at(61)));
@@ -305,7 +329,38 @@ mod tests {
         assert!(lockout.admits("alice", "x", &LIMITS, at(4)));
         assert!(!lockout.admits("alice", "x", &LIMITS, at(4)), "one is being looked at");
         lockout.succeeded("alice", "x");
+        lockout.settled("alice", "x");
         assert!(lockout.admits("alice", "x", &LIMITS, at(4)));
+    }
+
+    #[test]
+    fn a_volley_counts_before_it_is_checked() {
+        let mut lockout = Lockout::new(100);
+        let admitted = (0..100).filter(|_| lockout.admits("alice", "x", &LIMITS, at(0))).count();
+        assert_eq!(admitted, 3, "as many as are free");
+        let admitted = (0..100).filter(|n| lockout.admits("alice", &format!("y{n}"), &LIMITS, at(0))).count();
+        assert_eq!(admitted, 9, "with those before, as many as are free to the account");
+        let users = |lockout: &mut Lockout, caller: &str| {
+            (0..100).filter(|n| lockout.admits(&format!("u{n}"), caller, &LIMITS, at(0))).count()
+        };
+        assert_eq!(users(&mut lockout, "office"), 100, "people behind one address who all come back at once");
+        lockout.failed("u1", "evil", &LIMITS, at(0));
+        assert_eq!(users(&mut lockout, "evil"), 11);
+        for _ in 0..3 {
+            lockout.settled("alice", "x");
+        }
+        assert!(!lockout.in_flight.contains_key(&pair("alice", "x")));
+    }
+
+    #[test]
+    fn strangers_delay_an_account_as_such_for_half_a_minute_at_most() {
+        let limits = LockoutLimits { delay_most: Duration::from_secs(900), ..LIMITS };
+        let mut lockout = Lockout::new(1000);
+        for n in 0..100 {
+            lockout.failed("alice", &format!("evil{n}"), &limits, at(0));
+        }
+        assert!(lockout.locks("alice", "hotel", &limits, at(29)));
+        assert!(!lockout.locks("alice", "hotel", &limits, at(30)));
     }
 
     #[test]

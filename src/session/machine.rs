@@ -18,6 +18,9 @@ const LEAST_INTERVAL: Duration = Duration::from_secs(60);
 /// Nor does anybody mean to send them more seldom than this.
 const MOST_INTERVAL: Duration = Duration::from_secs(86_400);
 
+/// After a silence, what was kept meanwhile needs so long to get here.
+const CATCHING_UP: Duration = Duration::from_secs(10);
+
 /// All the times a session waits, but for its window and grace, which are part of its grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
@@ -85,7 +88,8 @@ pub fn step(session: &Session, event: &Event, now: Timestamp, timing: &Timing) -
     if turn.record != session.record || !turn.effects.is_empty() {
         turn.record.version += 1;
     }
-    Step { session: Session { record: turn.record }, effects: turn.effects, usage: turn.usage, told }
+    let excused = unheard(&turn.record, timing);
+    Step { session: Session { record: turn.record, excused }, effects: turn.effects, usage: turn.usage, told }
 }
 
 impl Session {
@@ -481,14 +485,14 @@ impl Turn<'_> {
 
     /// A Stop can be lost, and with it would the session stay open for ever.
     fn close_if_stale(&mut self) {
-        let limit = Session { record: self.record.clone() }.wake_at(self.timing);
+        let limit = Session::restore(self.record.clone()).wake_at(self.timing);
         if limit.is_some_and(|limit| self.now >= limit) {
             self.close(EndCause::Stale, self.record.heard_at, None);
         }
     }
 
     fn wake_evicting(&mut self) {
-        let limit = Session { record: self.record.clone() }.eviction_limit(self.timing);
+        let limit = Session::restore(self.record.clone()).eviction_limit(self.timing);
         if self.now >= limit {
             if self.record.disconnect_acked_at.is_none() {
                 self.alert(Alert::EvictionUnconfirmed);
@@ -660,6 +664,20 @@ pub(super) fn interval_asked(grant: &Grant) -> Option<Duration> {
     let item = grant.reply.iter().find(|item| item.name.eq_ignore_ascii_case("Acct-Interim-Interval"))?;
     let seconds = item.value.trim().parse::<u32>().ok().filter(|seconds| *seconds > 0)?;
     Some(Duration::from_secs(u64::from(seconds)).clamp(LEAST_INTERVAL, MOST_INTERVAL))
+}
+
+/// Whether the wait of a session was over before this server heard again of what had happened meanwhile: the answer, or the Start,
+/// may lie in a spool.
+fn unheard(record: &Record, timing: &Timing) -> bool {
+    let Some(since) = timing.listening_since.filter(|since| record.accepted_at < *since) else { return false };
+    let over = match (record.outcome, record.end) {
+        (Some(Outcome::Disconnected), Some(End { cause: EndCause::NeverStarted, .. })) => {
+            Some(record.accepted_at + timing.start_within)
+        }
+        (Some(Outcome::Disconnected), end) => end.map(|end| end.at),
+        _ => record.deadline,
+    };
+    over.is_some_and(|over| over < since + CATCHING_UP)
 }
 
 fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {

@@ -18,6 +18,8 @@ use crate::policy::{Grant, Terms};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
     pub(super) record: Record,
+    /// Its time ran out while this server could not hear of it: no strike. Not kept: it counts for the change that ended the wait.
+    pub(super) excused: bool,
 }
 
 /// Everything that is kept about a session.
@@ -231,7 +233,7 @@ impl FromStr for EndCause {
 impl Session {
     /// A session as the store kept it.
     pub fn restore(record: Record) -> Self {
-        Self { record }
+        Self { record, excused: false }
     }
 
     /// A session at the moment its Access-Accept goes out.
@@ -254,6 +256,7 @@ impl Session {
                 interim_interval: interval_asked(&grant),
                 ..blank(id, user, nas, nas_address, identity, Some(grant), State::Offered, now)
             },
+            excused: false,
         }
     }
 
@@ -266,7 +269,7 @@ impl Session {
         identity: Identity,
         now: Timestamp,
     ) -> Self {
-        Self { record: blank(id, user, nas, nas_address, identity, None, State::Observed, now) }
+        Self::restore(blank(id, user, nas, nas_address, identity, None, State::Observed, now))
     }
 
     /// Whether nothing but version, heard_at, counters and the interval between Interim-Updates differs from `before`, as after an

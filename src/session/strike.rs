@@ -2,26 +2,38 @@
 //!
 //! Never counts strikes: that is `policy`'s.
 
+use std::time::Duration;
+
 use super::event::Outcome;
 use super::record::{Ask, AskState, EndCause, Session};
 use crate::model::{ApproverKind, Timestamp};
 use crate::policy::{Caller, Strike, StrikeReason};
 
+/// A deadline noticed later was not watched: the store was away, or the server down.
+const LATE: Duration = Duration::from_secs(10);
+
 impl Session {
-    /// The strike this session is, kept at that time. Stays what it is through all later changes of the session; who keeps it does
-    /// so once.
+    /// The strike this session is, kept at that time, which is that of the change. Who keeps it does so once.
     ///
     /// A hold nobody could be asked about is none: a messenger that is away must not ban everybody. Nor is one that an operator
     /// ended, or that went down with its NAS. A caller who left before the answer has disturbed somebody only when a person's own
-    /// device was asked: an operator's list, read when there is time, is not rung.
+    /// device was asked: an operator's list, read when there is time, is not rung. Nor is it one when the time ran out while
+    /// this server could not hear the answer, or the Start. A silence is judged by the change that ended it alone.
     pub fn strike(&self, at: Timestamp) -> Option<Strike> {
         let delivered = |ask: &&Ask| matches!(ask.state, AskState::Sent(_));
         let asked = self.asks.iter().any(|ask| delivered(&ask));
         let rung = self.asks.iter().filter(delivered).any(|ask| ask.approver != ApproverKind::Operator);
-        let caller_left = self.end.is_some_and(|end| matches!(end.cause, EndCause::Stop | EndCause::NeverStarted));
+        let caller_left = self.end.is_some_and(|end| match end.cause {
+            EndCause::Stop => true,
+            EndCause::NeverStarted => end.at == at,
+            _ => false,
+        });
+        let watched =
+            self.evicting_since == Some(at) && self.deadline.is_some_and(|deadline| at.since(deadline) <= LATE);
         let why = match self.outcome? {
             Outcome::Denied => StrikeReason::Denied,
-            Outcome::Expired if asked => StrikeReason::Unanswered,
+            _ if self.excused => return None,
+            Outcome::Expired if asked && watched => StrikeReason::Unanswered,
             Outcome::Disconnected if rung && caller_left && self.decision.is_none() => StrikeReason::GaveUp,
             _ => return None,
         };
@@ -39,7 +51,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
-    use std::time::Duration;
 
     use uuid::Uuid;
 
@@ -80,10 +91,27 @@ mod tests {
         }
     }
 
-    fn lived(events: impl IntoIterator<Item = (u64, Event)>) -> Session {
-        events.into_iter().fold(offered(), |session, (secs, event)| {
-            step(&session, &event, NOON + Duration::from_secs(secs), &Timing::default()).session
+    fn secs(secs: u64) -> Timestamp {
+        NOON + Duration::from_secs(secs)
+    }
+
+    fn lived(events: impl IntoIterator<Item = (u64, Event)>) -> Lived {
+        heard_since(None, events)
+    }
+
+    /// After these events, by a server that has been listening since then.
+    fn heard_since(listening_since: Option<u64>, events: impl IntoIterator<Item = (u64, Event)>) -> Lived {
+        let timing = Timing { listening_since: listening_since.map(secs), ..Timing::default() };
+        events.into_iter().fold(Lived { session: offered(), at: NOON }, |lived, (at, event)| Lived {
+            session: step(&lived.session, &event, secs(at), &timing).session,
+            at: secs(at),
         })
+    }
+
+    /// A session as its last change left it.
+    struct Lived {
+        session: Session,
+        at: Timestamp,
     }
 
     fn asked_by(approver: ApproverKind) -> (u64, Event) {
@@ -94,8 +122,8 @@ mod tests {
         asked_by(ApproverKind::Telegram)
     }
 
-    fn why(session: &Session) -> Option<StrikeReason> {
-        session.strike(NOON).map(|strike| strike.why)
+    fn why(lived: &Lived) -> Option<StrikeReason> {
+        lived.session.strike(lived.at).map(|strike| strike.why)
     }
 
     #[test]
@@ -103,7 +131,7 @@ mod tests {
         let denied = (10, Event::Denied(Denial::by_operator("root")));
         let started = (2, Event::Started(report(2)));
         let session = lived([(0, Event::Accepted), asked(), started.clone(), denied.clone()]);
-        let strike = session.strike(NOON).unwrap();
+        let strike = session.session.strike(session.at).unwrap();
         assert_eq!((strike.why, strike.caller), (StrikeReason::Denied, Caller::read("192.0.2.7")));
         let stopped = lived([(0, Event::Accepted), asked(), started.clone(), denied, (12, Event::Stopped(report(12)))]);
         assert_eq!(why(&stopped), Some(StrikeReason::Denied));
@@ -129,10 +157,31 @@ mod tests {
     }
 
     #[test]
+    fn what_ran_out_unheard_is_none() {
+        let started = (2, Event::Started(report(2)));
+        let waiting = [(0, Event::Accepted), asked(), started];
+        let expired = |since, at| {
+            let events = waiting.clone().into_iter().chain([(at, Event::TimerPassed)]);
+            why(&heard_since(since, events))
+        };
+        assert_eq!(expired(None, 121), Some(StrikeReason::Unanswered));
+        assert_eq!(expired(Some(100), 121), Some(StrikeReason::Unanswered), "there was time to hear the answer");
+        assert_eq!(expired(Some(115), 121), None, "the store came back, and the answer may be on its way");
+        assert_eq!(expired(Some(300), 300), None);
+        assert_eq!(expired(None, 131), None, "nobody watched the deadline");
+        let offered = [(0, Event::Accepted), asked(), (61, Event::TimerPassed)];
+        assert_eq!(why(&heard_since(Some(61), offered)), None, "its Start may lie in a spool");
+        // What another node does with it later makes no strike of it either.
+        let excused = heard_since(Some(115), waiting.clone().into_iter().chain([(121, Event::TimerPassed)]));
+        let stopped = step(&excused.session, &Event::Stopped(report(125)), secs(125), &Timing::default()).session;
+        assert_eq!(stopped.strike(secs(125)), None);
+    }
+
+    #[test]
     fn what_nobody_could_be_asked_or_an_operator_ended_is_none() {
         let lost = Event::PromptUndeliverable { approver: ApproverKind::Telegram, reason: "away".into() };
         let session = lived([(0, Event::Accepted), (1, Event::Started(report(1))), (2, lost)]);
-        assert_eq!(session.outcome, Some(Outcome::Expired));
+        assert_eq!(session.session.outcome, Some(Outcome::Expired));
         assert_eq!(why(&session), None);
         let kicked = (5, Event::Kicked(Denial::by_operator("root")));
         assert_eq!(why(&lived([(0, Event::Accepted), asked(), (2, Event::Started(report(2))), kicked])), None);

@@ -238,12 +238,15 @@ pub trait Store: Send + Sync + fmt::Debug {
         forget: Duration,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// What all nodes counted, where it changed at that time or later.
+    /// What all nodes counted, where it changed at that time or later; of very much the latest.
     async fn failures(&self, changed_since: Timestamp) -> Result<Vec<FailureCount>, StoreError>;
-    /// Accounts with the callers they were let through from since then, and the last time of each; the latest first.
+    /// Accounts with the callers they were let through from since then, and the last time of each; the latest first. May take a
+    /// minute where there are many.
     async fn known_places(&self, since: Timestamp, limit: u32) -> Result<Vec<(FailureKey, Timestamp)>, StoreError>;
-    /// Forgets bans that ended before then, and strikes and failures that are older.
+    /// Forgets bans that ended before then, and strikes that are older.
     async fn forget_bans(&self, before: Timestamp) -> Result<(), StoreError>;
+    /// Forgets some of the failures that were quiet since before then; says whether there may be more.
+    async fn forget_failures(&self, before: Timestamp) -> Result<bool, StoreError>;
 
     // -- the audit record
 

@@ -162,6 +162,10 @@ impl Planner<'_> {
             let unconditional = self.check("radgroupcheck", group.check, &mut checked);
             if !unconditional {
                 // Whether it applies is for each login to say; its members are disabled, so nothing depends on it.
+                let reason = "its group is for some logins alone, by a check that radhold would not make";
+                for item in group.reply {
+                    self.leave("radgroupreply", item, reason, Effect::WithoutIt);
+                }
                 continue;
             }
             merge(&mut items, group.reply);
@@ -455,13 +459,21 @@ mod tests {
         let tables = Tables {
             check: items(&[("r", "Cleartext-Password", ":=", "pw"), ("s", "Cleartext-Password", ":=", "pw")]),
             group_check: items(&[("night", "Login-Time", "==", "Al2200-0600")]),
+            group_reply: items(&[("night", "Session-Timeout", "=", "60"), ("night", "Fall-Through", "=", "Yes")]),
             memberships: members(&[("r", "night"), ("s", "night")]),
             ..Tables::default()
         };
         let plan = plan(&tables, &[]);
         assert!(plan.users.iter().all(|user| user.disabled) && plan.users.len() == 2);
-        let [told] = &plan.left_out[..] else { panic!("{:?}", plan.left_out) };
-        assert_eq!((told.table, told.row, told.what.as_str()), ("radgroupcheck", Some(1), "Login-Time == Al2200-0600"));
+        let told: Vec<_> = plan.left_out.iter().map(|left| (left.table, left.row, left.what.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("radgroupcheck", Some(1), "Login-Time == Al2200-0600"),
+                ("radgroupreply", Some(1), "Session-Timeout = 60"),
+                ("radgroupreply", Some(2), "Fall-Through = Yes"),
+            ]
+        );
     }
 
     #[test]

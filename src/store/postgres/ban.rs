@@ -152,11 +152,7 @@ pub(super) async fn settle_notice(
 
 pub(super) async fn forget(mut tx: Transaction<'_, Postgres>, before: Timestamp) -> Result<(), StoreError> {
     let before = time(before);
-    for statement in [
-        "DELETE FROM bans WHERE lifted_at < $1 OR until < $1",
-        "DELETE FROM strikes WHERE at < $1",
-        "DELETE FROM login_failures WHERE last_at < $1 AND changed_at < $1",
-    ] {
+    for statement in ["DELETE FROM bans WHERE lifted_at < $1 OR until < $1", "DELETE FROM strikes WHERE at < $1"] {
         sqlx::query(statement).bind(before).execute(&mut *tx).await.map_err(failure)?;
     }
     tx.commit().await.map_err(failure)

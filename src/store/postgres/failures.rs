@@ -11,6 +11,11 @@ use crate::policy::{FailureCount, FailureKey};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, ban};
 
+/// Counts read at once, at most: of more, the latest say enough.
+const MOST: i64 = 100_000;
+/// Counts forgotten at once.
+const FORGOTTEN: i64 = 20_000;
+
 pub(super) async fn add(
     mut tx: Transaction<'_, Postgres>,
     counts: &[FailureCount],
@@ -70,12 +75,31 @@ pub(super) async fn add(
 }
 
 pub(super) async fn changed(pool: &PgPool, since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {
-    let rows = sqlx::query("SELECT account, caller, failures, last_at FROM login_failures WHERE changed_at >= $1")
-        .bind(time(since))
-        .fetch_all(pool)
-        .await
-        .map_err(failure)?;
+    let rows = sqlx::query(
+        "SELECT account, caller, failures, last_at FROM login_failures WHERE changed_at >= $1
+         ORDER BY changed_at DESC LIMIT $2",
+    )
+    .bind(time(since))
+    .bind(MOST)
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
     rows.iter().map(|row| ban::failure_count(&Cells { table: "login_failures", row })).collect()
+}
+
+pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<bool, StoreError> {
+    let forgotten = sqlx::query(
+        "DELETE FROM login_failures WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM login_failures WHERE last_at < $1 AND changed_at < $1
+             ORDER BY changed_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         ))",
+    )
+    .bind(time(before))
+    .bind(FORGOTTEN)
+    .execute(pool)
+    .await
+    .map_err(failure)?;
+    Ok(forgotten.rows_affected() >= FORGOTTEN.unsigned_abs())
 }
 
 pub(super) async fn known_places(
@@ -83,6 +107,9 @@ pub(super) async fn known_places(
     since: Timestamp,
     limit: u32,
 ) -> Result<Vec<(FailureKey, Timestamp)>, StoreError> {
+    let mut tx = pool.begin().await.map_err(failure)?;
+    // Nobody waits for it, and after a start it looks at a month of sessions.
+    sqlx::query("SET LOCAL statement_timeout = '60s'").execute(&mut *tx).await.map_err(failure)?;
     let rows = sqlx::query(
         "SELECT user_name, calling_station_id, max(permitted_at) AS at FROM sessions
          WHERE permitted_at >= $1 AND calling_station_id IS NOT NULL
@@ -90,8 +117,9 @@ pub(super) async fn known_places(
     )
     .bind(time(since))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *tx)
     .await
     .map_err(failure)?;
+    tx.rollback().await.map_err(failure)?;
     rows.iter().filter_map(|row| ban::place(&Cells { table: "sessions", row }).transpose()).collect()
 }

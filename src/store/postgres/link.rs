@@ -135,7 +135,8 @@ impl Link {
 
     /// A connection of its own to a host that can be written, past any pooler.
     pub(super) async fn direct(&self) -> Result<PgConnection, StoreError> {
-        Ok(find_direct(&self.inner.direct).await?.1)
+        let first = if self.inner.options.direct_url.is_none() { self.inner.current().host } else { 0 };
+        Ok(find_direct(&self.inner.direct, first).await?.1)
     }
 
     /// How a connection past any pooler is made: at the host in use, where that is known.
@@ -148,7 +149,7 @@ impl Link {
                 self.inner.current().host
             }
             Some(_) if hosts.len() == 1 => 0,
-            Some(_) => find_direct(&self.inner.direct).await?.0,
+            Some(_) => find_direct(&self.inner.direct, 0).await?.0,
         };
         Ok(hosts[host].clone())
     }
@@ -169,6 +170,20 @@ impl Current {
             .acquire_timeout(options.patience)
             // Not for each call a round trip: only where it may be needed.
             .test_before_acquire(false)
+            // A role or database may have it off, and then we would answer before anything is durable. What waits for standbys too
+            // stays as it is.
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "SELECT set_config('synchronous_commit', 'on', false)
+                         WHERE current_setting('synchronous_commit') = 'off'",
+                    )
+                    .persistent(false)
+                    .execute(connection)
+                    .await?;
+                    Ok(())
+                })
+            })
             .before_acquire(move |connection, meta| {
                 let suspect = *since.read().unwrap_or_else(PoisonError::into_inner);
                 let too_old = suspect.is_some_and(|suspect| suspect.elapsed() < meta.age);
@@ -186,12 +201,13 @@ impl Current {
 async fn probe(link: Weak<Inner>) {
     let (mut pause, longest) = PAUSES;
     loop {
-        let Some((address, options, before)) =
-            link.upgrade().map(|link| (link.address.clone(), link.options.clone(), link.standing.borrow().clone()))
-        else {
+        let Some((address, options, before, in_use)) = link.upgrade().map(|link| {
+            let in_use = link.current().host;
+            (link.address.clone(), link.options.clone(), link.standing.borrow().clone(), in_use)
+        }) else {
             return;
         };
-        let found = find(&address, &options).await;
+        let found = find(&address, &options, in_use).await;
         let Some(link) = link.upgrade() else { return };
         match found {
             Ok(found) => {
@@ -244,14 +260,21 @@ fn settle(link: &Inner, found: Current, before: &Standing) {
     link.standing.send_replace(Standing::Closed);
 }
 
+/// The hosts with this one at the head: the one in use is most likely the one, and another that is dead costs time each time.
+fn in_turn(address: &Address, first: usize) -> impl Iterator<Item = (usize, &PgConnectOptions)> {
+    let hosts = || address.hosts().iter().enumerate();
+    hosts().filter(move |(host, _)| *host == first).chain(hosts().filter(move |(host, _)| *host != first))
+}
+
 /// The first host that can be written, with a pool of which one connection stands.
-async fn find(address: &Address, options: &Options) -> Result<Current, StoreError> {
+async fn find(address: &Address, options: &Options, first: usize) -> Result<Current, StoreError> {
     let mut reasons = Reasons::default();
-    for (host, at) in address.hosts().iter().enumerate() {
+    for (host, at) in in_turn(address, first) {
         let current = Current::at(address, host, options);
         let looked = async {
             let mut connection = current.pool.acquire().await.map_err(failure)?;
-            look(&mut connection, address.any()).await
+            look(&mut connection, address.any()).await?;
+            look_for_durability(&mut connection).await
         };
         match timeout(PROBE, looked).await {
             Ok(Ok(())) => return Ok(current),
@@ -262,9 +285,9 @@ async fn find(address: &Address, options: &Options) -> Result<Current, StoreErro
 }
 
 /// The first host that can be written, past any pool.
-async fn find_direct(address: &Address) -> Result<(usize, PgConnection), StoreError> {
+async fn find_direct(address: &Address, first: usize) -> Result<(usize, PgConnection), StoreError> {
     let mut reasons = Reasons::default();
-    for (host, at) in address.hosts().iter().enumerate() {
+    for (host, at) in in_turn(address, first) {
         let looked = async {
             let mut connection = at.connect().await.map_err(failure)?;
             look(&mut connection, address.any()).await?;
@@ -307,6 +330,26 @@ impl Reasons {
         let error = if self.away { StoreError::Away } else { StoreError::Refused };
         error(self.of_each.join("; "))
     }
+}
+
+/// Says so when what is committed here may be lost: we go on answering as if it were not.
+async fn look_for_durability(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let off: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM pg_settings
+         WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name",
+    )
+    .persistent(false)
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    for setting in off {
+        telemetry::count("store.not-durable");
+        tracing::error!(
+            setting,
+            "PostgreSQL has this setting off: what was acknowledged is lost when its host crashes"
+        );
+    }
+    Ok(())
 }
 
 /// Whether what is at the other end can be written.

@@ -311,11 +311,15 @@ impl Store for PostgresStore {
     }
 
     async fn known_places(&self, since: Timestamp, limit: u32) -> Result<Vec<(FailureKey, Timestamp)>, StoreError> {
-        on!(self, pool => failures::known_places(pool, since, limit))
+        at_leisure!(self, pool => failures::known_places(pool, since, limit))
     }
 
     async fn forget_bans(&self, before: Timestamp) -> Result<(), StoreError> {
         on!(self, pool => async { ban::forget(pool.begin().await.map_err(failure)?, before).await })
+    }
+
+    async fn forget_failures(&self, before: Timestamp) -> Result<bool, StoreError> {
+        on!(self, pool => failures::forget(pool, before))
     }
 
     async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {

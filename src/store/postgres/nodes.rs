@@ -32,6 +32,8 @@ pub(super) struct Beat {
     pub(super) alive: Vec<NodeName>,
     /// Orders of dead nodes that were given free.
     pub(super) freed: i64,
+    /// Connections of nodes that are frozen: see [`cut_frozen`].
+    pub(super) frozen: i64,
 }
 
 /// Takes this node's name for as long as the connection lasts; `false` when another process has it.
@@ -71,8 +73,8 @@ pub(super) async fn beat(
                    AND objid = (hashtext(name)::bigint & 4294967295)::oid
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
              )
-         ), cut AS MATERIALIZED (
-             SELECT pg_terminate_backend(pid) FROM pg_locks JOIN quiet ON objid = (hashtext(name)::bigint & 4294967295)::oid
+         ), frozen AS (
+             SELECT FROM pg_locks JOIN quiet ON objid = (hashtext(name)::bigint & 4294967295)::oid
              WHERE seen_at < clock_timestamp() - $10::interval
                AND locktype = 'advisory' AND classid = $8::oid AND objsubid = 2
                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -83,7 +85,7 @@ pub(super) async fn beat(
          ), forgotten AS (
              DELETE FROM nodes WHERE name <> $1 AND seen_at < clock_timestamp() - $9::interval
          )
-         SELECT (SELECT count(*) FROM freed) AS freed, (SELECT count(*) FROM cut) AS cut,
+         SELECT (SELECT count(*) FROM freed) AS freed, (SELECT count(*) FROM frozen) AS frozen,
                 ARRAY(SELECT name FROM nodes WHERE name <> $1 AND name NOT IN (SELECT name FROM dead)
                       UNION SELECT $1 ORDER BY 1) AS alive",
     )
@@ -100,7 +102,25 @@ pub(super) async fn beat(
     .fetch_one(connection)
     .await?;
     let alive: Vec<String> = seen.try_get("alive")?;
-    Ok(Beat { alive: alive.into_iter().map(NodeName::new).collect(), freed: seen.try_get("freed")? })
+    let alive = alive.into_iter().map(NodeName::new).collect();
+    Ok(Beat { alive, freed: seen.try_get("freed")?, frozen: seen.try_get("frozen")? })
+}
+
+/// Ends the connections of frozen nodes. A statement of its own: PostgreSQL may forbid it (nodes under different roles), and the
+/// sign of life must go out all the same.
+pub(super) async fn cut_frozen(connection: &mut PgListener, me: &Presence) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN nodes ON objid = (hashtext(name)::bigint & 4294967295)::oid
+         WHERE name <> $1 AND seen_at < clock_timestamp() - $2::interval
+           AND locktype = 'advisory' AND classid = $3::oid AND objsubid = 2
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    .bind(row::text(me.node.as_str()))
+    .bind(interval(FROZEN))
+    .bind(i64::from(NAMES))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Forgets a node that says goodbye.

@@ -56,6 +56,7 @@ async fn hear(link: &Link, me: &Presence, news: &mpsc::Sender<News>, had_turn: &
     let mut lag = Duration::ZERO;
     let mut turn = false;
     let mut hearing = false;
+    let mut forbidden = false;
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -72,6 +73,9 @@ async fn hear(link: &Link, me: &Presence, news: &mpsc::Sender<News>, had_turn: &
                 }
                 let beat = within(nodes::beat(&mut listener, me, lag, turn)).await?;
                 lag = begun.elapsed();
+                if beat.frozen > 0 {
+                    cut_frozen(&mut listener, me, &mut forbidden).await?;
+                }
                 let heard = if hearing { News::Heard } else { News::Hearing };
                 hearing = true;
                 let freed = (beat.freed > 0).then(|| {
@@ -94,6 +98,23 @@ async fn hear(link: &Link, me: &Presence, news: &mpsc::Sender<News>, had_turn: &
             () = news.closed() => return Ok(()),
         }
     }
+}
+
+/// That it is forbidden is said once for each connection.
+async fn cut_frozen(listener: &mut PgListener, me: &Presence, forbidden: &mut bool) -> Result<(), StoreError> {
+    let cut = match timeout(PATIENCE, nodes::cut_frozen(listener, me)).await {
+        Ok(Err(sqlx::Error::Database(error))) => Err(error),
+        Ok(Err(error)) => return Err(failure(error)),
+        Err(_) => return Err(StoreError::Away(format!("no answer within {PATIENCE:?}"))),
+        Ok(Ok(())) => Ok(()),
+    };
+    if let Err(error) = cut
+        && !std::mem::replace(forbidden, true)
+    {
+        telemetry::count("store.frozen-node-not-cut");
+        tracing::error!(%error, "the connection of a node that is frozen cannot be ended (pg_terminate_backend); all nodes want one role");
+    }
+    Ok(())
 }
 
 async fn connect(link: &Link) -> Result<PgListener, StoreError> {

@@ -37,6 +37,35 @@ macro_rules! days_sqlite {
     };
 }
 
+/// Octets added up, which ends at what the column holds: bad counters of many sessions must not fail the report.
+macro_rules! sum_postgres {
+    ($octets:literal) => {
+        concat!("CAST(least(sum(CAST(", $octets, " AS numeric)), 9223372036854775807) AS bigint)")
+    };
+    ($one:literal + $other:literal) => {
+        concat!("CAST(least(sum(CAST(", $one, " AS numeric) + ", $other, "), 9223372036854775807) AS bigint)")
+    };
+}
+
+/// The same for SQLite, whose sum() fails beyond 63 bits: in two halves, which stay below.
+macro_rules! sum_sqlite {
+    ($octets:literal) => {
+        concat!(
+            "CASE WHEN sum((",
+            $octets,
+            ") >> 32) + (sum((",
+            $octets,
+            ") & 4294967295) >> 32) > 2147483647
+             THEN 9223372036854775807
+             ELSE (sum((",
+            $octets,
+            ") >> 32) << 32) + sum((",
+            $octets,
+            ") & 4294967295) END"
+        )
+    };
+}
+
 macro_rules! limit {
     () => {
         " LIMIT (SELECT most FROM asked)"
@@ -111,24 +140,29 @@ pub const REPORTS: &[Report] = &[
         limit: 0,
         statement: Statement::Each {
             postgres: concat!(
-                "SELECT date_trunc('month', day::timestamp)::date AS month, user_name, count(DISTINCT day) AS days,
-                     sum(input_octets)::bigint AS input_octets, sum(output_octets)::bigint AS output_octets,
-                     sum(session_time)::bigint AS session_time
+                "SELECT date_trunc('month', day::timestamp)::date AS month, user_name, count(DISTINCT day) AS days, ",
+                sum_postgres!("input_octets"),
+                " AS input_octets, ",
+                sum_postgres!("output_octets"),
+                " AS output_octets, sum(session_time)::bigint AS session_time
                  FROM report_usage_days WHERE ",
                 days_postgres!(),
                 " AND ",
                 theirs!(),
-                " GROUP BY 1, user_name ORDER BY 1 DESC, sum(input_octets + output_octets) DESC, user_name",
+                " GROUP BY 1, user_name ORDER BY 1 DESC, sum(input_octets::numeric + output_octets) DESC, user_name",
                 limit!()
             ),
             sqlite: concat!(
-                "SELECT substr(day, 1, 7) || '-01' AS month, user_name, count(DISTINCT day) AS days,
-                     sum(input_octets) AS input_octets, sum(output_octets) AS output_octets, sum(session_time) AS session_time
+                "SELECT substr(day, 1, 7) || '-01' AS month, user_name, count(DISTINCT day) AS days, ",
+                sum_sqlite!("input_octets"),
+                " AS input_octets, ",
+                sum_sqlite!("output_octets"),
+                " AS output_octets, sum(session_time) AS session_time
                  FROM report_usage_days WHERE ",
                 days_sqlite!(),
                 " AND ",
                 theirs!(),
-                " GROUP BY 1, user_name ORDER BY 1 DESC, sum(input_octets + output_octets) DESC, user_name",
+                " GROUP BY 1, user_name ORDER BY 1 DESC, total(input_octets) + total(output_octets) DESC, user_name",
                 limit!()
             ),
         },
@@ -147,22 +181,48 @@ pub const REPORTS: &[Report] = &[
         narrowed_by: &[Span, User, Nas],
         lately: Some(Days(30)),
         limit: 20,
-        statement: Statement::Both(concat!(
-            ", carried AS (
-                 SELECT user_name, count(DISTINCT session_id) AS sessions, sum(input_octets) AS input_octets,
-                     sum(output_octets) AS output_octets, sum(input_octets + output_octets) AS octets
-                 FROM report_usage_hours WHERE ",
-            within!(),
-            " AND ",
-            theirs!(),
-            " GROUP BY user_name
-             )
-             SELECT user_name, sessions, CAST(input_octets AS bigint) AS input_octets,
-                 CAST(output_octets AS bigint) AS output_octets, CAST(octets AS bigint) AS octets,
-                 CAST(octets * 100.0 / nullif(sum(octets) OVER (), 0) AS double precision) AS percent
-             FROM carried ORDER BY carried.octets DESC, user_name",
-            limit!()
-        )),
+        statement: Statement::Each {
+            postgres: concat!(
+                ", carried AS (
+                     SELECT user_name, count(DISTINCT session_id) AS sessions, ",
+                sum_postgres!("input_octets"),
+                " AS input_octets, ",
+                sum_postgres!("output_octets"),
+                " AS output_octets, ",
+                sum_postgres!("input_octets" + "output_octets"),
+                " AS octets
+                     FROM report_usage_hours WHERE ",
+                within!(),
+                " AND ",
+                theirs!(),
+                " GROUP BY user_name
+                 )
+                 SELECT user_name, sessions, input_octets, output_octets, octets,
+                     CAST(octets * 100.0 / nullif(sum(octets) OVER (), 0) AS double precision) AS percent
+                 FROM carried ORDER BY carried.octets DESC, user_name",
+                limit!()
+            ),
+            sqlite: concat!(
+                ", carried AS (
+                     SELECT user_name, count(DISTINCT session_id) AS sessions, ",
+                sum_sqlite!("input_octets"),
+                " AS input_octets, ",
+                sum_sqlite!("output_octets"),
+                " AS output_octets, ",
+                sum_sqlite!("input_octets + output_octets"),
+                " AS octets
+                     FROM report_usage_hours WHERE ",
+                within!(),
+                " AND ",
+                theirs!(),
+                " GROUP BY user_name
+                 )
+                 SELECT user_name, sessions, input_octets, output_octets, octets,
+                     CAST(octets * 100.0 / nullif(total(octets) OVER (), 0) AS double precision) AS percent
+                 FROM carried ORDER BY carried.octets DESC, user_name",
+                limit!()
+            ),
+        },
     },
     Report {
         name: "usage",
@@ -179,8 +239,13 @@ pub const REPORTS: &[Report] = &[
         limit: 0,
         statement: Statement::Each {
             postgres: concat!(
-                "SELECT day, count(DISTINCT user_name) AS users, sum(input_octets)::bigint AS input_octets,
-                     sum(output_octets)::bigint AS output_octets, sum(input_octets + output_octets)::bigint AS octets
+                "SELECT day, count(DISTINCT user_name) AS users, ",
+                sum_postgres!("input_octets"),
+                " AS input_octets, ",
+                sum_postgres!("output_octets"),
+                " AS output_octets, ",
+                sum_postgres!("input_octets" + "output_octets"),
+                " AS octets
                  FROM report_usage_days WHERE ",
                 days_postgres!(),
                 " AND ",
@@ -189,8 +254,13 @@ pub const REPORTS: &[Report] = &[
                 limit!()
             ),
             sqlite: concat!(
-                "SELECT day, count(DISTINCT user_name) AS users, sum(input_octets) AS input_octets,
-                     sum(output_octets) AS output_octets, sum(input_octets + output_octets) AS octets
+                "SELECT day, count(DISTINCT user_name) AS users, ",
+                sum_sqlite!("input_octets"),
+                " AS input_octets, ",
+                sum_sqlite!("output_octets"),
+                " AS output_octets, ",
+                sum_sqlite!("input_octets + output_octets"),
+                " AS octets
                  FROM report_usage_days WHERE ",
                 days_sqlite!(),
                 " AND ",
@@ -213,16 +283,38 @@ pub const REPORTS: &[Report] = &[
         narrowed_by: &[Span, User, Nas],
         lately: Some(Days(7)),
         limit: 24,
-        statement: Statement::Both(concat!(
-            "SELECT hour, count(DISTINCT session_id) AS sessions, CAST(sum(input_octets) AS bigint) AS input_octets,
-                 CAST(sum(output_octets) AS bigint) AS output_octets, CAST(sum(input_octets + output_octets) AS bigint) AS octets
-             FROM report_usage_hours WHERE ",
-            within!(),
-            " AND ",
-            theirs!(),
-            " GROUP BY hour ORDER BY 5 DESC, hour",
-            limit!()
-        )),
+        statement: Statement::Each {
+            postgres: concat!(
+                "SELECT hour, count(DISTINCT session_id) AS sessions, ",
+                sum_postgres!("input_octets"),
+                " AS input_octets, ",
+                sum_postgres!("output_octets"),
+                " AS output_octets, ",
+                sum_postgres!("input_octets" + "output_octets"),
+                " AS octets
+                 FROM report_usage_hours WHERE ",
+                within!(),
+                " AND ",
+                theirs!(),
+                " GROUP BY hour ORDER BY 5 DESC, hour",
+                limit!()
+            ),
+            sqlite: concat!(
+                "SELECT hour, count(DISTINCT session_id) AS sessions, ",
+                sum_sqlite!("input_octets"),
+                " AS input_octets, ",
+                sum_sqlite!("output_octets"),
+                " AS output_octets, ",
+                sum_sqlite!("input_octets + output_octets"),
+                " AS octets
+                 FROM report_usage_hours WHERE ",
+                within!(),
+                " AND ",
+                theirs!(),
+                " GROUP BY hour ORDER BY 5 DESC, hour",
+                limit!()
+            ),
+        },
     },
     Report {
         name: "concurrent",
@@ -407,8 +499,9 @@ pub const REPORTS: &[Report] = &[
                      FROM asked
                  ),
                  used AS (
-                     SELECT user_name, date_trunc('month', day::timestamp)::date AS month,
-                         sum(input_octets + output_octets) AS octets
+                     SELECT user_name, date_trunc('month', day::timestamp)::date AS month, ",
+                sum_postgres!("input_octets" + "output_octets"),
+                " AS octets
                      FROM report_usage_days
                      WHERE day >= (SELECT min(month) FROM months)
                      GROUP BY 1, 2
@@ -426,7 +519,9 @@ pub const REPORTS: &[Report] = &[
                      SELECT date(month, '+1 month') FROM months WHERE date(month, '+1 month') || 'T00:00:00.000Z' < (SELECT to_at FROM asked)
                  ),
                  used AS (
-                     SELECT user_name, substr(day, 1, 7) || '-01' AS month, sum(input_octets + output_octets) AS octets
+                     SELECT user_name, substr(day, 1, 7) || '-01' AS month, ",
+                sum_sqlite!("input_octets + output_octets"),
+                " AS octets
                      FROM report_usage_days
                      WHERE day >= (SELECT min(month) FROM months)
                      GROUP BY 1, 2

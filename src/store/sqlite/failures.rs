@@ -10,6 +10,11 @@ use crate::policy::{FailureCount, FailureKey};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, ban};
 
+/// Counts read at once, at most: of more, the latest say enough.
+const MOST: u32 = 100_000;
+/// Counts forgotten at once.
+const FORGOTTEN: u32 = 20_000;
+
 pub(super) async fn add(
     mut tx: Transaction<'_, Sqlite>,
     counts: &[FailureCount],
@@ -49,12 +54,31 @@ pub(super) async fn add(
 }
 
 pub(super) async fn changed(pool: &SqlitePool, since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {
-    let rows = sqlx::query("SELECT account, caller, failures, last_at FROM login_failures WHERE changed_at >= ?1")
-        .bind(row::micros(since))
-        .fetch_all(pool)
-        .await
-        .map_err(failure)?;
+    let rows = sqlx::query(
+        "SELECT account, caller, failures, last_at FROM login_failures WHERE changed_at >= ?1
+         ORDER BY changed_at DESC LIMIT ?2",
+    )
+    .bind(row::micros(since))
+    .bind(MOST)
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
     rows.iter().map(|row| ban::failure_count(&Cells { table: "login_failures", row })).collect()
+}
+
+pub(super) async fn forget(mut tx: Transaction<'_, Sqlite>, before: Timestamp) -> Result<bool, StoreError> {
+    let forgotten = sqlx::query(
+        "DELETE FROM login_failures WHERE rowid IN (
+             SELECT rowid FROM login_failures WHERE last_at < ?1 AND changed_at < ?1 ORDER BY changed_at LIMIT ?2
+         )",
+    )
+    .bind(row::micros(before))
+    .bind(FORGOTTEN)
+    .execute(&mut *tx)
+    .await
+    .map_err(failure)?;
+    tx.commit().await.map_err(failure)?;
+    Ok(forgotten.rows_affected() >= u64::from(FORGOTTEN))
 }
 
 pub(super) async fn known_places(

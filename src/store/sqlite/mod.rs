@@ -325,6 +325,10 @@ impl Store for SqliteStore {
         ban::forget(self.write().await?, before).await
     }
 
+    async fn forget_failures(&self, before: Timestamp) -> Result<bool, StoreError> {
+        failures::forget(self.write().await?, before).await
+    }
+
     async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         audit::add(&mut tx, acts).await?;

@@ -162,6 +162,8 @@ async fn failures_of_all_nodes_add_up(stage: &Stage) {
     assert_eq!(sorted(5).await, [count("a", 1, 3)], "forgiven, and one since");
     one.add_failures(&[count("b", 1, 3601)], &[], forget, secs(3601)).await.unwrap();
     assert_eq!(sorted(3601).await, [count("b", 1, 3601)], "after so long a silence it begins anew");
+    assert!(!one.forget_failures(secs(3601)).await.unwrap(), "there is no more");
+    assert_eq!(sorted(0).await, [count("b", 1, 3601)], "what was quiet for long is forgotten");
 }
 
 async fn places_are_known_by_what_was_let_through(stage: &Stage) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use radhold::model::{Counters, Day, Timestamp};
 use radhold::session::{Record, Session};
+use radhold::store::reports::{Asked, Cell, REPORTS};
 use radhold::store::{Change, SessionQuery, Store, StoreError, Usage};
 use sqlx::migrate::Migrator;
 
@@ -18,6 +19,7 @@ battery! {
         retention_keeps_the_days,
         months_are_made_and_given_up_by_many_at_once,
         ports_are_found,
+        sums_that_no_column_holds_end_at_its_limit,
     }
 }
 
@@ -172,6 +174,23 @@ async fn ports_are_found(stage: &Stage) {
         let found: Vec<u128> =
             store.sessions(&query).await.unwrap().iter().map(|session| session.id.0.as_u128()).collect();
         assert_eq!(found, expected, "{query:?}");
+    }
+}
+
+async fn sums_that_no_column_holds_end_at_its_limit(stage: &Stage) {
+    let most = i64::MAX.unsigned_abs();
+    carried(stage.store.as_ref(), 1, &[(0, most), (0, most), (0, 7)]).await;
+    assert_eq!(daily(stage).await, days(&[("2026-11-20", most, 180)]));
+    let asked = Asked { from: NOON.before(Duration::from_secs(86_400)), to: NOON + Duration::from_secs(86_400), user: None, nas: None, limit: 0 };
+    for report in REPORTS {
+        let rows = stage.store.report(report, &asked).await.unwrap();
+        if ["months", "top", "usage", "hours"].contains(&report.name) {
+            let carried = rows.iter().any(|row| row.contains(&Cell::Integer(i64::MAX)));
+            assert!(carried, "{}: {rows:?}", report.name);
+        }
+    }
+    for view in ["report_usage_months", "report_quota", "report_quota_days"] {
+        stage.sql(&format!("SELECT count(*) FROM {view}")).await;
     }
 }
 
