@@ -6,9 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::recall;
+use super::recall::{self, Meant};
 use crate::accounting::Request;
-use crate::model::{Nas, NasName, SessionId, UserName};
+use crate::model::{Nas, NasName, UserName};
 use crate::session::Session;
 use crate::store::{Named, Store, StoreError};
 
@@ -24,8 +24,8 @@ pub(super) struct Lookup {
 
 /// What is known of a request before its batch is worked on.
 pub(super) enum Found {
-    /// It is about this session, or about none there is.
-    Known(Option<SessionId>),
+    /// What it is about.
+    Known(Meant),
     /// What stands before it in its batch must be kept first; then the store knows.
     AskAgain,
 }
@@ -84,7 +84,7 @@ impl Lookup {
 mod tests {
     use super::*;
     use crate::accounting::{Report, Status};
-    use crate::model::{Identity, Secret, Timestamp};
+    use crate::model::{Identity, Secret, SessionId, Timestamp};
     use crate::store::sqlite::SqliteStore;
 
     fn start(user: &str, acct_session_id: &str) -> Request {
@@ -102,7 +102,9 @@ mod tests {
         let (first, other, odd) = (start("alice", "a1"), start("bob", "b1"), start("al\0ice", "c1"));
         let batch = [&first, &other, &odd].map(|request| (&nas, request));
         let mut lookup = Lookup::ask(&store, batch.into_iter()).await.unwrap();
-        let known = |lookup: &Lookup, request: &Request| matches!(lookup.find(&nas, here, request), Found::Known(None));
+        let known = |lookup: &Lookup, request: &Request| {
+            matches!(lookup.find(&nas, here, request), Found::Known(Meant::New { after: None }))
+        };
         assert!(known(&lookup, &first) && known(&lookup, &other));
         assert!(!known(&lookup, &odd), "the store cannot have been asked for this name");
         assert!(!known(&lookup, &start("alice", "a2")), "nobody asked for this one");

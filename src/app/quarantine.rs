@@ -24,7 +24,7 @@ pub(super) async fn run(store: Arc<dyn Store>, ledger: Ledger, settings: Setting
     loop {
         tokio::time::sleep(PERIOD).await;
         // That the store is away is said elsewhere.
-        for (id, misfit) in store.quarantined(true, BATCH).await.unwrap_or_default() {
+        for (id, misfit) in store.claim_quarantined(BATCH).await.unwrap_or_default() {
             if let Err(error) = again(&*store, &ledger, &settings, id, misfit).await {
                 tracing::warn!(id = id.0, error, "an Accounting-Request stays in quarantine");
             }
@@ -39,19 +39,14 @@ async fn again(
     id: QuarantineId,
     misfit: Quarantined,
 ) -> Result<(), String> {
-    match bring(ledger, settings, misfit).await {
-        Ok(true) => {
-            telemetry::count("quarantine.retried");
-            store.drop_quarantined(&[id]).await.map_err(|error| error.to_string())?;
-            Ok(())
-        }
-        // Asked again at the next look.
-        Ok(false) => Err("it was not kept; trying again".to_owned()),
-        Err(reason) => {
-            store.retry_quarantined(&[id], false).await.map_err(|error| error.to_string())?;
-            Err(reason)
-        }
+    if bring(ledger, settings, misfit).await? {
+        telemetry::count("quarantine.retried");
+        store.drop_quarantined(&[id]).await.map_err(|error| error.to_string())?;
+        return Ok(());
     }
+    // Claimed by this node alone: so that some node tries it again, it must be asked for again.
+    store.retry_quarantined(&[id], true).await.map_err(|error| error.to_string())?;
+    Err("it was not kept; trying again".to_owned())
 }
 
 /// Whether the ledger has kept it; an error when it cannot even be read.

@@ -12,7 +12,6 @@ use crate::accounting::{Report, Request, Status, same_nas, same_port, same_sessi
 use crate::model::{Identity, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Event, Session, State};
-use crate::spool::AccountingPacket;
 use crate::store::{Named, Port, Store, StoreError};
 use crate::telemetry;
 
@@ -62,12 +61,17 @@ impl Origin {
         if known.end.is_none() || known.started_at.is_none() {
             return None;
         }
-        let digest = Sha256::new().chain_update(class.session.0.as_bytes()).chain_update(own.as_bytes()).finalize();
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest[..16]);
         self.class = None;
         telemetry::count("accounting.class-used-again");
-        Some(SessionId(Builder::from_random_bytes(id).into_uuid()))
+        Some(id_from(Sha256::new().chain_update(class.session.0.as_bytes()).chain_update(own.as_bytes())))
+    }
+
+    /// The session it is about instead, when it begins long after the one of its id ended: what the NAS calls sessions by has
+    /// changed since, so that the one before it was not found.
+    pub(super) fn of_a_later(&self, known: &Session, event: &Event) -> Option<SessionId> {
+        let Event::Started(report) = event else { return None };
+        let later = self.class.is_none() && known.started_at.is_some() && is_long_over(known, report.at);
+        later.then(|| id_from(Sha256::new().chain_update(known.id.0.as_bytes())))
     }
 }
 
@@ -144,13 +148,22 @@ pub(super) async fn rebuild(
     Ok(Session::offer(id, user.clone(), name, *nas_address, identity.clone(), grant, class.accepted_at))
 }
 
+/// What a request without Class is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meant {
+    /// A session that is kept.
+    Kept(SessionId),
+    /// One that nobody knows yet. The latest before it that was called the same is over.
+    New { after: Option<SessionId> },
+}
+
 /// Without Class: NAS, User-Name and what else both state (design: never by Acct-Session-Id alone).
 pub(super) async fn by_identity(
     store: &dyn Store,
     nas: &Nas,
     nas_address: IpAddr,
     request: &Request,
-) -> Result<Option<SessionId>, StoreError> {
+) -> Result<Meant, StoreError> {
     let names: Vec<_> = named(nas, request).into_iter().collect();
     Ok(choose(&store.sessions_named(&names).await?, nas_address, request))
 }
@@ -162,39 +175,119 @@ pub(super) fn named(nas: &Nas, request: &Request) -> Option<Named> {
 }
 
 /// Which of the sessions of its NAS and User-Name, newest first, a request is about.
-pub(super) fn choose(sessions: &[Session], nas_address: IpAddr, request: &Request) -> Option<SessionId> {
+pub(super) fn choose(sessions: &[Session], nas_address: IpAddr, request: &Request) -> Meant {
     let reported = &request.report.identity;
     let matches = |session: &&Session| {
         same_session(&session.identity, reported)
             && same_nas((&session.identity, session.nas_address), (reported, nas_address))
     };
-    let current = |session: &&Session| {
-        let same_id = session.identity.acct_session_id == reported.acct_session_id;
-        let reused =
-            request.status == Status::Start && session.end.is_some_and(|end| request.report.at > end.at + REUSED_AFTER);
-        same_id && matches(session) && !reused
-    };
+    let same_id = |session: &&Session| session.identity.acct_session_id == reported.acct_session_id;
+    let (begins, at) = (request.status == Status::Start, request.report.at);
+    let mut called_so = sessions.iter().filter(|session| same_id(session) && matches(session));
+    let current = called_so.clone().find(|session| !(begins && is_long_over(session, at)));
     // An offer that was dropped is taken up late by a NAS that was cut off.
     let offer = |state| sessions.iter().find(|session| session.state == state && matches(session));
-    let session = sessions.iter().find(current).or_else(|| offer(State::Offered)).or_else(|| offer(State::Dropped));
-    session.map(|session| session.id)
+    match current.or_else(|| offer(State::Offered)).or_else(|| offer(State::Dropped)) {
+        Some(session) => Meant::Kept(session.id),
+        None => Meant::New { after: called_so.next().map(|session| session.id) },
+    }
 }
 
-/// The id of a session that nobody knows yet, made of the packet that speaks of it first: a batch whose fate was unknown is
-/// brought again from the spool, and must not make two sessions of one.
-pub(super) fn id_of(packet: &AccountingPacket) -> SessionId {
+/// Whether what begins at that time is another session than this one, though it is called the same.
+fn is_long_over(session: &Session, at: Timestamp) -> bool {
+    session.end.is_some_and(|end| at > end.at + REUSED_AFTER)
+}
+
+/// The id of a session that nobody knows yet, made of what its NAS calls it in every packet: copies of a packet that come to two
+/// nodes at once, and a packet that comes again from the spool, must not make two sessions of one. Neither times nor counters
+/// are part of it. NASes call sessions the same again after a boot; then it comes `after` the one before.
+pub(super) fn id_of(nas: &Nas, nas_address: IpAddr, request: &Request, after: Option<SessionId>) -> SessionId {
+    let Identity { nas_port, nas_port_id, nas_ip_address, nas_identifier, calling_station_id, acct_session_id, .. } =
+        &request.report.identity;
+    // As `same_nas` tells devices apart that share an entry.
+    let by_address = || nas_ip_address.unwrap_or(nas_address).to_string();
+    let parts = [
+        Some(nas.name.as_str().to_owned()),
+        Some(nas_identifier.clone().unwrap_or_else(by_address)),
+        Some(user_of(request).as_str().to_owned()),
+        acct_session_id.clone(),
+        nas_port.map(|port| port.to_string()),
+        nas_port_id.clone(),
+        calling_station_id.clone(),
+        after.map(|session| session.to_string()),
+    ];
     let mut sum = Sha256::new();
-    sum.update((packet.nas.as_str().len() as u64).to_be_bytes());
-    sum.update(packet.nas.as_str());
-    sum.update(packet.source.to_string());
-    sum.update(packet.received_at.as_micros().to_be_bytes());
-    sum.update(&packet.packet);
-    let mut octets = [0; 10];
-    octets.copy_from_slice(&sum.finalize()[..10]);
-    let millis = u64::try_from(packet.received_at.as_micros() / 1000).unwrap_or(0);
-    SessionId(Builder::from_unix_timestamp_millis(millis, &octets).into_uuid())
+    for part in &parts {
+        sum.update([u8::from(part.is_some())]);
+        sum.update((part.as_ref().map_or(0, String::len) as u64).to_be_bytes());
+        sum.update(part.as_deref().unwrap_or_default());
+    }
+    id_from(sum)
+}
+
+/// No time is part of it: what two nodes would not read alike cannot be.
+fn id_from(sum: Sha256) -> SessionId {
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&sum.finalize()[..16]);
+    SessionId(Builder::from_random_bytes(octets).into_uuid())
 }
 
 pub(super) fn user_of(request: &Request) -> UserName {
     UserName::new(request.user.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Secret;
+    use crate::session::{End, EndCause};
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn start(at: i64) -> Request {
+        let identity = Identity { acct_session_id: Some("a1".into()), nas_port: Some(7), ..Identity::default() };
+        let report = Report { identity, at: Timestamp::from_secs(at), ..Report::default() };
+        Request { status: Status::Start, user: Some("alice".into()), classes: vec![], report, disbelieved: None }
+    }
+
+    fn kept(id: SessionId, request: &Request, over_at: i64) -> Session {
+        let identity = request.report.identity.clone();
+        let session = Session::observe(id, "alice".into(), "edge".into(), HERE, identity, request.report.at);
+        let end = End { at: Timestamp::from_secs(over_at), cause: EndCause::Stop, terminate_cause: None };
+        let mut record = session.into_record();
+        (record.state, record.end, record.started_at) = (State::Closed, Some(end), Some(request.report.at));
+        Session::restore(record)
+    }
+
+    #[test]
+    fn copies_of_a_packet_are_of_one_session_and_a_reuse_is_of_another() {
+        let nas = Nas::new("edge", HERE, Secret::new("x"));
+        let id = |request: &Request, after| id_of(&nas, HERE, request, after);
+        let first = id(&start(1000), None);
+        assert_eq!(first, id(&start(1003), None), "when it came does not matter");
+        let elsewhere = IpAddr::from([192, 0, 2, 2]);
+        assert_ne!(first, id_of(&nas, elsewhere, &start(1000), None));
+        let mut other = start(1000);
+        other.report.identity.nas_port = Some(8);
+        assert_ne!(first, id(&other, None), "pppd gives two logins of one second the same Acct-Session-Id");
+
+        let over = [kept(first, &start(1000), 1100)];
+        assert_eq!(choose(&[], HERE, &start(1000)), Meant::New { after: None });
+        assert_eq!(choose(&over, HERE, &start(1150)), Meant::Kept(first), "a copy that comes late");
+        assert_eq!(choose(&over, HERE, &start(1161)), Meant::New { after: Some(first) });
+        assert_ne!(first, id(&start(1161), Some(first)));
+        assert_eq!(id(&start(1161), Some(first)), id(&start(1162), Some(first)));
+    }
+
+    #[test]
+    fn what_begins_long_after_the_session_of_its_id_is_a_later_one() {
+        let nas = Arc::new(Nas::new("edge", HERE, Secret::new("x")));
+        let over = kept(id_of(&nas, HERE, &start(1000), None), &start(1000), 1100);
+        let origin = Origin::new(None, nas, HERE, start(1161));
+        let begins = |at| Event::Started(start(at).report);
+        assert_eq!(origin.of_a_later(&over, &begins(1160)), None);
+        let later = origin.of_a_later(&over, &begins(1161)).unwrap();
+        assert_ne!(later, over.id);
+        assert_eq!(origin.of_a_later(&over, &Event::Interim(start(1161).report)), None);
+    }
 }

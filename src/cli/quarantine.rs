@@ -77,7 +77,7 @@ pub(super) async fn run(command: QuarantineCommand, context: &Context) -> Result
     let store = context.store().await?;
     match command {
         QuarantineCommand::List(args) => {
-            let misfits = store.quarantined(false, args.limit).await?;
+            let misfits = store.quarantined(args.limit).await?;
             let shown: Vec<Shown> = misfits.into_iter().map(|(id, misfit)| Shown::of(id, misfit)).collect();
             if args.json {
                 return output::print_json(&shown);
@@ -113,7 +113,7 @@ async fn chosen(args: &ChosenArgs, context: &Context) -> Result<Vec<QuarantineId
     if !args.all {
         return Ok(args.ids.iter().copied().map(QuarantineId).collect());
     }
-    let all = context.store().await?.quarantined(false, u32::MAX).await?;
+    let all = context.store().await?.quarantined(u32::MAX).await?;
     Ok(all.into_iter().map(|(id, _)| id).collect())
 }
 

@@ -96,6 +96,11 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`] when the file cannot be made or opened.
     pub async fn open(path: &Path, limit: u64, now: Timestamp) -> Result<(Self, Option<MovedAside>), SpoolError> {
+        if file::is_half_replaced(path) {
+            let damage = "it was being replaced when its server died".to_owned();
+            let (spool, moved) = Self::replace(path, limit, now, damage).await?;
+            return Ok((spool, Some(moved)));
+        }
         match Self::open_sound(path, limit).await {
             Err(SpoolError::Damaged(damage)) => {
                 let (spool, moved) = Self::replace(path, limit, now, damage).await?;
@@ -116,7 +121,8 @@ impl Spool {
     /// Moves this file aside, since it is damaged, and begins a new one in its place.
     ///
     /// # Errors
-    /// [`SpoolError`] when the system does not allow it.
+    /// [`SpoolError`] when the system does not allow it. All else fails with [`SpoolError::Damaged`] then, until this is called
+    /// again and succeeds.
     pub async fn begin_anew(&mut self, now: Timestamp, damage: String) -> Result<MovedAside, SpoolError> {
         self.pool.close().await;
         let (spool, moved) = Self::replace(&self.path, self.limit, now, damage).await?;
@@ -152,13 +158,22 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`] when the file cannot be read.
     pub async fn oldest(&self, after: Number, limit: u32) -> Result<Vec<Taken>, SpoolError> {
-        let rows =
-            sqlx::query("SELECT seq, at, about, packet, checksum FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2")
-                .bind(after)
-                .bind(limit)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(file::failure)?;
+        const ALL: &str = "SELECT seq, at, about, packet, checksum FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        self.take(ALL, after, limit).await
+    }
+
+    /// The same of presses and outcomes alone: sessions that wait for them have deadlines.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the file cannot be read.
+    pub async fn urgent(&self, after: Number, limit: u32) -> Result<Vec<Taken>, SpoolError> {
+        const URGENT: &str = "SELECT seq, at, about, packet, checksum FROM entries
+             WHERE length(packet) = 0 AND seq > ?1 ORDER BY seq LIMIT ?2";
+        self.take(URGENT, after, limit).await
+    }
+
+    async fn take(&self, statement: &'static str, after: Number, limit: u32) -> Result<Vec<Taken>, SpoolError> {
+        let rows = sqlx::query(statement).bind(after).bind(limit).fetch_all(&self.pool).await.map_err(file::failure)?;
         rows.iter().map(|row| Ok((row.try_get("seq").map_err(file::failure)?, entry::read(row)))).collect()
     }
 
@@ -174,8 +189,7 @@ impl Spool {
             gone += deleted.map_err(file::failure)?.rows_affected();
         }
         tx.commit().await.map_err(file::failure)?;
-        let left = self.waiting.fetch_sub(gone, Ordering::AcqRel).saturating_sub(gone);
-        if left == 0 {
+        if self.fewer(gone) == 0 {
             file::shrink(&self.pool).await?;
         }
         Ok(())
@@ -199,8 +213,42 @@ impl Spool {
         let deleted = sqlx::query("DELETE FROM entries WHERE seq = ?1").bind(number).execute(&mut *tx).await;
         let gone = deleted.map_err(file::failure)?.rows_affected();
         tx.commit().await.map_err(file::failure)?;
-        self.waiting.fetch_sub(gone, Ordering::AcqRel);
+        self.fewer(gone);
         Ok(())
+    }
+
+    /// Puts entries that were set aside back in their places; how many there were.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; they stay set aside then.
+    pub async fn put_back(&self, numbers: &[Number]) -> Result<u64, SpoolError> {
+        const BACK: &str = "INSERT INTO entries (seq, at, about, packet, checksum)
+             SELECT seq, at, about, packet, checksum FROM set_aside WHERE seq = ?1";
+        let count = self.take_from_aside(Some(BACK), numbers).await?;
+        self.waiting.fetch_add(count, Ordering::AcqRel);
+        Ok(count)
+    }
+
+    /// Removes entries that were set aside for good; how many there were.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; all of them stay then.
+    pub async fn drop_set_aside(&self, numbers: &[Number]) -> Result<u64, SpoolError> {
+        self.take_from_aside(None, numbers).await
+    }
+
+    async fn take_from_aside(&self, first: Option<&'static str>, numbers: &[Number]) -> Result<u64, SpoolError> {
+        let mut tx = self.pool.begin().await.map_err(file::failure)?;
+        let mut count = 0;
+        for number in numbers {
+            if let Some(statement) = first {
+                sqlx::query(statement).bind(number).execute(&mut *tx).await.map_err(file::failure)?;
+            }
+            let deleted = sqlx::query("DELETE FROM set_aside WHERE seq = ?1").bind(number).execute(&mut *tx).await;
+            count += deleted.map_err(file::failure)?.rows_affected();
+        }
+        tx.commit().await.map_err(file::failure)?;
+        Ok(count)
     }
 
     /// What was set aside, the oldest first, at most so many.
@@ -227,6 +275,17 @@ impl Spool {
     /// How many entries wait for the store.
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Counts anew how many entries wait: `radhold spool retry` puts some back.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the file cannot be read.
+    pub async fn recount(&self) -> Result<u64, SpoolError> {
+        let waiting: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM entries").fetch_one(&self.pool).await.map_err(file::failure)?;
+        self.waiting.store(waiting.unsigned_abs(), Ordering::Release);
+        Ok(waiting.unsigned_abs())
     }
 
     /// How full it is.
@@ -260,11 +319,17 @@ impl Spool {
         self.limit
     }
 
+    /// Some wait no longer; how many are left. What another process put back was not counted.
+    fn fewer(&self, gone: u64) -> u64 {
+        let left = |waiting: u64| waiting.saturating_sub(gone);
+        left(self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |it| Some(left(it))).unwrap_or_default())
+    }
+
     async fn open_sound(path: &Path, limit: u64) -> Result<Self, SpoolError> {
         let pool = file::open(path, limit).await?;
-        let waiting: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM entries").fetch_one(&pool).await.map_err(file::failure)?;
-        Ok(Self { path: path.to_owned(), limit, pool, waiting: AtomicU64::new(waiting.unsigned_abs()) })
+        let spool = Self { path: path.to_owned(), limit, pool, waiting: AtomicU64::new(0) };
+        spool.recount().await?;
+        Ok(spool)
     }
 
     async fn replace(
@@ -273,16 +338,9 @@ impl Spool {
         now: Timestamp,
         damage: String,
     ) -> Result<(Self, MovedAside), SpoolError> {
-        let to = file::move_aside(path, now)?;
+        let to = file::replace(path, limit, now).await?;
         let spool = Self::open_sound(path, limit).await?;
-        let mut saved = 0;
-        for entry in file::salvage(&to).await {
-            // What does not fit is left in the file that was moved aside.
-            if spool.put([&entry]).await.is_err() {
-                break;
-            }
-            saved += 1;
-        }
+        let saved = spool.waiting();
         Ok((spool, MovedAside { to, damage, saved }))
     }
 }

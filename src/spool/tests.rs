@@ -70,6 +70,17 @@ async fn entries_leave_in_the_order_they_came_and_only_when_struck_off() {
     assert!(!fill.is_alarming());
 }
 
+#[tokio::test]
+async fn presses_and_outcomes_can_be_taken_first() {
+    let (_home, path) = home();
+    let spool = open(&path).await;
+    spool.put(&[packet(1), outcome(), packet(2), press()]).await.unwrap();
+    let urgent = spool.urgent(0, 10).await.unwrap();
+    assert_eq!(urgent, [(2, Ok(outcome())), (4, Ok(press()))]);
+    assert_eq!(spool.urgent(2, 10).await.unwrap(), [(4, Ok(press()))]);
+    assert_eq!(spool.urgent(4, 10).await.unwrap(), []);
+}
+
 #[test]
 fn what_somebody_decided_is_no_outcome() {
     let session = SessionId(Uuid::from_u128(7));
@@ -93,6 +104,33 @@ async fn a_damaged_entry_is_set_aside_and_blocks_nobody() {
     let aside = spool.list_set_aside(10).await.unwrap();
     assert_eq!((aside[0].number, aside[0].at, aside[0].reason.as_str()), (2, NOON, "its checksum does not match"));
     assert!(aside[0].about.contains("edge"));
+
+    // Somebody mends it, beside the server that has the file open.
+    sqlx::query(
+        "UPDATE set_aside SET packet = (SELECT packet FROM entries WHERE seq = 1), checksum = (SELECT checksum \
+                 FROM entries WHERE seq = 1)",
+    )
+    .execute(&spool.pool)
+    .await
+    .unwrap();
+    let beside = Spool::look(&path, MEBIBYTE).await.unwrap();
+    assert_eq!(beside.put_back(&[2, 99]).await.unwrap(), 1);
+    assert_eq!(spool.recount().await.unwrap(), 3);
+    assert_eq!(entries(&spool).await, [packet(1), packet(1), packet(3)], "in its place");
+    spool.set_aside(3, "once more").await.unwrap();
+    assert_eq!((spool.drop_set_aside(&[3]).await.unwrap(), spool.drop_set_aside(&[3]).await.unwrap()), (1, 0));
+    assert_eq!((spool.waiting(), spool.fill().await.unwrap().set_aside), (2, 0));
+}
+
+#[tokio::test]
+async fn what_another_process_put_back_can_be_struck_off_before_it_was_counted() {
+    let (_home, path) = home();
+    let spool = open(&path).await;
+    spool.put(&[packet(1)]).await.unwrap();
+    spool.set_aside(1, "for a while").await.unwrap();
+    Spool::look(&path, MEBIBYTE).await.unwrap().put_back(&[1]).await.unwrap();
+    spool.strike_off(&[1]).await.unwrap();
+    assert_eq!(spool.waiting(), 0);
 }
 
 #[tokio::test]
@@ -131,25 +169,74 @@ async fn a_file_that_is_none_is_moved_aside() {
     assert_eq!(entries(&open(&path).await).await, [packet(1)]);
 }
 
-#[tokio::test]
-async fn what_a_damaged_file_still_tells_is_saved() {
-    let (_home, path) = home();
-    let spool = open(&path).await;
+/// A file of 200 entries with a page of them spoilt in the midst.
+async fn damaged(path: &Path) -> Vec<Entry> {
+    let spool = open(path).await;
     let all: Vec<Entry> = (0..200).map(packet).collect();
+    spool.put(&[press()]).await.unwrap();
+    spool.set_aside(1, "odd").await.unwrap();
     spool.put(&all).await.unwrap();
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&spool.pool).await.unwrap();
     spool.pool.close().await;
-    // A leaf in the midst of the table.
-    let mut octets = fs::read(&path).unwrap();
+    let mut octets = fs::read(path).unwrap();
     let middle = octets.len() / 4096 / 2 * 4096;
     octets[middle..middle + 4096].fill(0xAA);
-    fs::write(&path, octets).unwrap();
+    fs::write(path, octets).unwrap();
+    all
+}
 
-    let (spool, moved) = Spool::open(&path, MEBIBYTE, NOON).await.unwrap();
-    let moved = moved.unwrap();
-    let saved = entries(&spool).await;
-    assert_eq!(saved.len() as u64, moved.saved);
+async fn assert_saved(spool: &Spool, all: &[Entry]) {
+    let saved = entries(spool).await;
     assert!((150..200).contains(&saved.len()), "all but one page of them: {}", saved.len());
     assert!(saved.iter().all(|entry| all.contains(entry)));
     assert_eq!((saved.first(), saved.last()), (all.first(), all.last()));
+    assert_eq!(spool.list_set_aside(10).await.unwrap()[0].reason, "odd");
+}
+
+#[tokio::test]
+async fn what_a_damaged_file_still_tells_is_saved() {
+    let (_home, path) = home();
+    let all = damaged(&path).await;
+    let (spool, moved) = Spool::open(&path, MEBIBYTE, NOON).await.unwrap();
+    assert_eq!(moved.unwrap().saved, spool.waiting());
+    assert_saved(&spool, &all).await;
+}
+
+#[tokio::test]
+async fn whoever_dies_while_replacing_a_damaged_file_loses_nothing_of_it() {
+    let beside = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    // Before the new one is complete: the damaged one is still in its place.
+    let (_home, path) = home();
+    let all = damaged(&path).await;
+    drop(open(&beside(&path, ".new")).await);
+    let (spool, moved) = Spool::open(&path, MEBIBYTE, NOON).await.unwrap();
+    assert!(moved.is_some());
+    assert_saved(&spool, &all).await;
+
+    // When the damaged one has been moved aside, and part of what was beside it.
+    spool.pool.close().await;
+    fs::rename(&path, beside(&path, ".new")).unwrap();
+    fs::write(beside(&path, "-wal"), "of the damaged one").unwrap();
+    let (spool, moved) = Spool::open(&path, MEBIBYTE, NOON).await.unwrap();
+    let moved = moved.unwrap();
+    assert_eq!(moved.saved, spool.waiting());
+    assert_eq!(fs::read(beside(&moved.to, "-wal")).unwrap(), b"of the damaged one");
+    assert_saved(&spool, &all).await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_replaced_now_is_replaced_later() {
+    let (_home, path) = home();
+    let mut spool = open(&path).await;
+    spool.put(&[packet(1)]).await.unwrap();
+    let to = PathBuf::from(format!("{}.damaged-{}", path.display(), NOON.as_micros()));
+    fs::create_dir(&to).unwrap();
+    let refused = spool.begin_anew(NOON, "odd".to_owned()).await;
+    assert!(matches!(refused, Err(SpoolError::Failed(_))), "{refused:?}");
+    let put = spool.put(&[packet(2)]).await;
+    assert!(matches!(put, Err(SpoolError::Damaged(_))), "{put:?}");
+    let moved = spool.begin_anew(NOON + std::time::Duration::from_secs(1), "odd".to_owned()).await.unwrap();
+    assert_eq!(moved.saved, 1);
+    spool.put(&[packet(2)]).await.unwrap();
+    assert_eq!(entries(&spool).await, [packet(1), packet(2)]);
 }

@@ -202,8 +202,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Keeps an Accounting-Request that fits nowhere.
     async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError>;
-    /// What is in quarantine, the oldest first; only what shall be tried again when `to_retry`.
-    async fn quarantined(&self, to_retry: bool, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError>;
+    /// What is in quarantine, the oldest first.
+    async fn quarantined(&self, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError>;
+    /// Takes the oldest of those that shall be tried again. Nobody else gets them, and nobody tries them again unless asked
+    /// anew: whoever took them and could not try says so by [`Store::retry_quarantined`].
+    async fn claim_quarantined(&self, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError>;
     /// Asks for these to be tried again, by whichever node sees it first, or takes that back; says how many there were.
     async fn retry_quarantined(&self, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError>;
     /// Removes these for good; says how many there were.

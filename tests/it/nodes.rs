@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use radhold::radius::{Code, Packet};
+use radhold::radius::{Code, Packet, PacketBuilder, attribute};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::{JoinSet, block_in_place};
@@ -12,6 +12,7 @@ use tokio::task::{JoinSet, block_in_place};
 use crate::bot_api::{BotApi, TOKEN};
 use crate::das::{self, Das};
 use crate::fleet::Fleet;
+use crate::loss::Peer;
 use crate::postgres::Database;
 use crate::radhold::{PATIENCE, Radhold, Ran, message, radclient, received};
 
@@ -241,6 +242,48 @@ async fn a_packet_that_comes_to_two_nodes_is_counted_once() {
     let pool = two.database.pool().await;
     let used: i64 = sqlx::query_scalar("SELECT sum(input_octets)::bigint FROM usage").fetch_one(&pool).await.unwrap();
     assert_eq!(used, 200, "each octet once");
+}
+
+/// What two nodes make of a session that only its NAS knows must be the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_packet_without_class_that_comes_to_two_nodes_is_counted_once() {
+    const SESSIONS: u32 = 24;
+    let das = Das::start(&["ack"]).await;
+    let two = Nodes::start(2, &lab(&das, "")).await;
+    let servers = [two.nodes[0].accounting, two.nodes[1].accounting];
+    for (status, octets) in [(1, 0), (3, 70), (2, 200)] {
+        let mut all = JoinSet::new();
+        for nth in 0..SESSIONS {
+            // The octets are the same at both.
+            let mut builder = PacketBuilder::request(Code::AccountingRequest, status as u8, [0; 16]);
+            builder.integer(attribute::ACCT_STATUS_TYPE, status).unwrap();
+            builder.text(attribute::ACCT_SESSION_ID, &format!("{nth:08}")).unwrap();
+            builder.text(attribute::USER_NAME, "carol").unwrap().integer(attribute::NAS_PORT, nth).unwrap();
+            builder.integer(attribute::ACCT_INPUT_OCTETS, octets).unwrap();
+            let request = builder.sign_request(das::SECRET.as_bytes()).unwrap().to_vec();
+            for server in servers {
+                let request = request.clone();
+                all.spawn(async move {
+                    let peer = Peer::new(server, das::SECRET).await;
+                    let begun = Instant::now();
+                    while peer.send(&request, Duration::from_secs(2)).await.is_none() {
+                        assert!(begun.elapsed() < PATIENCE);
+                    }
+                });
+            }
+        }
+        all.join_all().await;
+    }
+    let pool = two.database.pool().await;
+    let kept: (i64, i64, i64) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE state = 'closed'), sum(input_octets)::bigint FROM sessions",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(kept, (i64::from(SESSIONS), i64::from(SESSIONS), i64::from(SESSIONS * 200)));
+    let used: i64 = sqlx::query_scalar("SELECT sum(input_octets)::bigint FROM usage").fetch_one(&pool).await.unwrap();
+    assert_eq!(used, i64::from(SESSIONS * 200), "each octet once");
 }
 
 /// How many sessions, and after a slash how many log in within a second; without it, what fits among the other tests.

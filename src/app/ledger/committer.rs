@@ -7,13 +7,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::super::answers;
 use super::super::lookup::{Found, Lookup};
 use super::super::orders::NewOrders;
-use super::super::recall::{self, Origin};
+use super::super::recall::{self, Meant, Origin};
 use super::super::settings::SettingsHandle;
 use super::super::turn::Turn;
-use super::super::{chance, clock};
+use super::super::{answers, clock};
 use super::ticket::Ticket;
 use crate::accounting::{Request, Status, same_nas};
 use crate::model::{Nas, SessionId};
@@ -169,10 +168,10 @@ impl Committer {
                 return Ok(());
             }
         };
-        let found = match class {
-            Some(class) => Some(class.session),
+        let meant = match class {
+            Some(class) => Meant::Kept(class.session),
             None => match lookup.find(&nas, nas_address, &request) {
-                Found::Known(session) => session,
+                Found::Known(meant) => meant,
                 Found::AskAgain => {
                     // What came before it may be what it looks for.
                     if work.iter().any(|item| item.may_be_meant(&nas, &request)) {
@@ -182,8 +181,10 @@ impl Committer {
                 }
             },
         };
-        let session =
-            found.or_else(|| ticket.packet().map(recall::id_of)).unwrap_or_else(|| chance::session_id(clock::now()));
+        let session = match meant {
+            Meant::Kept(session) => session,
+            Meant::New { after } => recall::id_of(&nas, nas_address, &request, after),
+        };
         lookup.reported(&nas, &request);
         let origin = Box::new(Origin::new(class, nas, nas_address, request));
         work.push_back(Work::new(session, Kind::Report { event, origin }, ticket));
@@ -437,12 +438,14 @@ pub(super) fn press_event(press: Press) -> Event {
     }
 }
 
-/// Takes those reports out that are of another session than their Class says, and gives them back as that session's.
+/// Takes those reports out that are of another session than their Class or their id says, and gives them back as that session's.
 fn move_to_others(round: &mut VecDeque<Work>, known: &HashMap<SessionId, Session>) -> Vec<Work> {
     let mut moved = Vec::new();
     for mut item in std::mem::take(round) {
         let other = match (&mut item.kind, known.get(&item.session)) {
-            (Kind::Report { origin, .. }, Some(session)) => origin.of_another(session),
+            (Kind::Report { event, origin }, Some(session)) => {
+                origin.of_another(session).or_else(|| origin.of_a_later(session, event))
+            }
             _ => None,
         };
         if let Some(other) = other {

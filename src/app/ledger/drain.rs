@@ -1,10 +1,13 @@
-//! From the spool to the store: in the order things came, at a bounded rate, between batches of new ones. What cannot be
-//! understood is set aside, and blocks nothing. Knows how to read an entry, not what comes of it.
+//! From the spool to the store: presses and outcomes first, else in the order things came, at a bounded rate, between batches of
+//! new ones. What cannot be understood is set aside, what the store is slow with is tried beside the rest, and neither blocks
+//! anything. Knows how to read an entry, not what comes of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 
 use super::super::{accounting, clock};
 use super::committer::Item;
@@ -22,10 +25,16 @@ const FIRST: u32 = 32;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Before another look at what the store will not have in any form: somebody must mend it.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
-/// One entry alone may take so many times as long as a batch: a store that is slow must not stand still.
+/// The same, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// One entry alone, beside the others, may take so many times as long as a batch: a store that is slow must not stand still.
 const ALONE: u32 = 5;
 /// How often it is said that sessions have not been heard in full yet.
 const HEARING: Duration = Duration::from_secs(1);
+/// A batch that failed comes again in so many.
+const PARTS: u32 = 8;
+/// Between two looks whether somebody has put entries back.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How fast the spool empties.
 pub(super) struct Drain {
@@ -38,38 +47,121 @@ pub(super) struct Drain {
     last: Number,
     /// When it was last said that sessions have not been heard in full.
     heard_at: Instant,
+    /// The same among presses and outcomes, while there may be some that were not tried since the store is back: these go first.
+    urgent: Option<Number>,
+    /// Entries the store did not keep in time though it was there: when each is tried again, and how long it waited last.
+    put_off: BTreeMap<Number, (Instant, Duration)>,
+    alone: Option<Alone>,
+}
+
+/// An entry that was too slow for its place in a batch. Nobody waits for it.
+struct Alone {
+    number: Number,
+    ticket: Arc<Ticket>,
+    work: JoinHandle<Result<(), String>>,
 }
 
 impl Drain {
     pub(super) fn new(most: u32, rate: u32) -> Self {
-        Self { most, size: FIRST.min(most), rate, next_at: Instant::now(), last: 0, heard_at: Instant::now() }
+        Self {
+            most,
+            size: FIRST.min(most),
+            rate,
+            next_at: Instant::now(),
+            last: 0,
+            heard_at: Instant::now(),
+            urgent: Some(0),
+            put_off: BTreeMap::new(),
+            alone: None,
+        }
     }
 
     /// When the next batch may go.
     pub(super) fn next_at(&self) -> Instant {
         self.next_at
     }
+
+    /// The store is back, or more has come: all is looked at from the beginning.
+    pub(super) fn begin(&mut self) {
+        (self.next_at, self.last, self.urgent) = (Instant::now(), 0, Some(0));
+    }
+
+    /// Whether presses or outcomes may wait that would change what a deadline does.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.urgent.is_some()
+    }
+
+    fn passes_over(&self, number: Number, now: Instant) -> bool {
+        self.alone.as_ref().is_some_and(|alone| alone.number == number)
+            || self.put_off.get(&number).is_some_and(|(until, _)| *until > now)
+    }
+
+    fn put_off(&mut self, number: Number) {
+        let pause = self.put_off.get(&number).map_or(LONG_PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
+        self.put_off.insert(number, (Instant::now() + pause, pause));
+        tracing::warn!(number, ?pause, "the store does not keep an entry of the spool in time; others go before it");
+    }
+
+    fn looked_at(&mut self, number: Number) {
+        match &mut self.urgent {
+            Some(last) => *last = number,
+            None => self.last = number,
+        }
+    }
 }
 
 impl Keeper {
     /// Moves a batch from the spool to the store, when it is time for one.
     pub(super) async fn drain_some(&mut self) {
-        if self.spool.waiting() == 0 || Instant::now() < self.drain.next_at {
+        self.settle_alone().await;
+        if Instant::now() < self.drain.next_at {
             return;
         }
         let begun = Instant::now();
-        let taken = match self.spool.oldest(self.drain.last, self.drain.size).await {
+        if self.spool.waiting() == 0 {
+            self.drain.urgent = None;
+            self.drain.put_off.clear();
+            self.drain.next_at = begun + LOOK;
+            match self.spool.recount().await {
+                Ok(0) => return,
+                Ok(_) => self.drain.begin(),
+                Err(SpoolError::Damaged(damage)) => return self.begin_anew(damage).await,
+                Err(error) => return tracing::warn!(%error, "the spool cannot be read; trying again"),
+            }
+        }
+        let taken = match self.drain.urgent {
+            Some(after) => self.spool.urgent(after, self.drain.size).await,
+            None => self.spool.oldest(self.drain.last, self.drain.size).await,
+        };
+        let mut taken = match taken {
             Ok(taken) if taken.is_empty() => {
-                (self.drain.last, self.drain.next_at) = (0, begun + LONG_PAUSE);
+                if self.drain.urgent.take().is_none() {
+                    let pause = if self.drain.alone.is_some() { PAUSE } else { LONG_PAUSE };
+                    (self.drain.last, self.drain.next_at) = (0, begun + pause);
+                }
                 return;
             }
             Ok(taken) => taken,
-            Err(SpoolError::Damaged(damage)) => return self.begin_anew(damage).await,
+            Err(SpoolError::Damaged(damage)) => {
+                self.drain.next_at = begun + PAUSE;
+                return self.begin_anew(damage).await;
+            }
             Err(error) => {
                 tracing::error!(%error, "the spool cannot be read; trying again");
                 self.drain.next_at = begun + PAUSE;
                 return;
             }
+        };
+        let looked_at = taken.last().map_or(0, |(number, _)| *number);
+        let fetched = taken.len();
+        taken.retain(|(number, _)| !self.drain.passes_over(*number, begun));
+        let passes_over = taken.len() < fetched;
+        if taken.is_empty() {
+            return self.drain.looked_at(looked_at);
+        }
+        let alone = match &taken[..] {
+            [(number, Ok(entry))] => Some((*number, entry.clone())),
+            _ => None,
         };
         let (mut items, mut tickets) = (Vec::with_capacity(taken.len()), Vec::with_capacity(taken.len()));
         for (number, entry) in taken {
@@ -81,28 +173,26 @@ impl Keeper {
                 Err(reason) => self.set_aside(number, &reason).await,
             }
         }
-        let patience = if self.drain.size == 1 { self.after * ALONE } else { self.after };
-        let done = within(patience, self.committer.keep(items)).await;
-        let kept: Vec<Number> =
-            tickets.iter().filter(|(_, ticket)| ticket.is_kept()).map(|(number, _)| *number).collect();
-        if let Err(error) = self.spool.strike_off(&kept).await {
-            tracing::error!(%error, "what the store has stays in the spool, and is brought again");
-        }
-        kept.iter().for_each(|_| telemetry::count("spool.drained"));
-        let mut passed_over = self.drain.last;
+        let done = within(self.after, self.committer.keep(items)).await;
+        let kept = self.strike_off(&tickets).await;
+        let mut refused = None;
         for (number, ticket) in &tickets {
             match ticket.refusal() {
                 // It stays: what was acknowledged is given up by people alone.
-                Some(_) if ticket.packet().is_some() => passed_over = *number,
+                Some(_) if ticket.packet().is_some() => refused = Some(*number),
                 Some(reason) => self.set_aside(*number, &reason).await,
                 None => (),
             }
         }
-        let pause = Duration::from_secs(1) * u32::try_from(kept.len()).unwrap_or(u32::MAX) / self.drain.rate;
-        self.drain.next_at = begun + if kept.is_empty() { PAUSE } else { pause };
+        let pause = Duration::from_secs(1) * kept / self.drain.rate;
+        self.drain.next_at = begun + if kept == 0 { PAUSE } else { pause };
         match done {
             Ok(()) => {
-                self.drain.last = passed_over;
+                if passes_over {
+                    self.drain.looked_at(looked_at);
+                } else if let Some(number) = refused {
+                    self.drain.looked_at(number);
+                }
                 // New records wait meanwhile: a batch should not take long.
                 let took = begun.elapsed();
                 if took > self.after / 4 {
@@ -121,9 +211,61 @@ impl Keeper {
                 }
             }
             Err(trouble) => {
-                self.drain.size = (self.drain.size / 2).max(1);
-                self.store_is_away(&trouble);
+                self.drain.size = (self.drain.size / PARTS).max(1);
+                // One entry that waits for somebody's lock is no reason to send all others to the spool.
+                match timeout(self.after, self.committer.store.ping()).await {
+                    Ok(Ok(())) => {
+                        telemetry::count("spool.slow");
+                        tracing::warn!(trouble, "the store is there, but does not keep a batch from the spool");
+                        if let Some((number, entry)) = alone {
+                            self.try_alone(number, entry);
+                        }
+                    }
+                    _ => self.store_is_away(&trouble),
+                }
             }
+        }
+    }
+
+    /// Takes from the spool what the store has kept; how many entries.
+    async fn strike_off(&mut self, tickets: &[(Number, Arc<Ticket>)]) -> u32 {
+        let kept: Vec<Number> =
+            tickets.iter().filter(|(_, ticket)| ticket.is_kept()).map(|(number, _)| *number).collect();
+        if kept.is_empty() {
+            return 0;
+        }
+        if let Err(error) = self.spool.strike_off(&kept).await {
+            tracing::error!(%error, "what the store has stays in the spool, and is brought again");
+        }
+        for number in &kept {
+            telemetry::count("spool.drained");
+            self.drain.put_off.remove(number);
+        }
+        u32::try_from(kept.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Has an entry tried beside the others, with more time, or later when another is.
+    fn try_alone(&mut self, number: Number, entry: Entry) {
+        if self.drain.alone.is_some() {
+            return self.drain.put_off(number);
+        }
+        let Ok((item, ticket)) = self.item_of(entry) else { return };
+        let (committer, patience) = (Arc::clone(&self.committer), self.after * ALONE);
+        let work = tokio::spawn(async move { within(patience, committer.keep(vec![item])).await });
+        self.drain.alone = Some(Alone { number, ticket, work });
+    }
+
+    /// Sees to what became of the entry that was tried alone.
+    async fn settle_alone(&mut self) {
+        let Some(Alone { number, ticket, .. }) = self.drain.alone.take_if(|alone| alone.work.is_finished()) else {
+            return;
+        };
+        if self.strike_off(&[(number, Arc::clone(&ticket))]).await > 0 {
+            return;
+        }
+        match ticket.refusal() {
+            Some(reason) if ticket.packet().is_none() => self.set_aside(number, &reason).await,
+            _ => self.drain.put_off(number),
         }
     }
 

@@ -16,19 +16,21 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::super::alarms::Alarms;
 use super::super::clock;
 use super::super::orders::NewOrders;
-use super::super::settings::SettingsHandle;
+use super::super::settings::{Settings, SettingsHandle};
 use super::committer::{Committer, Item, press_event};
 use super::drain::Drain;
 use super::ticket::{Done, Ticket};
 use super::{Job, QUEUE};
 use crate::model::{ApproverKind, Timestamp};
-use crate::session::{ButtonKey, Place, Press, Session, Told};
+use crate::session::{ButtonKey, Event, Place, Press, Session, Timing, Told};
 use crate::spool::{Entry, MovedAside, Spool, SpoolError};
 use crate::store::{AuthAttempt, Store, StoreError};
 use crate::telemetry;
 
 /// Between two looks whether the store is back.
 const KNOCK: Duration = Duration::from_millis(500);
+/// Between two tries to replace a damaged spool.
+const ANEW: Duration = Duration::from_secs(5);
 /// How often it is looked how full the spool is.
 const LOOK: Duration = Duration::from_secs(1);
 /// It is looked sooner when this part of the whole has come since.
@@ -56,7 +58,7 @@ pub(crate) struct Parts {
 
 /// The task behind the ledger.
 pub(crate) struct Keeper {
-    pub(super) committer: Committer,
+    pub(super) committer: Arc<Committer>,
     pub(super) spool: Spool,
     pub(super) buttons: ButtonKey,
     pub(super) after: Duration,
@@ -70,6 +72,8 @@ pub(crate) struct Keeper {
     offers: VecDeque<(Arc<Session>, Arc<Ticket>)>,
     /// Attempts that wait for the store.
     attempts: VecDeque<AuthAttempt>,
+    /// When a spool that is damaged could not be replaced.
+    anew_failed_at: Option<Instant>,
     /// When it was last seen how full the spool is, and how many octets it has taken since.
     looked_at: Instant,
     taken_since: u64,
@@ -83,7 +87,7 @@ impl Keeper {
     pub(super) fn new(parts: Parts, queue: mpsc::Receiver<Job>) -> Self {
         let Parts { store, spool, settings, new_orders, buttons, gather, batch, after, drain_rate, alarms } = parts;
         Self {
-            committer: Committer { store, settings, new_orders, batch: batch as usize },
+            committer: Arc::new(Committer { store, settings, new_orders, batch: batch as usize }),
             spool,
             buttons,
             after,
@@ -93,6 +97,7 @@ impl Keeper {
             away: None,
             offers: VecDeque::new(),
             attempts: VecDeque::new(),
+            anew_failed_at: None,
             looked_at: Instant::now(),
             taken_since: 0,
             alarms,
@@ -110,7 +115,7 @@ impl Keeper {
         let batch = self.committer.batch;
         loop {
             let mut jobs = Vec::with_capacity(batch);
-            let drains = self.away.is_none() && self.spool.waiting() > 0 && !stopping;
+            let drains = self.away.is_none() && !stopping;
             tokio::select! {
                 received = self.queue.recv_many(&mut jobs, batch) => if received == 0 { break },
                 () = sleep_until(self.drain.next_at()), if drains => (),
@@ -204,6 +209,8 @@ impl Keeper {
                 self.offers.push_back((Arc::clone(&session), Arc::clone(&ticket)));
                 items.push(Item::Offer(session, ticket));
             }
+            // What was pressed, or done at the NAS, before the deadline is heard first. It is still due then.
+            Job::Fact { event, .. } if *event == Event::TimerPassed && self.drain.is_urgent() => (),
             Job::Fact { session, event, settles, told } => {
                 let entry = settles.and_then(|order| Entry::outcome(clock::now(), session, order.0, &event));
                 let ticket = Ticket::new(entry, Done::Told(told));
@@ -271,7 +278,14 @@ impl Keeper {
 
     fn welcome_back(&mut self) {
         if let Some((since, _)) = self.away.take() {
-            let (away, waiting) = (clock::now().since(since), self.spool.waiting());
+            let now = clock::now();
+            let (away, waiting) = (now.since(since), self.spool.waiting());
+            self.drain.begin();
+            // Accounting did not reach the sessions there: their silence was not the NAS's.
+            self.committer.settings.update(|current| {
+                let timing = Timing { listening_since: Some(now), ..current.timing };
+                Settings { timing, ..current.clone() }
+            });
             tracing::info!(?away, waiting, "the store is back; what waits in the spool goes to it");
         }
     }
@@ -343,10 +357,21 @@ impl Keeper {
         }
     }
 
+    /// Has the spool's file replaced. When that fails it is tried again with what comes next, but not all the time.
     pub(super) async fn begin_anew(&mut self, damage: String) {
+        if self.anew_failed_at.is_some_and(|failed_at| failed_at.elapsed() < ANEW) {
+            return;
+        }
         match self.spool.begin_anew(clock::now(), damage).await {
-            Ok(moved) => report_damage(&moved, &self.alarms),
-            Err(error) => tracing::error!(%error, "the spool's file is damaged, and cannot be replaced"),
+            Ok(moved) => {
+                self.anew_failed_at = None;
+                self.drain.begin();
+                report_damage(&moved, &self.alarms);
+            }
+            Err(error) => {
+                self.anew_failed_at = Some(Instant::now());
+                tracing::error!(%error, "the spool's file is damaged, and cannot be replaced; trying again");
+            }
         }
     }
 

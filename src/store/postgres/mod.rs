@@ -254,8 +254,12 @@ impl Store for PostgresStore {
         on!(self, pool => quarantine::add(pool, misfit))
     }
 
-    async fn quarantined(&self, to_retry: bool, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
-        on!(self, pool => quarantine::list(pool, to_retry, limit))
+    async fn quarantined(&self, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
+        on!(self, pool => quarantine::list(pool, limit))
+    }
+
+    async fn claim_quarantined(&self, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
+        on!(self, pool => quarantine::claim(pool, limit))
     }
 
     async fn retry_quarantined(&self, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError> {

@@ -261,8 +261,12 @@ impl Store for SqliteStore {
         quarantine::add(&self.writer, misfit).await
     }
 
-    async fn quarantined(&self, to_retry: bool, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
-        quarantine::list(&self.readers, to_retry, limit).await
+    async fn quarantined(&self, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
+        quarantine::list(&self.readers, limit).await
+    }
+
+    async fn claim_quarantined(&self, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
+        quarantine::claim(&self.writer, limit).await
     }
 
     async fn retry_quarantined(&self, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError> {

@@ -23,21 +23,34 @@ pub(super) async fn add(pool: &SqlitePool, misfit: &Quarantined) -> Result<(), S
     Ok(())
 }
 
-pub(super) async fn list(
-    pool: &SqlitePool,
-    to_retry: bool,
-    limit: u32,
-) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
-    // The few that shall be tried again have an index of their own.
-    let statement = if to_retry {
+pub(super) async fn list(pool: &SqlitePool, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
+    let rows = sqlx::query(
         "SELECT id, received_at, nas, nas_address, packet, reason, quarantined_at FROM quarantine
-         WHERE retry ORDER BY id LIMIT ?1"
-    } else {
-        "SELECT id, received_at, nas, nas_address, packet, reason, quarantined_at FROM quarantine
-         ORDER BY id LIMIT ?1"
-    };
-    let rows = sqlx::query(statement).bind(limit).fetch_all(pool).await.map_err(failure)?;
+         ORDER BY id LIMIT ?1",
+    )
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
     rows.iter().map(|row| records::quarantined(&Cells { table: "quarantine", row })).collect()
+}
+
+pub(super) async fn claim(pool: &SqlitePool, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
+    let rows = sqlx::query(
+        "UPDATE quarantine SET retry = false
+         WHERE id IN (SELECT id FROM quarantine WHERE retry ORDER BY id LIMIT ?1)
+         RETURNING id, received_at, nas, nas_address, packet, reason, quarantined_at",
+    )
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
+    let mut misfits = rows
+        .iter()
+        .map(|row| records::quarantined(&Cells { table: "quarantine", row }))
+        .collect::<Result<Vec<_>, _>>()?;
+    misfits.sort_by_key(|(id, _)| *id);
+    Ok(misfits)
 }
 
 pub(super) async fn retry(pool: &SqlitePool, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError> {

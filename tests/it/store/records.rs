@@ -182,19 +182,26 @@ async fn quarantine_keeps_packets_whole(stage: &Stage) {
     for number in 1..=3 {
         store.quarantine(&misfit(number)).await.unwrap();
     }
-    let all = store.quarantined(false, 10).await.unwrap();
+    let all = store.quarantined(10).await.unwrap();
     let ids: Vec<QuarantineId> = all.iter().map(|(id, _)| *id).collect();
     assert_eq!(all[0].1, Quarantined { reason: "it fits\u{FFFD}nowhere".into(), ..misfit(1) });
     assert_eq!(all.iter().map(|(_, misfit)| misfit.packet[0]).collect::<Vec<_>>(), [1, 2, 3]);
-    assert_eq!(store.quarantined(false, 2).await.unwrap().len(), 2);
+    assert_eq!(store.quarantined(2).await.unwrap().len(), 2);
 
-    assert_eq!(store.quarantined(true, 10).await.unwrap(), []);
+    assert_eq!(store.claim_quarantined(10).await.unwrap(), []);
     assert_eq!(store.retry_quarantined(&[ids[1], QuarantineId(999)], true).await.unwrap(), 1);
-    assert_eq!(store.quarantined(true, 10).await.unwrap(), [all[1].clone()]);
+    assert_eq!(store.claim_quarantined(10).await.unwrap(), [all[1].clone()]);
+    assert_eq!(store.claim_quarantined(10).await.unwrap(), [], "each is tried by one node");
+    assert_eq!(store.retry_quarantined(&ids, true).await.unwrap(), 3);
+    let (first, second) = tokio::join!(store.claim_quarantined(2), store.claim_quarantined(2));
+    let mut claimed = [first.unwrap(), second.unwrap(), store.claim_quarantined(2).await.unwrap()].concat();
+    claimed.sort_by_key(|(id, _)| *id);
+    assert_eq!(claimed, all);
+    assert_eq!(store.retry_quarantined(&ids, true).await.unwrap(), 3);
     assert_eq!(store.retry_quarantined(&ids, false).await.unwrap(), 3);
-    assert_eq!(store.quarantined(true, 10).await.unwrap(), []);
+    assert_eq!(store.claim_quarantined(10).await.unwrap(), []);
 
     assert_eq!(store.drop_quarantined(&[ids[0], ids[2]]).await.unwrap(), 2);
-    assert_eq!(store.quarantined(false, 10).await.unwrap(), [all[1].clone()]);
+    assert_eq!(store.quarantined(10).await.unwrap(), [all[1].clone()]);
     assert_eq!(store.drop_quarantined(&[ids[0]]).await.unwrap(), 0);
 }

@@ -181,7 +181,13 @@ async fn sums_that_no_column_holds_end_at_its_limit(stage: &Stage) {
     let most = i64::MAX.unsigned_abs();
     carried(stage.store.as_ref(), 1, &[(0, most), (0, most), (0, 7)]).await;
     assert_eq!(daily(stage).await, days(&[("2026-11-20", most, 180)]));
-    let asked = Asked { from: NOON.before(Duration::from_secs(86_400)), to: NOON + Duration::from_secs(86_400), user: None, nas: None, limit: 0 };
+    let asked = Asked {
+        from: NOON.before(Duration::from_secs(86_400)),
+        to: NOON + Duration::from_secs(86_400),
+        user: None,
+        nas: None,
+        limit: 0,
+    };
     for report in REPORTS {
         let rows = stage.store.report(report, &asked).await.unwrap();
         if ["months", "top", "usage", "hours"].contains(&report.name) {
