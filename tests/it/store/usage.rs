@@ -195,9 +195,8 @@ async fn sums_that_no_column_holds_end_at_its_limit(stage: &Stage) {
             assert!(carried, "{}: {rows:?}", report.name);
         }
     }
-    for view in ["report_usage_months", "report_quota", "report_quota_days"] {
-        stage.sql(&format!("SELECT count(*) FROM {view}")).await;
-    }
+    let months = stage.sql("SELECT CAST(max(input_octets) AS text) FROM report_usage_months").await;
+    assert_eq!(months, [[Some(most.to_string())]]);
 }
 
 fn first_only(mut migrations: Migrator) -> Migrator {
