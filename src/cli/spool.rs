@@ -1,9 +1,9 @@
-//! `radhold spool`
+//! `radhold spool …`
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::spool::Spool;
+use crate::spool::{Number, SetAside, Spool, SpoolError};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -18,12 +18,49 @@ const MOST: u32 = 1000;
 /// brought to the store, with their reasons.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(
-    "  radhold spool\n  radhold spool --json | jq .waiting"
+    "  radhold spool\n  radhold spool --json | jq .waiting\n  radhold spool retry --all"
 ))]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct SpoolArgs {
     /// Print JSON: one object.
     #[arg(long)]
     json: bool,
+    #[command(subcommand)]
+    command: Option<SpoolCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SpoolCommand {
+    Retry(RetryArgs),
+    Drop(DropArgs),
+}
+
+/// Put entries that were set aside back in their places.
+///
+/// The server brings them to the store, a running one within seconds; what still cannot be brought there is set aside again.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!("  radhold spool retry --all\n  radhold spool retry 17 18"))]
+struct RetryArgs {
+    #[command(flatten)]
+    chosen: ChosenArgs,
+}
+
+/// Remove entries that were set aside, for good, and show what they were.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!("  radhold spool drop 17\n  radhold spool drop --all"))]
+struct DropArgs {
+    #[command(flatten)]
+    chosen: ChosenArgs,
+}
+
+#[derive(Debug, Args)]
+struct ChosenArgs {
+    /// Numbers, as `radhold spool` shows them.
+    #[arg(value_name = "NUMBER", required_unless_present = "all")]
+    numbers: Vec<Number>,
+    /// All that were set aside.
+    #[arg(long, conflicts_with = "numbers")]
+    all: bool,
 }
 
 /// The spool, as programs see it.
@@ -54,22 +91,56 @@ pub(super) async fn run(args: &SpoolArgs, context: &Context) -> Result<(), Failu
             config.file.display()
         )));
     }
-    let failed = |error: crate::spool::SpoolError| Failure::failed(error.to_string());
     let limit = config.max_mebibytes.saturating_mul(1 << 20);
     let spool = Spool::look(&config.file, limit).await.map_err(failed)?;
+    match &args.command {
+        None => show(args, config.file.display().to_string(), &spool).await,
+        Some(SpoolCommand::Retry(RetryArgs { chosen })) => {
+            let chosen = choose(&spool, chosen).await?;
+            let put_back = spool.put_back(&numbers(&chosen)).await.map_err(failed)?;
+            output::print(&format!("{put_back} put back; the server brings them to the store; see `radhold spool`"))
+        }
+        Some(SpoolCommand::Drop(DropArgs { chosen })) => {
+            let chosen = choose(&spool, chosen).await?;
+            let dropped = spool.drop_set_aside(&numbers(&chosen)).await.map_err(failed)?;
+            print_aside(chosen.into_iter().map(Aside::from))?;
+            output::print(&format!("{dropped} dropped"))
+        }
+    }
+}
+
+/// The entries meant, each of which there must be.
+async fn choose(spool: &Spool, chosen: &ChosenArgs) -> Result<Vec<SetAside>, Failure> {
+    let mut aside = spool.list_set_aside(u32::MAX).await.map_err(failed)?;
+    if chosen.all {
+        return Ok(aside);
+    }
+    if let Some(missing) = chosen.numbers.iter().find(|number| aside.iter().all(|it| it.number != **number)) {
+        return Err(Failure::not_found(format!("no entry {missing} is set aside; see `radhold spool`")));
+    }
+    aside.retain(|it| chosen.numbers.contains(&it.number));
+    Ok(aside)
+}
+
+fn numbers(aside: &[SetAside]) -> Vec<Number> {
+    aside.iter().map(|it| it.number).collect()
+}
+
+fn failed(error: SpoolError) -> Failure {
+    Failure::failed(error.to_string())
+}
+
+async fn show(args: &SpoolArgs, file: String, spool: &Spool) -> Result<(), Failure> {
     let fill = spool.fill().await.map_err(failed)?;
     let aside = spool.list_set_aside(MOST).await.map_err(failed)?;
     let shown = Shown {
-        file: config.file.display().to_string(),
+        file,
         waiting: fill.waiting,
         oldest: fill.oldest.map(|oldest| oldest.to_string()),
         used: fill.used,
         limit: fill.limit,
         nearly_full: fill.is_alarming(),
-        set_aside: aside
-            .into_iter()
-            .map(|it| Aside { number: it.number, at: it.at.to_string(), reason: it.reason, about: it.about })
-            .collect(),
+        set_aside: aside.into_iter().map(Aside::from).collect(),
     };
     if args.json {
         return output::print_json(&shown);
@@ -86,6 +157,16 @@ pub(super) async fn run(args: &SpoolArgs, context: &Context) -> Result<(), Failu
     if shown.set_aside.is_empty() {
         return Ok(());
     }
+    print_aside(shown.set_aside.into_iter())
+}
+
+fn print_aside(aside: impl Iterator<Item = Aside>) -> Result<(), Failure> {
     let row = |it: Aside| [it.number.to_string(), it.at, it.reason, it.about];
-    output::print_table(["NUMBER", "AT", "REASON", "WHAT"], shown.set_aside.into_iter().map(row).collect(), "")
+    output::print_table(["NUMBER", "AT", "REASON", "WHAT"], aside.map(row).collect(), "nothing is set aside")
+}
+
+impl From<SetAside> for Aside {
+    fn from(it: SetAside) -> Self {
+        Self { number: it.number, at: it.at.to_string(), reason: it.reason, about: it.about }
+    }
 }

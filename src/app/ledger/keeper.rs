@@ -312,6 +312,9 @@ impl Keeper {
                     telemetry::count("spool.kept");
                     ticket.kept(Told::Noted);
                 }
+                if self.away.is_none() {
+                    self.drain.begin();
+                }
                 self.look_at_fill().await;
             }
             Err(error) => {
