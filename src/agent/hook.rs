@@ -86,10 +86,10 @@ pub enum Request {
     Hook(HookCall),
     /// What is there?
     Status,
-    /// Ban an address from the outer protocols for so many seconds; zero ends a ban.
+    /// Ban a network from the outer protocols for so many seconds; zero ends a ban.
     Ban {
         /// Who.
-        address: std::net::IpAddr,
+        network: ipnet::IpNet,
         /// How long.
         seconds: u64,
     },

@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
 use super::AgentError;
-use super::apply::{Links, NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving};
-use super::ban;
+use super::apply::{
+    Links, NftError, NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving,
+};
+use super::ban::Bans;
 use super::hook::{HookCall, HookEvent, Request, is_interface};
 use super::ipv4::Word;
 use super::moment::Moment;
@@ -22,11 +24,11 @@ use super::route::routes;
 use super::session::{Ending, Reason, Session};
 use super::state::State;
 use crate::config::Agent;
-use crate::dynauth::ErrorCause;
 use crate::dynauth::server::{
     Change, Facts, Genuine, INVALID_ATTRIBUTE_VALUE, Mac, NasNames, RESOURCES_UNAVAILABLE, SESSION_CONTEXT_NOT_FOUND,
     SESSION_CONTEXT_NOT_REMOVABLE, Verdict, judge, judge_ban, judge_station,
 };
+use crate::dynauth::{BanOrder, ErrorCause};
 use crate::telemetry::count;
 
 /// The sessions of this NAS, and the rules they are under.
@@ -37,6 +39,7 @@ pub(super) struct Keeper {
     table: Table,
     links: Links,
     state: State,
+    bans: Bans,
 }
 
 /// What came of a request.
@@ -54,9 +57,9 @@ impl Keeper {
     /// Takes up what was there before: sessions whose process still runs stay as they were; everything else is in the sandbox.
     pub(super) async fn start(config: Agent, through_front: bool, now: Moment) -> Result<Self, AgentError> {
         let state = State::new(config.state_file.clone());
-        let known = state.load().unwrap_or_else(|error| {
+        let (known, bans) = state.load().unwrap_or_else(|error| {
             warn!(file = %config.state_file.display(), %error, "the state file cannot be read; all sessions start in the sandbox");
-            Vec::new()
+            <_>::default()
         });
         let sessions: BTreeMap<String, Session> = known
             .into_iter()
@@ -75,7 +78,8 @@ impl Keeper {
             addresses: config.nas_addresses.clone(),
             through_front,
         };
-        let mut keeper = Self { config, names, sessions, table, links: Links::default(), state };
+        let mut keeper = Self { config, names, sessions, table, links: Links::default(), state, bans };
+        keeper.mend_bans(now).await;
         keeper.take_up_links().await;
         keeper.read_notes(now).await;
         keeper.find_strangers(now).await;
@@ -92,7 +96,8 @@ impl Keeper {
                 json!({})
             }
             Request::Status => self.status(now).await,
-            Request::Ban { address, seconds } => match self.table.ban(address, Duration::from_secs(seconds)).await {
+            Request::Ban { network, seconds } => match self.ban(network, Some(Duration::from_secs(seconds)), now).await
+            {
                 Ok(()) => json!({}),
                 Err(error) => json!({"error": error.to_string()}),
             },
@@ -134,7 +139,7 @@ impl Keeper {
             verdict => verdict,
         };
         let refused = match verdict {
-            _ if let Some(judged) = judge_ban(request, &self.names) => ban::carry_out(judged, &self.table, peer).await,
+            _ if let Some(judged) = judge_ban(request, &self.names) => self.obey_ban(judged, peer, now).await,
             Verdict::Refuse(SESSION_CONTEXT_NOT_FOUND) if self.config.captive.is_some() => {
                 let verdict = judge_station(request, &self.names, known);
                 self.obey_for_station(verdict).await
@@ -258,7 +263,7 @@ impl Keeper {
         if !gone.is_empty() {
             self.save(&gone.iter().map(String::as_str).collect::<Vec<_>>());
         }
-        self.mend_rules().await;
+        self.mend_rules(now).await;
         self.compare_links().await;
         match self.table.stations_over().await {
             Ok(over) => over.into_iter().for_each(flush_station),
@@ -268,23 +273,67 @@ impl Keeper {
     }
 
     /// Compares the rules in force with what they should be.
-    pub(super) async fn mend_rules(&mut self) {
+    pub(super) async fn mend_rules(&mut self, now: Moment) {
         match self.table.reconcile().await {
             Ok(false) => (),
             Ok(true) => warn!("somebody changed table inet radhold; it is as it should be again"),
             Err(error) => error!(%error, "the rules cannot be compared"),
         }
+        self.mend_bans(now).await;
+    }
+
+    /// Puts in force the bans that should be.
+    async fn mend_bans(&mut self, now: Moment) {
+        self.bans.forget_over(now.up);
+        if let Err(error) = self.table.reconcile_bans(&self.bans.in_force(now.up)).await {
+            error!(%error, "the bans cannot be put into the rules");
+        }
+    }
+
+    /// Bans a network for so long, or until it is lifted, which no time at all does.
+    async fn ban(&mut self, network: IpNet, time: Option<Duration>, now: Moment) -> Result<(), NftError> {
+        let before = self.bans.clone();
+        match time {
+            Some(Duration::ZERO) => self.bans.lift(network),
+            time => self.bans.set(network, time.map(|time| now.up.after(time))),
+        }
+        if let Err(error) = self.table.ban(&self.bans.in_force(now.up)).await {
+            self.bans = before;
+            return Err(error);
+        }
+        let written = self.state.note(&[], &[network], &self.sessions, &self.bans);
+        self.is_saved(written);
+        Ok(())
+    }
+
+    /// Carries out a server's ban, or its end, that was judged.
+    async fn obey_ban(&mut self, judged: Result<BanOrder, ErrorCause>, peer: &str, now: Moment) -> Option<ErrorCause> {
+        let order = match judged {
+            Ok(order) => order,
+            Err(cause) => return Some(cause),
+        };
+        match self.ban(order.network, order.time, now).await {
+            Ok(()) => {
+                count("agent-ban");
+                info!(peer, network = %order.network, seconds = order.time.map(|time| time.as_secs()), "ban by a server");
+                None
+            }
+            Err(error) => {
+                error!(peer, network = %order.network, %error, "the ban cannot be put into the rules");
+                Some(RESOURCES_UNAVAILABLE)
+            }
+        }
     }
 
     /// Writes the state down. Without it a restart puts sessions into the sandbox, and nothing worse.
     pub(super) fn save_all(&mut self) {
-        let written = self.state.write_anew(&self.sessions);
+        let written = self.state.write_anew(&self.sessions, &self.bans);
         self.is_saved(written);
     }
 
     /// Writes down what became of these interfaces.
     fn save(&mut self, interfaces: &[&str]) {
-        let written = self.state.note(interfaces, &self.sessions);
+        let written = self.state.note(interfaces, &[], &self.sessions, &self.bans);
         self.is_saved(written);
     }
 

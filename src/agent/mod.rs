@@ -157,7 +157,7 @@ pub async fn run(
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            Some(()) = table_lost.recv() => keeper.mend_rules().await,
+            Some(()) = table_lost.recv() => keeper.mend_rules(now()).await,
             Some((request, reply)) = asked.recv() => {
                 let is_status = matches!(request, Request::Status);
                 let mut answer = keeper.ask(request, now()).await;

@@ -25,6 +25,11 @@ impl Uptime {
         Self(u64::try_from(by.as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// So long after this.
+    pub(super) fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(Self::after_boot(time).0))
+    }
+
     /// How long after `earlier` this is; zero when it is not after it.
     pub(super) fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

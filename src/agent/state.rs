@@ -1,4 +1,4 @@
-//! The state file: sessions as they were, for the next start. A line for each, and another behind it whenever one changes, so
+//! The state file: sessions and bans as they were, for the next start. A line for each, and another behind it whenever one changes, so
 //! that a login costs the same however many there are; now and then it is written anew. Readable by its owner alone.
 
 use std::collections::BTreeMap;
@@ -6,8 +6,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::ban::Bans;
+use super::moment::Uptime;
 use super::notes::write_private;
 use super::session::Session;
 
@@ -23,11 +26,14 @@ struct Head {
     boot: String,
 }
 
-/// A session as it is from now on; without one there is none on this interface any more.
+/// What is from now on.
 #[derive(Serialize, Deserialize)]
-struct Line<S> {
-    interface: String,
-    session: Option<S>,
+#[serde(untagged)]
+enum Line<S> {
+    /// A session; without one there is none on this interface any more.
+    Session { interface: String, session: Option<S> },
+    /// A ban; without an end it is one until it is lifted.
+    Ban { ban: IpNet, until: Option<Uptime>, lifted: bool },
 }
 
 /// The state file, to be written.
@@ -47,13 +53,13 @@ impl State {
         Self { path, boot, file: None, lines: 0 }
     }
 
-    /// Reads the sessions of this boot; none when there is no such file or it was of another boot.
+    /// Reads the sessions and bans of this boot; none when there is no such file or it was of another boot.
     ///
     /// # Errors
     /// A file that cannot be read, or is not ours: the caller goes on without it, with every session in the sandbox.
-    pub(super) fn load(&self) -> io::Result<Vec<Session>> {
+    pub(super) fn load(&self) -> io::Result<(Vec<Session>, Bans)> {
         let text = match fs::read_to_string(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(<_>::default()),
             text => text?,
         };
         // What was being written when the agent was killed was not answered yet.
@@ -61,33 +67,44 @@ impl State {
         let mut lines = whole.lines();
         let head: Head = serde_json::from_str(lines.next().unwrap_or_default())?;
         if head.version != VERSION || head.boot != self.boot {
-            return Ok(Vec::new());
+            return Ok(<_>::default());
         }
-        let mut sessions = BTreeMap::new();
+        let (mut sessions, mut bans) = (BTreeMap::new(), Bans::default());
         for line in lines {
-            let Line { interface, session } = serde_json::from_str::<Line<Session>>(line)?;
-            match session {
-                Some(session) => sessions.insert(interface, session),
-                None => sessions.remove(&interface),
-            };
+            match serde_json::from_str::<Line<Session>>(line)? {
+                Line::Session { interface, session: Some(session) } => drop(sessions.insert(interface, session)),
+                Line::Session { interface, session: None } => drop(sessions.remove(&interface)),
+                Line::Ban { ban, lifted: true, .. } => bans.lift(ban),
+                Line::Ban { ban, until, lifted: false } => bans.set(ban, until),
+            }
         }
-        Ok(sessions.into_values().collect())
+        Ok((sessions.into_values().collect(), bans))
     }
 
-    /// Writes down how the sessions of these interfaces are now.
+    /// Writes down how the sessions of these interfaces, and the bans of these networks, are now.
     ///
     /// # Errors
     /// What the file system says; the next time everything is written.
-    pub(super) fn note(&mut self, changed: &[&str], sessions: &BTreeMap<String, Session>) -> io::Result<()> {
-        let Some(file) = self.file.as_mut().filter(|_| self.lines < 2 * sessions.len() + SPARE) else {
-            return self.write_anew(sessions);
+    pub(super) fn note(
+        &mut self,
+        changed: &[&str],
+        networks: &[IpNet],
+        sessions: &BTreeMap<String, Session>,
+        bans: &Bans,
+    ) -> io::Result<()> {
+        let most = 2 * (sessions.len() + bans.len()) + SPARE;
+        let Some(file) = self.file.as_mut().filter(|_| self.lines < most) else {
+            return self.write_anew(sessions, bans);
         };
         let mut text = String::new();
         for interface in changed {
             push(&mut text, interface, sessions.get(*interface))?;
         }
+        for network in networks {
+            push_ban(&mut text, *network, bans.until(*network))?;
+        }
         let written = file.write_all(text.as_bytes());
-        self.lines += changed.len();
+        self.lines += changed.len() + networks.len();
         if written.is_err() {
             // Half a line may be there.
             self.file = None;
@@ -95,11 +112,11 @@ impl State {
         written
     }
 
-    /// Writes all sessions, in place of what there was: whole or not at all.
+    /// Writes everything, in place of what there was: whole or not at all.
     ///
     /// # Errors
     /// What the file system says.
-    pub(super) fn write_anew(&mut self, sessions: &BTreeMap<String, Session>) -> io::Result<()> {
+    pub(super) fn write_anew(&mut self, sessions: &BTreeMap<String, Session>, bans: &Bans) -> io::Result<()> {
         self.file = None;
         if let Some(parent) = self.path.parent() {
             fs::create_dir_all(parent)?;
@@ -108,15 +125,25 @@ impl State {
         for (interface, session) in sessions {
             push(&mut text, interface, Some(session))?;
         }
+        for (network, until) in bans.iter() {
+            push_ban(&mut text, network, Some(until))?;
+        }
         write_private(&self.path, text.as_bytes())?;
         self.file = Some(File::options().append(true).open(&self.path)?);
-        self.lines = sessions.len();
+        self.lines = sessions.len() + bans.len();
         Ok(())
     }
 }
 
 fn push(text: &mut String, interface: &str, session: Option<&Session>) -> io::Result<()> {
-    text.push_str(&serde_json::to_string(&Line { interface: interface.to_owned(), session })?);
+    text.push_str(&serde_json::to_string(&Line::Session { interface: interface.to_owned(), session })?);
+    text.push('\n');
+    Ok(())
+}
+
+fn push_ban(text: &mut String, ban: IpNet, until: Option<Option<Uptime>>) -> io::Result<()> {
+    let line = Line::<Session>::Ban { ban, until: until.flatten(), lifted: until.is_none() };
+    text.push_str(&serde_json::to_string(&line)?);
     text.push('\n');
     Ok(())
 }
@@ -136,7 +163,7 @@ mod tests {
     }
 
     fn loaded(state: &State) -> Vec<String> {
-        state.load().unwrap().into_iter().map(|session| session.interface).collect()
+        state.load().unwrap().0.into_iter().map(|session| session.interface).collect()
     }
 
     #[test]
@@ -145,13 +172,21 @@ mod tests {
         let mut state = state(&dir);
         assert_eq!(loaded(&state), [""; 0]);
         let mut all = sessions(&["ppp0", "ppp1"]);
-        state.note(&["ppp0", "ppp1"], &all).unwrap();
+        let mut bans = Bans::default();
+        let [one, other]: [IpNet; 2] = ["192.0.2.0/24", "2001:db8::/64"].map(|network| network.parse().unwrap());
+        bans.set(one, None);
+        state.note(&["ppp0", "ppp1"], &[one], &all, &bans).unwrap();
+        bans.lift(one);
+        bans.set(other, Some(Uptime::after_boot(std::time::Duration::from_secs(9))));
+        state.note(&[], &[one, other], &all, &bans).unwrap();
+        assert_eq!(state.load().unwrap().1, bans);
         all.remove("ppp0");
         all.get_mut("ppp1").unwrap().ipv4.hear_down();
         all.extend(sessions(&["ppp2"]));
-        state.note(&["ppp0", "ppp1", "ppp2"], &all).unwrap();
+        state.note(&["ppp0", "ppp1", "ppp2"], &[], &all, &bans).unwrap();
+        assert_eq!(state.load().unwrap().1, bans);
         assert_eq!(loaded(&state), ["ppp1", "ppp2"]);
-        assert!(state.load().unwrap()[0].ipv4.is_down());
+        assert!(state.load().unwrap().0[0].ipv4.is_down());
         let before = fs::read_to_string(&state.path).unwrap();
         fs::write(&state.path, format!("{before}{{\"interface\":\"ppp1\",\"session\":nul")).unwrap();
         assert_eq!(loaded(&state), ["ppp1", "ppp2"]);
@@ -166,7 +201,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut state, all) = (state(&dir), sessions(&["ppp0"]));
         for _ in 0..3 * SPARE {
-            state.note(&["ppp0"], &all).unwrap();
+            state.note(&["ppp0"], &[], &all, &Bans::default()).unwrap();
         }
         let lines = fs::read_to_string(&state.path).unwrap().lines().count();
         assert!(lines <= SPARE + 4, "{lines}");

@@ -1,4 +1,4 @@
-//! Tells NASes of bans: those whose dialect says that their host can drop an address. By CoA-Request, from the store's list of
+//! Tells NASes of bans: those whose dialect says that their host can drop packets by address. By CoA-Request, from the store's list of
 //! notices, until each has acknowledged.
 //!
 //! What is told is what the ban is at that moment, so that telling twice, late or out of order does no harm.
@@ -13,7 +13,7 @@ use super::bans::Bans;
 use super::clock;
 use super::orders::Worker;
 use crate::dynauth::{Answer, BanOrder, ErrorCause, Remedy};
-use crate::model::{Nas, Timestamp};
+use crate::model::{CallerLists, Nas, Timestamp};
 use crate::net::dynamic_authorization::Target;
 use crate::policy::{Ban, BanTarget};
 use crate::store::{BanNotice, StoreError};
@@ -56,8 +56,8 @@ pub(super) async fn run(worker: Arc<Worker>, bans: Arc<Bans>) {
 async fn tell_all(worker: &Arc<Worker>, bans: &Bans, mut notice: BanNotice) -> Result<(), StoreError> {
     bans.refresh().await?;
     let now = clock::now();
-    let ban = bans.latest(&BanTarget::Network(notice.address.into())).await;
-    let Some(order) = ban.and_then(|ban| order(&ban, &notice, now)) else {
+    let ban = bans.latest(&BanTarget::Network(notice.network)).await;
+    let Some((ban, order)) = ban.and_then(|ban| order(&ban, &notice, now).map(|order| (ban, order))) else {
         return worker.store.settle_ban_notice(&notice, None).await;
     };
     let settings = worker.settings.current();
@@ -65,6 +65,11 @@ async fn tell_all(worker: &Arc<Worker>, bans: &Bans, mut notice: BanNotice) -> R
     for nas in settings.nases.iter().filter(|nas| !notice.told.contains(&nas.name)) {
         let Some(dialect) = settings.dialects.get(&nas.dialect) else { continue };
         let Some(request) = dialect.ban(&order) else { continue };
+        // A firewall knows no exceptions: who is allowed in a network that is banned would be locked out, against the ban's sense.
+        let allows = |lists: &CallerLists| lists.allows_within(&order.network);
+        if !ban.forced && order.time != Some(Duration::ZERO) && (allows(&nas.callers) || allows(&settings.callers)) {
+            continue;
+        }
         let Some(address) = listener(nas, dialect.coa_port()) else {
             tracing::warn!(nas = %nas.name, "not told of a ban: several hosts share this NAS's entry; give each its own");
             continue;
@@ -84,14 +89,14 @@ async fn tell_all(worker: &Arc<Worker>, bans: &Bans, mut notice: BanNotice) -> R
         match answer {
             Answer::Acked => {
                 telemetry::count("ban.told");
-                tracing::info!(nas = %name, address = %order.address, seconds = order.time.map(|time| time.as_secs()),
+                tracing::info!(nas = %name, network = %order.network, seconds = order.time.map(|time| time.as_secs()),
                     "the NAS's host has been told of the ban");
                 notice.told.push(name);
             }
             // Resources Unavailable: its firewall could not be changed, which may pass.
             Answer::Naked(cause) if cause != Some(506) && ErrorCause::remedy(cause) != Remedy::Retry => {
                 telemetry::count("ban.refused");
-                tracing::error!(nas = %name, address = %order.address,
+                tracing::error!(nas = %name, network = %order.network,
                     error_cause = cause.map(|cause| ErrorCause(cause).to_string()),
                     "the NAS refuses to be told of a ban; is its agent older than the server?");
                 notice.told.push(name);
@@ -116,7 +121,7 @@ fn order(ban: &Ban, notice: &BanNotice, now: Timestamp) -> Option<BanOrder> {
         (true, Some(until)) => Some(until.since(now).max(Duration::from_secs(1))),
         (true, None) => None,
     };
-    Some(BanOrder { address: notice.address, time })
+    Some(BanOrder { network: notice.network, time })
 }
 
 /// Where a NAS listens that has no session at hand to tell.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use ipnet::IpNet;
 
 use crate::agent::{self, HookCall, HookEvent, Request, RuleSettings};
 use crate::app::{chance, clock};
@@ -82,8 +83,9 @@ struct StatusArgs {
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!("  radhold agent ban 192.0.2.7 --for 1h"))]
 struct BanArgs {
-    /// Who.
-    address: IpAddr,
+    /// An address, or a network such as 192.0.2.0/24.
+    #[arg(value_name = "ADDRESS", value_parser = network)]
+    network: IpNet,
     /// How long.
     #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     time: Duration,
@@ -93,8 +95,16 @@ struct BanArgs {
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!("  radhold agent unban 192.0.2.7"))]
 struct UnbanArgs {
-    /// Whose.
-    address: IpAddr,
+    /// Whose, as it was banned.
+    #[arg(value_name = "ADDRESS", value_parser = network)]
+    network: IpNet,
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
+    network
+        .map(|network| network.trunc())
+        .map_err(|_| "neither an address nor a network such as 192.0.2.0/24".to_owned())
 }
 
 pub(super) fn run(args: AgentArgs, flags: &mut Flags) -> Result<(), Failure> {
@@ -109,9 +119,9 @@ pub(super) fn run(args: AgentArgs, flags: &mut Flags) -> Result<(), Failure> {
         }
         Some(AgentCommand::Status(args)) => status(&args, flags),
         Some(AgentCommand::Ban(args)) => {
-            ask(&Request::Ban { address: args.address, seconds: args.time.as_secs().max(1) }, flags).map(drop)
+            ask(&Request::Ban { network: args.network, seconds: args.time.as_secs().max(1) }, flags).map(drop)
         }
-        Some(AgentCommand::Unban(args)) => ask(&Request::Ban { address: args.address, seconds: 0 }, flags).map(drop),
+        Some(AgentCommand::Unban(args)) => ask(&Request::Ban { network: args.network, seconds: 0 }, flags).map(drop),
         None => {
             flags.settings.splice(0..0, args.log.iter().map(|filter| Setting::new("--log", "log.filter", filter)));
             let config = Config::load(flags)?.config;

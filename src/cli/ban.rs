@@ -17,7 +17,7 @@ use super::{audit, manual, output};
 
 /// List, set and lift bans.
 ///
-/// Bans are kept in the store, count on all nodes within seconds, and survive restarts. Those of single addresses are told to the
+/// Bans are kept in the store, count on all nodes within seconds, and survive restarts. Those of addresses and networks are told to the
 /// NASes whose host can drop them (radhold agent).
 #[derive(Debug, Subcommand)]
 pub(super) enum BanCommand {

@@ -1,10 +1,12 @@
-//! The CoA-Request that tells a NAS's host to drop an address, or no longer: a form of ours, which our agent understands.
+//! The CoA-Request that tells a NAS's host to drop an address or a network, or no longer: a form of ours, which our agent understands.
 //!
 //! RFC 5176 has no word for it. Filter-Id says what it is, Calling-Station-Id whom it is about, Session-Timeout for how long.
 //! It names no session, so a NAS that does not know the form finds none, and changes nothing. Knows no firewall.
 
 use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::ErrorCause;
 use super::server::{INVALID_ATTRIBUTE_VALUE, INVALID_REQUEST, MISSING_ATTRIBUTE, UNSUPPORTED_ATTRIBUTE};
@@ -15,11 +17,11 @@ const BAN: &str = "radhold:ban";
 /// Filter-Id of the end of one.
 const LIFT: &str = "radhold:lift-ban";
 
-/// An address is to be dropped, or no longer.
+/// A network is to be dropped, or no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BanOrder {
-    /// Whose outer protocols (PPTP, L2TP, ...) are to be dropped.
-    pub address: IpAddr,
+    /// Whose outer protocols (PPTP, L2TP, ...) are to be dropped; without host bits.
+    pub network: IpNet,
     /// For how long, whole seconds on the wire; zero is no longer, `None` is until told otherwise.
     pub time: Option<Duration>,
 }
@@ -30,7 +32,7 @@ impl BanOrder {
         let lift = self.time == Some(Duration::ZERO);
         let mut attributes = vec![
             written(attribute::FILTER_ID, if lift { LIFT } else { BAN }.as_bytes()),
-            written(attribute::CALLING_STATION_ID, self.address.to_string().as_bytes()),
+            written(attribute::CALLING_STATION_ID, text(&self.network).as_bytes()),
         ];
         if let Some(time) = self.time.filter(|_| !lift) {
             let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
@@ -68,8 +70,7 @@ impl BanOrder {
             }
         }
         let station = packet.first(attribute::CALLING_STATION_ID).ok_or(MISSING_ATTRIBUTE)?;
-        let address = std::str::from_utf8(station).ok().and_then(|text| text.parse::<IpAddr>().ok());
-        let address = address.ok_or(INVALID_ATTRIBUTE_VALUE)?.to_canonical();
+        let network = std::str::from_utf8(station).ok().and_then(network).ok_or(INVALID_ATTRIBUTE_VALUE)?;
         let time = match (packet.first(attribute::SESSION_TIMEOUT), lift) {
             (None, true) => Some(Duration::ZERO),
             (Some(_), true) => return Err(INVALID_REQUEST),
@@ -82,7 +83,19 @@ impl BanOrder {
                 Some(Duration::from_secs(seconds.into()))
             }
         };
-        Ok(Self { address, time })
+        Ok(Self { network, time })
+    }
+}
+
+/// An address alone is written without a length, as it is to servers and agents that know no networks.
+fn text(network: &IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(address.to_canonical().into()),
+        Err(_) => text.parse::<IpNet>().ok().filter(|network| *network == network.trunc()),
     }
 }
 
@@ -115,13 +128,18 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for (address, time) in
-            [("192.0.2.7", Some(Duration::from_secs(1800))), ("2001:db8::7", None), ("192.0.2.7", Some(Duration::ZERO))]
-        {
-            let order = BanOrder { address: address.parse().unwrap(), time };
+        for (network, time, text) in [
+            ("192.0.2.7/32", Some(Duration::from_secs(1800)), "192.0.2.7"),
+            ("2001:db8::7/128", None, "2001:db8::7"),
+            ("2001:db8:0:1::/64", Some(Duration::from_secs(1800)), "2001:db8:0:1::/64"),
+            ("192.0.2.0/24", Some(Duration::ZERO), "192.0.2.0/24"),
+        ] {
+            let order = BanOrder { network: network.parse().unwrap(), time };
             assert_eq!(read(order.attributes()), Some(Ok(order)));
+            assert!(order.attributes().contains(&written(attribute::CALLING_STATION_ID, text.as_bytes())), "{text}");
         }
-        let order = BanOrder { address: [192, 0, 2, 7].into(), time: Some(Duration::from_millis(1)) };
+        let host = "192.0.2.7/32".parse().unwrap();
+        let order = BanOrder { network: host, time: Some(Duration::from_millis(1)) };
         assert_eq!(read(order.attributes()).unwrap().unwrap().time, Some(Duration::from_secs(1)), "never too short");
     }
 
@@ -138,7 +156,7 @@ mod tests {
         let refused = |attributes| read(attributes).unwrap().unwrap_err();
         assert_eq!(refused(vec![ban()]), MISSING_ATTRIBUTE);
         assert_eq!(refused(vec![ban(), station("00-1b-63")]), INVALID_ATTRIBUTE_VALUE);
-        assert_eq!(refused(vec![ban(), station("192.0.2.0/24")]), INVALID_ATTRIBUTE_VALUE);
+        assert_eq!(refused(vec![ban(), station("192.0.2.7/24")]), INVALID_ATTRIBUTE_VALUE);
         assert_eq!(refused(vec![ban(), station("192.0.2.7"), station("192.0.2.8")]), INVALID_REQUEST);
         let alice = written(attribute::USER_NAME, b"alice");
         assert_eq!(refused(vec![ban(), station("192.0.2.7"), alice]), UNSUPPORTED_ATTRIBUTE);

@@ -2,18 +2,18 @@
 //!
 //! Knows no statement.
 
-use std::net::IpAddr;
+use ipnet::IpNet;
 
 use super::StoreError;
 use super::row::Columns;
 use crate::model::{NasName, Timestamp, UserName};
 use crate::policy::{Ban, BanTarget, Caller, FailureCount, FailureKey, Strike};
 
-/// An address whose ban has changed, claimed, to be told to the NASes whose host can drop it.
+/// A network whose ban has changed, claimed, to be told to the NASes whose host can drop it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BanNotice {
-    /// The address.
-    pub address: IpAddr,
+    /// The network; often one address.
+    pub network: IpNet,
     /// Which change; another one may come meanwhile, and is not struck off with this.
     pub generation: u64,
     /// The NASes that know already.
@@ -53,8 +53,10 @@ pub(super) fn strike(row: &impl Columns) -> Result<Strike, StoreError> {
 
 pub(super) fn notice(row: &impl Columns) -> Result<BanNotice, StoreError> {
     let address = row.need("address", Columns::text)?;
+    let target = BanTarget::read("address", &address).map_err(|error| row.bad("address", error))?;
+    let network = told_of(&target).ok_or_else(|| row.bad("address", "it is none"))?;
     Ok(BanNotice {
-        address: address.parse().map_err(|error| row.bad("address", error))?,
+        network,
         generation: row.need("generation", Columns::number)?,
         told: row.need("told", Columns::json)?,
         attempts: row.need("attempts", Columns::number)?,
@@ -76,10 +78,15 @@ pub(super) fn place(row: &impl Columns) -> Result<Option<(FailureKey, Timestamp)
     Ok(Caller::read(&station).map(|caller| (FailureKey { account, caller: caller.key() }, at)))
 }
 
-/// The address a NAS's host is told of when this ban changes: its sets hold single addresses.
-pub(super) fn told_of(target: &BanTarget) -> Option<IpAddr> {
+/// The network a NAS's host is told of when this ban changes: it knows no accounts and no other stations.
+pub(super) fn told_of(target: &BanTarget) -> Option<IpNet> {
     match target {
-        BanTarget::Network(network) if network.prefix_len() == network.max_prefix_len() => Some(network.addr()),
-        _ => None,
+        BanTarget::Network(network) => Some(*network),
+        BanTarget::Station(_) | BanTarget::Account(_) => None,
     }
+}
+
+/// What tells one notice from another.
+pub(super) fn key(notice: &BanNotice) -> String {
+    BanTarget::Network(notice.network).value()
 }

@@ -329,12 +329,11 @@ async fn two_nodes_share_bans_and_failures() {
 async fn the_agent_is_told_of_a_ban_and_its_end_until_it_says_it_knows() {
     let mut das = Das::start(&["silent", "ack"]).await;
     let radhold = Radhold::start(&lab(das.address, "pppd-agent", ""));
-    done(&ban(&radhold, &["add", "203.0.113.0/24"]));
     done(&ban(&radhold, &["add", EVIL, "--for", "1h"]));
     let first = das.next().await;
     assert_eq!(first["code"], 43, "{first:#}");
     assert_eq!(first["attributes"]["Filter-Id"][0], "radhold:ban");
-    assert_eq!(first["attributes"]["Calling-Station-Id"][0], EVIL, "one address; the network is not for a host's set");
+    assert_eq!(first["attributes"]["Calling-Station-Id"][0], EVIL);
     let seconds = first["attributes"]["Session-Timeout"][0].as_u64().unwrap();
     assert!((3500..=3600).contains(&seconds), "{first:#}");
     let second = das.next().await;
@@ -350,4 +349,16 @@ async fn the_agent_is_told_of_a_ban_and_its_end_until_it_says_it_knows() {
     assert_eq!(lifted["attributes"]["Filter-Id"][0], "radhold:lift-ban");
     assert_eq!(lifted["attributes"]["Calling-Station-Id"][0], EVIL);
     assert_eq!(lifted["attributes"]["Session-Timeout"], Value::Null);
+    for network in ["203.0.113.0/24", "2001:db8:0:1::/64"] {
+        done(&ban(&radhold, &["add", network]));
+        let told = loop {
+            let next = das.next().await;
+            if next["attributes"]["Calling-Station-Id"][0] != EVIL {
+                break next;
+            }
+        };
+        assert_eq!(told["attributes"]["Filter-Id"][0], "radhold:ban");
+        assert_eq!(told["attributes"]["Calling-Station-Id"][0], network);
+        assert_eq!(told["attributes"]["Session-Timeout"], Value::Null, "until it is lifted");
+    }
 }

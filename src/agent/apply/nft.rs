@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::mpsc;
@@ -41,6 +41,67 @@ pub(in crate::agent) struct Permitted {
     pub(in crate::agent) left: Duration,
 }
 
+/// Addresses that are banned: an interval, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::agent) struct Banned {
+    /// The first.
+    pub(in crate::agent) first: IpAddr,
+    /// The last, of the same family.
+    pub(in crate::agent) last: IpAddr,
+    /// For how long from now; `None` is without end.
+    pub(in crate::agent) left: Option<Duration>,
+}
+
+/// The sets of bans, and whether they are of IPv4.
+const BANNED: [(&str, bool); 2] = [("banned_v4", true), ("banned_v6", false)];
+/// nft tells whole seconds, and the kernel's timers stand still while the host sleeps.
+const CLOCKS_APART: Duration = Duration::from_secs(3);
+
+impl Banned {
+    fn element(&self) -> Value {
+        let (first, last) = (self.first.to_string(), self.last.to_string());
+        let whole = ["0.0.0.0", "::"].contains(&first.as_str()).then(|| IpNet::new(self.first, 0).ok()).flatten();
+        let value = if first == last {
+            json!(first)
+        } else if whole.is_some_and(|whole| whole.broadcast() == self.last) {
+            json!({"prefix": {"addr": first, "len": 0}})
+        } else {
+            json!({"range": [first, last]})
+        };
+        match self.left {
+            // Never too short.
+            Some(left) => {
+                json!({"elem": {"val": value, "timeout": left.as_secs() + u64::from(left.subsec_nanos() > 0)}})
+            }
+            None => value,
+        }
+    }
+
+    /// Reads what nft lists.
+    fn read(element: &Value) -> Option<Self> {
+        let value = element.pointer("/elem/val").unwrap_or(element);
+        let left = element.pointer("/elem/expires").and_then(Value::as_u64).map(Duration::from_secs);
+        let address = |value: &Value| value.as_str()?.parse::<IpAddr>().ok();
+        let (first, last) = if let Some(prefix) = value.get("prefix") {
+            let net = IpNet::new(address(&prefix["addr"])?, prefix["len"].as_u64()?.try_into().ok()?).ok()?;
+            (net.network(), net.broadcast())
+        } else if let Some(range) = value.get("range") {
+            (address(&range[0])?, address(&range[1])?)
+        } else {
+            (address(value)?, address(value)?)
+        };
+        Some(Self { first, last, left })
+    }
+
+    fn is_about(&self, other: &Self) -> bool {
+        let same_end = match (self.left, other.left) {
+            (Some(left), Some(other)) => left.abs_diff(other) <= CLOCKS_APART,
+            (left, other) => left == other,
+        };
+        (self.first, self.last) == (other.first, other.last) && same_end
+    }
+}
+
 /// Why the rules are not as they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum NftError {
@@ -71,7 +132,7 @@ pub(in crate::agent) struct Table {
 }
 
 impl Table {
-    /// Puts the table in force with exactly these interfaces permitted; bans that are in force stay.
+    /// Puts the table in force with exactly these interfaces permitted; bans that are in force stay, but for those without end.
     pub(in crate::agent) async fn establish(
         settings: RuleSettings,
         places: BTreeMap<String, Place>,
@@ -151,17 +212,35 @@ impl Table {
         Ok(!fine)
     }
 
-    /// Bans an address of the outer protocols for so long; a zero ends a ban.
-    pub(in crate::agent) async fn ban(&self, address: IpAddr, time: Duration) -> Result<(), NftError> {
-        let set = if address.is_ipv4() { "banned_v4" } else { "banned_v6" };
-        let plain = json!(address.to_string());
-        // Adding what is there would keep its old time, and deleting what is not there fails: so both, in one transaction.
-        let mut commands = vec![element("add", set, plain.clone()), element("delete", set, plain.clone())];
-        if !time.is_zero() {
-            let timed = json!({"elem": {"val": plain, "timeout": time.as_secs().max(1)}});
-            commands.push(element("add", set, timed));
+    /// Bans exactly these of the outer protocols: all in one transaction, since nft takes no interval that overlaps another.
+    pub(in crate::agent) async fn ban(&self, banned: &[Banned]) -> Result<(), NftError> {
+        let mut commands = Vec::new();
+        for (set, v4) in BANNED {
+            commands.push(json!({"flush": {"set": {"family": FAMILY, "table": TABLE, "name": set}}}));
+            let elements: Vec<Value> =
+                banned.iter().filter(|banned| banned.first.is_ipv4() == v4).map(Banned::element).collect();
+            if !elements.is_empty() {
+                let elements = json!({"family": FAMILY, "table": TABLE, "name": set, "elem": elements});
+                commands.push(json!({"add": {"element": elements}}));
+            }
         }
         run(json!({"nftables": commands})).await
+    }
+
+    /// Compares the bans in force with what they should be, and mends them. Says whether there was something to mend.
+    pub(in crate::agent) async fn reconcile_bans(&self, banned: &[Banned]) -> Result<bool, NftError> {
+        let listed = list().await?.unwrap_or_default();
+        let found = BANNED.iter().flat_map(|(set, _)| set_of(&listed, set).unwrap_or_default());
+        let lasting = |banned: &Banned| banned.left.is_none_or(|left| left > CLOCKS_APART);
+        let mut found: Vec<Banned> = found.filter_map(|element| Banned::read(&element)).filter(lasting).collect();
+        found.sort_unstable_by_key(|banned| banned.first);
+        let wanted: Vec<&Banned> = banned.iter().filter(|banned| lasting(banned)).collect();
+        let fine =
+            found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| found.is_about(wanted));
+        if !fine {
+            self.ban(banned).await?;
+        }
+        Ok(!fine)
     }
 
     /// Lets a station through for so long, by the set it is in when none is named. False when it is in none.
@@ -252,7 +331,7 @@ impl Table {
     async fn rebuild(&mut self) -> Result<(), NftError> {
         let mut kept = Vec::new();
         if let Some(listed) = list().await? {
-            for set in ["banned_v4", "banned_v6"].map(str::to_owned).into_iter().chain(self.station_sets()) {
+            for set in BANNED.map(|(set, _)| set.to_owned()).into_iter().chain(self.station_sets()) {
                 let found = set_of(&listed, &set).unwrap_or_default();
                 kept.extend(found.iter().filter_map(still_timed).map(|timed| element("add", &set, timed)));
             }

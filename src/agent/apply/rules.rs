@@ -120,8 +120,8 @@ fn sets(settings: &RuleSettings) -> Vec<Value> {
     };
     sets.push(set("resolvers_v4", json!("ipv4_addr"), &[], of_family(true)));
     sets.push(set("resolvers_v6", json!("ipv6_addr"), &[], of_family(false)));
-    sets.push(set("banned_v4", json!("ipv4_addr"), &["timeout"], vec![]));
-    sets.push(set("banned_v6", json!("ipv6_addr"), &["timeout"], vec![]));
+    sets.push(set("banned_v4", json!("ipv4_addr"), &["interval", "timeout"], vec![]));
+    sets.push(set("banned_v6", json!("ipv6_addr"), &["interval", "timeout"], vec![]));
     sets
 }
 

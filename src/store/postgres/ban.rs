@@ -77,13 +77,13 @@ async fn conclude(
     if changed == 0 {
         return Ok(false);
     }
-    if let Some(address) = ban::told_of(target) {
+    if ban::told_of(target).is_some() {
         sqlx::query(
             "INSERT INTO ban_notices (address, generation, told, due_at, attempts) VALUES ($1, 1, '[]', $2, 0)
              ON CONFLICT (address) DO UPDATE
              SET generation = ban_notices.generation + 1, told = '[]', due_at = excluded.due_at, attempts = 0",
         )
-        .bind(address.to_string())
+        .bind(target.value())
         .bind(time(act.at))
         .execute(&mut *tx)
         .await
@@ -125,7 +125,7 @@ pub(super) async fn settle_notice(
     notice: &BanNotice,
     again: Option<Timestamp>,
 ) -> Result<(), StoreError> {
-    let (address, generation) = (notice.address.to_string(), row::counter(notice.generation));
+    let (address, generation) = (ban::key(notice), row::counter(notice.generation));
     let settled = match again {
         None => sqlx::query("DELETE FROM ban_notices WHERE address = $1 AND generation = $2")
             .bind(&address)

@@ -239,7 +239,7 @@ fn a_server_bans_an_address_by_coa_request() {
     for (attributes, cause) in [
         (format!("{ban},NAS-Identifier=nas-2"), "NAS-Identification-Mismatch"),
         (format!("{ban},User-Name=alice"), "Unsupported-Attribute"),
-        ("Filter-Id=\"radhold:ban\",Calling-Station-Id=\"10.92.0.0/24\"".to_owned(), "Invalid-Attribute-Value"),
+        ("Filter-Id=\"radhold:ban\",Calling-Station-Id=\"10.92.0.10/24\"".to_owned(), "Invalid-Attribute-Value"),
         ("Filter-Id=\"radhold:lift-ban\"".to_owned(), "Missing-Attribute"),
     ] {
         assert_eq!(coa(&attributes), ("CoA-NAK".to_owned(), Some(cause.to_owned())), "{attributes}");
@@ -250,6 +250,13 @@ fn a_server_bans_an_address_by_coa_request() {
     assert!(bench.reaches("lan", "10.92.0.1:1723"));
     assert_eq!(coa(ban).0, "CoA-ACK", "without end");
     assert!(!bench.reaches("lan", "10.92.0.1:1723"));
+    // A network that overlaps it, and outlasts it.
+    let network = |word: &str| format!("Filter-Id=\"radhold:{word}\",Calling-Station-Id=\"10.92.0.0/24\"");
+    assert_eq!(coa(&network("ban")).0, "CoA-ACK", "{:#?}", bench.log());
+    assert_eq!(coa(lift).0, "CoA-ACK");
+    assert!(!bench.reaches("lan", "10.92.0.1:1723"));
+    assert_eq!(coa(&network("lift-ban")).0, "CoA-ACK");
+    assert!(bench.reaches("lan", "10.92.0.1:1723"));
     drop(listener);
 }
 

@@ -186,3 +186,41 @@ fn a_state_whose_interface_is_anothers_by_now_permits_nobody() {
     assert!(!bench.reaches("c0", INSIDE));
     assert_eq!(bench.radclient("coa", "User-Name=carol,Filter-Id=permit").0, "CoA-ACK");
 }
+
+#[test]
+fn bans_outlive_the_agent_and_its_table() {
+    let mut bench = Bench::start("ban_tcp = [1723]\n");
+    let listener = bench.inside("nas", || std::net::TcpListener::bind("10.92.0.1:1723").unwrap());
+    let ban = |bench: &Bench, arguments: &[&str]| assert!(bench.radhold(arguments).status().unwrap().success());
+    ban(&bench, &["agent", "ban", "10.92.0.0/24", "--for", "1h"]);
+    ban(&bench, &["agent", "ban", "10.92.0.7", "--for", "2h"]);
+    ban(&bench, &["agent", "ban", "2001:db8:0:1::/64", "--for", "2h"]);
+    ban(&bench, &["agent", "ban", "203.0.113.7", "--for", "2h"]);
+    ban(&bench, &["agent", "unban", "203.0.113.7"]);
+    let endless = "Filter-Id=\"radhold:ban\",Calling-Station-Id=\"2001:db8:0:2::/64\"";
+    assert_eq!(bench.radclient("coa", endless).0, "CoA-ACK");
+    let in_force = |bench: &Bench| {
+        let sets = ["banned_v4", "banned_v6"].map(|set| bench.nft(&["list", "set", "inet", "radhold", set]));
+        let sets = sets.concat();
+        ["10.92.0.8", "10.92.0.7 timeout", "2001:db8:0:1::/64 timeout", "2001:db8:0:2::/64"]
+            .iter()
+            .all(|banned| sets.contains(banned))
+            && !sets.contains("203.0.113.7")
+    };
+    assert!(in_force(&bench) && !bench.reaches("lan", "10.92.0.1:1723"));
+    bench.kill_agent();
+    bench.nft(&["flush", "ruleset"]);
+    bench.start_agent();
+    assert!(in_force(&bench) && !bench.reaches("lan", "10.92.0.1:1723"));
+    // Nobody accepts there, so nothing is to connect again and again meanwhile.
+    bench.nft(&["flush", "ruleset"]);
+    bench.until(|| bench.nft(&["list", "tables"]).contains("inet radhold").then_some(()));
+    bench.until(|| in_force(&bench).then_some(()));
+    assert!(!bench.reaches("lan", "10.92.0.1:1723"));
+    bench.nft(&["flush", "set", "inet", "radhold", "banned_v4"]);
+    bench.until(|| in_force(&bench).then_some(()));
+    assert!(!bench.reaches("lan", "10.92.0.1:1723"));
+    ban(&bench, &["agent", "unban", "10.92.0.0/24"]);
+    assert!(bench.reaches("lan", "10.92.0.1:1723"));
+    drop(listener);
+}

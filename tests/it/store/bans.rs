@@ -15,7 +15,7 @@ battery! {
         a_strike_is_kept_with_the_end_of_its_hold_and_once,
         a_ban_is_set_lifted_and_found_by_its_change,
         an_automatic_ban_does_not_replace_one_in_force,
-        a_ban_of_one_address_is_told_until_it_is_settled,
+        a_ban_of_a_network_is_told_until_it_is_settled,
         failures_of_all_nodes_add_up,
         places_are_known_by_what_was_let_through,
         the_audit_record_is_only_added_to,
@@ -110,16 +110,21 @@ async fn an_automatic_ban_does_not_replace_one_in_force(stage: &Stage) {
     assert!(stage.store.set_ban(&by_itself(secs(100)), &act(secs(100), "ban.add", "x")).await.unwrap(), "it was over");
 }
 
-async fn a_ban_of_one_address_is_told_until_it_is_settled(stage: &Stage) {
+async fn a_ban_of_a_network_is_told_until_it_is_settled(stage: &Stage) {
     let store = stage.store.as_ref();
     let lease = Duration::from_secs(30);
     let (a, b) = ("a".into(), "b".into());
-    store.set_ban(&ban("192.0.2.0/24", NOON, None), &act(NOON, "ban.add", "net")).await.unwrap();
-    assert_eq!(store.claim_ban_notices(&a, NOON, lease, 9).await.unwrap(), [], "networks are not told");
+    for network in ["192.0.2.0/24", "2001:db8:0:1::/64"] {
+        store.set_ban(&ban(network, NOON, None), &act(NOON, "ban.add", "net")).await.unwrap();
+        let notice = store.claim_ban_notices(&a, NOON, lease, 9).await.unwrap().pop().unwrap();
+        assert_eq!(notice.network.to_string(), network);
+        store.settle_ban_notice(&notice, None).await.unwrap();
+    }
+    assert_eq!(store.claim_ban_notices(&a, NOON, lease, 9).await.unwrap(), []);
     let one = ban("192.0.2.7", NOON, None);
     store.set_ban(&one, &act(NOON, "ban.add", "one")).await.unwrap();
     let mut notice = store.claim_ban_notices(&a, NOON, lease, 9).await.unwrap().pop().unwrap();
-    assert_eq!((notice.address.to_string().as_str(), notice.attempts), ("192.0.2.7", 0));
+    assert_eq!((notice.network.to_string().as_str(), notice.attempts), ("192.0.2.7/32", 0));
     assert_eq!(store.claim_ban_notices(&b, secs(29), lease, 9).await.unwrap(), [], "a is at it");
     notice.told.push("edge".into());
     store.settle_ban_notice(&notice, Some(secs(40))).await.unwrap();
