@@ -36,6 +36,22 @@ enum Line<S> {
     Ban { ban: IpNet, until: Option<Uptime>, lifted: bool },
 }
 
+/// Why the state is not in its file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotWritten {
+    /// There is no file any more.
+    #[error("{0}; the file is removed, so a restart would sandbox all and forget bans")]
+    Removed(io::Error),
+    /// An old one is there still.
+    #[error("{why}; nor can the old file be removed ({error}): a restart would believe it, permits that were taken back too")]
+    StaysOld {
+        /// Why it cannot be written.
+        why: io::Error,
+        /// Why it cannot be removed.
+        error: io::Error,
+    },
+}
+
 /// The state file, to be written.
 #[derive(Debug)]
 pub(super) struct State {
@@ -84,40 +100,54 @@ impl State {
     /// Writes down how the sessions of these interfaces, and the bans of these networks, are now.
     ///
     /// # Errors
-    /// What the file system says; the next time everything is written.
+    /// As of [`State::write_anew`].
     pub(super) fn note(
         &mut self,
         changed: &[&str],
         networks: &[IpNet],
         sessions: &BTreeMap<String, Session>,
         bans: &Bans,
-    ) -> io::Result<()> {
+    ) -> Result<(), NotWritten> {
         let most = 2 * (sessions.len() + bans.len()) + SPARE;
         let Some(file) = self.file.as_mut().filter(|_| self.lines < most) else {
             return self.write_anew(sessions, bans);
         };
-        let mut text = String::new();
-        for interface in changed {
-            push(&mut text, interface, sessions.get(*interface))?;
+        let mut write = || -> io::Result<()> {
+            let mut text = String::new();
+            for interface in changed {
+                push(&mut text, interface, sessions.get(*interface))?;
+            }
+            for network in networks {
+                push_ban(&mut text, *network, bans.until(*network))?;
+            }
+            file.write_all(text.as_bytes())
+        };
+        if write().is_ok() {
+            self.lines += changed.len() + networks.len();
+            return Ok(());
         }
-        for network in networks {
-            push_ban(&mut text, *network, bans.until(*network))?;
-        }
-        let written = file.write_all(text.as_bytes());
-        self.lines += changed.len() + networks.len();
-        if written.is_err() {
-            // Half a line may be there.
-            self.file = None;
-        }
-        written
+        // Half a line may be there.
+        self.write_anew(sessions, bans)
     }
 
-    /// Writes everything, in place of what there was: whole or not at all.
+    /// Writes everything, in place of what there was. When that fails there is no file any more: what it said, permits that were
+    /// taken back among it, must not be believed at the next start.
     ///
     /// # Errors
-    /// What the file system says.
-    pub(super) fn write_anew(&mut self, sessions: &BTreeMap<String, Session>, bans: &Bans) -> io::Result<()> {
+    /// [`NotWritten`]; the next time everything is written.
+    pub(super) fn write_anew(
+        &mut self,
+        sessions: &BTreeMap<String, Session>,
+        bans: &Bans,
+    ) -> Result<(), NotWritten> {
         self.file = None;
+        self.try_write_anew(sessions, bans).map_err(|why| match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => NotWritten::StaysOld { why, error },
+            _ => NotWritten::Removed(why),
+        })
+    }
+
+    fn try_write_anew(&mut self, sessions: &BTreeMap<String, Session>, bans: &Bans) -> io::Result<()> {
         if let Some(parent) = self.path.parent() {
             fs::create_dir_all(parent)?;
         }
@@ -194,6 +224,24 @@ mod tests {
         assert!(state.load().is_err());
         fs::write(&state.path, before.replacen("\"version\":3", "\"version\":2", 1)).unwrap();
         assert_eq!(loaded(&state), [""; 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_believed_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut state, bans) = (state(&dir), Bans::default());
+        state.note(&["ppp0"], &[], &sessions(&["ppp0"]), &bans).unwrap();
+        assert_eq!(loaded(&state), ["ppp0"]);
+        // As a full disk: no new file can be made, and the one that is open takes nothing.
+        let in_the_way = dir.path().join("state/agent.json.new");
+        fs::create_dir(&in_the_way).unwrap();
+        state.file = Some(File::open(&state.path).unwrap());
+        let none = sessions(&[]);
+        assert!(matches!(state.note(&["ppp0"], &[], &none, &bans), Err(NotWritten::Removed(_))));
+        assert_eq!(loaded(&state), [""; 0]);
+        fs::remove_dir(&in_the_way).unwrap();
+        state.note(&["ppp1"], &[], &sessions(&["ppp1"]), &bans).unwrap();
+        assert_eq!(loaded(&state), ["ppp1"], "all is written at the next occasion");
     }
 
     #[test]

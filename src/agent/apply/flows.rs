@@ -9,6 +9,9 @@ use ipnet::{IpNet, Ipv6Net};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::tool::PATIENCE;
 
 /// The kernel's IPv6 routes.
 const ROUTES: &str = "/proc/net/ipv6_route";
@@ -19,7 +22,7 @@ const RTF_LOCAL: u32 = 0x8000_0000;
 /// addresses itself there (RFC 4862), so only its network is known.
 ///
 /// # Errors
-/// When conntrack cannot be run. That there was no flow is no error.
+/// When conntrack cannot be run, or does not end in time. That there was no flow is no error.
 pub(in crate::agent) async fn cut_flows(interface: &str, mut networks: Vec<IpNet>) -> io::Result<()> {
     let routes = tokio::fs::read_to_string(ROUTES).await.unwrap_or_default();
     networks.extend(routed_to(interface, &routes));
@@ -50,9 +53,11 @@ fn routed_to(interface: &str, routes: &str) -> Vec<IpNet> {
 /// Forgets every flow of a station, at the addresses its MAC address is known to have now.
 ///
 /// # Errors
-/// When ip or conntrack cannot be run, or ip prints no JSON.
+/// When ip or conntrack cannot be run or does not end in time, or ip prints no JSON.
 pub(in crate::agent) async fn cut_station(mac: &str) -> io::Result<()> {
-    let listed = Command::new("ip").args(["-j", "neigh", "show"]).stdin(Stdio::null()).output().await?;
+    let mut ip = Command::new("ip");
+    ip.args(["-j", "neigh", "show"]).stdin(Stdio::null()).kill_on_drop(true);
+    let listed = timeout(PATIENCE, ip.output()).await??;
     let neighbours: Vec<Value> = serde_json::from_slice(&listed.stdout)?;
     for neighbour in neighbours.iter().filter(|neighbour| neighbour["lladdr"] == mac) {
         if let Some(address) = neighbour["dst"].as_str().and_then(|address| address.parse::<IpAddr>().ok()) {
@@ -73,8 +78,8 @@ async fn cut(network: IpNet) -> io::Result<()> {
     for side in ["--orig-src", "--reply-src"] {
         let mut conntrack = Command::new("conntrack");
         conntrack.args(["-D", "-f", family, side, &network]);
-        conntrack.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        conntrack.status().await?;
+        conntrack.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        timeout(PATIENCE, conntrack.status()).await??;
     }
     Ok(())
 }
