@@ -137,8 +137,10 @@ pub async fn run(
     let observer: Observer = Arc::new(move |packet, id| {
         if let Some(port) = port_that_lives(packet) {
             let class = packet.all(attribute::CLASS).last().map(<[u8]>::to_vec);
+            let text = |kind| packet.text(kind).map(str::to_owned);
+            let (user, calling) = (text(attribute::USER_NAME), text(attribute::CALLING_STATION_ID));
             // Full: an Interim-Update will say it again.
-            let _ = started.try_send(AccountingHeard { port, id: id.to_owned(), class });
+            let _ = started.try_send(AccountingHeard { port, id: id.to_owned(), class, user, calling });
         }
     });
     let shown_front = front.as_ref().map_or(serde_json::Value::Null, shown);

@@ -123,7 +123,8 @@ async fn agent(socket: &Path) -> Result<AgentSaid, String> {
         Err(error) => return Err(format!("{shown}: {error}")),
     };
     let peers = answer["peers"].as_array().into_iter().flatten();
-    let clocks = peers.filter_map(|peer| Some((peer["name"].as_str()?.to_owned(), peer["clock_skew_seconds"].as_i64()?)));
+    let clocks =
+        peers.filter_map(|peer| Some((peer["name"].as_str()?.to_owned(), peer["clock_skew_seconds"].as_i64()?)));
     let addresses = |key: &str| {
         let listed = answer["front"][key].as_array().into_iter().flatten();
         listed.filter_map(|address| address.as_str()?.parse().ok()).collect()
