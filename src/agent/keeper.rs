@@ -397,27 +397,26 @@ impl Keeper {
 
     /// A script of pppd runs. What its scripts before left in a note while nobody listened comes first; then there is no need of it.
     async fn hook(&mut self, call: &HookCall, now: Moment) {
-        let directory = notes(&self.config.socket);
-        let note = match read_note_of(&directory, &call.interface) {
-            Note::Of(note) if is_interface(&call.interface) => Some(note),
-            _ => None,
-        };
-        if let Some(note) = note.filter(|note| note.at <= call.at) {
-            if note.pid == call.pid && note.at < call.at {
-                self.work_off(&note, now).await;
-            }
-            self.work_off(call, now).await;
-            remove_note(&directory, &call.interface);
-        } else {
-            self.work_off(call, now).await;
-        }
-    }
-
-    async fn work_off(&mut self, call: &HookCall, now: Moment) {
         if !is_interface(&call.interface) {
             warn!(interface = ?call.interface, "a hook names what is no interface");
             return;
         }
+        let directory = notes(&self.config.socket);
+        let note = match read_note_of(&directory, &call.interface) {
+            // Of another process it may be the next one's.
+            Note::Of(note) if note.pid == call.pid && note.at <= call.at => Some(note),
+            Note::Of(_) | Note::Away | Note::Odd(_) => None,
+        };
+        if let Some(note) = note.as_ref().filter(|note| note.at < call.at) {
+            self.work_off(note, now).await;
+        }
+        self.work_off(call, now).await;
+        if note.is_some() {
+            remove_note(&directory, &call.interface);
+        }
+    }
+
+    async fn work_off(&mut self, call: &HookCall, now: Moment) {
         let interface = call.interface.as_str();
         if !is_one_of(interface, &self.config.interfaces) {
             // Such as the host's own uplink by PPPoE: none of ours to confine, and none to end.

@@ -214,6 +214,25 @@ fn units_outlive_each_other() {
 }
 
 #[test]
+fn the_installer_writes_through_links_that_stay_below_its_root() {
+    let host = Host::bare();
+    let kept = host.path("srv/dotfiles/radiusclient.conf");
+    host.write("srv/dotfiles/radiusclient.conf", "# theirs\n").write("etc/radiusclient/dictionary", "");
+    let conf = host.path("etc/radiusclient/radiusclient.conf");
+    std::os::unix::fs::symlink("../../srv/dotfiles/radiusclient.conf", &conf).unwrap();
+    fs::remove_file(host.path("etc/radiusclient/dictionary")).unwrap();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    std::os::unix::fs::symlink(outside.path(), host.path("etc/radiusclient/dictionary")).unwrap();
+    let ran = host.install(&["--yes"], "");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(fs::symlink_metadata(&conf).unwrap().is_symlink());
+    assert!(fs::read_to_string(kept).unwrap().contains("authserver"));
+    assert!(ran.stdout.contains("== /etc/radiusclient/dictionary is a link to "), "{}", ran.stdout);
+    assert!(ran.stdout.contains(", 1 left as they were"), "{}", ran.stdout);
+    assert_eq!(fs::read(outside.path()).unwrap(), b"");
+}
+
+#[test]
 fn whoever_answers_yes_gets_the_secrets_too() {
     let host = Host::bare();
     let ran = host.install(&[], &"y\n".repeat(200));

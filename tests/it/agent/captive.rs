@@ -182,6 +182,25 @@ fn a_restart_and_mended_rules_take_no_time_away() {
     fair(&bench);
 }
 
+/// A recording of a permit, played after the station was taken out, and after a restart.
+#[test]
+fn a_recorded_permit_is_not_carried_out_after_a_restart() {
+    let mut bench = guests("");
+    let station = format!("Calling-Station-Id=\"{MAC}\"");
+    let at = |ago: i64| format!("Event-Timestamp={}", radhold::app::clock::now().as_secs() - ago);
+    let earlier = format!("{station},Filter-Id=permit,{},Message-Authenticator=0x00", at(5));
+    assert_eq!(bench.radclient("disconnect", &station).1.as_deref(), Some("Session-Context-Not-Found"));
+    permit(&bench, "Filter-Id=permit");
+    assert_eq!(bench.radclient("disconnect", &station).0, "Disconnect-ACK");
+    bench.kill_agent();
+    bench.start_agent();
+    let answer = bench.radclient_in("nas", "coa", super::bench::SECRET, &earlier, Duration::from_secs(1));
+    assert_eq!(answer.0, "", "it is older than what was carried out: {:#?}", bench.log());
+    assert!(!bench.reaches("c0", INSIDE));
+    permit(&bench, "Filter-Id=permit");
+    assert!(bench.reaches("c0", INSIDE));
+}
+
 #[test]
 fn pppds_sessions_come_first() {
     let mut bench = Bench::start(SECTION);
