@@ -53,6 +53,8 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$parts" ] || parts=' pptp'
 root=${root%/}
+real_root=$(readlink -f "${root:-/}" || echo "$root")
+real_root=${real_root%/}
 case $nas_identifier in
   *[!A-Za-z0-9._-]*) echo "install.sh: a NAS-Identifier has letters, digits, - _ . only" >&2; exit 2 ;;
 esac
@@ -77,6 +79,18 @@ ask() {
 # is not shown.
 put() {
   source=$1 target="$root/$2" mode=$3 hidden=${4:-}
+  # A link, as a configuration kept elsewhere has: what it points to is written, and the link stays.
+  if [ -L "$target" ]; then
+    followed=$(readlink -f "$target" || :)
+    case $followed in
+      "$real_root"/*) target=$followed ;;
+      *)
+        echo "== /$2 is a link to $(readlink "$target"), which leads nowhere below ${root:-/}: left as it is"
+        left=$((left + 1))
+        return 0
+        ;;
+    esac
+  fi
   if [ -e "$target" ] && cmp -s "$source" "$target"; then
     [ "$(stat -c %a "$target")" != "$mode" ] || return 0
     echo "== /$2: mode $(stat -c %a "$target") becomes $mode"

@@ -1,4 +1,4 @@
-//! The hooks' side of the Unix socket: what pppd told the script, sent to the agent, within a second whatever happens.
+//! The hooks' side of the Unix socket: what pppd told the script, sent to the agent, within two seconds whatever happens.
 //!
 //! Never fails pppd. When there is no agent, the interface is taken out of the permit sets right here, so that the next
 //! session on it starts in the sandbox, and what pppd said is left in a file for the agent to find.
@@ -22,8 +22,10 @@ use crate::model::Timestamp;
 
 /// How long the agent may take before the hook does without it.
 const AGENT_PATIENCE: Duration = Duration::from_millis(600);
-/// How long the hook may take in all.
-const PATIENCE: Duration = Duration::from_millis(1_000);
+/// How long leaving a note may take.
+const NOTE_PATIENCE: Duration = Duration::from_millis(400);
+/// How long taking an interface out of the permit sets may take: pppd waits for it in ip-pre-up, and must not go on before.
+const FORGET_PATIENCE: Duration = Duration::from_millis(1_000);
 
 /// When a script of pppd runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -131,16 +133,44 @@ impl HookCall {
     }
 }
 
-/// Carries a hook out: tells the agent, or does without. Returns within about a second; what went wrong is said, and is no
+/// Carries a hook out: tells the agent, or does without. Returns within about two seconds; what went wrong is said, and is no
 /// failure.
 pub fn call_hook(socket: &Path, call: HookCall) -> Result<(), String> {
+    let (path, request) = (socket.to_owned(), Request::Hook(call.clone()));
+    let error = match within(AGENT_PATIENCE, move || ask(&path, &request, AGENT_PATIENCE)) {
+        Some(Ok(answer)) if answer["error"].is_null() => return Ok(()),
+        Some(Ok(answer)) => answer["error"].to_string(),
+        Some(Err(error)) => format!("{}: {error}", socket.display()),
+        None => format!("{}: no answer in time", socket.display()),
+    };
+    let mut troubles = vec![format!("the agent cannot be told ({error}), so the session stays in the sandbox")];
+    // First: an agent that comes back believes its state file unless a note says otherwise.
+    let (path, noted) = (socket.to_owned(), call.clone());
+    match within(NOTE_PATIENCE, move || leave_note(&path, &noted)) {
+        Some(Ok(())) => (),
+        Some(Err(error)) => troubles.push(format!("no note can be left: {error}")),
+        None => troubles.push("no note can be left in time".to_owned()),
+    }
+    // Before the link is up, and after it is down: nobody inherits a permit.
+    // IPv6 may be all there is, of a process that is not the one that was permitted.
+    if call.event != HookEvent::IpUp {
+        match within(FORGET_PATIENCE, move || forget_interface(&call.interface)) {
+            Some(Ok(())) => (),
+            Some(Err(error)) => troubles.push(error.to_string()),
+            None => troubles.push("nft does not end; who was permitted on this interface may be so still".to_owned()),
+        }
+    }
+    Err(troubles.join("; "))
+}
+
+/// What work gives, when it is done in time.
+fn within<T: Send + 'static>(patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, wait) = mpsc::channel();
-    let socket = socket.to_owned();
     std::thread::spawn(move || {
         // Nobody listens any more when it took too long.
-        let _ = done.send(tell(&socket, &call));
+        let _ = done.send(work());
     });
-    wait.recv_timeout(PATIENCE).unwrap_or_else(|_| Err("the agent did not answer in time".to_owned()))
+    wait.recv_timeout(patience).ok()
 }
 
 /// Asks the agent something by its socket.
@@ -160,26 +190,6 @@ pub fn ask(socket: &Path, request: &Request, patience: Duration) -> io::Result<V
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(serde_json::from_str(&answer)?)
-}
-
-fn tell(socket: &Path, call: &HookCall) -> Result<(), String> {
-    let error = match ask(socket, &Request::Hook(call.clone()), AGENT_PATIENCE) {
-        Ok(answer) if answer["error"].is_null() => return Ok(()),
-        Ok(answer) => answer["error"].to_string(),
-        Err(error) => format!("{}: {error}", socket.display()),
-    };
-    let mut troubles = vec![format!("the agent cannot be told ({error}), so the session stays in the sandbox")];
-    // Before the link is up, and after it is down: nobody inherits a permit.
-    // IPv6 may be all there is, of a process that is not the one that was permitted.
-    if call.event != HookEvent::IpUp
-        && let Err(error) = forget_interface(&call.interface)
-    {
-        troubles.push(error.to_string());
-    }
-    if let Err(error) = leave_note(socket, call) {
-        troubles.push(format!("and no note can be left: {error}"));
-    }
-    Err(troubles.join("; "))
 }
 
 /// A name the kernel would take, and no path.

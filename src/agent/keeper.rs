@@ -10,25 +10,27 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use super::AgentError;
 use super::apply::{
-    Links, NftError, NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, serving,
+    Flows, Links, NftError, NotSignalled, Place, Process, RuleSettings, Signal, Table, cut_flows, cut_station, peers,
+    serving,
 };
 use super::ban::Bans;
 use super::hook::{HookCall, HookEvent, Request, is_interface};
 use super::ipv4::Word;
 use super::moment::Moment;
 use super::notes::{Note, interfaces_of_notes, notes, read_note_of, set_aside};
-use super::radattr::{self, Radattr};
+use super::radattr::{self, Accept};
 use super::route::routes;
-use super::session::{Ending, Reason, Session};
-use super::state::State;
+use super::session::{Ending, Newest, Reason, Session};
+use super::state::{Changed, Kept, Loaded, NotWritten, State};
+use super::{AgentError, EVENT_WINDOW};
 use crate::config::Agent;
 use crate::dynauth::server::{
     Change, Facts, Genuine, INVALID_ATTRIBUTE_VALUE, Mac, NasNames, RESOURCES_UNAVAILABLE, SESSION_CONTEXT_NOT_FOUND,
     SESSION_CONTEXT_NOT_REMOVABLE, Verdict, judge, judge_ban, judge_station,
 };
 use crate::dynauth::{BanOrder, ErrorCause};
+use crate::model::Timestamp;
 use crate::telemetry::count;
 
 /// The sessions of this NAS, and the rules they are under.
@@ -40,6 +42,8 @@ pub(super) struct Keeper {
     links: Links,
     state: State,
     bans: Bans,
+    /// Of stations of a captive network: their newest requests, until they are too old to be played again.
+    stations: BTreeMap<String, Newest>,
 }
 
 /// What came of a request.
@@ -53,11 +57,18 @@ pub(super) enum Outcome {
     Overtaken,
 }
 
+/// All that is kept, while the state is written.
+macro_rules! kept {
+    ($keeper:ident) => {
+        Kept { sessions: &$keeper.sessions, bans: &$keeper.bans, stations: &$keeper.stations }
+    };
+}
+
 impl Keeper {
     /// Takes up what was there before: sessions whose process still runs stay as they were; everything else is in the sandbox.
     pub(super) async fn start(config: Agent, through_front: bool, now: Moment) -> Result<Self, AgentError> {
         let state = State::new(config.state_file.clone());
-        let (known, bans) = state.load().unwrap_or_else(|error| {
+        let Loaded { sessions: known, bans, stations } = state.load().unwrap_or_else(|error| {
             warn!(file = %config.state_file.display(), %error, "the state file cannot be read; all sessions start in the sandbox");
             <_>::default()
         });
@@ -78,7 +89,7 @@ impl Keeper {
             addresses: config.nas_addresses.clone(),
             through_front,
         };
-        let mut keeper = Self { config, names, sessions, table, links: Links::default(), state, bans };
+        let mut keeper = Self { config, names, sessions, table, links: Links::default(), state, bans, stations };
         keeper.mend_bans(now).await;
         keeper.take_up_links().await;
         keeper.read_notes(now).await;
@@ -105,15 +116,19 @@ impl Keeper {
     }
 
     /// The front has told the servers this Acct-Session-Id of the session on a port, and passed on this Class: from now on it is
-    /// known by them.
+    /// known by them, and one that was found by whom it is of, too.
     pub(super) fn hear_of_accounting(&mut self, heard: AccountingHeard) {
-        let AccountingHeard { port, id, class } = heard;
+        let AccountingHeard { port, id, class, user, calling } = heard;
         let session = self.sessions.values_mut().find(|session| session.facts.nas_port == Some(port));
         let Some(Session { interface, facts, .. }) = session else { return };
         // radattr ends Class at the first zero octet; pppd itself does not.
         let class = class.map(|class| Facts::written(&class)).or_else(|| facts.class.clone());
-        if facts.acct_session_id.as_ref() != Some(&id) || facts.class != class {
+        let (user, calling) = (facts.user_name.clone().or(user), facts.calling_station_id.clone().or(calling));
+        let is_news = facts.acct_session_id.as_ref() != Some(&id)
+            || (&facts.class, &facts.user_name, &facts.calling_station_id) != (&class, &user, &calling);
+        if is_news {
             (facts.acct_session_id, facts.class) = (Some(id), class);
+            (facts.user_name, facts.calling_station_id) = (user, calling);
             let interface = interface.clone();
             self.save(&[&interface]);
         }
@@ -142,7 +157,20 @@ impl Keeper {
             _ if let Some(judged) = judge_ban(request, &self.names) => self.obey_ban(judged, peer, now).await,
             Verdict::Refuse(SESSION_CONTEXT_NOT_FOUND) if self.config.captive.is_some() => {
                 let verdict = judge_station(request, &self.names, known);
-                self.obey_for_station(verdict).await
+                let station = match &verdict {
+                    Verdict::Change(station, _) | Verdict::End(station) => Some(station.to_string()),
+                    Verdict::Refuse(_) => None,
+                };
+                let newest = station.as_ref().and_then(|station| self.stations.get(station));
+                if matches!(verdict, Verdict::Change(..)) && newest.is_some_and(|newest| newest.overtakes(request)) {
+                    count("agent-request-overtaken");
+                    return Outcome::Overtaken;
+                }
+                let refused = self.obey_for_station(verdict).await;
+                if let Some(station) = station.filter(|_| refused.is_none()) {
+                    self.carried_out_for(station, request, now);
+                }
+                refused
             }
             Verdict::Refuse(cause) => Some(cause),
             Verdict::Change(interface, change) => {
@@ -170,6 +198,17 @@ impl Keeper {
         refused.map_or(Outcome::Done, Outcome::Refused)
     }
 
+    /// A request for a station is carried out: nothing older is, not after a restart either.
+    fn carried_out_for(&mut self, station: String, request: &Genuine<'_>, now: Moment) {
+        self.stations.retain(|_, newest| !newest.is_out_of_date(now.wall, EVENT_WINDOW));
+        let before = self.stations.remove(&station);
+        if let Some(newest) = Newest::after(before, request) {
+            self.stations.insert(station.clone(), newest);
+            let written = self.state.note(Changed { stations: &[&station], ..Changed::default() }, kept!(self));
+            self.is_saved(written);
+        }
+    }
+
     /// Lets a station of a captive network through, or no longer.
     async fn obey_for_station(&mut self, verdict: Verdict<Mac>) -> Option<ErrorCause> {
         let limit = self.config.captive.as_ref().map_or(Duration::ZERO, |captive| captive.permit_limit);
@@ -188,9 +227,8 @@ impl Keeper {
         };
         match done {
             Ok(true) => {
-                if self.table.confines(station) {
-                    flush_station(station.to_string());
-                }
+                let which = if self.table.confines(station) { Flows::All } else { Flows::Redirected };
+                flush_station(station.to_string(), which);
                 None
             }
             Ok(false) => Some(SESSION_CONTEXT_NOT_FOUND),
@@ -203,8 +241,12 @@ impl Keeper {
 
     /// What time brings: ends those whose time is over, insists where pppd does not end.
     pub(super) async fn tick(&mut self, now: Moment) {
-        let (mut over, mut changed) = (Vec::new(), Vec::new());
+        let (mut over, mut changed, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for (interface, session) in &mut self.sessions {
+            if session.filter.is_some() && session.process.is_some_and(|process| process.is_gone()) {
+                gone.push(interface.clone());
+                continue;
+            }
             if session.idle_timeout.is_some() {
                 let packets = packets(interface);
                 if session.last_traffic.is_none_or(|(before, _)| before != packets) {
@@ -213,6 +255,9 @@ impl Keeper {
             }
             if let Some(reason) = session.overdue(&self.config, now.up) {
                 over.push((interface.clone(), reason));
+            }
+            if let Some(Ending { signalled: false, .. }) = session.ending {
+                session.process = session.process.or_else(|| server_of(interface, &self.config, now));
             }
             if let (Some(ending @ Ending { signalled: false, .. }), Some(process)) = (session.ending, session.process)
                 && process.signal(Signal::Terminate, interface, &self.config.run_dir).is_ok()
@@ -234,6 +279,11 @@ impl Keeper {
                 session.ending = Some(Ending { killed: true, ..ending });
                 changed.push(interface.clone());
             }
+        }
+        for interface in gone {
+            info!(interface, "pppd has ended without ip-down");
+            self.forget(&interface).await;
+            changed.push(interface);
         }
         if !changed.is_empty() {
             self.save(&changed.iter().map(String::as_str).collect::<Vec<_>>());
@@ -266,7 +316,7 @@ impl Keeper {
         self.mend_rules(now).await;
         self.compare_links().await;
         match self.table.stations_over().await {
-            Ok(over) => over.into_iter().for_each(flush_station),
+            Ok(over) => over.into_iter().for_each(|station| flush_station(station, Flows::All)),
             Err(error) => error!(%error, "the stations that are let through cannot be listed"),
         }
         count("agent-looked-around");
@@ -301,7 +351,7 @@ impl Keeper {
             self.bans = before;
             return Err(error);
         }
-        let written = self.state.note(&[], &[network], &self.sessions, &self.bans);
+        let written = self.state.note(Changed { networks: &[network], ..Changed::default() }, kept!(self));
         self.is_saved(written);
         Ok(())
     }
@@ -327,28 +377,51 @@ impl Keeper {
 
     /// Writes the state down. Without it a restart puts sessions into the sandbox, and nothing worse.
     pub(super) fn save_all(&mut self) {
-        let written = self.state.write_anew(&self.sessions, &self.bans);
+        let written = self.state.write_anew(kept!(self));
         self.is_saved(written);
     }
 
     /// Writes down what became of these interfaces.
-    fn save(&mut self, interfaces: &[&str]) {
-        let written = self.state.note(interfaces, &[], &self.sessions, &self.bans);
-        self.is_saved(written);
+    ///
+    /// False when a restart would believe what was before.
+    fn save(&mut self, interfaces: &[&str]) -> bool {
+        let written = self.state.note(Changed { interfaces, ..Changed::default() }, kept!(self));
+        self.is_saved(written)
     }
 
-    fn is_saved(&self, written: io::Result<()>) {
-        if let Err(error) = written {
-            error!(file = %self.config.state_file.display(), %error, "the state cannot be written; a restart would sandbox all");
-        }
+    fn is_saved(&self, written: Result<(), NotWritten>) -> bool {
+        let Err(error) = written else { return true };
+        error!(file = %self.config.state_file.display(), %error, "the state cannot be written");
+        matches!(error, NotWritten::Removed(_))
     }
 
+    /// A script of pppd runs. What its scripts before left in a note while nobody listened comes first; then there is no need of it.
     async fn hook(&mut self, call: &HookCall, now: Moment) {
         if !is_interface(&call.interface) {
             warn!(interface = ?call.interface, "a hook names what is no interface");
             return;
         }
+        let directory = notes(&self.config.socket);
+        let note = match read_note_of(&directory, &call.interface) {
+            // Of another process it may be the next one's.
+            Note::Of(note) if note.pid == call.pid && note.at <= call.at => Some(note),
+            Note::Of(_) | Note::Away | Note::Odd(_) => None,
+        };
+        if let Some(note) = note.as_ref().filter(|note| note.at < call.at) {
+            self.work_off(note, now).await;
+        }
+        self.work_off(call, now).await;
+        if note.is_some() {
+            remove_note(&directory, &call.interface);
+        }
+    }
+
+    async fn work_off(&mut self, call: &HookCall, now: Moment) {
         let interface = call.interface.as_str();
+        if !is_one_of(interface, &self.config.interfaces) {
+            // Such as the host's own uplink by PPPoE: none of ours to confine, and none to end.
+            return;
+        }
         if self.is_late(call) {
             info!(interface, pid = call.pid, event = ?call.event, "a late word of an earlier session is ignored");
             return;
@@ -356,9 +429,7 @@ impl Keeper {
         match call.event {
             HookEvent::IpPreUp | HookEvent::IpUp => self.ipv4_up(call, now).await,
             HookEvent::Ipv6Up => {
-                // One we found is of whatever Access-Accept this is.
-                let found = |session: &Session| session.accepted_at.is_none() && session.is_by(call);
-                if !self.sessions.get(interface).is_some_and(|session| session.goes_on(call) || found(session)) {
+                if !self.sessions.get(interface).is_some_and(|session| session.goes_on(call)) {
                     self.begin(call, now).await;
                 }
                 if let Some(session) = self.sessions.get_mut(interface) {
@@ -403,10 +474,10 @@ impl Keeper {
     /// the session is over, and the server will order nothing of what comes now.
     async fn ipv4_up(&mut self, call: &HookCall, now: Moment) {
         let interface = call.interface.as_str();
-        if let Some(session) = self.sessions.get_mut(interface).filter(|_| call.event == HookEvent::IpUp) {
-            session.adopt(call);
-        }
-        let word = match self.sessions.get_mut(interface).filter(|session| session.goes_on(call)) {
+        // Of one we found pppd waits to hear that it may begin; what its own script says of it is better than what we saw.
+        let begins = |session: &Session| session.found && call.event == HookEvent::IpPreUp;
+        let session = self.sessions.get_mut(interface);
+        let word = match session.filter(|session| session.goes_on(call) && !begins(session)) {
             Some(session) => {
                 let word = session.hear_of_ipv4(call);
                 if word == Word::News {
@@ -438,7 +509,7 @@ impl Keeper {
         self.forget(interface).await;
         let mut session = Session::begin(call, process, &self.config, now);
         session.hear_of_ipv6(ipv6);
-        self.flush(interface, addresses(&session.facts));
+        self.flush(interface, addresses(&session.facts), Flows::All);
         (session.ending, session.ipv4) = (ending, ipv4);
         for (route, why) in routes(&call.accept, call.remote).1 {
             warn!(interface, route, %why, "a route of the Access-Accept is not taken");
@@ -458,11 +529,10 @@ impl Keeper {
         self.put(interface).await;
     }
 
-    /// IPv6 may be up before IPv4 of the same process.
+    /// IPv6 may be up before IPv4 of the same login.
     fn ipv6_of(&self, call: &HookCall) -> Option<std::net::Ipv6Addr> {
         let session = self.sessions.get(&call.interface)?;
-        let same = session.process.is_some_and(|process| Some(process.pid) == call.pid && process.runs());
-        session.facts.framed_ipv6_addresses.first().copied().filter(|_| same)
+        session.facts.framed_ipv6_addresses.first().copied().filter(|_| session.goes_on(call))
     }
 
     /// IPv4 is down: nothing passes any more. While its process lives the session is remembered, as it is not to come again.
@@ -478,14 +548,13 @@ impl Keeper {
         let Some(session) = session.filter(|session| session.process.is_some_and(|process| process.runs())) else {
             return self.forget(interface).await;
         };
-        session.adopt(call);
         session.ipv4.hear_down();
         if session.ipv4.is_over() {
             session.set_filter(None, now.up);
         }
         let addresses = addresses(&session.facts);
         self.put(interface).await;
-        self.flush(interface, addresses);
+        self.flush(interface, addresses, Flows::All);
     }
 
     /// Takes a session out of the table and out of all sets.
@@ -493,7 +562,7 @@ impl Keeper {
         let session = self.sessions.remove(interface);
         self.put(interface).await;
         if let Some(session) = session {
-            self.flush(interface, addresses(&session.facts));
+            self.flush(interface, addresses(&session.facts), Flows::All);
         }
     }
 
@@ -555,8 +624,22 @@ impl Keeper {
         let session = self.sessions.get_mut(interface);
         let session = session.filter(|session| session.ending.is_none() && !session.ipv4.is_over());
         let Some(session) = session else { return Some(SESSION_CONTEXT_NOT_FOUND) };
+        if session.found && radattr::when_written(&self.config.run_dir, interface) != session.accepted_at {
+            // Another login has its interface by now; soon we find that one.
+            return Some(SESSION_CONTEXT_NOT_FOUND);
+        }
         let before = session.clone();
-        let accept = radattr::accept(&self.config.run_dir, interface, session.process, now.wall);
+        let permits = change.filter_id.as_ref().is_some_and(|filter| *filter != self.config.sandbox_filter);
+        if permits && session.found && session.facts.framed_ip_address.is_none() {
+            // Its IPv4 came up since, or has to be permitted by a hook that comes still.
+            match peers().await {
+                Ok(addresses) => session.facts.framed_ip_address = addresses.get(interface).copied(),
+                Err(error) => {
+                    error!(interface, %error, "its address cannot be read, so it cannot be let through");
+                    return Some(RESOURCES_UNAVAILABLE);
+                }
+            }
+        }
         if change.session_timeout.is_some_and(|timeout| !session.set_timeout(timeout)) {
             return Some(INVALID_ATTRIBUTE_VALUE);
         }
@@ -572,6 +655,7 @@ impl Keeper {
         session.carried_out(request);
         let (state, addresses) = (session.state(), addresses(&session.facts));
         let confined = session.filter.is_none() && before.filter.is_some();
+        let permitted = session.filter.is_some() && before.filter.is_none();
         let (user, filter) = (session.facts.user_name.clone(), session.filter.clone());
         if !self.put(interface).await {
             // The server was told no: it must not come to pass when the rules are mended.
@@ -580,18 +664,19 @@ impl Keeper {
             return Some(RESOURCES_UNAVAILABLE);
         }
         if confined {
-            self.flush(interface, addresses);
+            self.flush(interface, addresses, Flows::All);
+        } else if permitted {
+            self.flush(interface, addresses, Flows::Redirected);
         }
-        if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.accepted_at.is_none())
-            && let Some(accept) = accept
-        {
-            // One we found: from now on somebody vouches for it, who has heard of its Start.
-            session.accepted_at = Some(accept.written_at);
+        if let Some(session) = self.sessions.get_mut(interface).filter(|session| session.found) {
+            // From now on somebody vouches for it, who has heard of its Start.
+            session.found = false;
             session.ipv4.was_missed(now.up);
         }
         info!(interface, user, state, filter, "session changes");
-        self.save(&[interface]);
-        None
+        let saved = self.save(&[interface]);
+        // It is confined, but a restart would believe the permit of before: that is not to be acknowledged.
+        (confined && !saved).then_some(RESOURCES_UNAVAILABLE)
     }
 
     /// Ends a session: out of its set at once, then its pppd is asked to end. Never waits for it.
@@ -604,24 +689,30 @@ impl Keeper {
         let (user, addresses, process) = (session.facts.user_name.clone(), addresses(&session.facts), session.process);
         session.ending = Some(Ending { since: now.up, signalled: false, killed: false });
         self.put(interface).await;
-        self.flush(interface, addresses);
-        let sent = match process {
-            Some(process) => process.signal(Signal::Terminate, interface, &self.config.run_dir),
-            None => Ok(()),
-        };
+        self.flush(interface, addresses, Flows::All);
+        let process = process.or_else(|| server_of(interface, &self.config, now));
+        let sent = process.map(|process| process.signal(Signal::Terminate, interface, &self.config.run_dir));
         let refused = match sent {
-            Ok(()) => {
+            None => {
+                error!(
+                    interface,
+                    user, "nobody knows the process of this session; it stays without network until one is known"
+                );
+                Some(SESSION_CONTEXT_NOT_REMOVABLE)
+            }
+            Some(Ok(())) => {
                 if let Some(session) = self.sessions.get_mut(interface) {
+                    session.process = process;
                     session.ending = Some(Ending { since: now.up, signalled: true, killed: false });
                 }
                 info!(interface, user, reason = reason.name(), "session is ended");
                 None
             }
-            Err(NotSignalled::Gone(_)) => {
+            Some(Err(NotSignalled::Gone(_))) => {
                 self.forget(interface).await;
                 Some(SESSION_CONTEXT_NOT_FOUND)
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 error!(interface, user, %error, "session cannot be ended; it stays without network");
                 Some(SESSION_CONTEXT_NOT_REMOVABLE)
             }
@@ -630,12 +721,12 @@ impl Keeper {
         refused
     }
 
-    /// Cuts the flows of addresses and of what is routed to an interface, beside the work in hand: the rules have cut them
+    /// Cuts flows of addresses and of what is routed to an interface, beside the work in hand: the rules have cut them
     /// already.
-    fn flush(&self, interface: &str, addresses: impl IntoIterator<Item = IpNet>) {
+    fn flush(&self, interface: &str, addresses: impl IntoIterator<Item = IpNet>, which: Flows) {
         let (interface, addresses) = (interface.to_owned(), addresses.into_iter().collect());
         tokio::spawn(async move {
-            if let Err(error) = cut_flows(&interface, addresses).await {
+            if let Err(error) = cut_flows(&interface, addresses, which).await {
                 warn!(%error, "conntrack cannot be run; old flows are cut by the rules alone");
             }
         });
@@ -644,21 +735,46 @@ impl Keeper {
     /// Interfaces we were not told of. A note says who they are; without one, what pppd left behind says which process
     /// serves them, and they are in the sandbox until their limit.
     async fn find_strangers(&mut self, now: Moment) {
-        let known = self.sessions.len();
+        let (mut found, mut addresses) = (false, None);
         for interface in interfaces() {
-            if !is_one_of(&interface, &self.config.interfaces) || self.sessions.contains_key(&interface) {
+            if !is_one_of(&interface, &self.config.interfaces) {
                 continue;
+            }
+            if let Some(session) = self.sessions.get(&interface) {
+                let written = radattr::when_written(&self.config.run_dir, &interface);
+                if !session.found || written == session.accepted_at {
+                    continue;
+                }
+                // Another login has its interface by now.
+                self.forget(&interface).await;
+                found = true;
             }
             // A pppd that was killed leaves its files behind.
             let pid = serving(&interface, &self.config.run_dir).filter(|pid| Process::of(*pid).is_some());
             // Nobody's radattr, nobody's note: this link is none of RADIUS's, such as the host's own uplink.
             let process = pid.and_then(Process::of);
             let Some(accept) = radattr::accept(&self.config.run_dir, &interface, process, now.wall) else { continue };
-            let call = self.stranger(&interface, pid, accept.says);
+            let mut call = self.stranger(&interface, pid, accept);
+            if call.remote.is_none() {
+                if addresses.is_none() {
+                    let listed = peers().await;
+                    addresses = Some(listed.unwrap_or_else(|error| {
+                        error!(%error, "the addresses of interfaces cannot be listed");
+                        BTreeMap::new()
+                    }));
+                }
+                call.remote = addresses.as_ref().and_then(|addresses| addresses.get(&interface)).copied();
+            }
             info!(interface, "found an interface nobody told us of");
             self.begin(&call, now).await;
+            if let Some(session) = self.sessions.get_mut(&interface) {
+                session.found = true;
+                // By this second pppd's Acct-Session-Id is known.
+                session.facts.since = call.accepted_at.map_or(now.wall, |(seconds, _)| Timestamp::from_secs(seconds));
+            }
+            found = true;
         }
-        if self.sessions.len() != known {
+        if found {
             self.save_all();
         }
     }
@@ -682,16 +798,14 @@ impl Keeper {
             }
             if lives {
                 info!(interface, "a hook left a note");
-                self.hook(&call, now).await;
+                self.work_off(&call, now).await;
             }
-            let file = directory.join(&interface);
-            if let Err(error) = std::fs::remove_file(&file) {
-                warn!(file = %file.display(), %error, "a note that was read cannot be removed");
-            }
+            remove_note(&directory, &interface);
         }
     }
 
-    fn stranger(&self, interface: &str, pid: Option<u32>, accept: Radattr) -> HookCall {
+    fn stranger(&self, interface: &str, pid: Option<u32>, accept: Accept) -> HookCall {
+        let Accept { says: accept, written_at } = accept;
         let fixed = accept.get("Framed-IP-Address").and_then(|address| address.parse().ok());
         HookCall {
             event: HookEvent::IpUp,
@@ -707,8 +821,7 @@ impl Keeper {
             // Nobody vouches for it, so it starts in the sandbox whatever its Access-Accept said.
             filter_id: Some(self.config.sandbox_filter.clone()),
             accept,
-            // What pppd's own hook says of it is better.
-            accepted_at: None,
+            accepted_at: Some(written_at),
             at: None,
             again: false,
         }
@@ -763,6 +876,10 @@ pub(super) struct AccountingHeard {
     pub(super) id: String,
     /// Class, all of it.
     pub(super) class: Option<Vec<u8>>,
+    /// User-Name.
+    pub(super) user: Option<String>,
+    /// Calling-Station-Id.
+    pub(super) calling: Option<String>,
 }
 
 fn host(address: Ipv4Addr) -> IpNet {
@@ -776,13 +893,29 @@ fn addresses(facts: &Facts) -> Vec<IpNet> {
 }
 
 /// Cuts a station's flows, beside the work in hand: what others send it goes by the flow alone.
-fn flush_station(station: String) {
+fn flush_station(station: String, which: Flows) {
     tokio::spawn(async move {
-        info!(station, "station is in the sandbox");
-        if let Err(error) = cut_station(&station).await {
+        if which == Flows::All {
+            info!(station, "station is in the sandbox");
+        }
+        if let Err(error) = cut_station(&station, which).await {
             warn!(station, %error, "ip or conntrack cannot be run; what others send it in open flows still arrives");
         }
     });
+}
+
+fn remove_note(directory: &Path, interface: &str) {
+    let file = directory.join(interface);
+    if let Err(error) = std::fs::remove_file(&file) {
+        warn!(file = %file.display(), %error, "a note that was read cannot be removed");
+    }
+}
+
+/// The process that pppd's file says serves an interface, when it is the one that logged in there: the file of one that was killed
+/// may name a process that has its number by now.
+fn server_of(interface: &str, config: &Agent, now: Moment) -> Option<Process> {
+    let process = serving(interface, &config.run_dir).and_then(Process::of)?;
+    radattr::accept(&config.run_dir, interface, Some(process), now.wall).map(|_| process)
 }
 
 /// Whether a session of the state file is still the one on its interface, as far as pppd's file and a hook's note say.
@@ -790,11 +923,14 @@ fn still_serves(session: &Session, config: &Agent) -> bool {
     let Some(process) = session.process.filter(Process::runs) else { return false };
     let other = |pid: &u32| *pid != process.pid;
     let noted = match read_note_of(&notes(&config.socket), &session.interface) {
-        Note::Of(call) => call.pid,
+        Note::Of(call) => Some(call).filter(|call| call.pid.is_some_and(|pid| Process::of(pid).is_some())),
         Note::Away | Note::Odd(_) => None,
     };
-    let noted = noted.filter(|pid| Process::of(*pid).is_some());
-    serving(&session.interface, &config.run_dir).filter(other).is_none() && noted.filter(other).is_none()
+    // One process may log in several times: what was permitted is the session of one Access-Accept.
+    let same_login = |at: Option<(i64, i64)>| session.accepted_at.is_none() || at == session.accepted_at;
+    serving(&session.interface, &config.run_dir).filter(other).is_none()
+        && noted.is_none_or(|call| call.pid == Some(process.pid) && same_login(call.accepted_at))
+        && same_login(radattr::when_written(&config.run_dir, &session.interface))
 }
 
 /// Whether a session of the state file went down while nobody listened: then its permit is not put in force even until the note of

@@ -137,10 +137,13 @@ pub async fn run(
     let observer: Observer = Arc::new(move |packet, id| {
         if let Some(port) = port_that_lives(packet) {
             let class = packet.all(attribute::CLASS).last().map(<[u8]>::to_vec);
+            let text = |kind| packet.text(kind).map(str::to_owned);
+            let (user, calling) = (text(attribute::USER_NAME), text(attribute::CALLING_STATION_ID));
             // Full: an Interim-Update will say it again.
-            let _ = started.try_send(AccountingHeard { port, id: id.to_owned(), class });
+            let _ = started.try_send(AccountingHeard { port, id: id.to_owned(), class, user, calling });
         }
     });
+    let shown_front = front.as_ref().map_or(serde_json::Value::Null, shown);
     let _front = front.map(|front| Front::start(&front, machine, Some(observer))).transpose()?;
     let (questions, mut asked) = mpsc::channel(QUEUE);
     tokio::spawn(answer_socket(hooks, questions));
@@ -153,29 +156,37 @@ pub async fn run(
     info!(listen = ?bound, "the agent is ready");
     loop {
         tokio::select! {
-            // Without a table everything passes; and pppd waits for hooks.
+            // Without a table everything passes; limits are kept however many ask; and pppd waits for hooks.
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             Some(()) = table_lost.recv() => keeper.mend_rules(now()).await,
+            _ = tick.tick() => keeper.tick(now()).await,
+            _ = look_around.tick() => keeper.look_around(now()).await,
             Some((request, reply)) = asked.recv() => {
                 let is_status = matches!(request, Request::Status);
                 let mut answer = keeper.ask(request, now()).await;
                 if is_status {
                     answer["peers"] = door.peers();
+                    answer["front"].clone_from(&shown_front);
                 }
                 // A client that has gone away wants no answer.
                 let _ = reply.send(answer);
             }
             Some(heard) = heard.recv() => keeper.hear_of_accounting(heard),
             Some((octets, replier)) = requests.recv() => door.datagram(&octets, &replier, &mut keeper, now()).await,
-            _ = tick.tick() => keeper.tick(now()).await,
-            _ = look_around.tick() => keeper.look_around(now()).await,
         }
     }
     keeper.save_all();
     info!("the agent ends; the rules stay in force");
     Ok(())
+}
+
+/// Where the front listens, and whom it asks, for whoever asks the agent.
+fn shown(front: &config::Front) -> serde_json::Value {
+    let ports: Vec<_> = front.auth.iter().chain(&front.accounting).map(SocketAddr::to_string).collect();
+    let servers = front.servers.iter().flat_map(|server| [server.auth, server.accounting]);
+    json!({"ports": ports, "servers": servers.map(|address| address.to_string()).collect::<Vec<_>>()})
 }
 
 /// The NAS-Port of a session that an Accounting-Request says is there; a Stop may come late, when the port is another's.
@@ -242,7 +253,7 @@ impl Door {
             self.skews.insert(peer.name.clone(), i64::from(at) - now.as_secs());
         }
         // Without a time in it, the same octets may be a new request.
-        let replay = packet.has(attribute::EVENT_TIMESTAMP).then(|| (peer.name.clone(), *packet.authenticator()));
+        let replay = packet.has(attribute::EVENT_TIMESTAMP).then(|| *packet.authenticator());
         if let Some(octets) = replay.as_ref().and_then(|key| self.replays.answered(key, now)) {
             count("agent-request-repeated");
             if let Err(error) = replier.send(&octets).await {
@@ -301,11 +312,12 @@ impl Door {
     }
 }
 
-/// A peer's name and a Request Authenticator, which is a digest of all the request says (RFC 5176 §2.3).
-type Said = (String, [u8; 16]);
+/// A Request Authenticator, which is a digest of all the request says and of the secret (RFC 5176 §2.3). Whose request it is adds
+/// nothing: peers may share a secret, and then a recording of one may be played from another's address.
+type Said = [u8; 16];
 
-/// Replies to requests that say when they were made: from another port, or after another request with their Identifier, they
-/// are not carried out again.
+/// Replies to requests that say when they were made: from another port or address, or after another request with their Identifier,
+/// they are not carried out again.
 #[derive(Default)]
 struct Replays {
     replies: HashMap<Said, Arc<[u8]>>,
@@ -323,7 +335,7 @@ impl Replays {
     }
 
     fn keep(&mut self, said: Said, reply: Arc<[u8]>, now: Timestamp) {
-        if self.replies.insert(said.clone(), reply).is_none() {
+        if self.replies.insert(said, reply).is_none() {
             self.order.push_back((now + REPLAY_WINDOW, said));
         }
     }
@@ -385,11 +397,11 @@ mod tests {
     #[test]
     fn a_recording_is_known_for_as_long_as_its_time_lets_it_pass() {
         let (mut replays, at) = (Replays::default(), Timestamp::from_secs);
-        let said = ("local".to_owned(), [7; 16]);
+        let said = [7; 16];
         assert_eq!(replays.answered(&said, at(0)), None);
-        replays.keep(said.clone(), Arc::from([1, 2]), at(0));
+        replays.keep(said, Arc::from([1, 2]), at(0));
         assert_eq!(replays.answered(&said, at(600)), Some(Arc::from([1, 2])));
-        assert_eq!(replays.answered(&("other".to_owned(), [7; 16]), at(600)), None);
+        assert_eq!(replays.answered(&[8; 16], at(600)), None);
         assert_eq!(replays.answered(&said, at(601)), None);
     }
 }

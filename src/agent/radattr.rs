@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Stat, fchmod, fchown, fstat, openat, stat};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Stat, fchmod, fchown, fstat, lstat, openat, stat};
 
 use super::apply::Process;
 use crate::model::Timestamp;
@@ -46,6 +46,12 @@ pub(super) fn accept(run_dir: &Path, interface: &str, process: Option<Process>, 
     let mut octets = Vec::new();
     File::from(file).take(MOST).read_to_end(&mut octets).ok()?;
     Some(Accept { says: radattr(&String::from_utf8_lossy(&octets)), written_at: written_at(&found) })
+}
+
+/// When the file of an interface was written, whoever may read it.
+pub(super) fn when_written(run_dir: &Path, interface: &str) -> Option<(i64, i64)> {
+    let found = lstat(path(run_dir, interface)).ok()?;
+    (FileType::from_raw_mode(found.st_mode) == FileType::RegularFile).then(|| written_at(&found))
 }
 
 /// Takes the file from the eyes of others: it is written readable for everybody. Root's, it goes to the group of the directory

@@ -15,6 +15,7 @@ use super::radattr::Radattr;
 use super::route::routes;
 use crate::config::Agent;
 use crate::dynauth::server::{Facts, Genuine, RateOrder, Rates};
+use crate::model::Timestamp;
 use crate::radius::attribute;
 
 /// A session.
@@ -53,6 +54,9 @@ pub(super) struct Session {
     pub(super) ipv4: Ipv4,
     /// Since when it is being ended, and whether pppd was killed for it.
     pub(super) ending: Option<Ending>,
+    /// No hook told us of it: its interface was found, and nobody vouched for it yet.
+    #[serde(default)]
+    pub(super) found: bool,
 }
 
 /// The second that the newest CoA-Requests of a session are of (Event-Timestamp), and their Request Authenticators, which are
@@ -61,6 +65,29 @@ pub(super) struct Session {
 pub(super) struct Newest {
     event_timestamp: u32,
     authenticators: Vec<[u8; 16]>,
+}
+
+impl Newest {
+    /// Whether a request is older than the newest, or one of them.
+    pub(super) fn overtakes(&self, request: &Genuine<'_>) -> bool {
+        let Some(at) = request.packet().integer(attribute::EVENT_TIMESTAMP) else { return false };
+        let known = self.authenticators.contains(request.packet().authenticator());
+        at < self.event_timestamp || at == self.event_timestamp && known
+    }
+
+    /// What is the newest when a request is carried out.
+    pub(super) fn after(before: Option<Self>, request: &Genuine<'_>) -> Option<Self> {
+        let Some(at) = request.packet().integer(attribute::EVENT_TIMESTAMP) else { return before };
+        let same_second = before.filter(|newest| newest.event_timestamp == at);
+        let mut authenticators = same_second.map(|newest| newest.authenticators).unwrap_or_default();
+        authenticators.push(*request.packet().authenticator());
+        Some(Self { event_timestamp: at, authenticators })
+    }
+
+    /// Whether a recording of any of them would be dropped for its age alone (RFC 5176 §6.3).
+    pub(super) fn is_out_of_date(&self, now: Timestamp, window: Duration) -> bool {
+        Timestamp::from_secs(self.event_timestamp.into()) + window + Duration::from_secs(1) < now
+    }
 }
 
 /// How long pppd has for ending a session by itself at its own Session-Timeout.
@@ -160,6 +187,7 @@ impl Session {
             newest: None,
             ipv4: Ipv4::default(),
             ending: None,
+            found: false,
         };
         session.hear_of_ipv6(call.link_local_remote);
         session
@@ -176,13 +204,6 @@ impl Session {
         let same_user =
             call.peer_name.is_none() || self.facts.user_name.is_none() || call.peer_name == self.facts.user_name;
         self.is_by(call) && same_user && call.accepted_at == self.accepted_at
-    }
-
-    /// One we found knows no Access-Accept until pppd's own hook says which.
-    pub(super) fn adopt(&mut self, call: &HookCall) {
-        if self.accepted_at.is_none() && self.is_by(call) {
-            self.accepted_at = call.accepted_at;
-        }
     }
 
     /// A script says that IPv4 comes up or is up, of this very login.
@@ -252,20 +273,12 @@ impl Session {
     /// Whether a CoA-Request is older than one that was carried out, or that very one, by its Event-Timestamp: a recording, or a
     /// retransmission that was overtaken. Of those without one nobody can tell.
     pub(super) fn is_overtaken(&self, request: &Genuine<'_>) -> bool {
-        let (Some(newest), Some(at)) = (&self.newest, request.packet().integer(attribute::EVENT_TIMESTAMP)) else {
-            return false;
-        };
-        let known = newest.authenticators.contains(request.packet().authenticator());
-        at < newest.event_timestamp || at == newest.event_timestamp && known
+        self.newest.as_ref().is_some_and(|newest| newest.overtakes(request))
     }
 
     /// A CoA-Request is carried out.
     pub(super) fn carried_out(&mut self, request: &Genuine<'_>) {
-        let Some(at) = request.packet().integer(attribute::EVENT_TIMESTAMP) else { return };
-        let same_second = self.newest.take().filter(|newest| newest.event_timestamp == at);
-        let mut authenticators = same_second.map(|newest| newest.authenticators).unwrap_or_default();
-        authenticators.push(*request.packet().authenticator());
-        self.newest = Some(Newest { event_timestamp: at, authenticators });
+        self.newest = Newest::after(self.newest.take(), request);
     }
 
     /// Whether its time is over, and why.
@@ -303,7 +316,6 @@ pub(super) mod tests {
     use super::*;
     use crate::config::{Config, Flags, Surroundings};
     use crate::dynauth::server::{Rules, verify};
-    use crate::model::Timestamp;
     use crate::radius::{Code, Packet, PacketBuilder};
 
     fn config() -> Agent {

@@ -56,7 +56,7 @@ enum AgentCommand {
 
 /// Tell the agent what pppd says: for the scripts of pppd.
 ///
-/// Reads the environment pppd gives its scripts. Takes a second at most and always succeeds, so that pppd is never held up;
+/// Reads the environment pppd gives its scripts. Takes two seconds at most and always succeeds, so that pppd is never held up;
 /// when there is no agent, the session stays in the sandbox.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(

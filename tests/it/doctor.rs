@@ -192,9 +192,10 @@ fn a_dry_run_and_a_no_change_nothing() {
     assert_eq!(host.all().len(), before.len() + 1);
 }
 
-/// Tunnels stop with the agent; the agent does not stop with nftables, or it would miss the flush.
+/// A restart of the agent, by itself too, ends no session; the agent does not stop with nftables, or it would miss the flush; and a
+/// slip in the operator's own rules does not keep it away.
 #[test]
-fn units_stop_with_what_they_need() {
+fn units_outlive_each_other() {
     let host = Host::bare();
     assert_eq!(host.install(&["--yes", "pptp", "l2tp"], "").code, 0);
     let says = |unit: &str, line: &str| {
@@ -202,11 +203,33 @@ fn units_stop_with_what_they_need() {
     };
     for tunnel in ["pptpd", "xl2tpd"] {
         let unit = format!("{tunnel}.service.d/radhold.conf");
-        assert!(says(&unit, "PartOf=radhold-agent.service"), "{tunnel}");
+        for ties in ["PartOf=", "Requires=", "BindsTo="] {
+            assert!(!says(&unit, ties), "{tunnel}");
+        }
         assert!(says(&unit, "ExecStartPre=/usr/sbin/nft list table inet radhold"), "{tunnel}");
     }
     assert!(!says("radhold-agent.service", "PartOf="));
+    assert!(says("radhold-agent.service", "ExecStartPre=-+/usr/sbin/nft -f /etc/radhold/nas.nft"));
     assert!(says("nftables.service.d/radhold.conf", "ExecStartPost=-/usr/sbin/nft -f /etc/radhold/nas.nft"));
+}
+
+#[test]
+fn the_installer_writes_through_links_that_stay_below_its_root() {
+    let host = Host::bare();
+    let kept = host.path("srv/dotfiles/radiusclient.conf");
+    host.write("srv/dotfiles/radiusclient.conf", "# theirs\n").write("etc/radiusclient/dictionary", "");
+    let conf = host.path("etc/radiusclient/radiusclient.conf");
+    std::os::unix::fs::symlink("../../srv/dotfiles/radiusclient.conf", &conf).unwrap();
+    fs::remove_file(host.path("etc/radiusclient/dictionary")).unwrap();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    std::os::unix::fs::symlink(outside.path(), host.path("etc/radiusclient/dictionary")).unwrap();
+    let ran = host.install(&["--yes"], "");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(fs::symlink_metadata(&conf).unwrap().is_symlink());
+    assert!(fs::read_to_string(kept).unwrap().contains("authserver"));
+    assert!(ran.stdout.contains("== /etc/radiusclient/dictionary is a link to "), "{}", ran.stdout);
+    assert!(ran.stdout.contains(", 1 left as they were"), "{}", ran.stdout);
+    assert_eq!(fs::read(outside.path()).unwrap(), b"");
 }
 
 #[test]

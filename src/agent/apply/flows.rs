@@ -9,24 +9,37 @@ use ipnet::{IpNet, Ipv6Net};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::tool::PATIENCE;
 
 /// The kernel's IPv6 routes.
 const ROUTES: &str = "/proc/net/ipv6_route";
 /// Of a route: the address is this host's own.
 const RTF_LOCAL: u32 = 0x8000_0000;
 
-/// Forgets every flow from and to these addresses and networks, and those routed to an interface by IPv6 now: a peer chooses its
+/// Which flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::agent) enum Flows {
+    /// Every one.
+    All,
+    /// Those whose destination is translated, as the sandbox does towards the portal: who is let through must not stay there with
+    /// connections that are kept alive.
+    Redirected,
+}
+
+/// Forgets flows from and to these addresses and networks, and those routed to an interface by IPv6 now: a peer chooses its
 /// addresses itself there (RFC 4862), so only its network is known.
 ///
 /// # Errors
-/// When conntrack cannot be run. That there was no flow is no error.
-pub(in crate::agent) async fn cut_flows(interface: &str, mut networks: Vec<IpNet>) -> io::Result<()> {
+/// When conntrack cannot be run, or does not end in time. That there was no flow is no error.
+pub(in crate::agent) async fn cut_flows(interface: &str, mut networks: Vec<IpNet>, which: Flows) -> io::Result<()> {
     let routes = tokio::fs::read_to_string(ROUTES).await.unwrap_or_default();
     networks.extend(routed_to(interface, &routes));
     networks.sort_unstable();
     networks.dedup();
     for network in networks {
-        cut(network).await?;
+        cut(network, which).await?;
     }
     Ok(())
 }
@@ -47,16 +60,18 @@ fn routed_to(interface: &str, routes: &str) -> Vec<IpNet> {
     networks.map(IpNet::from).collect()
 }
 
-/// Forgets every flow of a station, at the addresses its MAC address is known to have now.
+/// Forgets flows of a station, at the addresses its MAC address is known to have now.
 ///
 /// # Errors
-/// When ip or conntrack cannot be run, or ip prints no JSON.
-pub(in crate::agent) async fn cut_station(mac: &str) -> io::Result<()> {
-    let listed = Command::new("ip").args(["-j", "neigh", "show"]).stdin(Stdio::null()).output().await?;
+/// When ip or conntrack cannot be run or does not end in time, or ip prints no JSON.
+pub(in crate::agent) async fn cut_station(mac: &str, which: Flows) -> io::Result<()> {
+    let mut ip = Command::new("ip");
+    ip.args(["-j", "neigh", "show"]).stdin(Stdio::null()).kill_on_drop(true);
+    let listed = timeout(PATIENCE, ip.output()).await??;
     let neighbours: Vec<Value> = serde_json::from_slice(&listed.stdout)?;
     for neighbour in neighbours.iter().filter(|neighbour| neighbour["lladdr"] == mac) {
         if let Some(address) = neighbour["dst"].as_str().and_then(|address| address.parse::<IpAddr>().ok()) {
-            cut(address.into()).await?;
+            cut(address.into(), which).await?;
         }
     }
     Ok(())
@@ -65,16 +80,20 @@ pub(in crate::agent) async fn cut_station(mac: &str) -> io::Result<()> {
 /// Each run walks the kernel's whole table: thousands of sessions that are found at once must not mean as many processes.
 static AT_ONCE: Semaphore = Semaphore::const_new(4);
 
-async fn cut(network: IpNet) -> io::Result<()> {
+async fn cut(network: IpNet, which: Flows) -> io::Result<()> {
     let family = if network.addr().is_ipv4() { "ipv4" } else { "ipv6" };
     let network = network.to_string();
     let _turn = AT_ONCE.acquire().await.map_err(io::Error::other)?;
     // From it, and whatever it answers: what was for it without translation, and what was by one.
-    for side in ["--orig-src", "--reply-src"] {
+    let sides: &[&[&str]] = match which {
+        Flows::All => &[&["--orig-src"], &["--reply-src"]],
+        Flows::Redirected => &[&["--dst-nat", "--orig-src"]],
+    };
+    for side in sides {
         let mut conntrack = Command::new("conntrack");
-        conntrack.args(["-D", "-f", family, side, &network]);
-        conntrack.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        conntrack.status().await?;
+        conntrack.args(["-D", "-f", family]).args(*side).arg(&network);
+        conntrack.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        timeout(PATIENCE, conntrack.status()).await??;
     }
     Ok(())
 }

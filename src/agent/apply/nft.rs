@@ -14,7 +14,12 @@ use tokio::sync::mpsc;
 
 use super::rules::{FAMILY, RuleSettings, TABLE, element, routed, ruleset, v4, v6};
 use super::stations::mac;
+use super::tool::{self, ToolError};
 use crate::dynauth::server::Mac;
+
+/// What nft is asked for the table, and how it says that there is none.
+const LIST: [&str; 5] = ["-j", "list", "table", FAMILY, TABLE];
+const NO_TABLE: &str = "No such file or directory";
 
 /// After a monitor that ended.
 const MONITOR_AGAIN: Duration = Duration::from_secs(5);
@@ -114,9 +119,20 @@ pub enum NftError {
     /// It printed what is not JSON.
     #[error("nft -j prints no JSON: {0}")]
     Odd(#[from] serde_json::Error),
-    /// The helper thread broke.
-    #[error("nft was not waited for")]
-    Lost,
+    /// It did not end in time.
+    #[error("nft did not end in time")]
+    Late,
+}
+
+impl From<ToolError> for NftError {
+    fn from(error: ToolError) -> Self {
+        match error {
+            ToolError::Run(_, error) => Self::Run(error),
+            ToolError::Refused(_, said) if said.is_empty() => Self::Refused("without a word".to_owned()),
+            ToolError::Refused(_, said) => Self::Refused(said),
+            ToolError::Late(_) => Self::Late,
+        }
+    }
 }
 
 /// Our table in the kernel.
@@ -444,11 +460,16 @@ fn rules_in(commands: &Value, at: &str) -> usize {
 }
 
 async fn run(commands: Value) -> Result<(), NftError> {
-    tokio::task::spawn_blocking(move || run_now(&commands)).await.map_err(|_| NftError::Lost)?
+    tool::run("nft", &["-j", "-f", "-"], &commands.to_string()).await?;
+    Ok(())
 }
 
 async fn list() -> Result<Option<Value>, NftError> {
-    tokio::task::spawn_blocking(list_now).await.map_err(|_| NftError::Lost)?
+    match tool::run("nft", &LIST, "").await {
+        Ok(listed) => Ok(Some(serde_json::from_str(&listed)?)),
+        Err(ToolError::Refused(_, said)) if said.contains(NO_TABLE) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn run_now(commands: &Value) -> Result<(), NftError> {
@@ -471,12 +492,12 @@ fn run_now(commands: &Value) -> Result<(), NftError> {
 
 /// The table as it is; `None` when there is none.
 fn list_now() -> Result<Option<Value>, NftError> {
-    let output = Command::new("nft").args(["-j", "list", "table", FAMILY, TABLE]).stdin(Stdio::null()).output()?;
+    let output = Command::new("nft").args(LIST).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(Some(serde_json::from_slice(&output.stdout)?));
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("No such file or directory") {
+    if said.contains(NO_TABLE) {
         return Ok(None);
     }
     Err(NftError::Refused(said.lines().next().unwrap_or("without a word").to_owned()))

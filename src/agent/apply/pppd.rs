@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 /// A process, told from later ones with the same id by when it started.
@@ -66,6 +66,13 @@ impl Process {
         Self::of(self.pid).as_ref() == Some(self)
     }
 
+    /// Whether nobody has its id any more. Costs next to nothing, so that it can be asked of thousands many times a second; one that
+    /// ended and was not waited for yet, or whose id is another's already, [`Process::runs`] tells.
+    pub(in crate::agent) fn is_gone(&self) -> bool {
+        let raw = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        raw.is_none_or(|raw| test_kill_process(raw) == Err(Errno::SRCH))
+    }
+
     /// Signals it, when it is still the one that was meant and, by pppd's own `pppN.pid`, still serves the interface.
     pub(in crate::agent) fn signal(&self, signal: Signal, interface: &str, run_dir: &Path) -> Result<(), NotSignalled> {
         let pid = self.pid;
@@ -114,8 +121,10 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let (mut child, process) = child();
             fs::write(dir.path().join("ppp7.pid"), format!("{}\n", child.id())).unwrap();
+            assert!(!process.is_gone());
             assert_eq!(process.signal(signal, "ppp7", dir.path()), Ok(()));
             assert_eq!(child.wait().unwrap().signal(), Some(number));
+            assert!(process.is_gone());
             assert_eq!(process.signal(signal, "ppp7", dir.path()), Err(NotSignalled::Gone(process.pid)));
         }
     }

@@ -1,8 +1,8 @@
 //! Routes of sessions by `ip`, one argument vector each, marked by a protocol number of our own. Replaces no route of anybody
 //! else and deletes none. Knows no session.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use serde_json::Value;
@@ -68,10 +68,28 @@ pub(super) async fn ours() -> Result<BTreeSet<Over>, ToolError> {
     Ok(found)
 }
 
+/// The IPv4 address at the other end of each interface that has one.
+///
+/// # Errors
+/// [`ToolError`].
+pub(in crate::agent) async fn peers() -> Result<BTreeMap<String, Ipv4Addr>, ToolError> {
+    let interfaces = ask(&[family(true), "-j", "address", "show"]).await?;
+    let peer = |interface: &Value| {
+        let addresses = interface["addr_info"].as_array()?;
+        // Of one without another end it is the "local" alone.
+        let address = addresses.iter().find_map(|address| address["address"].as_str()?.parse().ok())?;
+        Some((interface["ifname"].as_str()?.to_owned(), address))
+    };
+    Ok(interfaces.iter().filter_map(peer).collect())
+}
+
 async fn list(what: &[&str], v4: bool) -> Result<Vec<Value>, ToolError> {
-    let arguments: Vec<&str> = [family(v4), "-j", "route"].iter().chain(what).copied().collect();
-    let said = run("ip", &arguments, "").await?;
-    // No routes at all: an empty list, or nothing.
+    ask(&[&[family(v4), "-j", "route"], what].concat()).await
+}
+
+async fn ask(arguments: &[&str]) -> Result<Vec<Value>, ToolError> {
+    let said = run("ip", arguments, "").await?;
+    // Nothing at all: an empty list, or nothing.
     if said.trim().is_empty() {
         return Ok(Vec::new());
     }

@@ -42,17 +42,29 @@ pub(super) async fn nas(config: Option<&Config>) -> nas::Running {
         assigns_helpers: std::fs::read_to_string(ASSIGNS_HELPERS).is_ok_and(|word| word.trim() == "1"),
         ..nas::Running::default()
     };
+    for tool in nas::TOOLS {
+        if !is_installed(tool) {
+            seen.missing_tools.push(tool);
+        }
+    }
+    let mut fronts = (Vec::new(), Vec::new());
     match agent(socket).await {
-        Ok(clocks) => (seen.agent, seen.clocks) = (Some(Ok(socket.display().to_string())), clocks),
+        Ok(said) => {
+            seen.agent = Some(Ok(socket.display().to_string()));
+            (seen.clocks, fronts) = (said.clocks, (said.front_ports, said.front_servers));
+        }
         Err(problem) => seen.agent = Some(Err(problem)),
     }
     let Some(front) = config.and_then(|config| config.front.as_ref()) else { return seen };
+    // That somebody has a port says nothing of whose it is: the agent knows which are its front's.
     for address in front.auth.iter().chain(&front.accounting) {
-        let taken = matches!(UdpSocket::bind(address).await, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
-        seen.front_ports.push((format!("UDP {address}"), taken));
+        seen.front_ports.push((format!("UDP {address}"), fronts.0.contains(address)));
     }
     for server in &front.servers {
         for address in [server.auth, server.accounting] {
+            if matches!(seen.agent, Some(Ok(_))) && !fronts.1.contains(&address) {
+                seen.not_asked.push(format!("server {} ({address})", server.name));
+            }
             seen.servers.push(status(server, address).await);
         }
     }
@@ -87,8 +99,22 @@ async fn output(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The clocks of those who ordered something, when the agent answers.
-async fn agent(socket: &Path) -> Result<Vec<(String, i64)>, String> {
+/// What the agent says of itself.
+struct AgentSaid {
+    /// The clocks of those who ordered something.
+    clocks: Vec<(String, i64)>,
+    /// Where its front listens.
+    front_ports: Vec<SocketAddr>,
+    /// Whom its front asks.
+    front_servers: Vec<SocketAddr>,
+}
+
+/// Where programs of the system are, whatever PATH the operator has.
+fn is_installed(tool: &str) -> bool {
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|place| Path::new(place).join(tool).exists())
+}
+
+async fn agent(socket: &Path) -> Result<AgentSaid, String> {
     let (path, shown) = (socket.to_owned(), socket.display());
     let asked = tokio::task::spawn_blocking(move || agent::ask(&path, &Request::Status, PATIENCE)).await;
     let answer = match asked {
@@ -97,9 +123,13 @@ async fn agent(socket: &Path) -> Result<Vec<(String, i64)>, String> {
         Err(error) => return Err(format!("{shown}: {error}")),
     };
     let peers = answer["peers"].as_array().into_iter().flatten();
-    Ok(peers
-        .filter_map(|peer| Some((peer["name"].as_str()?.to_owned(), peer["clock_skew_seconds"].as_i64()?)))
-        .collect())
+    let clocks =
+        peers.filter_map(|peer| Some((peer["name"].as_str()?.to_owned(), peer["clock_skew_seconds"].as_i64()?)));
+    let addresses = |key: &str| {
+        let listed = answer["front"][key].as_array().into_iter().flatten();
+        listed.filter_map(|address| address.as_str()?.parse().ok()).collect()
+    };
+    Ok(AgentSaid { clocks: clocks.collect(), front_ports: addresses("ports"), front_servers: addresses("servers") })
 }
 
 async fn clock_synchronized() -> Option<bool> {

@@ -31,9 +31,11 @@ const MODULES: [(&str, &str); 5] = [
     ("nft_fib_inet", "Without it nft refuses the sandbox: it holds IPv6 sources to their interface."),
 ];
 
-/// Tunnels restart with the agent when systemd is told to restart it; one that merely ends is started again beside them.
-const AGENT_AGAIN: &str = "systemctl start radhold-agent; if it runs already: systemctl kill radhold-agent (it comes back by itself, and \
-                           sessions stay; a restart would end them); journalctl -u radhold-agent -n 20";
+/// Tunnels do not restart with the agent.
+const AGENT_AGAIN: &str = "systemctl restart radhold-agent (sessions stay); journalctl -u radhold-agent -n 20";
+
+/// Programs the agent runs beside nft.
+pub(super) const TOOLS: [&str; 3] = ["conntrack", "tc", "ip"];
 
 const INSTALL: &str = "./pppd/install.sh";
 
@@ -299,7 +301,7 @@ fn radiusclient_files(tree: &Tree, front: Option<&Front>) -> Vec<Finding> {
             "nas.front",
             "pppd asks this host, but no server is named in [agent.front]",
             "Without a front there must be a server on this very port, and its NAS must do without Message-Authenticator.",
-            "editor /etc/radhold/agent.toml   ([agent.front.server.1]); systemctl kill radhold-agent",
+            "editor /etc/radhold/agent.toml   ([agent.front.server.1]); systemctl restart radhold-agent",
         ));
     }
     findings.extend(patience(&settings, front, &path));
@@ -431,10 +433,14 @@ pub(super) struct Running {
     pub(super) modules: String,
     /// Whether the kernel gives helpers to flows by itself, as kernels before 6.0 could (`nf_conntrack_helper`).
     pub(super) assigns_helpers: bool,
-    /// The front's ports, and whether somebody has them.
+    /// The front's ports, and whether the agent says that they are its front's.
     pub(super) front_ports: Vec<(String, bool)>,
+    /// Servers of the file that the front of the running agent does not ask.
+    pub(super) not_asked: Vec<String>,
     /// Each server's port, and what came of a Status-Server.
     pub(super) servers: Vec<Asked>,
+    /// Those of [`TOOLS`] that are not installed.
+    pub(super) missing_tools: Vec<&'static str>,
     /// Whether the clock is kept right; `None` when nobody could say.
     pub(super) clock_synchronized: Option<bool>,
 }
@@ -465,6 +471,7 @@ pub(super) fn running(seen: &Running, has_pptpd: bool) -> Vec<Finding> {
             "apt install nftables; run radhold doctor as root",
         )),
     }
+    findings.push(tools(&seen.missing_tools));
     match &seen.agent {
         Some(Ok(socket)) => findings.push(Finding::ok("nas.agent", format!("the agent answers at {socket}"))),
         Some(Err(problem)) => findings.push(Finding::fail(
@@ -481,16 +488,37 @@ pub(super) fn running(seen: &Running, has_pptpd: bool) -> Vec<Finding> {
         } else {
             Finding::fail(
                 "nas.front",
-                format!("nobody listens on {port}"),
-                "pppd asks there; every login fails.",
+                format!("the agent has no front on {port}"),
+                "pppd asks there; nobody answers, or somebody who is not the front.",
                 AGENT_AGAIN,
             )
         });
     }
+    findings.extend(seen.not_asked.iter().map(|server| {
+        Finding::warn(
+            "nas.front",
+            format!("the front of the running agent does not ask {server}"),
+            "The file names it; the agent read an earlier one.",
+            AGENT_AGAIN,
+        )
+    }));
     findings.extend(seen.servers.iter().map(server_finding));
     findings.extend(seen.clocks.iter().map(|(server, skew)| skew_finding(server, *skew)));
     findings.push(clock(seen.clock_synchronized));
     findings
+}
+
+fn tools(missing: &[&str]) -> Finding {
+    match missing {
+        [] => Finding::ok("nas.tools", "conntrack, tc and ip are installed"),
+        missing => Finding::fail(
+            "nas.tools",
+            format!("{} cannot be found", missing.join(" and ")),
+            "Without conntrack old flows are cut by the rules alone, without tc nobody with a rate is let through, without ip there \
+             are no routes.",
+            "apt install conntrack iproute2",
+        ),
+    }
 }
 
 fn server_finding(asked: &Asked) -> Finding {
@@ -668,18 +696,22 @@ mod tests {
         assert!(is_judged(true) && !is_judged(false));
     }
 
-    /// The units tie tunnels to the agent: a restart of it ends all sessions.
     #[test]
-    fn nobody_is_told_to_restart_the_agent() {
+    fn a_front_that_reads_another_file_and_tools_that_are_missing_are_said() {
         let seen = Running {
-            ruleset: Some(String::new()),
-            agent: Some(Err("no".to_owned())),
-            front_ports: vec![("127.0.0.1:1812".to_owned(), false)],
+            ruleset: Some(OPEN.to_owned()),
+            agent: Some(Ok("/run/radhold/agent.sock".to_owned())),
+            front_ports: vec![("UDP 127.0.0.1:1812".to_owned(), false)],
+            not_asked: vec!["server 1 (192.0.2.10:1812)".to_owned()],
+            missing_tools: vec!["conntrack", "tc"],
+            clock_synchronized: Some(true),
             ..Running::default()
         };
-        let findings = running(&seen, true);
-        let mends: Vec<_> = findings.iter().filter_map(|finding| finding.mend.as_deref()).collect();
-        assert!(mends.len() > 3 && mends.iter().all(|mend| !mend.contains("restart radhold-agent")), "{mends:#?}");
+        let bad: Vec<_> = running(&seen, false).into_iter().filter(|finding| finding.level != Level::Ok).collect();
+        assert_eq!(levels(&bad), [("nas.tools", Level::Fail), ("nas.front", Level::Fail), ("nas.front", Level::Warn)]);
+        assert_eq!(bad[0].says, "conntrack and tc cannot be found");
+        assert_eq!(bad[0].mend.as_deref(), Some("apt install conntrack iproute2"));
+        assert_eq!(bad[1].says, "the agent has no front on UDP 127.0.0.1:1812");
     }
 
     #[test]
@@ -696,13 +728,13 @@ mod tests {
         };
         use Level::{Fail, Ok, Warn};
         let levels: Vec<_> = running(&seen, true).into_iter().map(|finding| finding.level).collect();
-        assert_eq!(levels, [Warn, Fail, Ok, Fail, Ok, Fail, Fail, Ok, Warn, Warn, Fail, Ok]);
+        assert_eq!(levels, [Warn, Ok, Fail, Ok, Fail, Ok, Fail, Fail, Ok, Warn, Warn, Fail, Ok]);
         let good = Running {
             ruleset: Some(OPEN.to_owned()),
             agent: Some(Result::Ok("/run/radhold/agent.sock".to_owned())),
             ..Running::default()
         };
         let levels: Vec<_> = running(&good, false).into_iter().map(|finding| finding.level).collect();
-        assert_eq!(levels, [Ok, Ok, Ok, Ok, Warn]);
+        assert_eq!(levels, [Ok, Ok, Ok, Ok, Ok, Warn]);
     }
 }

@@ -120,10 +120,10 @@ impl Facts {
     pub(super) fn matches(&self, nas: &NasNames, attribute: &Attribute<'_>) -> Match {
         let value = attribute.value;
         match attribute.kind {
-            attribute::USER_NAME => sure(self.user_name.as_deref().is_some_and(|name| name.as_bytes() == value)),
+            attribute::USER_NAME => known(self.user_name.as_ref(), |name| name.as_bytes() == value),
             attribute::NAS_PORT => sure(self.nas_port.is_some_and(|port| port.to_be_bytes() == value)),
             attribute::NAS_PORT_ID => sure(self.nas_port_ids.iter().any(|name| name.as_bytes() == value)),
-            attribute::FRAMED_IP_ADDRESS => sure(self.framed_ip_address.is_some_and(|ip| ip.octets() == value)),
+            attribute::FRAMED_IP_ADDRESS => known(self.framed_ip_address.as_ref(), |ip| ip.octets() == value),
             attribute::FRAMED_IPV6_ADDRESS => match <[u8; 16]>::try_from(value).map(Ipv6Addr::from) {
                 Ok(address) if self.framed_ipv6_addresses.contains(&address) => Match::Yes,
                 Ok(address) => sure(self.ipv6_prefixes.iter().any(|prefix| prefix.contains(&address))),

@@ -1,7 +1,7 @@
 //! A station of a captive network: known by its MAC address and nothing else, which Calling-Station-Id carries.
 //!
-//! What else a request says of the session decides nothing here, for nobody told us: MAC addresses can be borrowed, and so can
-//! the session of one. Knows no interface and no set.
+//! A request that names a port or an address means a session that is told by it, and no station of ours is. What else it says of
+//! the session decides nothing here, for nobody told us. Knows no interface and no set.
 
 use std::fmt;
 use std::time::Duration;
@@ -45,7 +45,19 @@ impl fmt::Display for Mac {
     }
 }
 
-/// Decides about a request whose Calling-Station-Id is a MAC address; 503 when it has none. Whether that station is permitted
+/// What only a session with an interface of its own is known by.
+const OF_A_LINK: &[u8] = &[
+    attribute::NAS_PORT,
+    attribute::NAS_PORT_ID,
+    attribute::FRAMED_IP_ADDRESS,
+    attribute::FRAMED_IPV6_ADDRESS,
+    attribute::FRAMED_IPV6_PREFIX,
+    attribute::DELEGATED_IPV6_PREFIX,
+    attribute::FRAMED_INTERFACE_ID,
+];
+
+/// Decides about a request whose Calling-Station-Id is a MAC address; 503 when it has none, or when it names a port or an address
+/// besides. Whether that station is permitted
 /// now is the caller's to find out.
 ///
 /// A set of MAC addresses keeps no rates and no idleness, so those are refused (401); a Session-Timeout of zero too (407).
@@ -57,6 +69,9 @@ fn judged(request: &Genuine<'_>, nas: &NasNames, known: impl Fn(&str) -> bool) -
     let packet = request.packet();
     let Screened { disconnect, rates, .. } = screened(packet, nas)?;
     let station = packet.text(attribute::CALLING_STATION_ID).and_then(Mac::parse).ok_or(SESSION_CONTEXT_NOT_FOUND)?;
+    if OF_A_LINK.iter().any(|&kind| packet.has(kind)) {
+        return Err(SESSION_CONTEXT_NOT_FOUND);
+    }
     if disconnect {
         return Ok(Verdict::End(station));
     }

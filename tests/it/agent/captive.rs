@@ -116,6 +116,11 @@ fn rfc5176_section_3_5_what_a_station_cannot_have() {
         ("coa", format!("{station},Session-Timeout=60"), "Session-Context-Not-Found"),
         ("coa", "Calling-Station-Id=192.0.2.7,Filter-Id=permit".to_owned(), "Session-Context-Not-Found"),
         ("coa", "User-Name=guest,Filter-Id=permit".to_owned(), "Session-Context-Not-Found"),
+        ("coa", format!("{station},NAS-Port=0,Filter-Id=permit"), "Session-Context-Not-Found"),
+        ("coa", format!("{station},NAS-Port-Id=ppp0,Filter-Id=permit"), "Session-Context-Not-Found"),
+        ("coa", format!("{station},Framed-IP-Address=10.94.0.50,Filter-Id=permit"), "Session-Context-Not-Found"),
+        ("coa", format!("{station},Framed-IPv6-Prefix=fd00:94::/64,Filter-Id=permit"), "Session-Context-Not-Found"),
+        ("coa", format!("{station},Framed-Interface-Id=0:0:0:50,Filter-Id=permit"), "Session-Context-Not-Found"),
         ("coa", format!("{station},Filter-Id=platinum"), "Invalid-Attribute-Value"),
         ("coa", format!("{station},Filter-Id=permit,Session-Timeout=0"), "Invalid-Attribute-Value"),
         ("coa", format!("{station},Filter-Id=permit,Idle-Timeout=60"), "Unsupported-Attribute"),
@@ -175,6 +180,25 @@ fn a_restart_and_mended_rules_take_no_time_away() {
     bench.nft(&["flush", "chain", "inet", "radhold", "from_station"]);
     bench.until(|| bench.nft(&["list", "chain", "inet", "radhold", "from_station"]).contains("sandbox").then_some(()));
     fair(&bench);
+}
+
+/// A recording of a permit, played after the station was taken out, and after a restart.
+#[test]
+fn a_recorded_permit_is_not_carried_out_after_a_restart() {
+    let mut bench = guests("");
+    let station = format!("Calling-Station-Id=\"{MAC}\"");
+    let at = |ago: i64| format!("Event-Timestamp={}", radhold::app::clock::now().as_secs() - ago);
+    let earlier = format!("{station},Filter-Id=permit,{},Message-Authenticator=0x00", at(5));
+    assert_eq!(bench.radclient("disconnect", &station).1.as_deref(), Some("Session-Context-Not-Found"));
+    permit(&bench, "Filter-Id=permit");
+    assert_eq!(bench.radclient("disconnect", &station).0, "Disconnect-ACK");
+    bench.kill_agent();
+    bench.start_agent();
+    let answer = bench.radclient_in("nas", "coa", super::bench::SECRET, &earlier, Duration::from_secs(1));
+    assert_eq!(answer.0, "", "it is older than what was carried out: {:#?}", bench.log());
+    assert!(!bench.reaches("c0", INSIDE));
+    permit(&bench, "Filter-Id=permit");
+    assert!(bench.reaches("c0", INSIDE));
 }
 
 #[test]

@@ -71,6 +71,48 @@ fn an_interface_nobody_told_of_is_found_sandboxed_and_ended() {
 }
 
 #[test]
+fn one_that_was_found_is_let_through_and_ended_as_any_other() {
+    let mut bench = Bench::without_agent("");
+    let pid = bench.pppd("ppp0", "Filter-Id permit\nClass c0\n");
+    bench.start_agent();
+    // Its name nobody knows, its address the interface says.
+    let known = "NAS-Port=0,User-Name=alice,Framed-IP-Address=10.93.0.50";
+    assert_eq!(bench.radclient("coa", &format!("{known},Filter-Id=permit")).0, "CoA-ACK", "{:#?}", bench.log());
+    assert!(bench.reaches("c0", INSIDE));
+    assert_eq!(bench.radclient("disconnect", known).0, "Disconnect-ACK");
+    assert!(!bench.reaches("c0", INSIDE));
+    while bench.runs(pid) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// One process may log in again while the agent is away, and none of its scripts be heard.
+#[test]
+fn a_permit_is_of_one_access_accept() {
+    let mut bench = Bench::start("");
+    bench.alice();
+    bench.coa("permit");
+    bench.kill_agent();
+    let file = std::fs::File::options().write(true).open(bench.path("run/radattr.ppp0")).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() + std::time::Duration::from_millis(1)).unwrap();
+    bench.start_agent();
+    assert_eq!(bench.state("ppp0").as_deref(), Some("sandboxed"));
+    assert!(!bench.reaches("c0", INSIDE));
+}
+
+#[test]
+fn links_that_are_not_ours_are_left_alone() {
+    let mut bench = Bench::start("interfaces = [\"ppp1\"]\nsandbox_limit = \"1s\"\n");
+    let uplink = bench.alice();
+    let bob = bench.pppd("ppp1", "Filter-Id sandbox\n");
+    bench.hook("ip-pre-up", "ppp1", bob, &BOB);
+    while bench.runs(bob) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(bench.runs(uplink) && bench.state("ppp0").is_none());
+}
+
+#[test]
 fn a_state_file_that_cannot_be_read_lets_nobody_through() {
     let mut bench = Bench::start("");
     bench.alice();

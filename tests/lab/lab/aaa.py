@@ -5,7 +5,9 @@ Knows radhold from outside only: its configuration, command line and log.
 
 import json
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +25,7 @@ class Aaa:
         self.name = f"radhold-{address.rsplit('.', 1)[1]}"
         state.mkdir(parents=True, exist_ok=True)
         self.config = state / f"{self.name}.toml"
+        self.store = state / "radhold.sqlite"
         words = state / "dictionaries"
         words.mkdir(exist_ok=True)
         # pppd's own, beside the standard: a limit on what a session may carry.
@@ -71,9 +74,15 @@ filter = "radhold=debug,info"
     def add_user(self, name: str, password: str = "s3cret-pass", *options: str) -> None:
         self.cli("user", "add", name, "--password-stdin", *options, text_in=password + "\n")
 
-    def sessions(self) -> list[dict]:
-        """All sessions, the newest first."""
-        return json.loads(self.cli("session", "list", "--all", "--json").stdout)
+    def sessions(self, user: str | None = None) -> list[dict]:
+        """All sessions, or those of a user, the newest first."""
+        listed = json.loads(self.cli("session", "list", "--all", "--json").stdout)
+        return [one for one in listed if user in (None, one["user"])]
+
+    def strikes(self) -> list[tuple[str, str, str]]:
+        """User-Name, why and session of all strikes, from the view for whoever reports."""
+        with closing(sqlite3.connect(self.store, timeout=10)) as store:
+            return store.execute("SELECT user_name, why, session_id FROM report_strikes ORDER BY at").fetchall()
 
     def session(self, user: str, state: str, seconds: float = 20.0) -> dict:
         """Waits until a session of this user is in this state; gives the newest such."""

@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import signal
+import uuid
 from pathlib import Path
 
 from .lan import DNS, PORTAL
 from .net import Namespace, sh
-from .process import Process, until
+from .process import Process, check, until
 
 ADDRESS = "10.92.0.1"
 SERVER = "10.92.0.2"
@@ -107,11 +108,9 @@ portal = "{PORTAL}:80"
         hook = Path("/etc/ppp/ip-up.d/zz-lab")
         hook.write_text(f"#!/bin/sh\nenv | sort >'{self.out}/ip-up-'$IFNAME-$PEERNAME.env\n")
         hook.chmod(0o755)
-        # What systemd makes for the unit, and nothing else; a new NAS has no old state.
+        # A new NAS has no old state.
         for directory in (self._runtime, self._state):
-            shutil.rmtree(directory, ignore_errors=True)
-            directory.mkdir(parents=True, mode=0o750)
-            os.chown(directory, UID, UID)
+            make_anew(directory)
 
     def start_agent(self) -> None:
         """Starts the agent, or starts it again, with the rights of its unit and no more; returns when it is ready."""
@@ -182,15 +181,23 @@ portal = "{PORTAL}:80"
         return file.read_text(errors="replace") if file.exists() else ""
 
     def crash(self) -> None:
-        """Every pppd and pptpd, and the agent, is gone without a word, and the interfaces and rules with them: a power cut."""
+        """Every pppd and pptpd, and the agent, is gone without a word, and with them interfaces, rules, flows and all of /run that
+        is theirs; what is on the disk is of another boot: a power cut."""
         for pid in self.pppds().values():
             os.kill(pid, signal.SIGKILL)
         self.pptpd.kill()
         self.agent.kill()
         self.space.run("nft", "flush", "ruleset")
         until(lambda: not self.interfaces(), "the interfaces go with their pppd")
+        self.space.run("conntrack", "-F")
         for file in (*Path("/run").glob("ppp*.pid"), *Path("/run").glob("radattr.*")):
             file.unlink(missing_ok=True)
+        make_anew(self._runtime)
+        state = self._state / "agent.json"
+        head, lines = state.read_text().split("\n", 1)
+        this_boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        check(this_boot in head and '"session":{' in lines, f"the state is of this boot, and knows a session: {head}")
+        state.write_text(head.replace(this_boot, str(uuid.uuid4())) + "\n" + lines)
 
     def stop(self) -> None:
         """Takes it away at the end of the scene, politeness spared."""
@@ -205,6 +212,13 @@ portal = "{PORTAL}:80"
             self.agent.stop()
         for file in (*Path("/run").glob("ppp*.pid"), *Path("/run").glob("radattr.*")):
             file.unlink(missing_ok=True)
+
+
+def make_anew(directory: Path) -> None:
+    """As systemd makes it for the unit, with nothing in it."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True, mode=0o750)
+    os.chown(directory, UID, UID)
 
 
 def write(file: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from ..lan import INSIDE, SERVICE, answer_of_old_flow, echoes
 from ..process import Failed, check, until
 from ..world import World
 from .register import scene
-from .steps import answer, approve, confined, ended, let_through, sandboxed
+from .steps import answer, approve, confined, ended, let_through, sandboxed, struck
 
 
 @scene(
@@ -47,7 +47,7 @@ def hold(world: World) -> None:
 
 @scene(
     "2", "no answer", 22,
-    "a session that nobody approves is ended at its deadline; the client sees LCP terminate",
+    "a session that nobody approves is ended at its deadline, which is a strike; the client sees LCP terminate",
 )  # fmt: skip
 def deadline(world: World) -> None:
     window = 12
@@ -60,6 +60,7 @@ def deadline(world: World) -> None:
     sandboxed(client)
     closed, _ = ended(server, client, "alice", 30)
     check(closed["decision"] is None, f"nobody decided: {closed['decision']}")
+    struck(server, "alice", "unanswered", held["id"])
     check(server.answered(held["id"], "send-disconnect", "dynauth.ack"), "the agent acknowledged the Disconnect-Request")
     late = server.became(held["id"], "evicting") - server.accepted(held["id"]) - window
     check(0 <= late <= 1.5, f"evicted {late:.2f} s after the deadline")
@@ -70,7 +71,7 @@ def deadline(world: World) -> None:
 
 @scene(
     "3", "not me", 12,
-    "a denied session is ended at once; the client sees LCP terminate",
+    "a denied session is ended at once, which is a strike; the client sees LCP terminate",
 )  # fmt: skip
 def denied(world: World) -> None:
     server = world.server()
@@ -84,6 +85,7 @@ def denied(world: World) -> None:
     told = time.monotonic() - pressed
     closed, _ = ended(server, client, "alice", 15)
     check(closed["decision"]["verdict"] == "denied", f"{closed['decision']}")
+    struck(server, "alice", "denied", held["id"])
     world.figures["press → LCP Terminate-Request at the client"] = f"{told * 1000:.0f} ms"
     check(told < 3, f"told to go {told:.2f} s after the press")
 

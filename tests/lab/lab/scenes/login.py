@@ -16,8 +16,8 @@ PPTP = 1723
 
 
 @scene(
-    "4", "refusals", 20,
-    "wrong password, unknown and disabled user: the login fails and the person reads why, as Reply-Message; more Reply-Message than pppd's unchecked buffer holds does not harm it; a banned address is refused at once",
+    "4", "refusals", 30,
+    "wrong password, unknown and disabled user, address banned by the server: the login fails and the person reads why, as Reply-Message; more Reply-Message than pppd's unchecked buffer holds does not harm it; a banned address is refused at once",
 )  # fmt: skip
 def refusals(world: World) -> None:
     server = world.server()
@@ -54,8 +54,29 @@ def refusals(world: World) -> None:
     check(tried.outcome == "refused" and tried.seconds < 1, f"a banned address is refused at once: {tried}")
     check(world.clients[1].connect(world.clients[1].nas, PPTP).outcome == "open", "others are not banned")
     nas.tell_agent("unban", address)
+    tell_of_a_ban_by_the_server(world, server, nas, client, address)
     client.login("alice")
     check("alice" in nas.tell_agent("status"), "the agent tells of the session")
+
+
+def tell_of_a_ban_by_the_server(world: World, server, nas, client, address: str) -> None:
+    """The server bans the client's address and the NAS's firewall hears of it; where it does not keep the client out, RADIUS
+    does, and the person reads why."""
+    told = "the NAS's host has been told of the ban"
+    server.cli("ban", "add", address, "--for", "1h", "--reason", "lab", "--as", "lab")
+    until(lambda: told in server.process.text(), "the NAS is told of the ban", 20, 0.2)
+    tried = client.connect(client.nas, PPTP)
+    check(tried.outcome == "refused", f"an address that the server bans is refused at once: {tried}")
+    # The operator of the NAS opens it for a moment.
+    nas.tell_agent("unban", address)
+    client.dial("alice")
+    said = client.refused()
+    reason = "Logins from your address are banned for"
+    check(reason in said, f"the person does not read {reason!r}: {said[-600:]}")
+    check(server.sessions("alice") == [], "no session began")
+    until(lambda: not nas.interfaces(), "the NAS hangs up")
+    server.cli("ban", "lift", address, "--as", "lab")
+    until(lambda: server.process.text().count(told) == 2, "the NAS is told of its end", 20, 0.2)
 
 
 @scene(
@@ -160,7 +181,8 @@ def rates(world: World) -> None:
     nas.agent.kill()
     nas.start_agent()
     check(nas.limits(interface) == (towards, from_user), f"the same after a restart: {nas.limits(interface)}")
-    asked = f"User-Name=alice,WISPr-Bandwidth-Max-Down=80000,Message-Authenticator=0x00"
+    # The agent demands a time, and one machine has one clock.
+    asked = f"User-Name=alice,WISPr-Bandwidth-Max-Down=80000,Event-Timestamp={int(time.time())},Message-Authenticator=0x00"
     said = server.space.run("radclient", "-r", "1", f"{NAS}:3799", "coa", SECRET, text_in=asked).stdout
     check("CoA-ACK" in said, f"CoA-Request for another rate: {said}")
     check("80Kbit" in nas.limits(interface)[0], f"changed: {nas.limits(interface)}")

@@ -58,3 +58,9 @@ def ended(server: Aaa, client: Client, user: str, seconds: float) -> tuple[dict,
     closed = server.session(user, "closed")
     check(closed["end"]["cause"] == "stop", f"the NAS sent its Accounting-Stop: {closed['end']}")
     return closed, at
+
+
+def struck(server: Aaa, user: str, why: str, session: str) -> None:
+    """This session's end is the one strike there is."""
+    strikes = server.strikes()
+    check(strikes == [(user, why, session)], f"one strike, {why}: {strikes}")
