@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use radhold::radius::hiding::hide_user_password;
 use radhold::radius::{Code, Packet, PacketBuilder, attribute};
@@ -358,8 +358,7 @@ impl Nas {
         let records = if self.chance.below(4) == 0 { 1 + self.chance.below(interims + 1) } else { interims + 2 };
         let timed = self.chance.below(2) == 0;
         // Later than the Access-Accept in whole seconds, too.
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let began_at = u32::try_from(now.as_secs()).unwrap() + 1;
+        let began_at = u32::try_from(radhold::app::clock::now().as_secs()).unwrap() + 1;
         let (mut input, mut output) = (0u64, 0u64);
         for nth in 0..records {
             let status = if nth == 0 {
