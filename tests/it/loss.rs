@@ -1,7 +1,7 @@
 //! The loss test: what was acknowledged is there, once, to the byte, whatever was killed, stopped or cut meanwhile.
 //!
 //! Many NASes send logins, Start, Interim-Update and Stop to a real `radhold serve`, each packet until it is answered, and
-//! remember what was. The server is killed with `kill -9`, PostgreSQL is stopped with `-m immediate`, the link between them is
+//! remember what was; some are cut off in the midst of a session. The server is killed with `kill -9`, PostgreSQL is stopped with `-m immediate`, the link between them is
 //! cut. The verdict is SQL alone. `RADHOLD_TEST_LOSS=long` makes it twenty kills, five stops and four cuts.
 
 use std::collections::BTreeMap;
@@ -154,13 +154,17 @@ fn user(nth: usize) -> String {
 
 // -- the verdict
 
-/// Acct-Session-Id; rows of it; octets in the row; octets of all intervals; whether it has begun and ended.
-type Row = (String, i64, i64, i64, i64, i64, bool);
+/// Acct-Session-Id; rows of it; octets in the row; octets of all intervals; when it began, when it was last heard of (seconds since
+/// 1970), its Acct-Session-Time; whether it is over by its Stop, and whether it is open.
+type Row = (String, i64, i64, i64, i64, i64, Option<i64>, i64, i64, bool, bool);
 
 const JUDGE_POSTGRESQL: &str = "
     SELECT coalesce(acct_session_id, ''), count(*), sum(sessions.input_octets)::bigint, sum(sessions.output_octets)::bigint,
         coalesce(sum(used.input), 0)::bigint, coalesce(sum(used.output), 0)::bigint,
-        bool_and(state = 'closed' AND started_at IS NOT NULL AND end_cause = 'stop')
+        extract(epoch FROM min(started_at))::bigint, extract(epoch FROM max(heard_at))::bigint,
+        sum(sessions.session_time)::bigint,
+        bool_and(state = 'closed' AND end_cause = 'stop'),
+        bool_and(state IN ('permitted', 'observed') AND end_cause IS NULL)
     FROM sessions
     LEFT JOIN (
         SELECT session_id, sum(input_octets) AS input, sum(output_octets) AS output FROM usage GROUP BY session_id
@@ -170,7 +174,9 @@ const JUDGE_POSTGRESQL: &str = "
 const JUDGE_SQLITE: &str = "
     SELECT coalesce(acct_session_id, ''), count(*), sum(sessions.input_octets), sum(sessions.output_octets),
         coalesce(sum(used.input), 0), coalesce(sum(used.output), 0),
-        min(state = 'closed' AND started_at IS NOT NULL AND end_cause = 'stop')
+        min(started_at) / 1000000, max(heard_at) / 1000000, sum(sessions.session_time),
+        min(state = 'closed' AND end_cause IS 'stop'),
+        min(state IN ('permitted', 'observed') AND end_cause IS NULL)
     FROM sessions
     LEFT JOIN (
         SELECT session_id, sum(input_octets) AS input, sum(output_octets) AS output FROM usage GROUP BY session_id
@@ -184,9 +190,15 @@ fn judge(sent: &Sent, rows: Vec<Row>, quarantined: i64) {
     let kept: BTreeMap<String, Row> =
         rows.into_iter().filter(|row| !row.0.is_empty()).map(|row| (row.0.clone(), row)).collect();
     assert!(sent.sessions.len() > NASES, "that was no load: {sent}");
+    let count = |so: fn(&Last) -> bool| sent.sessions.values().filter(|last| so(last)).count();
+    let (open, only_started) = (count(|last| !last.stopped), count(|last| !last.stopped && last.records == 1));
+    println!("{open} of them without Stop, {only_started} of those without Interim-Update");
+    assert!(open > 0 && only_started > 0 && open < sent.sessions.len(), "{open}, {only_started}: {sent}");
     let mut wrong = Vec::new();
-    for (id, (input, output)) in &sent.sessions {
-        let expected = (id.clone(), 1, *input, *output, *input, *output, true);
+    for (id, last) in &sent.sessions {
+        let Last { input, output, began_at, heard_at, session_time, stopped, .. } = *last;
+        let (began, open) = (Some(began_at), !stopped);
+        let expected = (id.clone(), 1, input, output, input, output, began, heard_at, session_time, stopped, open);
         if kept.get(id) != Some(&expected) {
             wrong.push(format!("sent {expected:?}, kept {:?}", kept.get(id)));
         }
@@ -194,9 +206,9 @@ fn judge(sent: &Sent, rows: Vec<Row>, quarantined: i64) {
     assert!(wrong.is_empty(), "{} of {} sessions differ:\n{}", wrong.len(), sent.sessions.len(), wrong.join("\n"));
     assert_eq!(kept.len(), sent.sessions.len(), "no session that nobody sent");
     let total = |of: fn(&Row) -> i64| kept.values().map(of).map(i128::from).sum::<i128>();
-    let octets = |of: fn(&(i64, i64)) -> i64| sent.sessions.values().map(of).map(i128::from).sum::<i128>();
-    assert_eq!((total(|row| row.2), total(|row| row.3)), (octets(|it| it.0), octets(|it| it.1)));
-    assert_eq!((total(|row| row.4), total(|row| row.5)), (octets(|it| it.0), octets(|it| it.1)));
+    let octets = |of: fn(&Last) -> i64| sent.sessions.values().map(of).map(i128::from).sum::<i128>();
+    assert_eq!((total(|row| row.2), total(|row| row.3)), (octets(|it| it.input), octets(|it| it.output)));
+    assert_eq!((total(|row| row.4), total(|row| row.5)), (octets(|it| it.input), octets(|it| it.output)));
 }
 
 /// Waits until all that was spooled is in the store.
@@ -224,11 +236,27 @@ pub(crate) async fn sqlite(radhold: &Radhold, file: &str) -> sqlx::SqlitePool {
 
 // -- who sends
 
+/// What the last record of a session said that was acknowledged. A NAS may have no more to say: a Stop would make up for
+/// whatever was lost before it.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    records: u32,
+    input: i64,
+    output: i64,
+    /// Event-Timestamp of the Start.
+    began_at: i64,
+    /// Event-Timestamp of the last.
+    heard_at: i64,
+    /// Zero where the NAS leaves Acct-Session-Time out: then the Start alone says when it began.
+    session_time: i64,
+    stopped: bool,
+}
+
 /// What was acknowledged.
 #[derive(Debug, Default)]
 struct Sent {
-    /// Octets in the Stop of each session, by Acct-Session-Id.
-    sessions: BTreeMap<String, (i64, i64)>,
+    /// By Acct-Session-Id.
+    sessions: BTreeMap<String, Last>,
     records: u64,
     logins: u64,
     repeats: u64,
@@ -253,7 +281,7 @@ impl std::fmt::Display for Sent {
 /// All NASes, and what they share.
 struct Nases {
     begun: Instant,
-    tasks: JoinSet<BTreeMap<String, (i64, i64)>>,
+    tasks: JoinSet<BTreeMap<String, Last>>,
     shared: Arc<Shared>,
 }
 
@@ -298,7 +326,7 @@ impl Nases {
     /// Lets every session end.
     async fn finish(self) -> Sent {
         self.shared.over.store(true, Ordering::Relaxed);
-        let ended = timeout(LONGEST, self.tasks.join_all()).await.expect("every session's Stop is acknowledged");
+        let ended = timeout(LONGEST, self.tasks.join_all()).await.expect("every session's last record is acknowledged");
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         Sent {
             sessions: ended.into_iter().flatten().collect(),
@@ -315,19 +343,24 @@ struct Nas {
     accounting: Peer,
     shared: Arc<Shared>,
     chance: Chance,
-    sessions: BTreeMap<String, (i64, i64)>,
+    sessions: BTreeMap<String, Last>,
 }
 
 impl Nas {
-    /// One session from login to Stop. One in eight was accepted elsewhere: its accounting has no Class.
+    /// One session from login to Stop. One in eight was accepted elsewhere: its accounting has no Class. One in four is cut off
+    /// after any of its records, and half of all say nothing of Acct-Session-Time.
     async fn session(&mut self) {
         let port = self.shared.ports.fetch_add(1, Ordering::Relaxed);
         let user = user(self.chance.below(USERS));
         let class = if self.chance.below(8) == 0 { None } else { Some(self.login(&user, port).await) };
         let id = format!("loss-{port:08x}");
-        let (mut input, mut output) = (0u64, 0u64);
         let interims = self.chance.below(5);
-        for nth in 0..interims + 2 {
+        let records = if self.chance.below(4) == 0 { 1 + self.chance.below(interims + 1) } else { interims + 2 };
+        let timed = self.chance.below(2) == 0;
+        // Later than the Access-Accept in whole seconds, too.
+        let began_at = u32::try_from(radhold::app::clock::now().as_secs()).unwrap() + 1;
+        let (mut input, mut output) = (0u64, 0u64);
+        for nth in 0..records {
             let status = if nth == 0 {
                 1
             } else if nth == interims + 1 {
@@ -346,7 +379,10 @@ impl Nas {
                 builder.text(attribute::USER_NAME, &user).unwrap();
                 builder.text(attribute::ACCT_SESSION_ID, &id).unwrap();
                 builder.integer(attribute::NAS_PORT, port).unwrap();
-                builder.integer(attribute::ACCT_SESSION_TIME, seconds).unwrap();
+                builder.integer(attribute::EVENT_TIMESTAMP, began_at + seconds).unwrap();
+                if timed {
+                    builder.integer(attribute::ACCT_SESSION_TIME, seconds).unwrap();
+                }
                 builder.integer(attribute::ACCT_INPUT_OCTETS, input as u32).unwrap();
                 builder.integer(attribute::ACCT_INPUT_GIGAWORDS, (input >> 32) as u32).unwrap();
                 builder.integer(attribute::ACCT_OUTPUT_OCTETS, output as u32).unwrap();
@@ -358,8 +394,17 @@ impl Nas {
             let (_, repeats) = repeats.await;
             self.shared.records.fetch_add(1, Ordering::Relaxed);
             self.shared.repeats.fetch_add(repeats, Ordering::Relaxed);
+            let last = Last {
+                records: seconds + 1,
+                input: input.try_into().unwrap(),
+                output: output.try_into().unwrap(),
+                began_at: i64::from(began_at),
+                heard_at: i64::from(began_at + seconds),
+                session_time: if timed { i64::from(seconds) } else { 0 },
+                stopped: status == 2,
+            };
+            self.sessions.insert(id.clone(), last);
         }
-        self.sessions.insert(id, (input.try_into().unwrap(), output.try_into().unwrap()));
     }
 
     async fn login(&mut self, user: &str, port: u32) -> Vec<u8> {

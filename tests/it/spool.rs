@@ -17,13 +17,13 @@ const PASSWORD: &str = "s3cret-pass";
 const OPERATOR: i64 = 3003;
 
 fn serve(store: &str, more: &str) -> Radhold {
+    let hold = if more.contains("[hold]") { "" } else { "[hold]\nwindow = \"10m\"" };
     let radhold = Radhold::start(&format!(
         r#"
         {store}
         [server]
         reject_delay = "0s"
-        [hold]
-        window = "10m"
+        {hold}
         [nas.lab]
         address = "127.0.0.1"
         secret = "{SECRET}"
@@ -81,11 +81,18 @@ fn until_sessions(radhold: &Radhold, so: impl Fn(&[Value]) -> bool) -> Vec<Value
     }
 }
 
+/// Waits until so many logins are kept and have been asked about: nothing is on its way to the store any more.
+fn until_offered(radhold: &Radhold, count: usize) {
+    let asked = |session: &Value| session["asked"][0]["state"] == "sent";
+    until_sessions(radhold, |sessions| sessions.len() == count && sessions.iter().all(asked));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_without_store_is_answered_and_held_when_it_is_back() {
     let mut cluster = Cluster::start().await;
     let radhold = block_in_place(|| on(&cluster, ""));
     let early = block_in_place(|| accepted(&radhold, 1));
+    block_in_place(|| until_offered(&radhold, 1));
     block_in_place(|| cluster.stop_immediately());
     let late = block_in_place(|| {
         assert_eq!(account(&radhold, "Start", 1, &early, 0).code, 0, "{:#?}", radhold.log());
@@ -155,6 +162,7 @@ async fn a_damaged_entry_and_a_damaged_file_block_nobody() {
     let mut cluster = Cluster::start().await;
     let mut radhold = block_in_place(|| on(&cluster, ""));
     let classes = [1, 2, 3].map(|port| block_in_place(|| accepted(&radhold, port)));
+    block_in_place(|| until_offered(&radhold, 3));
     block_in_place(|| cluster.stop_immediately());
     block_in_place(|| {
         for (class, port) in classes.iter().zip(1..) {
@@ -173,6 +181,16 @@ async fn a_damaged_entry_and_a_damaged_file_block_nobody() {
         let spool = spool(&radhold);
         assert_eq!(spool["set_aside"][0]["number"], 2, "{spool:#}");
         assert!(radhold.log().iter().any(|line| message(line).contains("is set aside") && line["level"] == "ERROR"));
+        // As it is it comes back; dropped, it is gone.
+        let unknown = radhold.cli(&["spool", "retry", "4711"], "");
+        assert_eq!(unknown.code, 4, "{unknown:?}");
+        let said = radhold.log().len();
+        let retried = radhold.cli(&["spool", "retry", "2"], "");
+        assert_eq!((retried.code, retried.stdout.starts_with("1 put back")), (0, true), "{retried:?}");
+        radhold.wait_for_log(said, |line| message(line).contains("is set aside"));
+        let dropped = radhold.cli(&["spool", "drop", "--all"], "");
+        assert_eq!(dropped.code, 0, "{dropped:?}");
+        assert!(dropped.stdout.contains("checksum") && dropped.stdout.ends_with("1 dropped\n"), "{dropped:?}");
 
         radhold.kill();
         for beside in ["state/spool.sqlite-wal", "state/spool.sqlite-shm"] {
@@ -187,6 +205,49 @@ async fn a_damaged_entry_and_a_damaged_file_block_nobody() {
         assert_eq!(account(&radhold, "Start", 2, &classes[1], 0).code, 0);
         until_sessions(&radhold, |sessions| sessions.iter().all(held));
     });
+}
+
+/// Somebody's lock on one session, for as long as it pleases them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_the_store_does_not_keep_in_time_blocks_nobody() {
+    let mut cluster = Cluster::start().await;
+    let mut radhold = block_in_place(|| on(&cluster, ""));
+    let classes: Vec<String> = (1..=4)
+        .map(|port| {
+            block_in_place(|| {
+                let class = accepted(&radhold, port);
+                assert_eq!(account(&radhold, "Start", port, &class, 0).code, 0);
+                class
+            })
+        })
+        .collect();
+    block_in_place(|| until_sessions(&radhold, |sessions| sessions.len() == 4));
+    block_in_place(|| cluster.stop_immediately());
+    block_in_place(|| {
+        for (class, port) in classes[..3].iter().zip(1..) {
+            assert_eq!(account(&radhold, "Interim-Update", port, class, 700).code, 0);
+        }
+        radhold.kill();
+    });
+    cluster.resume().await;
+    let mut lock = cluster.pool().await.begin().await.unwrap();
+    sqlx::query("SELECT id FROM sessions WHERE nas_port = 1 FOR UPDATE").execute(&mut *lock).await.unwrap();
+    block_in_place(|| {
+        radhold.restart();
+        let counted = |session: &Value| session["counters"]["input_octets"].as_u64();
+        until_sessions(&radhold, |sessions| sessions[1..3].iter().all(|session| counted(session) == Some(700)));
+        assert_eq!(account(&radhold, "Interim-Update", 4, &classes[3], 90).code, 0);
+        until_sessions(&radhold, |sessions| counted(&sessions[3]) == Some(90));
+        assert_eq!(spool(&radhold)["waiting"], 1);
+    });
+    lock.rollback().await.unwrap();
+    until_drained(&radhold).await;
+    let sessions = block_in_place(|| radhold.sessions());
+    assert!(
+        sessions
+            .iter()
+            .any(|session| session["identity"]["nas_port"] == 1 && session["counters"]["input_octets"] == 700)
+    );
 }
 
 /// The button is judged when the store is back: it lifts the session of whom it was made for, and nobody's whose binding is gone.
@@ -272,6 +333,50 @@ async fn the_outcome_of_an_order_is_kept_without_store() {
         .await
         .unwrap();
     assert_eq!(orders, 0, "it was struck off with its outcome");
+}
+
+/// What the NAS did before the deadline counts, however much waits before it in the spool.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_waits_for_an_outcome_in_the_spool() {
+    const WINDOW: Duration = Duration::from_secs(20);
+    let mut cluster = Cluster::start().await;
+    let mut das = Das::start(&["silent-then-ack"]).await;
+    let more = format!(
+        "coa_port = {}\n[dynauth]\ninitial_timeout = \"3s\"\nretries = 3\nmax_timeout = \"3s\"\ntotal = \"20s\"\n\
+         [hold]\nwindow = \"{}s\"\n[spool]\ndrain_rate = 1",
+        das.address.port(),
+        WINDOW.as_secs()
+    );
+    // One entry at a time, one a second.
+    let store = format!("[store]\nurl = \"{}\"\nbatch = 1", cluster.url());
+    let radhold = block_in_place(|| serve(&store, &more));
+    let (class, accepted_at) = block_in_place(|| {
+        let class = accepted(&radhold, 1);
+        let accepted_at = Instant::now();
+        assert_eq!(account(&radhold, "Start", 1, &class, 0).code, 0);
+        let session = radhold.until_state("held");
+        let approved = radhold.cli(&["session", "approve", session["id"].as_str().unwrap()], "");
+        assert_eq!(approved.code, 0, "{approved:?}");
+        (class, accepted_at)
+    });
+    das.next().await;
+    block_in_place(|| {
+        cluster.stop_immediately();
+        for octets in 1..=5 {
+            assert_eq!(account(&radhold, "Interim-Update", 1, &class, octets).code, 0);
+        }
+    });
+    das.next().await;
+    let begun = Instant::now();
+    while block_in_place(|| spool(&radhold))["waiting"] != 6 {
+        assert!(begun.elapsed() < PATIENCE, "{:#?}", radhold.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep((WINDOW + Duration::from_secs(1)).saturating_sub(accepted_at.elapsed())).await;
+    cluster.resume().await;
+    until_drained(&radhold).await;
+    let sessions = block_in_place(|| radhold.sessions());
+    assert_eq!((&sessions[0]["state"], &sessions[0]["counters"]["input_octets"]), (&"permitted".into(), &5.into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

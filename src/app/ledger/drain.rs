@@ -270,10 +270,12 @@ impl Keeper {
     }
 
     async fn set_aside(&self, number: Number, reason: &str) {
-        telemetry::count("spool.set-aside");
-        tracing::error!(number, reason, "an entry of the spool is set aside (radhold spool)");
-        if let Err(error) = self.spool.set_aside(number, reason).await {
-            tracing::error!(number, %error, "it could not be set aside");
+        match self.spool.set_aside(number, reason).await {
+            Ok(()) => {
+                telemetry::count("spool.set-aside");
+                tracing::error!(number, reason, "an entry of the spool is set aside (radhold spool)");
+            }
+            Err(error) => tracing::error!(number, reason, %error, "an entry of the spool cannot be set aside"),
         }
     }
 
