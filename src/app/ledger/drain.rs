@@ -25,6 +25,8 @@ const FIRST: u32 = 32;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Before another look at what the store will not have in any form: somebody must mend it.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
+/// Before another try of one that the store was slow with; doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The same, at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// One entry alone, beside the others, may take so many times as long as a batch: a store that is slow must not stand still.
@@ -97,9 +99,15 @@ impl Drain {
     }
 
     fn put_off(&mut self, number: Number) {
-        let pause = self.put_off.get(&number).map_or(LONG_PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
+        let pause = self.put_off.get(&number).map_or(FIRST_PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
         self.put_off.insert(number, (Instant::now() + pause, pause));
         tracing::warn!(number, ?pause, "the store does not keep an entry of the spool in time; others go before it");
+    }
+
+    /// How long until one that was put off may be tried.
+    fn soonest(&self, now: Instant) -> Duration {
+        let waits = self.put_off.values().map(|(until, _)| until.saturating_duration_since(now));
+        waits.min().map_or(LONG_PAUSE, |soonest| soonest.clamp(PAUSE, LONG_PAUSE))
     }
 
     fn looked_at(&mut self, number: Number) {
@@ -136,7 +144,7 @@ impl Keeper {
         let mut taken = match taken {
             Ok(taken) if taken.is_empty() => {
                 if self.drain.urgent.take().is_none() {
-                    let pause = if self.drain.alone.is_some() { PAUSE } else { LONG_PAUSE };
+                    let pause = if self.drain.alone.is_some() { PAUSE } else { self.drain.soonest(begun) };
                     (self.drain.last, self.drain.next_at) = (0, begun + pause);
                 }
                 return;
