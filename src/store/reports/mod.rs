@@ -1,7 +1,7 @@
 //! Reports by name: what `radhold report` prints, asked of the `report_*` views.
 //!
 //! The statements are written once and run on both engines, in each engine's own file: a view hides what differs between them.
-//! Each begins where [`ASKED`] ends, whose one row holds what was asked for. Knows nothing of printing.
+//! Each begins where `ASKED_POSTGRES` or `ASKED_SQLITE` ends, whose one row holds what was asked for. Knows nothing of printing.
 
 mod statements;
 
