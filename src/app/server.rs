@@ -645,18 +645,21 @@ async fn listen_in_turn(approver: Arc<dyn Approver>, answers: mpsc::Sender<Answe
         if answers.is_closed() {
             return;
         }
-        if !polled_elsewhere {
-            tracing::warn!(approver = %kind, "this node polls no more: another has the turn");
-            continue;
+        if polled_elsewhere {
+            telemetry::count("approver.polled-elsewhere");
+            if *turn.borrow_and_update() == Turn::Unsure {
+                tracing::warn!(approver = %kind, "another polls, while this node cannot reach the store; it polls no more");
+                drop(turn.changed().await);
+                continue;
+            }
+            // Whoever was frozen sees the other before it hears that it has lost its turn.
+            drop(tokio::time::timeout(ELSEWHERE, turn.changed()).await);
+            if *turn.borrow() == Turn::Ours {
+                tracing::error!(approver = %kind, "somebody else polls with the same token; two must not");
+                continue;
+            }
         }
-        telemetry::count("approver.polled-elsewhere");
-        if *turn.borrow_and_update() == Turn::Unsure {
-            tracing::warn!(approver = %kind, "another polls, while this node cannot reach the store; it polls no more");
-            drop(turn.changed().await);
-        } else {
-            tracing::error!(approver = %kind, "somebody else polls with the same token; two must not");
-            tokio::time::sleep(ELSEWHERE).await;
-        }
+        tracing::warn!(approver = %kind, "this node polls no more: another has the turn");
     }
 }
 
