@@ -16,13 +16,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::super::alarms::Alarms;
 use super::super::clock;
 use super::super::orders::NewOrders;
-use super::super::settings::{Settings, SettingsHandle};
+use super::super::settings::SettingsHandle;
 use super::committer::{Committer, Item, press_event};
 use super::drain::Drain;
 use super::ticket::{Done, Ticket};
 use super::{Job, QUEUE};
 use crate::model::{ApproverKind, Timestamp};
-use crate::session::{ButtonKey, Event, Place, Press, Session, Timing, Told};
+use crate::session::{ButtonKey, Event, Place, Press, Session, Told};
 use crate::spool::{Entry, MovedAside, Spool, SpoolError};
 use crate::store::{AuthAttempt, Store, StoreError};
 use crate::telemetry;
@@ -282,10 +282,7 @@ impl Keeper {
             let (away, waiting) = (now.since(since), self.spool.waiting());
             self.drain.begin();
             // Accounting did not reach the sessions there: their silence was not the NAS's.
-            self.committer.settings.update(|current| {
-                let timing = Timing { listening_since: Some(now), ..current.timing };
-                Settings { timing, ..current.clone() }
-            });
+            self.committer.settings.listen_anew(now);
             tracing::info!(?away, waiting, "the store is back; what waits in the spool goes to it");
         }
     }
