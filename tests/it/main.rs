@@ -19,6 +19,7 @@ mod dynauth;
 mod failover;
 mod fleet;
 mod front;
+mod fuzz;
 mod hold;
 mod house;
 mod import;

@@ -1,9 +1,6 @@
-//! Any text as a dictionary: an error or a dictionary, never a panic and never without end.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use radhold::radius::dictionary::Dictionary;
+#[path = "../checks.rs"]
+mod checks;
 
-fuzz_target!(|text: &str| {
-    let _ = Dictionary::parse_str(text);
-});
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| checks::dictionary(octets));

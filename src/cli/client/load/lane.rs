@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
-use super::life::{Draw, Life, Plan, Step};
+use super::life::{Draw, Life, Plan, Step, What};
 use super::tally::Tally;
 use crate::app::chance;
 use crate::radius::{Code, MAX_PACKET, Packet, PacketBuilder, attribute};
@@ -186,8 +186,13 @@ impl Lane {
         let verified = Packet::parse(datagram).ok().and_then(|packet| {
             let slot = self.slots[usize::from(packet.identifier())].as_ref()?;
             let genuine = slot.to == from
-                && answers(slot.step, packet.code())
-                && packet.verify_reply(self.task.plan.secret.expose(), &slot.authenticator).is_ok();
+                && match self.task.plan.what {
+                    What::Echo => slot.octets == datagram,
+                    _ => {
+                        answers(slot.step, packet.code())
+                            && packet.verify_reply(self.task.plan.secret.expose(), &slot.authenticator).is_ok()
+                    }
+                };
             genuine.then_some(packet)
         });
         let Some(packet) = verified else {
@@ -197,7 +202,7 @@ impl Lane {
         let slot = self.slots[usize::from(packet.identifier())].take();
         let Slot { mut life, step, since, .. } = slot.expect("it was there a moment ago");
         self.free.push_back(packet.identifier());
-        if step == Step::Login && packet.code() != Code::AccessAccept {
+        if step == Step::Login && !matches!(packet.code(), Code::AccessAccept | Code::AccessRequest) {
             self.tally.counts.answered += 1;
             self.tally.counts.rejected += 1;
             return self.begin_another();

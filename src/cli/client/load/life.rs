@@ -25,6 +25,8 @@ pub(in crate::cli) enum What {
     MsChapV2,
     /// Status-Server.
     Status,
+    /// Access-Request with User-Password to a UDP echo, whose answer is the request itself: what the network and this generator cost.
+    Echo,
 }
 
 impl What {
@@ -37,12 +39,13 @@ impl What {
             Self::Chap => "chap",
             Self::MsChapV2 => "mschapv2",
             Self::Status => "status",
+            Self::Echo => "echo",
         }
     }
 
     /// Whether it needs a password.
     pub(super) const fn logs_in(self) -> bool {
-        matches!(self, Self::Sessions | Self::Pap | Self::Chap | Self::MsChapV2)
+        matches!(self, Self::Sessions | Self::Pap | Self::Chap | Self::MsChapV2 | Self::Echo)
     }
 }
 
@@ -106,7 +109,7 @@ impl Life {
             (What::Accounting, next) => report(next),
             (What::Sessions, 0) => Some(Step::Login),
             (What::Sessions, next) => report(next - 1),
-            (What::Pap | What::Chap | What::MsChapV2, 0) => Some(Step::Login),
+            (What::Pap | What::Chap | What::MsChapV2 | What::Echo, 0) => Some(Step::Login),
             (What::Status, 0) => Some(Step::Status),
             _ => None,
         }
@@ -274,6 +277,7 @@ mod tests {
         assert_eq!(steps(What::Sessions), [Login, Start, Interim, Interim, Stop]);
         assert_eq!(steps(What::Chap), [Login]);
         assert_eq!(steps(What::Status), [Status]);
+        assert_eq!(steps(What::Echo), [Login]);
     }
 
     #[test]

@@ -1,0 +1,132 @@
+"""What the benches that start servers have in common: processes and their CPU seconds, free ports, a throw-away PostgreSQL."""
+import contextlib, os, pathlib, pwd, signal, socket, subprocess, sys, time
+
+SECRET = "a secret of twenty-odd octets"
+TICKS = os.sysconf("SC_CLK_TCK")
+FREERADIUS = pathlib.Path("/etc/freeradius/3.0")
+
+
+class Server:
+    ours = False
+
+    @property
+    def name(self):
+        return f"{self.kind}, {self.store}"
+
+    @property
+    def slug(self):
+        return self.name.lower().replace(", ", "-").replace(" ", "-")
+
+    def said(self):
+        return self.log.read_text(errors="replace")[-2000:]
+
+    @contextlib.contextmanager
+    def process(self, command, home, **more):
+        self.log = home / "log"
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=home, **more)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class Postgres:
+    """A throw-away cluster: initdb's settings, a Unix socket, no network."""
+
+    def __init__(self, home, stack):
+        self.home, self.databases = home, 0
+        versions = pathlib.Path("/usr/lib/postgresql").iterdir()
+        self.binaries = max(versions, key=lambda path: int(path.name)) / "bin"
+        account = pwd.getpwnam("postgres")
+        self.account = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        home.mkdir(mode=0o700)
+        os.chown(home, account.pw_uid, account.pw_gid)
+        subprocess.run([self.binaries / "initdb", "--encoding=UTF8", "--locale=C.UTF-8", "--username=bench", "--auth=trust", "--pgdata",
+                        home / "data"], check=True, stdout=subprocess.DEVNULL, cwd="/", **self.account)
+        stack.callback(self.stop)
+        # Clients are root, and the directory is its owner's alone otherwise.
+        home.chmod(0o711)
+        self.start()
+
+    def start(self):
+        command = [self.binaries / "postgres", "-D", self.home / "data", "-k", self.home, "-c", "listen_addresses="]
+        command += ["-c", "shared_preload_libraries=pg_stat_statements"] if "BENCH_STATEMENTS" in os.environ else []
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=(self.home / "log").open("ab"), cwd="/", **self.account)
+        for _ in range(300):
+            if subprocess.run([self.binaries / "pg_isready", "-q", "-h", self.home]).returncode == 0:
+                return
+            time.sleep(0.1)
+        sys.exit((self.home / "log").read_text())
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+
+    def database(self):
+        """The URL of a new one; the one before is dropped, so that neither fills the other's cache."""
+        if self.databases:
+            self.sql(self.url("postgres"), f"DROP DATABASE bench{self.databases} WITH (FORCE)")
+        self.databases += 1
+        self.sql(self.url("postgres"), f"CREATE DATABASE bench{self.databases}")
+        return self.url(f"bench{self.databases}")
+
+    def further(self, name):
+        """The URL of another new one, in place of the last of that name."""
+        self.sql(self.url("postgres"), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.sql(self.url("postgres"), f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def url(self, database):
+        return f"postgres://bench@localhost/{database}?host={self.home}"
+
+    def sql(self, url, text):
+        command = [self.binaries / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", url]
+        return subprocess.run(command, check=True, input=text, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.strip()
+
+    def seconds(self):
+        """CPU of all its processes, those that have ended included."""
+        if self.process.poll() is not None:
+            return 0.0
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return seconds(self.process.pid) + ended(self.process.pid) + sum(seconds(int(child)) for child in children)
+
+
+def libpq(url):
+    database, home = url.removeprefix("postgres://bench@localhost/").split("?host=")
+    return f"host={home} dbname={database} user=bench"
+
+
+def fields(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return ["0"] * 20
+
+
+def seconds(pid):
+    return sum(int(ticks) for ticks in fields(pid)[11:13]) / TICKS
+
+
+def ended(pid):
+    return sum(int(ticks) for ticks in fields(pid)[13:15]) / TICKS
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def wait_for(ready, server):
+    for _ in range(300):
+        if ready():
+            return
+        time.sleep(0.1)
+    sys.exit(f"{server.name} does not start:\n{server.said()}")
