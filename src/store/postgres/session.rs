@@ -22,6 +22,9 @@ use crate::session::Session;
 use crate::store::row::{self, Cells};
 use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
 
+/// Sessions removed in one transaction.
+const FORGOTTEN: i64 = 500;
+
 macro_rules! columns {
     () => {
         "id, version, user_name, nas, nas_address, nas_port, nas_port_id, nas_ip_address, nas_identifier, \
@@ -87,6 +90,18 @@ const UPDATE: &str = concat!(
     columns!(),
     ") WHERE sessions.id = new.id"
 );
+/// The same where the session is still at the version its change was made from.
+const REPLACE: &str = concat!(
+    "UPDATE sessions SET (",
+    columns!(),
+    ") = ROW(",
+    with_columns!(new_values),
+    ") FROM unnest(",
+    with_columns!(arrays),
+    ", $44::int8[]) AS new (",
+    columns!(),
+    ", from_version) WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id"
+);
 // LEAST: a wake time that moves with every report would change an index each time. Woken early, a session is given its time anew.
 const COUNT: &str = "UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
      output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
@@ -130,21 +145,19 @@ pub(super) async fn insert<'c>(
     added.iter().map(|row| Ok(SessionId(row.try_get("id")?))).collect()
 }
 
-/// Locks those that are there until the transaction ends, in the order of their ids, and gives their versions. When it may not
-/// wait for others, that somebody holds one is an error.
+/// Locks those that are there until the transaction ends, in the order of their ids, and gives their versions.
 pub(super) async fn lock(
     connection: &mut PgConnection,
     ids: impl Iterator<Item = SessionId>,
-    wait: bool,
 ) -> Result<BTreeMap<SessionId, u64>, sqlx::Error> {
-    const WAITING: &str = "SELECT id, version FROM sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
-    const AT_ONCE: &str = "SELECT id, version FROM sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE NOWAIT";
     let ids: Vec<Uuid> = ids.map(|id| id.0).collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let statement = if wait { WAITING } else { AT_ONCE };
-    let rows = sqlx::query(statement).bind(ids).fetch_all(connection).await?;
+    let rows = sqlx::query("SELECT id, version FROM sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE")
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
     rows.iter()
         .map(|row| Ok((SessionId(row.try_get("id")?), row.try_get::<i64, _>("version")?.cast_unsigned())))
         .collect()
@@ -162,8 +175,21 @@ pub(super) async fn update<'c>(
     Ok(())
 }
 
-/// Writes what an Interim-Update brings, where the session is still at the version the change was made from; says where. Locks
-/// in the order of ids as a rule; PostgreSQL does not promise it.
+/// Overwrites those that are still at the versions the changes were made from; says which.
+pub(super) async fn replace(
+    connection: &mut PgConnection,
+    changes: &[(u64, &Change)],
+) -> Result<BTreeSet<SessionId>, sqlx::Error> {
+    let rows: Vec<Written> = changes.iter().map(|(_, change)| written(change)).collect();
+    if rows.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let versions: Vec<i64> = changes.iter().map(|(version, _)| row::counter(*version)).collect();
+    let replaced = bound(sqlx::query(REPLACE), &rows).bind(versions).fetch_all(connection).await?;
+    replaced.iter().map(|row| Ok(SessionId(row.try_get("id")?))).collect()
+}
+
+/// Writes what an Interim-Update brings, where the session is still at the version the change was made from; says where.
 pub(super) async fn count<'c>(
     connection: &mut PgConnection,
     changes: impl Iterator<Item = (u64, &'c Change)>,
@@ -277,6 +303,23 @@ pub(super) async fn due(pool: &PgPool, now: Timestamp, limit: u32) -> Result<Vec
     sql.push(" ORDER BY wake_at, id LIMIT ").push_bind(i64::from(limit));
     let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
     Ok(rows.iter().filter_map(|row| records::or_skip(session(row))).collect())
+}
+
+/// Sessions are looked for by when they were accepted, which is indexed, and go by when they ended.
+pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<bool, StoreError> {
+    let forgotten = sqlx::query(
+        "DELETE FROM sessions WHERE id = ANY (ARRAY(
+             SELECT id FROM sessions
+             WHERE accepted_at < $1 AND state IN ('closed', 'dropped') AND coalesce(ended_at, heard_at) < $1
+             ORDER BY accepted_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+         ))",
+    )
+    .bind(time(before))
+    .bind(FORGOTTEN)
+    .execute(pool)
+    .await
+    .map_err(failure)?;
+    Ok(forgotten.rows_affected() >= FORGOTTEN.unsigned_abs())
 }
 
 fn session(row: &PgRow) -> Result<Session, StoreError> {
