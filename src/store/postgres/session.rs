@@ -137,7 +137,7 @@ pub(super) async fn insert<'c>(
     connection: &mut PgConnection,
     changes: impl Iterator<Item = &'c Change>,
 ) -> Result<BTreeSet<SessionId>, sqlx::Error> {
-    let rows: Vec<Written> = changes.map(written).collect();
+    let rows: Vec<Written<'_>> = changes.map(written).collect();
     if rows.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -168,7 +168,7 @@ pub(super) async fn update<'c>(
     connection: &mut PgConnection,
     changes: impl Iterator<Item = &'c Change>,
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<Written> = changes.map(written).collect();
+    let rows: Vec<Written<'_>> = changes.map(written).collect();
     if !rows.is_empty() {
         bound(sqlx::query(UPDATE), &rows).execute(connection).await?;
     }
@@ -180,7 +180,7 @@ pub(super) async fn replace(
     connection: &mut PgConnection,
     changes: &[(u64, &Change)],
 ) -> Result<BTreeSet<SessionId>, sqlx::Error> {
-    let rows: Vec<Written> = changes.iter().map(|(_, change)| written(change)).collect();
+    let rows: Vec<Written<'_>> = changes.iter().map(|(_, change)| written(change)).collect();
     if rows.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -329,7 +329,7 @@ fn session(row: &PgRow) -> Result<Session, StoreError> {
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// The statement with an array for each column.
-fn bound<'q>(statement: Statement<'q>, rows: &[Written]) -> Statement<'q> {
+fn bound<'q>(statement: Statement<'q>, rows: &[Written<'_>]) -> Statement<'q> {
     macro_rules! bind_all {
         ($($name:ident $array:literal),*) => {
             statement$(.bind(rows.iter().map(|row| row.$name.clone()).collect::<Vec<_>>()))*
@@ -339,19 +339,19 @@ fn bound<'q>(statement: Statement<'q>, rows: &[Written]) -> Statement<'q> {
 }
 
 /// A session as its row: a field for each column.
-struct Written {
+struct Written<'c> {
     id: Uuid,
     version: i64,
-    user_name: String,
-    nas: String,
+    user_name: Cow<'c, str>,
+    nas: Cow<'c, str>,
     nas_address: IpAddr,
     nas_port: Option<i64>,
-    nas_port_id: Option<String>,
+    nas_port_id: Option<Cow<'c, str>>,
     nas_ip_address: Option<IpAddr>,
-    nas_identifier: Option<String>,
-    calling_station_id: Option<String>,
-    called_station_id: Option<String>,
-    acct_session_id: Option<String>,
+    nas_identifier: Option<Cow<'c, str>>,
+    calling_station_id: Option<Cow<'c, str>>,
+    called_station_id: Option<Cow<'c, str>>,
+    acct_session_id: Option<Cow<'c, str>>,
     framed_ip: Option<IpAddr>,
     framed_ipv6_prefix: Option<IpNet>,
     granted: Option<Json<serde_json::Value>>,
@@ -366,7 +366,7 @@ struct Written {
     asks: Json<serde_json::Value>,
     decision: Option<&'static str>,
     decided_via: Option<&'static str>,
-    decided_by: Option<String>,
+    decided_by: Option<Cow<'c, str>>,
     decided_at: Option<DateTime<Utc>>,
     outcome: Option<String>,
     attempt: i64,
@@ -385,24 +385,22 @@ struct Written {
     interim_interval: Option<i64>,
 }
 
-fn written(change: &Change) -> Written {
+fn written(change: &Change) -> Written<'_> {
     let session = &change.session;
     let decision = session.decision.as_ref();
-    let text = |text: &str| row::text(text).into_owned();
-    let or_none = |text: &Option<String>| row::text_or_none(text).map(Cow::into_owned);
     Written {
         id: session.id.0,
         version: row::counter(session.version),
-        user_name: text(session.user.as_str()),
-        nas: text(session.nas.as_str()),
+        user_name: row::text(session.user.as_str()),
+        nas: row::text(session.nas.as_str()),
         nas_address: session.nas_address,
         nas_port: session.identity.nas_port.map(i64::from),
-        nas_port_id: or_none(&session.identity.nas_port_id),
+        nas_port_id: row::text_or_none(&session.identity.nas_port_id),
         nas_ip_address: session.identity.nas_ip_address,
-        nas_identifier: or_none(&session.identity.nas_identifier),
-        calling_station_id: or_none(&session.identity.calling_station_id),
-        called_station_id: or_none(&session.identity.called_station_id),
-        acct_session_id: or_none(&session.identity.acct_session_id),
+        nas_identifier: row::text_or_none(&session.identity.nas_identifier),
+        calling_station_id: row::text_or_none(&session.identity.calling_station_id),
+        called_station_id: row::text_or_none(&session.identity.called_station_id),
+        acct_session_id: row::text_or_none(&session.identity.acct_session_id),
         framed_ip: session.identity.framed_ip,
         framed_ipv6_prefix: session.identity.framed_ipv6_prefix.map(IpNet::V6),
         granted: session.grant.as_ref().map(|grant| Json(row::json(grant))),
@@ -417,7 +415,7 @@ fn written(change: &Change) -> Written {
         asks: Json(row::json(&session.asks)),
         decision: decision.map(|decision| decision.verdict.as_str()),
         decided_via: decision.map(|decision| decision.by.approver.as_str()),
-        decided_by: decision.map(|decision| text(&decision.by.who)),
+        decided_by: decision.map(|decision| row::text(&decision.by.who)),
         decided_at: decision.map(|decision| time(decision.at)),
         outcome: session.outcome.as_ref().map(row::word),
         attempt: session.attempt.into(),
