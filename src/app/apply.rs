@@ -28,13 +28,14 @@ pub async fn apply(
     for _ in 0..ROUNDS {
         let Some(before) = store.sessions_by_id(&[id]).await?.pop() else { return Ok(None) };
         let turn = Turn::of_kept(before, clock(), *timing).take(event);
-        let change = turn.change(None);
-        if turn.is_idle() || store.commit(std::slice::from_ref(&change)).await?.first() == Some(&Committed::Done) {
-            if !change.orders.is_empty() && !turn.is_idle() {
+        let (told, idle) = (turn.told(), turn.is_idle());
+        let change = turn.into_change(None);
+        if idle || store.commit(std::slice::from_ref(&change)).await?.first() == Some(&Committed::Done) {
+            if !change.orders.is_empty() && !idle {
                 // Unannounced they are found a little later.
                 drop(store.announce_orders().await);
             }
-            return Ok(Some((change.session, turn.told())));
+            return Ok(Some((change.session, told)));
         }
         tokio::task::yield_now().await;
     }

@@ -55,16 +55,19 @@ impl Lookup {
         Ok(lookup)
     }
 
+    /// Whether something before it in its batch may be about the same session.
+    pub(super) fn is_overtaken(&self, nas: &Nas, request: &Request) -> bool {
+        self.offered.contains(&(nas.name.clone(), recall::user_of(request)))
+            || self.reported.contains(&(nas.name.clone(), request.report.identity.acct_session_id.clone()))
+    }
+
     /// The session an Accounting-Request without Class is about.
     pub(super) fn find(&self, nas: &Nas, nas_address: IpAddr, request: &Request) -> Found {
         let known = recall::named(nas, request).is_some_and(|name| self.asked.contains(&name));
-        let of_user = (nas.name.clone(), recall::user_of(request));
-        if !known
-            || self.offered.contains(&of_user)
-            || self.reported.contains(&(nas.name.clone(), request.report.identity.acct_session_id.clone()))
-        {
+        if !known || self.is_overtaken(nas, request) {
             return Found::AskAgain;
         }
+        let of_user = (nas.name.clone(), recall::user_of(request));
         let sessions = self.by_user.get(&of_user).map_or(&[][..], Vec::as_slice);
         Found::Known(recall::choose(sessions, nas_address, request))
     }

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::bans::Bans;
 use super::clock;
 use super::orders::NewOrders;
+use super::settings::SettingsHandle;
 use super::users::Users;
 use crate::model::{NodeName, SessionId};
 use crate::store::{News, Presence, Store, Turn};
@@ -49,6 +50,7 @@ pub(super) struct Hearers {
     pub share: watch::Sender<Share>,
     /// Whether it is this node's turn to poll Telegram.
     pub turn: watch::Sender<Turn>,
+    pub settings: SettingsHandle,
 }
 
 /// Works for ever. Drop the future to stop.
@@ -84,6 +86,8 @@ impl Hearers {
                 self.bans.hear();
             }
             News::Orders => self.new_orders.call_all(),
+            // What it has not brought yet may be word of any session: none is silent for that long. Deadlines pass all the same.
+            News::Draining => self.settings.listen_anew(clock::now()),
             News::Nodes(alive) => {
                 let share = share(me, &alive);
                 self.share.send_if_modified(|current| std::mem::replace(current, share) != share);

@@ -73,6 +73,22 @@ impl Origin {
         let later = self.class.is_none() && known.started_at.is_some() && is_long_over(known, report.at);
         later.then(|| id_from(Sha256::new().chain_update(known.id.0.as_bytes())))
     }
+
+    /// Asks the store anew which session a report without Class is about; `None` when that is no report.
+    pub(super) async fn ask(&self, store: &dyn Store, event: &Event) -> Result<Option<SessionId>, StoreError> {
+        let (status, report) = match event {
+            Event::Started(report) => (Status::Start, report),
+            Event::Interim(report) => (Status::InterimUpdate, report),
+            Event::Stopped(report) => (Status::Stop, report),
+            _ => return Ok(None),
+        };
+        let user = Some(self.user.as_str().to_owned());
+        let request = Request { status, user, classes: Vec::new(), report: report.clone(), disbelieved: None };
+        Ok(Some(match by_identity(store, &self.nas, self.nas_address, &request).await? {
+            Meant::Kept(session) => session,
+            Meant::New { after } => id_of(&self.nas, self.nas_address, &request, after),
+        }))
+    }
 }
 
 /// The port whose sessions a Start may end: on a NAS where a port has one session at a time.

@@ -39,13 +39,15 @@ use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
 use crate::session::{ButtonKey, ClassKey, Lane, Timing};
 use crate::spool::{Spool, SpoolError};
-use crate::store::{self, Presence, Store, StoreError, Turn};
+use crate::store::{self, Presence, Spooled, Store, StoreError, Turn};
 use crate::telemetry;
 
 /// How long somebody who polls with our token, and should not, is left alone.
 const ELSEWHERE: Duration = Duration::from_secs(3);
 /// How long requests in work may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long the last exchange of counts of wrong passwords may take.
+const LAST_COUNT: Duration = Duration::from_secs(2);
 /// How long the ledger may take to keep what it has when the server stops.
 const LAST_KEEPING: Duration = Duration::from_secs(10);
 /// How soon a NAS that was added or removed by another process counts when no news of it came.
@@ -136,6 +138,7 @@ pub struct Server {
     stop_keeper: oneshot::Sender<()>,
     places: [Arc<Semaphore>; 2],
     max_pending: usize,
+    lockouts: Arc<Lockouts>,
 }
 
 /// Runs a server until SIGTERM or SIGINT. SIGHUP reloads: the configuration is read anew and takes the old one's place as a
@@ -215,6 +218,7 @@ impl Server {
 
         let new_orders = Arc::<NewOrders>::default();
         let (alarms, raised) = Alarms::new(config.node.clone());
+        let (spools, spooled) = watch::channel(Spooled::default());
         let (ledger, keeper) = Ledger::new(ledger::Parts {
             store: Arc::clone(&store),
             spool: open_spool(config, &alarms).await?,
@@ -226,6 +230,7 @@ impl Server {
             after: config.spool.after,
             drain_rate: config.spool.drain_rate,
             alarms,
+            spools,
         });
         let (stop_keeper, stop) = oneshot::channel();
         let keeper = tokio::spawn(keeper.run(stop));
@@ -279,8 +284,16 @@ impl Server {
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
         let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
-        let hearers = Hearers { users: Arc::clone(&users), bans: Arc::clone(&bans), nases, new_orders, share, turn };
-        background.spawn(news::run(Arc::clone(&store), presence(config), hearers));
+        let hearers = Hearers {
+            users: Arc::clone(&users),
+            bans: Arc::clone(&bans),
+            nases,
+            new_orders,
+            share,
+            turn,
+            settings: settings.clone(),
+        };
+        background.spawn(news::run(Arc::clone(&store), presence(config, spooled), hearers));
         let access = Arc::new(Access::new(
             settings.clone(),
             users,
@@ -288,7 +301,7 @@ impl Server {
             sealing_key.clone(),
             config.server.password_checks,
             bans,
-            lockouts,
+            Arc::clone(&lockouts),
         ));
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(max_pending));
@@ -325,6 +338,7 @@ impl Server {
             stop_keeper,
             places: [places, accounting_places],
             max_pending,
+            lockouts,
         })
     }
 
@@ -381,6 +395,10 @@ impl Server {
         }
         self.workers.shutdown().await;
         self.background.shutdown().await;
+        // Wrong passwords of the last second, which only this process knows.
+        if !matches!(tokio::time::timeout(LAST_COUNT, self.lockouts.exchange()).await, Ok(Ok(()))) {
+            tracing::warn!("wrong passwords of the last second are not counted");
+        }
         if let Err(error) = self.store.release(&self.worker.node).await {
             tracing::warn!(%error, "orders under way stay claimed until their lease is over");
         }
@@ -555,6 +573,7 @@ fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<S
         defaults: config.hold.defaults.clone(),
         timing: Timing { listening_since: Some(clock::now()), ..config.hold.timing },
         keep_intervals: config.accounting.keep_intervals,
+        keep_sessions: config.accounting.keep_sessions,
         clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
         reject_delay: config.server.reject_delay,
         while_away: config.store.while_away,
@@ -619,7 +638,7 @@ fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKi
 }
 
 /// What this node shows of itself.
-fn presence(config: &Config) -> Presence {
+fn presence(config: &Config, spooled: watch::Receiver<Spooled>) -> Presence {
     let number = |token: &Secret| {
         let digest: [u8; 32] = Sha256::digest(token.expose()).into();
         i64::from_be_bytes(digest[..8].try_into().expect("eight octets of thirty-two"))
@@ -629,6 +648,7 @@ fn presence(config: &Config) -> Presence {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: clock::now(),
         wants_turn: config.telegram.as_ref().map(|telegram| number(&telegram.token)),
+        spooled,
     }
 }
 

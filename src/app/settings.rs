@@ -34,6 +34,8 @@ pub(super) struct Settings {
     pub clock: ClockBounds,
     /// How long usage is kept by interval; `None` is for ever.
     pub keep_intervals: Option<Duration>,
+    /// How long sessions that are over are kept; `None` is for ever.
+    pub keep_sessions: Option<Duration>,
     /// How long an Access-Reject is kept back where neither user nor NAS says otherwise.
     pub reject_delay: Duration,
     /// What becomes of a login that would need a store that is away.

@@ -74,7 +74,8 @@ impl Turn {
     }
 
     /// The change to be kept, with the order it settles.
-    pub(super) fn change(&self, settles: Option<OrderId>) -> Change {
+    pub(super) fn into_change(mut self, settles: Option<OrderId>) -> Change {
+        let before = self.before.take();
         let session = &self.session;
         let shares = by_day(self.heard_before(session), session.heard_at, &self.usage, self.timing.utc_offset);
         let usage = shares.into_iter().map(|Share { day, from, to, added }| Usage {
@@ -86,17 +87,18 @@ impl Turn {
             day,
             added,
         });
-        let counted = self.before.as_ref().is_some_and(|before| session.has_only_counted_since(before));
+        let usage = usage.collect();
+        let counted = before.is_some_and(|before| session.has_only_counted_since(before));
         let extent = if counted && !self.timer_stale { Extent::Counters } else { Extent::Whole };
         Change {
             extent,
             wake_at: session.wake_at(&self.timing),
             from_version: self.from_version,
-            orders: self.orders.clone(),
-            usage: usage.collect(),
+            orders: self.orders,
+            usage,
             settles,
             at: self.now,
-            session: session.clone(),
+            session: self.session,
         }
     }
 }
@@ -145,14 +147,16 @@ mod tests {
         for event in &events {
             turn = turn.take(event);
         }
-        let mut session = turn.change(None).session;
-        carried += octets(&turn.change(None));
+        let change = turn.into_change(None);
+        carried += octets(&change);
+        let mut session = change.session;
         // All of it once more, and from behind.
         for event in events.iter().chain(events.iter().rev()) {
             let again = Turn::of_kept(session.clone(), now, timing).take(event);
             assert!(again.is_idle(), "{event:?}");
-            carried += octets(&again.change(None));
-            session = again.change(None).session;
+            let change = again.into_change(None);
+            carried += octets(&change);
+            session = change.session;
         }
         assert_eq!((session.counters.input_octets, carried), (6_000_000_000, 6_000_000_000));
     }

@@ -1,11 +1,12 @@
-//! Keeps the table of usage in shape: months made ahead, and old ones given up when the operator said so. Every node does it;
-//! the store sees to it that doing it twice does nothing.
+//! Keeps the tables of usage and sessions in shape: months made ahead, old ones given up, and sessions that are long over removed when
+//! the operator said so. Every node does it; the store sees to it that doing it twice does nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
 use super::settings::SettingsHandle;
+use crate::model::Timestamp;
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -13,15 +14,17 @@ use crate::telemetry;
 const PERIOD: Duration = Duration::from_secs(3600);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(60);
+/// Between two steps of removing sessions.
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// Works for ever. Drop the future to stop.
 pub(super) async fn run(store: Arc<dyn Store>, settings: SettingsHandle) {
     loop {
-        let pause = match once(&*store, settings.current().keep_intervals).await {
+        let pause = match once(&*store, &settings).await {
             Ok(()) => PERIOD,
             Err(error) => {
                 telemetry::count("store.failed");
-                tracing::warn!(%error, "the table of usage could not be kept in shape; trying again");
+                tracing::warn!(%error, "usage and sessions could not be kept in shape; trying again");
                 PAUSE
             }
         };
@@ -29,11 +32,29 @@ pub(super) async fn run(store: Arc<dyn Store>, settings: SettingsHandle) {
     }
 }
 
-async fn once(store: &dyn Store, keep: Option<Duration>) -> Result<(), StoreError> {
+async fn once(store: &dyn Store, settings: &SettingsHandle) -> Result<(), StoreError> {
     let now = clock::now();
     store.prepare_usage(now).await?;
-    let Some(keep) = keep else { return Ok(()) };
-    while store.retire_usage(now.before(keep)).await? {
+    let settings = settings.current();
+    if let Some(keep) = settings.keep_intervals {
+        retire_usage(store, now.before(keep)).await?;
+    }
+    if let Some(keep) = settings.keep_sessions {
+        forget_sessions(store, now.before(keep)).await?;
+    }
+    Ok(())
+}
+
+/// Step by step, so that nobody who writes waits long.
+async fn forget_sessions(store: &dyn Store, before: Timestamp) -> Result<(), StoreError> {
+    while store.forget_sessions(before).await? {
+        tokio::time::sleep(BETWEEN).await;
+    }
+    Ok(())
+}
+
+async fn retire_usage(store: &dyn Store, before: Timestamp) -> Result<(), StoreError> {
+    while store.retire_usage(before).await? {
         telemetry::count("usage.month-summed-up");
         tracing::info!("usage older than accounting.keep_intervals was summed up by day");
     }

@@ -10,7 +10,8 @@ use crate::store::NodeStatus;
 /// Show the servers that share the store: who is alive, and what waits for any of them.
 ///
 /// "seen" is how long ago the store last heard of a node, and "lag" how long that took; a node that was not heard of for some seconds
-/// is dead, and the others have taken over its orders. "leases" are orders it holds. One node polls Telegram. As JSON: one object
+/// is dead, and the others have taken over its orders. "leases" are orders it holds. One node polls Telegram. "spooled" are records that lie on a node's own disk until the
+/// store has them, as it said when it was last seen. As JSON: one object
 /// with nodes, waiting_orders, oldest_waiting_s, overdue_sessions and most_overdue_s; times in seconds.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(
@@ -28,7 +29,7 @@ pub(super) async fn run(args: &NodesArgs, context: &Context) -> Result<(), Failu
         return output::print_json(&cluster);
     }
     output::print_table(
-        ["node", "state", "seen", "lag", "since", "version", "leases", "leased until", "telegram"],
+        ["node", "state", "seen", "lag", "since", "version", "leases", "leased until", "telegram", "spooled"],
         cluster.nodes.iter().map(row).collect(),
         "no server works on this store",
     )?;
@@ -41,7 +42,7 @@ pub(super) async fn run(args: &NodesArgs, context: &Context) -> Result<(), Failu
     ))
 }
 
-fn row(node: &NodeStatus) -> [String; 9] {
+fn row(node: &NodeStatus) -> [String; 10] {
     [
         node.name.to_string(),
         if node.alive { "alive" } else { "dead" }.to_owned(),
@@ -52,6 +53,10 @@ fn row(node: &NodeStatus) -> [String; 9] {
         node.leases.to_string(),
         output::or_dash(node.leased_until),
         if node.polls_telegram && node.alive { "polls" } else { "-" }.to_owned(),
+        match node.spooled_since {
+            Some(since) if node.spooled > 0 => format!("{} since {since}", node.spooled),
+            _ => "-".to_owned(),
+        },
     ]
 }
 

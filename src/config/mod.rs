@@ -173,6 +173,8 @@ pub struct Accounting {
     pub max_delay: Duration,
     /// How long usage is kept by interval, and not by day alone; `None` is for ever.
     pub keep_intervals: Option<Duration>,
+    /// How long sessions that are over are kept; `None` is for ever.
+    pub keep_sessions: Option<Duration>,
 }
 
 /// The bot that asks.

@@ -259,10 +259,13 @@ fn accounting(mut section: Section<'_>) -> (Accounting, i32) {
         clock_skew: section.duration("clock_skew").unwrap_or(Duration::from_secs(300)),
         max_delay: section.duration("max_delay").unwrap_or(Duration::from_secs(7 * 86_400)),
         keep_intervals: section.duration("keep_intervals"),
+        keep_sessions: section.duration("keep_sessions"),
     };
     let offset = section.parsed("utc_offset", "a distance from UTC as +02:00", utc_offset);
-    if accounting.keep_intervals.is_some_and(|keep| keep < LEAST_KEPT.max(accounting.max_delay)) {
-        section.problem("keep_intervals", "is shorter than 35 days, or than max_delay; leave it out to keep all");
+    for (key, keep) in [("keep_intervals", accounting.keep_intervals), ("keep_sessions", accounting.keep_sessions)] {
+        if keep.is_some_and(|keep| keep < LEAST_KEPT.max(accounting.max_delay)) {
+            section.problem(key, "is shorter than 35 days, or than max_delay; leave it out to keep all");
+        }
     }
     section.finish();
     (accounting, offset.unwrap_or(0))

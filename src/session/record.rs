@@ -274,9 +274,9 @@ impl Session {
 
     /// Whether nothing but version, heard_at, counters and the interval between Interim-Updates differs from `before`, as after an
     /// ordinary Interim-Update.
-    pub fn has_only_counted_since(&self, before: &Self) -> bool {
-        let Record { version, heard_at, counters, interim_interval, .. } = before.record;
-        Record { version, heard_at, counters, interim_interval, ..self.record.clone() } == before.record
+    pub fn has_only_counted_since(&self, before: Self) -> bool {
+        let Record { version, heard_at, counters, interim_interval, .. } = self.record;
+        Record { version, heard_at, counters, interim_interval, ..before.record } == self.record
     }
 
     /// Takes the record out, to be kept.

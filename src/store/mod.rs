@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 pub use audit::{AuditEntry, AuditQuery};
 pub use ban::BanNotice;
 pub use error::StoreError;
-pub use news::{Cluster, News, NodeStatus, Options, Presence, Turn};
+pub use news::{Cluster, News, NodeStatus, Options, Presence, Spooled, Turn};
 
 use crate::model::{Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
@@ -177,6 +177,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Gives up the intervals of one month, the oldest, that ended before then, and keeps their sums by day, user and NAS.
     /// Says whether there was any: call it until there is none.
     async fn retire_usage(&self, before: Timestamp) -> Result<bool, StoreError>;
+    /// Removes some of the sessions that were over before then, the oldest first, with their decisions; their usage stays. Says whether
+    /// there may be more.
+    async fn forget_sessions(&self, before: Timestamp) -> Result<bool, StoreError>;
 
     // -- reports
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::model::{NodeName, Timestamp, UserName};
 
@@ -29,6 +30,8 @@ pub enum News {
     Nodes(Vec<NodeName>),
     /// Whose turn it is to poll Telegram.
     Turn(Turn),
+    /// Another node that is alive brings records from its spool: what the store says of sessions is not all that was reported of them.
+    Draining,
 }
 
 /// Whose turn something is that one node does at a time.
@@ -43,8 +46,19 @@ pub enum Turn {
     Unsure,
 }
 
+/// What lies in the spool of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spooled {
+    /// Records that wait for the store.
+    pub waiting: u64,
+    /// Since when some do.
+    pub since: Option<Timestamp>,
+    /// Whether they are on their way: the store has taken some of them lately.
+    pub draining: bool,
+}
+
 /// What a node shows of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Presence {
     /// Its name.
     pub node: NodeName,
@@ -54,6 +68,8 @@ pub struct Presence {
     pub started_at: Timestamp,
     /// The number of the turn it wants: that of its Telegram token. `None` when it polls nothing.
     pub wants_turn: Option<i64>,
+    /// What lies in its spool.
+    pub spooled: watch::Receiver<Spooled>,
 }
 
 /// The nodes of a store, and the work that waits for any of them.
@@ -92,6 +108,10 @@ pub struct NodeStatus {
     pub leased_until: Option<Timestamp>,
     /// Whether it is the one that polls Telegram.
     pub polls_telegram: bool,
+    /// Records in its spool when it was last heard of.
+    pub spooled: u64,
+    /// Since when some were there.
+    pub spooled_since: Option<Timestamp>,
 }
 
 /// How a store is reached, beyond its address.

@@ -173,6 +173,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "mark",
         "unique_ports",
         "keep_intervals",
+        "keep_sessions",
     ];
     let text = uncommented(|key| depend_on_the_host.contains(&key) || examples.contains(&key));
     let all = Bench::new(&text).config();
@@ -228,7 +229,7 @@ fn later_layers_win() {
 fn accounting_says_whom_to_believe_and_what_to_keep() {
     let config = Bench::new(
         "[hold]\nstale_intervals = 4\n\
-         [accounting]\nclock_skew = \"10s\"\nmax_delay = \"2h\"\nutc_offset = \"-03:30\"\nkeep_intervals = \"90d\"\n\
+         [accounting]\nclock_skew = \"10s\"\nmax_delay = \"2h\"\nutc_offset = \"-03:30\"\nkeep_intervals = \"90d\"\nkeep_sessions = \"60d\"\n\
          [nas.edge]\naddress = \"192.0.2.1\"\nsecret = \"0001112223334445\"\noctet_wrap = true\nunique_ports = true\n",
     )
     .config();
@@ -236,11 +237,13 @@ fn accounting_says_whom_to_believe_and_what_to_keep() {
     let accounting = config.accounting;
     assert_eq!((accounting.clock_skew, accounting.max_delay), (Duration::from_secs(10), Duration::from_secs(7200)));
     assert_eq!(accounting.keep_intervals, Some(Duration::from_secs(90 * 86_400)));
+    assert_eq!(accounting.keep_sessions, Some(Duration::from_secs(60 * 86_400)));
     assert_eq!((config.nas[0].octet_wrap, config.nas[0].unique_ports), (true, Some(true)));
     for (text, key) in [
         ("utc_offset = \"3h\"", "accounting.utc_offset"),
         ("utc_offset = \"+15:00\"", "accounting.utc_offset"),
         ("keep_intervals = \"7d\"", "accounting.keep_intervals"),
+        ("keep_sessions = \"34d\"", "accounting.keep_sessions"),
     ] {
         let error = Bench::new(&format!("[accounting]\n{text}\n")).load().unwrap_err().join("\n");
         assert!(error.contains(key), "{error}");

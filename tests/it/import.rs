@@ -194,6 +194,78 @@ async fn who_logs_in_at_freeradius_logs_in_here_after_the_import_on_postgres() {
     who_logs_in_there_logs_in_here(&format!("[store]\nurl = \"{}\"\n", database.url())).await;
 }
 
+/// FreeRADIUS's own rows, told by its own packets.
+async fn history_comes_over_and_goes_on(settings: &str) {
+    let freeradius = FreeRadius::start(FILL).await;
+    let nas = "[nas.lab]\naddress = \"192.0.2.77\"\nsecret = \"not-this-one\"\n";
+    let radhold = Radhold::start(&format!("{nas}{settings}"));
+    let begun = radhold::app::clock::now().as_secs() - 300;
+    let account = |user: &str, id: &str, after: i64, rest: &str| {
+        let packet = format!(
+            "User-Name = \"{user}\", Acct-Session-Id = \"{id}\", NAS-IP-Address = 192.0.2.77, NAS-Port = 5, \
+             Calling-Station-Id = \"203.0.113.9\", Framed-IP-Address = 10.8.0.5, Event-Timestamp = {}, \
+             Acct-Status-Type = {rest}",
+            begun + after
+        );
+        let ran = radclient(freeradius.accounting, "acct", SECRET, &packet);
+        assert!(ran.stdout.contains("Received Accounting-Response"), "{ran:?}");
+    };
+    account("alice", "A1", 0, "Start");
+    account(
+        "alice",
+        "A1",
+        90,
+        "Stop, Acct-Session-Time = 90, Acct-Input-Octets = 5, Acct-Input-Gigawords = 1, Acct-Output-Octets = 4000, \
+         Acct-Terminate-Cause = User-Request",
+    );
+    account("bob", "B2", 10, "Start");
+    account("bob", "B2", 40, "Interim-Update, Acct-Session-Time = 30, Acct-Input-Octets = 7, Acct-Output-Octets = 9");
+    let import = |more: &[&str]| -> Value {
+        let args = [&["import", "freeradius", "--accounting", "--json", "--from", freeradius.url()], more].concat();
+        let ran = radhold.cli(&args, "");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        serde_json::from_str::<Value>(&ran.stdout).unwrap()["accounting"].take()
+    };
+    let counts = |added: u64, continued: u64, there: u64, open: u64| serde_json::json!({"added": added, "continued": continued, "there": there, "open": open});
+    assert_eq!(import(&["--dry-run"]), counts(2, 0, 0, 1));
+    assert_eq!(radhold.sessions().len(), 0, "a dry run writes nothing");
+    assert_eq!(import(&[]), counts(2, 0, 0, 1));
+    assert_eq!(import(&[]), counts(0, 0, 2, 0));
+    // What went on there.
+    account("bob", "B2", 100, "Stop, Acct-Session-Time = 90, Acct-Input-Octets = 1007, Acct-Output-Octets = 2009");
+    assert_eq!(import(&[]), counts(0, 1, 1, 0));
+    assert_eq!(import(&[]), counts(0, 0, 2, 0));
+
+    let told: Vec<Value> = radhold.sessions();
+    let of = |user: &str| told.iter().find(|session| session["user"] == user).unwrap();
+    for (user, input, output, length) in [("alice", (1_u64 << 32) + 5, 4000, 90), ("bob", 1007, 2009, 90)] {
+        let session = of(user);
+        assert_eq!((&session["state"], &session["nas"]), (&"closed".into(), &"lab".into()), "{session:#}");
+        let counters = &session["counters"];
+        assert_eq!(counters["input_octets"], input, "{session:#}");
+        assert_eq!((&counters["output_octets"], &counters["session_time"]), (&output.into(), &length.into()));
+    }
+    let ran = radhold.cli(&["report", "usage", "--since", "2d", "--json"], "");
+    let days: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
+    let text = days.to_string();
+    let sum = |column: &str| -> u64 {
+        let rows = days.as_array().unwrap_or_else(|| panic!("{text}")).iter();
+        rows.map(|row| row[column].as_u64().unwrap_or_else(|| panic!("{text}"))).sum()
+    };
+    assert_eq!((sum("input_octets"), sum("output_octets")), ((1 << 32) + 5 + 1007, 4000 + 2009), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_comes_over_and_goes_on_in_an_embedded_store() {
+    history_comes_over_and_goes_on("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_comes_over_and_goes_on_in_postgres() {
+    let database = Database::create().await;
+    history_comes_over_and_goes_on(&format!("[store]\nurl = \"{}\"\n", database.url())).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_can_be_dropped_and_a_database_that_is_none_is_named() {
     let freeradius = FreeRadius::start(FILL).await;

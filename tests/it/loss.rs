@@ -22,8 +22,6 @@ use crate::radhold::Radhold;
 
 const SECRET: &str = "a secret of twenty-odd octets";
 const PASSWORD: &str = "s3cret-pass";
-/// Sessions at a time.
-const NASES: usize = 64;
 const USERS: usize = 8;
 /// A NAS asks again after so long.
 const AGAIN: Duration = Duration::from_millis(400);
@@ -38,13 +36,18 @@ struct Plan {
     kills: usize,
     stops: usize,
     cuts: usize,
+    /// Sessions at a time.
+    nases: usize,
+    /// Records acknowledged between two blows, at least.
+    records: u64,
 }
 
 impl Plan {
-    fn chosen(short: Self, long: Self) -> Self {
+    /// The long form is a load of its own: a release build takes thousands of its records a second.
+    fn chosen([kills, stops, cuts]: [usize; 3], long: [usize; 3]) -> Self {
         match std::env::var("RADHOLD_TEST_LOSS").as_deref() {
-            Ok("long") => long,
-            _ => short,
+            Ok("long") => Self { kills: long[0], stops: long[1], cuts: long[2], nases: 512, records: 5000 },
+            _ => Self { kills, stops, cuts, nases: 64, records: 200 },
         }
     }
 }
@@ -60,12 +63,11 @@ enum Blow {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_on_postgresql() {
-    let short = Plan { kills: 3, stops: 2, cuts: 1 };
-    let plan = Plan::chosen(short, Plan { kills: 20, stops: 5, cuts: 4 });
+    let plan = Plan::chosen([3, 2, 1], [20, 5, 4]);
     let mut chance = Chance::seeded("loss");
     let mut cluster = Cluster::start().await;
     let mut radhold = block_in_place(|| serve(&format!("[store]\nurl = \"{}\"", cluster.url())));
-    let nases = Nases::start(&radhold, &mut chance);
+    let nases = Nases::start(&radhold, plan, &mut chance);
 
     // The last kill comes while PostgreSQL is stopped, and so is one of the stops.
     let mut blows = vec![Blow::Kill; plan.kills - 1];
@@ -112,10 +114,10 @@ async fn nothing_acknowledged_is_lost_on_postgresql() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_on_sqlite() {
-    let plan = Plan::chosen(Plan { kills: 3, stops: 0, cuts: 0 }, Plan { kills: 20, stops: 0, cuts: 0 });
+    let plan = Plan::chosen([3, 0, 0], [20, 0, 0]);
     let mut chance = Chance::seeded("loss");
     let mut radhold = block_in_place(|| serve(""));
-    let nases = Nases::start(&radhold, &mut chance);
+    let nases = Nases::start(&radhold, plan, &mut chance);
     for _ in 0..plan.kills {
         nases.traffic(&mut chance).await;
         block_in_place(|| radhold.kill());
@@ -189,7 +191,7 @@ fn judge(sent: &Sent, rows: Vec<Row>, quarantined: i64) {
     // An Access-Accept that was lost with the server leaves an offer without Acct-Session-Id behind: no accounting.
     let kept: BTreeMap<String, Row> =
         rows.into_iter().filter(|row| !row.0.is_empty()).map(|row| (row.0.clone(), row)).collect();
-    assert!(sent.sessions.len() > NASES, "that was no load: {sent}");
+    assert!(sent.sessions.len() > 64, "that was no load: {sent}");
     let count = |so: fn(&Last) -> bool| sent.sessions.values().filter(|last| so(last)).count();
     let (open, only_started) = (count(|last| !last.stopped), count(|last| !last.stopped && last.records == 1));
     println!("{open} of them without Stop, {only_started} of those without Interim-Update");
@@ -283,6 +285,7 @@ struct Nases {
     begun: Instant,
     tasks: JoinSet<BTreeMap<String, Last>>,
     shared: Arc<Shared>,
+    plan: Plan,
 }
 
 #[derive(Default)]
@@ -295,10 +298,10 @@ struct Shared {
 }
 
 impl Nases {
-    fn start(radhold: &Radhold, chance: &mut Chance) -> Self {
+    fn start(radhold: &Radhold, plan: Plan, chance: &mut Chance) -> Self {
         let shared = Arc::<Shared>::default();
         let mut tasks = JoinSet::new();
-        for _ in 0..NASES {
+        for _ in 0..plan.nases {
             let (shared, chance) = (Arc::clone(&shared), chance.fork());
             let (auth, accounting) = (radhold.auth, radhold.accounting);
             tasks.spawn(async move {
@@ -310,12 +313,12 @@ impl Nases {
                 nas.sessions
             });
         }
-        Self { begun: Instant::now(), tasks, shared }
+        Self { begun: Instant::now(), tasks, shared, plan }
     }
 
     /// Until so much more was acknowledged that something is lost if anything is.
     async fn traffic(&self, chance: &mut Chance) {
-        let wanted = self.shared.records.load(Ordering::Relaxed) + 200 + chance.below(400) as u64;
+        let wanted = self.shared.records.load(Ordering::Relaxed) + self.plan.records + chance.below(400) as u64;
         let begun = Instant::now();
         while self.shared.records.load(Ordering::Relaxed) < wanted {
             assert!(begun.elapsed() < LONGEST, "nothing is acknowledged any more");

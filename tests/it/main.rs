@@ -18,6 +18,7 @@ mod doctor;
 mod dynauth;
 mod failover;
 mod fleet;
+mod freeradius;
 mod front;
 mod fuzz;
 mod hold;

@@ -13,10 +13,11 @@ use super::super::recall::{self, Meant, Origin};
 use super::super::settings::SettingsHandle;
 use super::super::turn::Turn;
 use super::super::{answers, clock};
+use super::recent::Recent;
 use super::ticket::Ticket;
 use crate::accounting::{Request, Status, same_nas};
 use crate::model::{Nas, SessionId};
-use crate::session::{Class, Event, Press, Session, Told};
+use crate::session::{Class, ClassKey, Event, Press, Session, Told};
 use crate::store::{Change, Committed, Extent, OrderId, Quarantined, SessionQuery, Store, StoreError};
 use crate::telemetry;
 
@@ -28,7 +29,7 @@ pub(super) enum Item {
     Offer(Arc<Session>, Arc<Ticket>),
     Fact {
         session: SessionId,
-        event: Event,
+        event: Box<Event>,
         settles: Option<OrderId>,
         ticket: Arc<Ticket>,
     },
@@ -37,7 +38,9 @@ pub(super) enum Item {
     Accounting {
         nas: Arc<Nas>,
         source: IpAddr,
-        request: Request,
+        request: Box<Request>,
+        /// Ours, when its NAS echoes it.
+        class: Option<Class>,
         ticket: Arc<Ticket>,
     },
     /// An Accounting-Request that cannot be read (any more), and why.
@@ -45,12 +48,25 @@ pub(super) enum Item {
 }
 
 impl Item {
-    fn request(&self) -> Option<(&Nas, &Request)> {
-        match self {
-            Self::Accounting { nas, request, .. } => Some((nas, request)),
-            _ => None,
-        }
+    pub(super) fn accounting(
+        key: &ClassKey,
+        nas: Arc<Nas>,
+        source: IpAddr,
+        request: Box<Request>,
+        ticket: Arc<Ticket>,
+    ) -> Self {
+        let class = recall::class_of(key, &nas, &request);
+        Self::Accounting { nas, source, request, class, ticket }
     }
+}
+
+/// What is known of an Accounting-Request without Class before anything is asked.
+#[derive(Clone, Copy)]
+struct Called {
+    /// The id of a session that nobody knows yet and that its NAS calls so.
+    so: SessionId,
+    /// The session that was called so when it was last written here.
+    remembered: Option<SessionId>,
 }
 
 pub(super) struct Committer {
@@ -59,6 +75,7 @@ pub(super) struct Committer {
     pub(super) new_orders: Arc<NewOrders>,
     /// Changes in one transaction, at most.
     pub(super) batch: usize,
+    pub(super) recent: Recent,
 }
 
 /// One job, narrowed to one session.
@@ -67,17 +84,35 @@ struct Work {
     kind: Kind,
     ticket: Arc<Ticket>,
     conflicts: u32,
+    /// What its NAS calls the session, where that is all there is to know it by.
+    called: Option<SessionId>,
+    whence: Whence,
+    /// Its session was found by what was remembered of it, and may be over since.
+    guessed: bool,
+}
+
+/// Where the session is looked for.
+#[derive(Clone, Copy, PartialEq)]
+enum Whence {
+    /// Among those remembered, and then in the store.
+    Any,
+    /// The store has just said that there is none.
+    New,
+    /// What was remembered will not do, or nothing was.
+    Stored,
+    /// It was among those remembered.
+    Remembered,
 }
 
 enum Kind {
     Offer(Arc<Session>),
     Fact {
-        event: Event,
+        event: Box<Event>,
         settles: Option<OrderId>,
     },
     /// A report, and where its session comes from when none is kept.
     Report {
-        event: Event,
+        event: Box<Event>,
         origin: Box<Origin>,
     },
 }
@@ -86,14 +121,16 @@ impl Committer {
     /// Takes the items one after the other and commits as many as possible together. On an error, what their tickets do not call
     /// kept may or may not be.
     pub(super) async fn keep(&self, items: Vec<Item>) -> Result<(), StoreError> {
-        let key = &self.settings.current().class_key;
-        let requests = || items.iter().filter_map(Item::request);
-        let classes: Vec<_> = requests().map(|(nas, request)| recall::class_of(key, nas, request)).collect();
-        let unknown = requests().zip(&classes).filter(|(_, class)| class.is_none()).map(|(request, _)| request);
+        let called: Vec<_> = items.iter().map(|item| self.called(item)).collect();
+        let unknown = items.iter().zip(&called).filter_map(|(item, called)| match (item, called) {
+            (Item::Accounting { nas, request, .. }, Some(Called { remembered: None, .. })) => {
+                Some((&**nas, &**request))
+            }
+            _ => None,
+        });
         let mut lookup = Lookup::ask(&*self.store, unknown).await?;
-        let mut classes = classes.into_iter();
         let mut work = VecDeque::with_capacity(items.len());
-        for item in items {
+        for (item, called) in items.into_iter().zip(called) {
             match item {
                 Item::Offer(session, ticket) => {
                     lookup.offered(&session);
@@ -115,9 +152,9 @@ impl Committer {
                         Err(error) => self.quarantine(&ticket, error.to_string()).await?,
                     }
                 }
-                Item::Accounting { nas, source, request, ticket } => {
-                    let class = classes.next().flatten();
-                    match self.resolve(nas, source, request, Arc::clone(&ticket), class, &mut lookup, &mut work).await {
+                Item::Accounting { nas, source, request, class, ticket } => {
+                    let origin = (nas, source, class, called);
+                    match self.resolve(origin, request, Arc::clone(&ticket), &mut lookup, &mut work).await {
                         Err(error) if !matches!(error, StoreError::Away(_)) => {
                             self.quarantine(&ticket, error.to_string()).await?;
                         }
@@ -130,15 +167,20 @@ impl Committer {
         self.rounds(&mut work).await
     }
 
+    fn called(&self, item: &Item) -> Option<Called> {
+        let Item::Accounting { nas, source, request, class: None, .. } = item else { return None };
+        matches!(request.status, Status::Start | Status::InterimUpdate | Status::Stop).then(|| {
+            let so = recall::id_of(nas, *source, request, None);
+            Called { so, remembered: self.recent.called(so) }
+        })
+    }
+
     /// Adds the work of an Accounting-Request: for the session it is about, or for all of its NAS's.
-    #[expect(clippy::too_many_arguments, reason = "an item taken apart, and what its batch knows")]
     async fn resolve(
         &self,
-        nas: Arc<Nas>,
-        nas_address: IpAddr,
-        request: Request,
+        (nas, nas_address, class, called): (Arc<Nas>, IpAddr, Option<Class>, Option<Called>),
+        request: Box<Request>,
         ticket: Arc<Ticket>,
-        class: Option<Class>,
         lookup: &mut Lookup,
         work: &mut VecDeque<Work>,
     ) -> Result<(), StoreError> {
@@ -157,7 +199,7 @@ impl Committer {
                 ticket.expect(sessions.len());
                 let restarted = Event::NasRestarted { at: request.report.at };
                 work.extend(sessions.into_iter().map(|session| {
-                    let kind = Kind::Fact { event: restarted.clone(), settles: None };
+                    let kind = Kind::Fact { event: Box::new(restarted.clone()), settles: None };
                     Work::new(session.id, kind, Arc::clone(&ticket))
                 }));
                 return Ok(());
@@ -168,9 +210,14 @@ impl Committer {
                 return Ok(());
             }
         };
-        let meant = match class {
-            Some(class) => Meant::Kept(class.session),
-            None => match lookup.find(&nas, nas_address, &request) {
+        let mut guessed = false;
+        let meant = match (class, called.and_then(|called| called.remembered)) {
+            (Some(class), _) => Meant::Kept(class.session),
+            (None, Some(remembered)) if !lookup.is_overtaken(&nas, &request) => {
+                guessed = true;
+                Meant::Kept(remembered)
+            }
+            (None, _) => match lookup.find(&nas, nas_address, &request) {
                 Found::Known(meant) => meant,
                 Found::AskAgain => {
                     // What came before it may be what it looks for.
@@ -181,13 +228,16 @@ impl Committer {
                 }
             },
         };
-        let session = match meant {
-            Meant::Kept(session) => session,
-            Meant::New { after } => recall::id_of(&nas, nas_address, &request, after),
+        let called = called.map(|called| called.so);
+        let (session, whence) = match (meant, called) {
+            (Meant::Kept(session), _) => (session, Whence::Any),
+            (Meant::New { after: None }, Some(called)) => (called, Whence::New),
+            (Meant::New { after }, _) => (recall::id_of(&nas, nas_address, &request, after), Whence::New),
         };
         lookup.reported(&nas, &request);
-        let origin = Box::new(Origin::new(class, nas, nas_address, request));
-        work.push_back(Work::new(session, Kind::Report { event, origin }, ticket));
+        let origin = Box::new(Origin::new(class, nas, nas_address, *request));
+        let report = Work::new(session, Kind::Report { event: Box::new(event), origin }, ticket);
+        work.push_back(Work { called, whence, guessed, ..report });
         Ok(())
     }
 
@@ -270,56 +320,104 @@ impl Committer {
 
     /// One transaction. Leaves in `round` the jobs that came second and those that come of it, or on an error all of them.
     async fn round(&self, round: &mut VecDeque<Work>) -> Result<(), StoreError> {
-        let ids: Vec<_> = round.iter().map(|item| item.session).collect();
-        let sessions = self.store.sessions_by_id(&ids).await?;
-        let known = sessions.into_iter().map(|it| (it.id, it)).collect();
+        let mut known = HashMap::with_capacity(round.len());
+        let mut wanted = Vec::new();
+        for item in round.iter_mut() {
+            let remembered = self.recent.take(item.session).filter(|_| item.whence != Whence::Stored);
+            match remembered {
+                Some(session) => {
+                    item.whence = Whence::Remembered;
+                    known.insert(item.session, session);
+                }
+                None if item.whence == Whence::New => (),
+                None => {
+                    item.whence = Whence::Stored;
+                    wanted.push(item.session);
+                }
+            }
+        }
+        if !wanted.is_empty() {
+            let stored = self.store.sessions_by_id(&wanted).await?;
+            known.extend(stored.into_iter().map(|session| (session.id, Box::new(session))));
+        }
+        self.guess_again(round, &known).await?;
         let moved = move_to_others(round, &known);
         let done = self.apply(round, known).await;
         round.extend(moved);
         done
     }
 
+    /// Asks the store which sessions those reports are about that were taken for one that is over, or gone, by now.
+    async fn guess_again(
+        &self,
+        round: &mut VecDeque<Work>,
+        known: &HashMap<SessionId, Box<Session>>,
+    ) -> Result<(), StoreError> {
+        let wrong = |item: &Work| {
+            item.guessed && item.whence == Whence::Stored && known.get(&item.session).is_none_or(|it| it.end.is_some())
+        };
+        if !round.iter().any(wrong) {
+            return Ok(());
+        }
+        for mut item in std::mem::take(round) {
+            if wrong(&item)
+                && let Kind::Report { event, origin } = &item.kind
+                && let Some(session) = origin.ask(&*self.store, event).await?
+            {
+                item.session = session;
+                (item.guessed, item.whence) = (false, Whence::Any);
+            }
+            round.push_back(item);
+        }
+        Ok(())
+    }
+
     async fn apply(
         &self,
         round: &mut VecDeque<Work>,
-        mut known: HashMap<SessionId, Session>,
+        mut known: HashMap<SessionId, Box<Session>>,
     ) -> Result<(), StoreError> {
-        let mut turns = Vec::with_capacity(round.len());
+        let (mut tolds, mut changes) = (Vec::with_capacity(round.len()), Vec::with_capacity(round.len()));
         for item in &*round {
-            turns.push(self.turn(item, known.remove(&item.session)).await?);
+            let turn = self.turn(item, known.remove(&item.session)).await?;
+            tolds.push(turn.as_ref().map(|turn| (turn.told(), turn.is_idle())));
+            changes.extend(turn.filter(|turn| !turn.is_idle()).map(|turn| turn.into_change(item.settles())));
         }
-        let changes: Vec<Change> = round
-            .iter()
-            .zip(&turns)
-            .filter_map(|(item, turn)| Some(turn.as_ref().filter(|turn| !turn.is_idle())?.change(item.settles())))
-            .collect();
-        let mut outcomes = self.store.commit(&changes).await?.into_iter().zip(&changes);
+        let outcomes = self.store.commit(&changes).await?;
         let (mut struck, mut kept) = (Vec::new(), Vec::new());
-        for (mut item, turn) in std::mem::take(round).into_iter().zip(turns) {
-            match turn {
+        let mut outcomes = outcomes.into_iter().zip(changes);
+        for (mut item, told) in std::mem::take(round).into_iter().zip(tolds) {
+            match told {
+                // What writes nothing is compared with nothing: not to be said of a copy that may be out of date.
+                None | Some((_, true)) if item.whence == Whence::Remembered => {
+                    item.whence = Whence::Stored;
+                    round.push_back(item);
+                }
                 // Nothing to apply it to.
                 None => {
                     struck.extend(item.settles());
                     item.ticket.part_kept(Told::SessionOver);
                 }
-                Some(turn) if turn.is_idle() => {
+                Some((told, true)) => {
                     struck.extend(item.settles());
-                    kept.push((item, turn.told()));
+                    kept.push((item, told));
                 }
-                Some(turn) => match outcomes.next() {
+                Some((told, false)) => match outcomes.next() {
                     Some((Committed::Done, change)) => {
-                        log(change);
-                        kept.push((item, turn.told()));
+                        log(&change);
+                        self.new_orders.call(&change.orders);
+                        self.recent.put(change.session, item.called);
+                        kept.push((item, told));
                     }
                     _ if item.conflicts < CONFLICTS => {
                         item.conflicts += 1;
+                        item.whence = Whence::Stored;
                         round.push_back(item);
                     }
                     _ => telemetry::count("ledger.conflict-given-up"),
                 },
             }
         }
-        self.new_orders.call(changes.iter().flat_map(|change| &change.orders));
         for order in struck {
             self.store.finish(order).await?;
         }
@@ -373,7 +471,7 @@ impl Committer {
             if let Kind::Report { event, origin } = &item.kind {
                 for (session, event) in recall::ghosts(sessions, item.session, event, origin) {
                     item.ticket.expect_one_more();
-                    let kind = Kind::Fact { event, settles: None };
+                    let kind = Kind::Fact { event: Box::new(event), settles: None };
                     round.push_back(Work::new(session, kind, Arc::clone(&item.ticket)));
                 }
             }
@@ -383,7 +481,7 @@ impl Committer {
     }
 
     /// Applies a job to its session as it is kept. `None` when there is nothing to apply it to, or no need.
-    async fn turn(&self, item: &Work, known: Option<Session>) -> Result<Option<Turn>, StoreError> {
+    async fn turn(&self, item: &Work, known: Option<Box<Session>>) -> Result<Option<Turn>, StoreError> {
         let settings = self.settings.current();
         let now = clock::now();
         let timing = settings.timing;
@@ -391,7 +489,7 @@ impl Committer {
             (Kind::Offer(_), Some(_)) | (Kind::Fact { .. }, None) => None,
             (Kind::Offer(session), None) => Some(Turn::of_new((**session).clone(), now, timing)),
             (Kind::Fact { event, .. } | Kind::Report { event, .. }, Some(session)) => {
-                Some(Turn::of_kept(session, now, timing).take(event))
+                Some(Turn::of_kept(*session, now, timing).take(event))
             }
             (Kind::Report { event, origin }, None) => {
                 let session = recall::rebuild(&*self.store, &settings, item.session, origin).await?;
@@ -403,7 +501,7 @@ impl Committer {
 
 impl Work {
     fn new(session: SessionId, kind: Kind, ticket: Arc<Ticket>) -> Self {
-        Self { session, kind, ticket, conflicts: 0 }
+        Self { session, kind, ticket, conflicts: 0, called: None, whence: Whence::Any, guessed: false }
     }
 
     /// Whether a report without Class can be of this one's session, were it kept.
@@ -426,7 +524,7 @@ impl Work {
 
 impl Kind {
     fn of_press(press: Press) -> Self {
-        Self::Fact { event: press_event(press), settles: None }
+        Self::Fact { event: Box::new(press_event(press)), settles: None }
     }
 }
 
@@ -439,7 +537,7 @@ pub(super) fn press_event(press: Press) -> Event {
 }
 
 /// Takes those reports out that are of another session than their Class or their id says, and gives them back as that session's.
-fn move_to_others(round: &mut VecDeque<Work>, known: &HashMap<SessionId, Session>) -> Vec<Work> {
+fn move_to_others(round: &mut VecDeque<Work>, known: &HashMap<SessionId, Box<Session>>) -> Vec<Work> {
     let mut moved = Vec::new();
     for mut item in std::mem::take(round) {
         let other = match (&mut item.kind, known.get(&item.session)) {
@@ -450,6 +548,7 @@ fn move_to_others(round: &mut VecDeque<Work>, known: &HashMap<SessionId, Session
         };
         if let Some(other) = other {
             item.session = other;
+            (item.called, item.whence, item.guessed) = (None, Whence::Any, false);
             moved.push(item);
         } else {
             round.push_back(item);

@@ -33,6 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 const ALONE: u32 = 5;
 /// How often it is said that sessions have not been heard in full yet.
 const HEARING: Duration = Duration::from_secs(1);
+/// A spool that has not become emptier for so long is stuck rather than draining.
+const STANDSTILL: Duration = Duration::from_secs(60);
 /// A batch that failed comes again in so many.
 const PARTS: u32 = 8;
 /// Between two looks whether somebody has put entries back.
@@ -49,6 +51,8 @@ pub(super) struct Drain {
     last: Number,
     /// When it was last said that sessions have not been heard in full.
     heard_at: Instant,
+    /// When the store last took something.
+    moved_at: Instant,
     /// The same among presses and outcomes, while there may be some that were not tried since the store is back: these go first.
     urgent: Option<Number>,
     /// Entries the store did not keep in time though it was there: when each is tried again, and how long it waited last.
@@ -72,6 +76,7 @@ impl Drain {
             next_at: Instant::now(),
             last: 0,
             heard_at: Instant::now(),
+            moved_at: Instant::now(),
             urgent: Some(0),
             put_off: BTreeMap::new(),
             alone: None,
@@ -86,6 +91,12 @@ impl Drain {
     /// The store is back, or more has come: all is looked at from the beginning.
     pub(super) fn begin(&mut self) {
         (self.next_at, self.last, self.urgent) = (Instant::now(), 0, Some(0));
+        self.moved_at = self.next_at;
+    }
+
+    /// Whether the store took something not long ago: what it will not have for longer than that keeps nobody from being silent.
+    pub(super) fn has_lately_moved(&self) -> bool {
+        self.moved_at.elapsed() < STANDSTILL
     }
 
     /// Whether presses or outcomes may wait that would change what a deadline does.
@@ -210,7 +221,7 @@ impl Keeper {
                 }
                 // While records wait here, no session is silent for that long; and from now on none wait.
                 let empty = self.spool.waiting() == 0;
-                if empty || self.drain.heard_at.elapsed() >= HEARING {
+                if empty || self.drain.has_lately_moved() && self.drain.heard_at.elapsed() >= HEARING {
                     self.drain.heard_at = Instant::now();
                     self.committer.settings.listen_anew(clock::now());
                 }
@@ -245,6 +256,7 @@ impl Keeper {
         if let Err(error) = self.spool.strike_off(&kept).await {
             tracing::error!(%error, "what the store has stays in the spool, and is brought again");
         }
+        self.drain.moved_at = Instant::now();
         for number in &kept {
             telemetry::count("spool.drained");
             self.drain.put_off.remove(number);
@@ -300,7 +312,7 @@ impl Keeper {
                 Ok((Item::Press(press, Arc::clone(&ticket)), ticket))
             }
             Entry::Outcome { session, order, event, .. } => {
-                let (session, event, settles) = (*session, (**event).clone(), Some(OrderId(*order)));
+                let (session, event, settles) = (*session, event.clone(), Some(OrderId(*order)));
                 let ticket = Ticket::new(None, Done::Nobody);
                 Ok((Item::Fact { session, event, settles, ticket: Arc::clone(&ticket) }, ticket))
             }
@@ -324,7 +336,7 @@ impl Keeper {
         };
         match accounting::read(&settings, nas, &packet, *received_at) {
             Ok(request) => {
-                Item::Accounting { nas: Arc::clone(nas), source: *source, request, ticket: Arc::clone(ticket) }
+                Item::accounting(&settings.class_key, Arc::clone(nas), *source, Box::new(request), Arc::clone(ticket))
             }
             Err(error) => misfit(error.to_string()),
         }

@@ -1,16 +1,17 @@
 //! The task behind the ledger: gathers jobs into batches, and sees to it that each is kept somewhere before it is answered.
 //!
-//! Two modes. While the store is there, a batch goes to it, and what waits in the spool follows between batches, at a bounded
-//! rate. When the store is away, or a batch has not come back in time, what must not be lost goes to the spool, and somebody
+//! Two modes. While the store is there, batches go to it, each in a task of its own and [`DEPTH`] at a time, and what waits in the
+//! spool follows between batches, at a bounded rate. When the store is away, or a batch has not come back in time, what must not be lost goes to the spool, and somebody
 //! knocks at the store until it answers. What a batch that was cut off had kept already is applied again later and changes
 //! nothing: counters only grow, and versions are compared.
 
 use std::collections::VecDeque;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::super::alarms::Alarms;
@@ -19,14 +20,18 @@ use super::super::orders::NewOrders;
 use super::super::settings::SettingsHandle;
 use super::committer::{Committer, Item, press_event};
 use super::drain::Drain;
+use super::flight::{Cargo, Flight, Marks, Offer, is_of_all};
+use super::recent::Recent;
 use super::ticket::{Done, Ticket};
 use super::{Job, QUEUE};
 use crate::model::{ApproverKind, Timestamp};
-use crate::session::{ButtonKey, Event, Place, Press, Session, Told};
+use crate::session::{ButtonKey, Event, Place, Press, Told};
 use crate::spool::{Entry, MovedAside, Spool, SpoolError};
-use crate::store::{AuthAttempt, Store, StoreError};
+use crate::store::{AuthAttempt, Spooled, Store, StoreError};
 use crate::telemetry;
 
+/// Batches on their way to the store at a time: one is read and worked on while another is committed.
+const DEPTH: usize = 2;
 /// Between two looks whether the store is back.
 const KNOCK: Duration = Duration::from_millis(500);
 /// Between two tries to replace a damaged spool.
@@ -54,6 +59,8 @@ pub(crate) struct Parts {
     /// Entries a second that leave the spool, at most.
     pub(crate) drain_rate: u32,
     pub(crate) alarms: Alarms,
+    /// Where it is shown what lies in the spool.
+    pub(crate) spools: watch::Sender<Spooled>,
 }
 
 /// The task behind the ledger.
@@ -65,11 +72,17 @@ pub(crate) struct Keeper {
     pub(super) drain: Drain,
     queue: mpsc::Receiver<Job>,
     gather: Duration,
+    /// What was taken in and is on no way yet.
+    waiting: VecDeque<(Item, Option<Arc<Ticket>>)>,
+    flights: Vec<Flight>,
+    tasks: JoinSet<Result<(), String>>,
+    hasher: RandomState,
     /// Since when the store is away, and who knocks there.
     away: Option<(Timestamp, JoinHandle<()>)>,
+    back_at: Instant,
     /// Offers whose Access-Accept went out while the store was away. Were we to die now, the session's Start would bring
     /// its Class, and with it the same session.
-    offers: VecDeque<(Arc<Session>, Arc<Ticket>)>,
+    offers: VecDeque<Offer>,
     /// Attempts that wait for the store.
     attempts: VecDeque<AuthAttempt>,
     /// When a spool that is damaged could not be replaced.
@@ -78,6 +91,7 @@ pub(crate) struct Keeper {
     looked_at: Instant,
     taken_since: u64,
     alarms: Alarms,
+    spools: watch::Sender<Spooled>,
     /// It was said that the spool is nearly full, and that it is full; each once until there is room again.
     alarmed: bool,
     full: bool,
@@ -85,22 +99,35 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(parts: Parts, queue: mpsc::Receiver<Job>) -> Self {
-        let Parts { store, spool, settings, new_orders, buttons, gather, batch, after, drain_rate, alarms } = parts;
+        let Parts { store, spool, settings, new_orders, buttons, gather, batch, after, drain_rate, alarms, spools } =
+            parts;
         Self {
-            committer: Arc::new(Committer { store, settings, new_orders, batch: batch as usize }),
+            committer: Arc::new(Committer {
+                store,
+                settings,
+                new_orders,
+                batch: batch as usize,
+                recent: Recent::default(),
+            }),
             spool,
             buttons,
             after,
             drain: Drain::new(batch, drain_rate),
             queue,
             gather,
+            waiting: VecDeque::new(),
+            flights: Vec::new(),
+            tasks: JoinSet::new(),
+            hasher: RandomState::new(),
             away: None,
+            back_at: Instant::now(),
             offers: VecDeque::new(),
             attempts: VecDeque::new(),
             anew_failed_at: None,
             looked_at: Instant::now(),
             taken_since: 0,
             alarms,
+            spools,
             alarmed: false,
             full: false,
         }
@@ -110,29 +137,42 @@ impl Keeper {
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         if self.spool.waiting() > 0 {
             tracing::info!(waiting = self.spool.waiting(), "records wait in the spool; they go to the store now");
+            let oldest = self.spool.fill().await.ok().and_then(|fill| fill.oldest);
+            self.spools.send_modify(|shown| shown.since = oldest);
+            self.show_spool();
         }
-        let mut stopping = false;
+        let (mut stopping, mut closed) = (false, false);
         let batch = self.committer.batch;
-        loop {
-            let mut jobs = Vec::with_capacity(batch);
+        while !(closed && self.waiting.is_empty() && self.flights.is_empty()) {
+            let mut jobs = Vec::new();
             let drains = self.away.is_none() && !stopping;
+            // The spool takes its turn when nothing is on its way.
+            let drain_now = drains && Instant::now() >= self.drain.next_at();
+            let room = if drain_now && !self.flights.is_empty() { 0 } else { self.room() };
             tokio::select! {
-                received = self.queue.recv_many(&mut jobs, batch) => if received == 0 { break },
-                () = sleep_until(self.drain.next_at()), if drains => (),
-                () = knocked(&mut self.away) => self.welcome_back(),
+                biased;
                 _ = &mut stop, if !stopping => {
                     stopping = true;
                     self.queue.close();
                 }
+                Some(landed) = self.tasks.join_next_with_id(), if !self.flights.is_empty() => self.landed(landed).await,
+                () = knocked(&mut self.away) => self.welcome_back(),
+                received = self.queue.recv_many(&mut jobs, room), if room > 0 && !closed => closed = received == 0,
+                () = sleep_until(self.drain.next_at()), if drains && !drain_now => (),
+                () = std::future::ready(()), if drain_now && self.flights.is_empty() => (),
             }
-            self.gather(&mut jobs).await;
-            self.keep(jobs).await;
-            if self.away.is_none() && !stopping {
+            self.gather(&mut jobs, room).await;
+            self.take_all_in(jobs).await;
+            let drain_due = self.away.is_none() && !stopping && Instant::now() >= self.drain.next_at();
+            if drain_due && self.flights.is_empty() {
                 self.drain_some().await;
             }
-        }
-        if self.away.is_none() {
-            self.keep(Vec::new()).await;
+            if self.away.is_some() {
+                self.keep_waiting_in_spool().await;
+            } else if !drain_due || self.flights.is_empty() {
+                self.send_off(batch, closed);
+            }
+            self.show_spool();
         }
         if let Some((_, knocker)) = self.away.take() {
             knocker.abort();
@@ -142,13 +182,22 @@ impl Keeper {
         }
     }
 
+    /// How many jobs may be taken in.
+    fn room(&self) -> usize {
+        if self.batches() >= DEPTH { 0 } else { self.committer.batch.saturating_sub(self.waiting.len()) }
+    }
+
+    fn batches(&self) -> usize {
+        self.flights.iter().filter(|flight| matches!(flight.cargo, Cargo::Batch { .. })).count()
+    }
+
     /// Waits a moment for more, so that a transaction is worth its sync.
-    async fn gather(&mut self, jobs: &mut Vec<Job>) {
+    async fn gather(&mut self, jobs: &mut Vec<Job>, most: usize) {
         if jobs.is_empty() || self.gather.is_zero() {
             return;
         }
         let until = Instant::now() + self.gather;
-        while let Some(room) = self.committer.batch.checked_sub(jobs.len()).filter(|room| *room > 0) {
+        while let Some(room) = most.checked_sub(jobs.len()).filter(|room| *room > 0) {
             match timeout_at(until, self.queue.recv_many(jobs, room)).await {
                 Ok(received) if received > 0 => (),
                 _ => return,
@@ -156,42 +205,97 @@ impl Keeper {
         }
     }
 
-    /// Keeps what it can. Whoever waits for a job that was not kept sees its channel close.
-    async fn keep(&mut self, jobs: Vec<Job>) {
-        let mut items: Vec<Item> = Vec::new();
-        let mut tickets = Vec::with_capacity(jobs.len());
-        // Offers that wait go before what may look for them.
-        items.extend(self.offers.iter().map(|(session, ticket)| Item::Offer(Arc::clone(session), Arc::clone(ticket))));
+    async fn take_all_in(&mut self, jobs: Vec<Job>) {
         let mut unchecked = Vec::new();
         for job in jobs {
-            self.take_in(job, &mut items, &mut tickets, &mut unchecked);
+            self.take_in(job, &mut unchecked);
         }
         self.keep_in_spool(&unchecked).await;
-        if self.away.is_some() {
-            self.keep_in_spool(&tickets).await;
+    }
+
+    /// Sends a batch off, if there is one to send. What may be about a session that is on its way waits, and so does what waits behind
+    /// that. Whoever waits for a job that is not kept sees its channel close.
+    fn send_off(&mut self, batch: usize, last: bool) {
+        self.send_attempts(last);
+        if self.waiting.is_empty() && self.offers.is_empty() || self.batches() >= DEPTH {
             return;
         }
-        if !items.is_empty()
-            && let Err(trouble) = within(self.after, self.committer.keep(items)).await
+        let (mut items, mut tickets, mut marks) = (Vec::new(), Vec::new(), Marks::default());
+        // Offers that wait go before what may look for them.
+        let offers: Vec<Offer> = self.offers.drain(..).collect();
+        for (session, ticket) in &offers {
+            let item = Item::Offer(Arc::clone(session), Arc::clone(ticket));
+            marks.add(&item, &self.hasher);
+            items.push(item);
+        }
+        let flying = self.flights.iter().filter_map(|flight| match &flight.cargo {
+            Cargo::Batch { marks, .. } => Some(marks),
+            Cargo::Attempts(_) => None,
+        });
+        let flying: Vec<&Marks> = flying.collect();
+        let (mut held, mut rest) = (Marks::default(), VecDeque::new());
+        for (item, ticket) in self.waiting.drain(..) {
+            let must_wait = items.len() >= batch
+                || (is_of_all(&item) && !(flying.is_empty() && rest.is_empty()))
+                || flying.iter().any(|marks| marks.hold(&item, &self.hasher))
+                || held.hold(&item, &self.hasher);
+            if must_wait {
+                held.add(&item, &self.hasher);
+                rest.push_back((item, ticket));
+            } else {
+                marks.add(&item, &self.hasher);
+                items.push(item);
+                tickets.extend(ticket);
+            }
+        }
+        self.waiting = rest;
+        if items.is_empty() {
+            return;
+        }
+        let (committer, patience) = (Arc::clone(&self.committer), self.after);
+        let task = self.tasks.spawn(async move { within(patience, committer.keep(items)).await }).id();
+        self.flights.push(Flight { task, begun: Instant::now(), cargo: Cargo::Batch { tickets, offers, marks } });
+    }
+
+    /// Sees to what became of a task.
+    async fn landed(&mut self, landed: Result<(Id, Result<(), String>), JoinError>) {
+        let (task, done) = match landed {
+            Ok(landed) => landed,
+            Err(error) => (error.id(), Err(error.to_string())),
+        };
+        let Some(place) = self.flights.iter().position(|flight| flight.task == task) else { return };
+        let Flight { begun, cargo, .. } = self.flights.swap_remove(place);
+        if let Err(trouble) = &done
+            && begun >= self.back_at
         {
-            self.offers.retain(|(_, ticket)| ticket.is_waiting());
-            self.store_is_away(&trouble);
-            self.keep_in_spool(&tickets).await;
-            return;
+            self.store_is_away(trouble);
         }
-        // What still waits was overtaken again and again, and is not waited for.
-        self.offers.clear();
-        self.record_attempts().await;
+        match (cargo, done) {
+            // What still waits was overtaken again and again, and is not waited for.
+            (Cargo::Batch { .. } | Cargo::Attempts(_), Ok(())) => (),
+            (Cargo::Batch { tickets, offers, .. }, Err(_)) => {
+                for offer in offers.into_iter().rev().filter(|(_, ticket)| ticket.is_waiting()) {
+                    self.offers.push_front(offer);
+                }
+                self.keep_in_spool(&tickets).await;
+            }
+            (Cargo::Attempts(attempts), Err(_)) => {
+                let room = QUEUE.saturating_sub(self.attempts.len());
+                let (lost, kept) = attempts.split_at(attempts.len().saturating_sub(room));
+                lost.iter().for_each(|_| telemetry::count("attempt.not-recorded"));
+                kept.iter().rev().for_each(|attempt| self.attempts.push_front(attempt.clone()));
+            }
+        }
+    }
+
+    /// Puts what waits into the spool, for the store is away.
+    async fn keep_waiting_in_spool(&mut self) {
+        let tickets: Vec<_> = self.waiting.drain(..).filter_map(|(_, ticket)| ticket).collect();
+        self.keep_in_spool(&tickets).await;
     }
 
     /// Makes an item and a ticket of a job.
-    fn take_in(
-        &mut self,
-        job: Job,
-        items: &mut Vec<Item>,
-        tickets: &mut Vec<Arc<Ticket>>,
-        unchecked: &mut Vec<Arc<Ticket>>,
-    ) {
+    fn take_in(&mut self, job: Job, unchecked: &mut Vec<Arc<Ticket>>) {
         match job {
             Job::Attempt(attempt) => {
                 if self.attempts.len() >= QUEUE {
@@ -205,28 +309,20 @@ impl Keeper {
                     self.offers.pop_front();
                     telemetry::count("ledger.offer-forgotten");
                 }
-                let (session, ticket) = (Arc::<Session>::from(session), Ticket::new(None, Done::Nobody));
-                self.offers.push_back((Arc::clone(&session), Arc::clone(&ticket)));
-                items.push(Item::Offer(session, ticket));
+                self.offers.push_back((Arc::from(session), Ticket::new(None, Done::Nobody)));
             }
             // What was pressed, or done at the NAS, before the deadline is heard first. It is still due then.
             Job::Fact { event, .. } if *event == Event::TimerPassed && self.drain.is_urgent() => (),
             Job::Fact { session, event, settles, told } => {
                 let entry = settles.and_then(|order| Entry::outcome(clock::now(), session, order.0, &event));
                 let ticket = Ticket::new(entry, Done::Told(told));
-                tickets.push(Arc::clone(&ticket));
-                items.push(Item::Fact { session, event: *event, settles, ticket });
+                self.wait(Item::Fact { session, event, settles, ticket: Arc::clone(&ticket) }, ticket);
             }
             Job::Press { press, entitled, told } => {
                 let ticket = Ticket::new(Some(self.sealed(&press)), Done::Told(told));
                 if entitled {
-                    tickets.push(Arc::clone(&ticket));
-                    items.push(Item::Fact {
-                        session: press.session(),
-                        event: press_event(press),
-                        settles: None,
-                        ticket,
-                    });
+                    let (session, event) = (press.session(), Box::new(press_event(press)));
+                    self.wait(Item::Fact { session, event, settles: None, ticket: Arc::clone(&ticket) }, ticket);
                 } else {
                     unchecked.push(ticket);
                 }
@@ -234,26 +330,37 @@ impl Keeper {
             Job::Accounting { nas, packet, request, kept } => {
                 let source = packet.source;
                 let ticket = Ticket::new(Some(Entry::Accounting(*packet)), Done::Kept(kept));
-                tickets.push(Arc::clone(&ticket));
-                items.push(Item::Accounting { nas, source, request: *request, ticket });
+                let key = &self.committer.settings.current().class_key;
+                let item = Item::accounting(key, nas, source, request, Arc::clone(&ticket));
+                self.wait(item, ticket);
             }
         }
     }
 
-    async fn record_attempts(&mut self) {
-        if self.attempts.is_empty() {
+    fn wait(&mut self, item: Item, ticket: Arc<Ticket>) {
+        self.waiting.push_back((item, Some(ticket)));
+    }
+
+    /// Sends attempts off, beside batches rather than in their way: when a batch goes, or nothing else does.
+    fn send_attempts(&mut self, last: bool) {
+        let flying = self.flights.iter().any(|flight| matches!(flight.cargo, Cargo::Attempts(_)));
+        if self.attempts.is_empty() || flying && !last {
             return;
         }
-        let attempts = self.attempts.make_contiguous();
-        match timeout(self.after, self.committer.store.record_attempts(attempts)).await {
-            Ok(Ok(())) => self.attempts.clear(),
-            Ok(Err(error)) if !matches!(error, StoreError::Away(_)) => {
-                tracing::error!(%error, "the store refuses to record authentication attempts");
-                self.attempts.drain(..).for_each(|_| telemetry::count("attempt.not-recorded"));
+        let attempts: Vec<AuthAttempt> = self.attempts.drain(..).collect();
+        let (store, patience, cargo) = (Arc::clone(&self.committer.store), self.after, attempts.clone());
+        let record = async move {
+            match store.record_attempts(&attempts).await {
+                Err(error) if !matches!(error, StoreError::Away(_)) => {
+                    tracing::error!(%error, "the store refuses to record authentication attempts");
+                    attempts.iter().for_each(|_| telemetry::count("attempt.not-recorded"));
+                    Ok(())
+                }
+                done => done,
             }
-            Ok(Err(error)) => self.store_is_away(&error.to_string()),
-            Err(_) => self.store_is_away(&slow(self.after)),
-        }
+        };
+        let task = self.tasks.spawn(within(patience, record)).id();
+        self.flights.push(Flight { task, begun: Instant::now(), cargo: Cargo::Attempts(cargo) });
     }
 
     // -- away and back
@@ -263,6 +370,8 @@ impl Keeper {
         if self.away.is_some() {
             return;
         }
+        // It may come back as it was at some time before.
+        self.committer.recent.clear();
         tracing::error!(trouble, "the store is away; records go to the spool until it is back");
         let (store, patience) = (Arc::clone(&self.committer.store), self.after);
         let knocker = tokio::spawn(async move {
@@ -279,6 +388,8 @@ impl Keeper {
     fn welcome_back(&mut self) {
         if let Some((since, _)) = self.away.take() {
             let now = clock::now();
+            self.back_at = Instant::now();
+            self.committer.recent.clear();
             let (away, waiting) = (now.since(since), self.spool.waiting());
             self.drain.begin();
             // Accounting did not reach the sessions there: their silence was not the NAS's.
@@ -288,6 +399,17 @@ impl Keeper {
     }
 
     // -- the spool
+
+    /// Shows what lies in the spool, where that has changed.
+    fn show_spool(&self) {
+        let waiting = self.spool.waiting();
+        let draining = waiting > 0 && self.away.is_none() && self.drain.has_lately_moved();
+        self.spools.send_if_modified(|shown| {
+            let since = if waiting > 0 { shown.since.or_else(|| Some(clock::now())) } else { None };
+            let now = Spooled { waiting, since, draining };
+            std::mem::replace(shown, now) != now
+        });
+    }
 
     /// Puts what must not be lost into the spool, and tells whoever waits that it is kept.
     async fn keep_in_spool(&mut self, tickets: &[Arc<Ticket>]) {

@@ -1,13 +1,15 @@
 //! The ledger: every fact about a session passes here, in order, in batches, and is kept before anybody is answered.
 //!
-//! One task per process ([`Keeper`]) takes jobs from a bounded queue, applies them to their sessions ([`crate::session::step`])
-//! and commits each batch in one transaction ([`committer`]). Other processes that share the store do the same; who came second
+//! One task per process ([`Keeper`]) takes jobs from a bounded queue and sends them off in batches, the next while one is being
+//! committed ([`flight`]); a batch is applied to its sessions ([`crate::session::step`]) and committed in one transaction ([`committer`]). Other processes that share the store do the same; who came second
 //! to a session learns it from the store and applies his fact to the newer copy. While the store is away, or slower than it may
 //! be, what must not be lost goes to the spool, and from there to the store when it is back. Decides nothing itself.
 
 mod committer;
 mod drain;
+mod flight;
 mod keeper;
+mod recent;
 mod ticket;
 
 use std::sync::Arc;

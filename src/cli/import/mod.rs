@@ -1,5 +1,6 @@
-//! `radhold import …`: users and NASes of another server into our store. Knows no SQL.
+//! `radhold import …`: users, NASes and accounting of another server into our store. Knows no SQL.
 
+mod accounting;
 mod nas;
 mod password;
 mod plan;
@@ -19,6 +20,7 @@ use crate::store::{StoreError, freeradius};
 use super::context::Context;
 use super::failure::Failure;
 use super::{manual, output};
+use accounting::AccountingCounts;
 use password::Form;
 use plan::{Effect, LeftOut, Plan, Planned};
 
@@ -43,6 +45,10 @@ pub(super) enum ImportCommand {
 ///
 /// Imported users are held like all others until an approver says yes; see --no-second-factor, and `radhold user bind`.
 ///
+/// --accounting brings radacct over too, some hundred rows at a time: as sessions that were observed, with usage by day, under the
+/// names of our NASes by address. A second run adds what is new and goes on with what has gone on there; octets count once. A
+/// session without a stop of which there was no word for a day is taken for over.
+///
 /// A password in the address can be seen in the list of processes: give it as PGPASSWORD or in ~/.pgpass.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(
@@ -61,6 +67,9 @@ pub(super) struct FreeradiusArgs {
     /// NASes only [default: users and NASes].
     #[arg(long)]
     nas: bool,
+    /// The history in radacct too.
+    #[arg(long)]
+    accounting: bool,
     /// How clear passwords are stored. NT hashes stay NT hashes.
     #[arg(long, value_enum, default_value_t = StoreAs::Clear)]
     store_as: StoreAs,
@@ -95,6 +104,8 @@ struct Done<'d> {
     dry_run: bool,
     users: Counts,
     nases: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accounting: Option<AccountingCounts>,
     left_out: &'d [LeftOut],
 }
 
@@ -157,6 +168,10 @@ async fn freeradius(args: &FreeradiusArgs, context: &Context) -> Result<(), Fail
             eprintln!("radhold: somebody else added some of them meanwhile; those stay as they are");
         }
     }
+    let accounting = match args.accounting {
+        true => Some(accounting(args, context, &known, &new_nases).await?),
+        false => None,
+    };
     let refused = |table: &str, other: bool| {
         let refused = left_out.iter().filter(|it| it.effect == Effect::NotImported && (it.table == table) != other);
         // A user may have several rows that say so; a NAS is its row.
@@ -177,9 +192,32 @@ async fn freeradius(args: &FreeradiusArgs, context: &Context) -> Result<(), Fail
             there: (nases.len() - new_nases.len()) as u64,
             refused: refused("nas", false),
         },
+        accounting,
         left_out: &left_out,
     };
     if args.json { output::print_json(&done) } else { tell(&done, require_message_authenticator) }
+}
+
+async fn accounting(
+    args: &FreeradiusArgs,
+    context: &Context,
+    known: &[Nas],
+    new: &[Nas],
+) -> Result<AccountingCounts, Failure> {
+    let store = context.store().await?;
+    let mut reader = freeradius::AcctReader::open(&args.from).await?;
+    let nases: Vec<Nas> = known.iter().chain(new).cloned().collect();
+    let dictionary = context.dictionary()?;
+    let rules = accounting::Rules {
+        nases: &nases,
+        dictionary: &dictionary,
+        timing: context.config.hold.timing,
+        dry_run: args.dry_run,
+    };
+    let bar = bar("sessions", usize::try_from(reader.count().await?).unwrap_or(usize::MAX));
+    let counts = accounting::import(&mut reader, &*store, &rules, &bar).await;
+    bar.finish_and_clear();
+    counts
 }
 
 fn plan_users(args: &FreeradiusArgs, context: &Context, tables: &freeradius::Tables) -> Result<Plan, Failure> {
@@ -260,6 +298,12 @@ fn tell(done: &Done<'_>, require_message_authenticator: bool) -> Result<(), Fail
     };
     output::print(&count("users", done.users))?;
     output::print(&count("NASes", done.nases))?;
+    if let Some(counts) = done.accounting {
+        output::print(&format!(
+            "sessions: {} {verb}, {} of them open, {} have gone on, {} here already",
+            counts.added, counts.open, counts.continued, counts.there
+        ))?;
+    }
     if done.nases.added > 0 && require_message_authenticator {
         output::print(
             "the NASes must send Message-Authenticator; for those that cannot, see `radhold nas add --help`",

@@ -1,12 +1,12 @@
 //! A batch of changes in one transaction, in a handful of round trips however long the batch is.
 //!
-//! Locks are taken in one order by every node, so that batches wait for each other and do not lock each other out: new
-//! sessions by id, then existing sessions by id, then orders by number. The versions are compared here, under those locks.
-//!
-//! To lock what only counts in a pass of its own would cost more than a tenth of it, so at first it is counted at once, and what
-//! is locked after it is not waited for. When somebody holds one of those, all begins anew, in order.
+//! At first each change is written where its session is still at the version it was made from: that compares and locks at once. What
+//! is locked so has an order within a statement, by id, as a rule and not by promise, and none between statements; so nobody is waited for
+//! longer than a moment ([`AT_ONCE`]), which ends whatever went in a circle. Then, and where a session is changed twice in one batch, all
+//! begins anew with locks taken in one order by every node: new sessions by id, then existing sessions by id, then orders by
+//! number; and versions are compared here, under those locks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
@@ -19,53 +19,75 @@ use crate::store::{Change, Committed, Extent, StoreError};
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(1), Duration::from_millis(5), Duration::from_millis(20), Duration::from_millis(80)];
 
-/// In what order existing sessions are locked.
-#[derive(Clone, Copy)]
+/// How a transaction begins. Plans that are made once are right for batches: each row by its id; what is made for the arrays at hand may
+/// come to read a whole table.
+const AT_ONCE: &str = "BEGIN; SET LOCAL lock_timeout = '50ms'; SET LOCAL plan_cache_mode = force_generic_plan";
+const IN_ORDER: &str = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan";
+
+/// How existing sessions are locked.
+#[derive(Clone, Copy, PartialEq)]
 enum Locks {
-    /// What only counts first. Others are not waited for.
-    Counted,
-    /// All by id.
-    All,
+    /// With the writing. Others are not waited for longer than a moment.
+    AtOnce,
+    /// All by id, before anything is written.
+    InOrder,
 }
 
 pub(super) async fn commit(pool: &PgPool, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-    let mut locks = Locks::Counted;
+    let mut locks = if are_of_different_sessions(changes) { Locks::AtOnce } else { Locks::InOrder };
     for pause in PAUSES {
         match attempt(pool, changes, locks).await {
-            Err(error) if is_held(&error) => locks = Locks::All,
+            Err(error) if is_held(&error) => locks = Locks::InOrder,
             Err(error) if is_passing(&error) => tokio::time::sleep(pause).await,
             result => return result.map_err(failure),
         }
     }
-    attempt(pool, changes, Locks::All).await.map_err(failure)
+    attempt(pool, changes, Locks::InOrder).await.map_err(failure)
 }
 
 async fn attempt(pool: &PgPool, changes: &[Change], locks: Locks) -> Result<Vec<Committed>, sqlx::Error> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
-    let mut tx = pool.begin().await?;
-    let committed = keep(&mut tx, changes, locks).await?;
+    let mut tx = pool.begin_with(if locks == Locks::AtOnce { AT_ONCE } else { IN_ORDER }).await?;
+    let committed = match locks {
+        Locks::AtOnce => write_at_once(&mut tx, changes).await?,
+        Locks::InOrder => write_in_order(&mut tx, changes).await?,
+    };
+    let kept: Vec<&Change> =
+        changes.iter().zip(&committed).filter(|(_, it)| **it == Committed::Done).map(|(change, _)| change).collect();
+    keep_the_rest(&mut tx, &kept).await?;
     tx.commit().await?;
     Ok(committed)
 }
 
-async fn keep(connection: &mut PgConnection, changes: &[Change], locks: Locks) -> Result<Vec<Committed>, sqlx::Error> {
+/// For changes of sessions that are all different: the store compares.
+async fn write_at_once(connection: &mut PgConnection, changes: &[Change]) -> Result<Vec<Committed>, sqlx::Error> {
+    let mut in_order: Vec<&Change> = changes.iter().collect();
+    in_order.sort_unstable_by_key(|change| change.session.id);
+    let (mut new, mut light, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    for change in in_order {
+        match (change.from_version, change.extent) {
+            (None, _) => new.push(change),
+            (Some(version), Extent::Counters) => light.push((version, change)),
+            (Some(version), Extent::Whole) => whole.push((version, change)),
+        }
+    }
+    let mut written = session::insert(connection, new.into_iter()).await?;
+    written.extend(session::count(connection, light.into_iter()).await?);
+    written.extend(session::replace(connection, &whole).await?);
+    let done = |change: &Change| written.contains(&change.session.id);
+    Ok(changes.iter().map(|change| if done(change) { Committed::Done } else { Committed::Conflict }).collect())
+}
+
+async fn write_in_order(connection: &mut PgConnection, changes: &[Change]) -> Result<Vec<Committed>, sqlx::Error> {
     // The first that adds a session is the one that may.
     let mut adding = BTreeMap::new();
     for (index, change) in changes.iter().enumerate().filter(|(_, change)| change.from_version.is_none()) {
         adding.entry(change.session.id).or_insert(index);
     }
     let added = session::insert(connection, adding.values().map(|index| &changes[*index])).await?;
-    let light = counting(changes);
-    let ahead = match locks {
-        Locks::All if !light.is_empty() => existing(changes, &BTreeSet::new()),
-        _ => BTreeSet::new(),
-    };
-    session::lock(connection, ahead.into_iter(), true).await?;
-    let counted = session::count(connection, light.values().copied()).await?;
-    let wait = counted.is_empty() || matches!(locks, Locks::All);
-    let mut versions = session::lock(connection, existing(changes, &counted).into_iter(), wait).await?;
+    let mut versions = session::lock(connection, existing(changes).into_iter()).await?;
 
     // Compare and set, in the order given; a session may be changed more than once.
     let mut last = BTreeMap::new();
@@ -74,27 +96,24 @@ async fn keep(connection: &mut PgConnection, changes: &[Change], locks: Locks) -
         let id = change.session.id;
         let kept = match change.from_version {
             None => adding.get(&id) == Some(&index) && added.contains(&id),
-            Some(_) if counted.contains(&id) => true,
             Some(version) => versions.get(&id) == Some(&version) && !comes_too_early(&adding, &added, id, index),
         };
         if kept {
             versions.insert(id, change.session.version);
-            if change.from_version.is_some() && !counted.contains(&id) {
+            if change.from_version.is_some() {
                 last.insert(id, change);
             }
         }
         committed.push(if kept { Committed::Done } else { Committed::Conflict });
     }
-
-    let kept: Vec<&Change> = changes
-        .iter()
-        .zip(&committed)
-        .filter(|(_, committed)| **committed == Committed::Done)
-        .map(|(c, _)| c)
-        .collect();
     session::update(connection, last.into_values()).await?;
-    outbox::add(connection, &kept).await?;
-    usage::add(connection, &kept).await?;
+    Ok(committed)
+}
+
+/// Keeps what comes with changes that are kept.
+async fn keep_the_rest(connection: &mut PgConnection, kept: &[&Change]) -> Result<(), sqlx::Error> {
+    outbox::add(connection, kept).await?;
+    usage::add(connection, kept).await?;
     // Where nothing but counters differs, the decision was kept with the version before.
     let may_be_decided = kept.iter().filter(|change| change.extent == Extent::Whole);
     decision::add(connection, may_be_decided.map(|change| &change.session)).await?;
@@ -103,22 +122,17 @@ async fn keep(connection: &mut PgConnection, changes: &[Change], locks: Locks) -
     if !settled.is_empty() {
         outbox::strike_off(connection, &settled).await?;
     }
-    Ok(committed)
+    Ok(())
 }
 
-/// Sessions that are changed and were there before, in order, but for some.
-fn existing(changes: &[Change], but: &BTreeSet<SessionId>) -> BTreeSet<SessionId> {
-    let existing = changes.iter().filter(|change| change.from_version.is_some());
-    existing.map(|change| change.session.id).filter(|id| !but.contains(id)).collect()
+/// Sessions that are changed and were there before, in order.
+fn existing(changes: &[Change]) -> BTreeSet<SessionId> {
+    changes.iter().filter(|change| change.from_version.is_some()).map(|change| change.session.id).collect()
 }
 
-/// Changes that write no more than counters, with the versions they were made from, in the order of ids. Not those of sessions
-/// that are changed twice.
-fn counting(changes: &[Change]) -> BTreeMap<SessionId, (u64, &Change)> {
-    let mut times: BTreeMap<SessionId, u32> = BTreeMap::new();
-    changes.iter().for_each(|change| *times.entry(change.session.id).or_default() += 1);
-    let light = changes.iter().filter(|change| change.extent == Extent::Counters && times[&change.session.id] == 1);
-    light.filter_map(|change| Some((change.session.id, (change.from_version?, change)))).collect()
+fn are_of_different_sessions(changes: &[Change]) -> bool {
+    let mut seen = HashSet::with_capacity(changes.len());
+    changes.iter().all(|change| seen.insert(change.session.id))
 }
 
 /// Whether a change stands before the one in the same batch that adds its session.

@@ -233,6 +233,10 @@ impl Store for PostgresStore {
         at_leisure!(self, pool => usage::retire(pool, before))
     }
 
+    async fn forget_sessions(&self, before: Timestamp) -> Result<bool, StoreError> {
+        on!(self, pool => session::forget(pool, before))
+    }
+
     async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
         at_leisure!(self, pool => report::run(pool, report, asked))
     }

@@ -34,6 +34,8 @@ pub(super) struct Beat {
     pub(super) freed: i64,
     /// Connections of nodes that are frozen: see [`cut_frozen`].
     pub(super) frozen: i64,
+    /// Whether another node that is alive brings records from its spool.
+    pub(super) draining: bool,
 }
 
 /// Takes this node's name for as long as the connection lasts; `false` when another process has it.
@@ -57,12 +59,16 @@ pub(super) async fn beat(
     lag: Duration,
     turn: bool,
 ) -> Result<Beat, sqlx::Error> {
+    let spooled = *me.spooled.borrow();
     let seen = sqlx::query(
         "WITH me AS (
-             INSERT INTO nodes AS n (name, version, started_at, seen_at, lag, polls_telegram)
-             VALUES ($1, $2, $3, clock_timestamp(), $4, $5)
-             ON CONFLICT (name) DO UPDATE SET (version, started_at, seen_at, lag, polls_telegram) =
-                 (EXCLUDED.version, EXCLUDED.started_at, EXCLUDED.seen_at, EXCLUDED.lag, EXCLUDED.polls_telegram)
+             INSERT INTO nodes AS n
+                 (name, version, started_at, seen_at, lag, polls_telegram, spooled, spooled_since, drains)
+             VALUES ($1, $2, $3, clock_timestamp(), $4, $5, $11, $12, $13)
+             ON CONFLICT (name) DO UPDATE SET
+                 (version, started_at, seen_at, lag, polls_telegram, spooled, spooled_since, drains) =
+                 (EXCLUDED.version, EXCLUDED.started_at, EXCLUDED.seen_at, EXCLUDED.lag, EXCLUDED.polls_telegram,
+                  EXCLUDED.spooled, EXCLUDED.spooled_since, EXCLUDED.drains)
          ), quiet AS MATERIALIZED (
              SELECT name, seen_at FROM nodes WHERE name <> $1 AND seen_at < clock_timestamp() - $6::interval
          ), dead AS MATERIALIZED (
@@ -86,6 +92,7 @@ pub(super) async fn beat(
              DELETE FROM nodes WHERE name <> $1 AND seen_at < clock_timestamp() - $9::interval
          )
          SELECT (SELECT count(*) FROM freed) AS freed, (SELECT count(*) FROM frozen) AS frozen,
+                EXISTS (SELECT FROM nodes WHERE name <> $1 AND drains AND name NOT IN (SELECT name FROM dead)) AS draining,
                 ARRAY(SELECT name FROM nodes WHERE name <> $1 AND name NOT IN (SELECT name FROM dead)
                       UNION SELECT $1 ORDER BY 1) AS alive",
     )
@@ -99,11 +106,15 @@ pub(super) async fn beat(
     .bind(i64::from(NAMES))
     .bind(interval(FORGOTTEN))
     .bind(interval(FROZEN))
+    .bind(row::counter(spooled.waiting))
+    .bind(spooled.since.map(time))
+    .bind(spooled.draining)
     .fetch_one(connection)
     .await?;
     let alive: Vec<String> = seen.try_get("alive")?;
     let alive = alive.into_iter().map(NodeName::new).collect();
-    Ok(Beat { alive, freed: seen.try_get("freed")?, frozen: seen.try_get("frozen")? })
+    let [freed, frozen] = [seen.try_get("freed")?, seen.try_get("frozen")?];
+    Ok(Beat { alive, freed, frozen, draining: seen.try_get("draining")? })
 }
 
 /// Ends the connections of frozen nodes. A statement of its own: PostgreSQL may forbid it (nodes under different roles), and the
@@ -136,7 +147,7 @@ pub(super) async fn forget(pool: &PgPool, node: &NodeName) -> Result<(), StoreEr
 /// All nodes, and what waits for any of them.
 pub(super) async fn cluster(pool: &PgPool) -> Result<Cluster, StoreError> {
     let nodes = sqlx::query(
-        "SELECT name, version, started_at, lag, polls_telegram,
+        "SELECT name, version, started_at, lag, polls_telegram, spooled, spooled_since,
                 extract(epoch FROM clock_timestamp() - seen_at)::float8 AS seen_s,
                 clock_timestamp() - seen_at < $1::interval AS alive,
                 (SELECT count(*) FROM outbox WHERE claimed_by = name) AS leases,
@@ -181,5 +192,7 @@ fn status(row: &PgRow) -> Result<NodeStatus, StoreError> {
         leases: cells.need("leases", Cells::number)?,
         leased_until: cells.time("leased_until")?,
         polls_telegram: cells.need("polls_telegram", Cells::flag)?,
+        spooled: cells.need("spooled", Cells::number)?,
+        spooled_since: cells.time("spooled_since")?,
     })
 }

@@ -83,7 +83,8 @@ async fn hear(link: &Link, me: &Presence, news: &mpsc::Sender<News>, had_turn: &
                     tracing::warn!(orders = beat.freed, "orders of a dead node are free again");
                     News::Orders
                 });
-                for item in [Some(heard), freed, Some(News::Nodes(beat.alive))].into_iter().flatten() {
+                let draining = beat.draining.then_some(News::Draining);
+                for item in [Some(heard), freed, draining, Some(News::Nodes(beat.alive))].into_iter().flatten() {
                     if news.send(item).await.is_err() {
                         return Ok(());
                     }

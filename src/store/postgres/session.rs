@@ -22,6 +22,9 @@ use crate::session::Session;
 use crate::store::row::{self, Cells};
 use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
 
+/// Sessions removed in one transaction.
+const FORGOTTEN: i64 = 500;
+
 macro_rules! columns {
     () => {
         "id, version, user_name, nas, nas_address, nas_port, nas_port_id, nas_ip_address, nas_identifier, \
@@ -87,6 +90,18 @@ const UPDATE: &str = concat!(
     columns!(),
     ") WHERE sessions.id = new.id"
 );
+/// The same where the session is still at the version its change was made from.
+const REPLACE: &str = concat!(
+    "UPDATE sessions SET (",
+    columns!(),
+    ") = ROW(",
+    with_columns!(new_values),
+    ") FROM unnest(",
+    with_columns!(arrays),
+    ", $44::int8[]) AS new (",
+    columns!(),
+    ", from_version) WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id"
+);
 // LEAST: a wake time that moves with every report would change an index each time. Woken early, a session is given its time anew.
 const COUNT: &str = "UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
      output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
@@ -122,7 +137,7 @@ pub(super) async fn insert<'c>(
     connection: &mut PgConnection,
     changes: impl Iterator<Item = &'c Change>,
 ) -> Result<BTreeSet<SessionId>, sqlx::Error> {
-    let rows: Vec<Written> = changes.map(written).collect();
+    let rows: Vec<Written<'_>> = changes.map(written).collect();
     if rows.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -130,21 +145,19 @@ pub(super) async fn insert<'c>(
     added.iter().map(|row| Ok(SessionId(row.try_get("id")?))).collect()
 }
 
-/// Locks those that are there until the transaction ends, in the order of their ids, and gives their versions. When it may not
-/// wait for others, that somebody holds one is an error.
+/// Locks those that are there until the transaction ends, in the order of their ids, and gives their versions.
 pub(super) async fn lock(
     connection: &mut PgConnection,
     ids: impl Iterator<Item = SessionId>,
-    wait: bool,
 ) -> Result<BTreeMap<SessionId, u64>, sqlx::Error> {
-    const WAITING: &str = "SELECT id, version FROM sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
-    const AT_ONCE: &str = "SELECT id, version FROM sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE NOWAIT";
     let ids: Vec<Uuid> = ids.map(|id| id.0).collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let statement = if wait { WAITING } else { AT_ONCE };
-    let rows = sqlx::query(statement).bind(ids).fetch_all(connection).await?;
+    let rows = sqlx::query("SELECT id, version FROM sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE")
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
     rows.iter()
         .map(|row| Ok((SessionId(row.try_get("id")?), row.try_get::<i64, _>("version")?.cast_unsigned())))
         .collect()
@@ -155,15 +168,28 @@ pub(super) async fn update<'c>(
     connection: &mut PgConnection,
     changes: impl Iterator<Item = &'c Change>,
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<Written> = changes.map(written).collect();
+    let rows: Vec<Written<'_>> = changes.map(written).collect();
     if !rows.is_empty() {
         bound(sqlx::query(UPDATE), &rows).execute(connection).await?;
     }
     Ok(())
 }
 
-/// Writes what an Interim-Update brings, where the session is still at the version the change was made from; says where. Locks
-/// in the order of ids as a rule; PostgreSQL does not promise it.
+/// Overwrites those that are still at the versions the changes were made from; says which.
+pub(super) async fn replace(
+    connection: &mut PgConnection,
+    changes: &[(u64, &Change)],
+) -> Result<BTreeSet<SessionId>, sqlx::Error> {
+    let rows: Vec<Written<'_>> = changes.iter().map(|(_, change)| written(change)).collect();
+    if rows.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let versions: Vec<i64> = changes.iter().map(|(version, _)| row::counter(*version)).collect();
+    let replaced = bound(sqlx::query(REPLACE), &rows).bind(versions).fetch_all(connection).await?;
+    replaced.iter().map(|row| Ok(SessionId(row.try_get("id")?))).collect()
+}
+
+/// Writes what an Interim-Update brings, where the session is still at the version the change was made from; says where.
 pub(super) async fn count<'c>(
     connection: &mut PgConnection,
     changes: impl Iterator<Item = (u64, &'c Change)>,
@@ -279,6 +305,23 @@ pub(super) async fn due(pool: &PgPool, now: Timestamp, limit: u32) -> Result<Vec
     Ok(rows.iter().filter_map(|row| records::or_skip(session(row))).collect())
 }
 
+/// Sessions are looked for by when they were accepted, which is indexed, and go by when they ended.
+pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<bool, StoreError> {
+    let forgotten = sqlx::query(
+        "DELETE FROM sessions WHERE id = ANY (ARRAY(
+             SELECT id FROM sessions
+             WHERE accepted_at < $1 AND state IN ('closed', 'dropped') AND coalesce(ended_at, heard_at) < $1
+             ORDER BY accepted_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+         ))",
+    )
+    .bind(time(before))
+    .bind(FORGOTTEN)
+    .execute(pool)
+    .await
+    .map_err(failure)?;
+    Ok(forgotten.rows_affected() >= FORGOTTEN.unsigned_abs())
+}
+
 fn session(row: &PgRow) -> Result<Session, StoreError> {
     records::session(&Cells { table: "sessions", row })
 }
@@ -286,7 +329,7 @@ fn session(row: &PgRow) -> Result<Session, StoreError> {
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// The statement with an array for each column.
-fn bound<'q>(statement: Statement<'q>, rows: &[Written]) -> Statement<'q> {
+fn bound<'q>(statement: Statement<'q>, rows: &[Written<'_>]) -> Statement<'q> {
     macro_rules! bind_all {
         ($($name:ident $array:literal),*) => {
             statement$(.bind(rows.iter().map(|row| row.$name.clone()).collect::<Vec<_>>()))*
@@ -296,19 +339,19 @@ fn bound<'q>(statement: Statement<'q>, rows: &[Written]) -> Statement<'q> {
 }
 
 /// A session as its row: a field for each column.
-struct Written {
+struct Written<'c> {
     id: Uuid,
     version: i64,
-    user_name: String,
-    nas: String,
+    user_name: Cow<'c, str>,
+    nas: Cow<'c, str>,
     nas_address: IpAddr,
     nas_port: Option<i64>,
-    nas_port_id: Option<String>,
+    nas_port_id: Option<Cow<'c, str>>,
     nas_ip_address: Option<IpAddr>,
-    nas_identifier: Option<String>,
-    calling_station_id: Option<String>,
-    called_station_id: Option<String>,
-    acct_session_id: Option<String>,
+    nas_identifier: Option<Cow<'c, str>>,
+    calling_station_id: Option<Cow<'c, str>>,
+    called_station_id: Option<Cow<'c, str>>,
+    acct_session_id: Option<Cow<'c, str>>,
     framed_ip: Option<IpAddr>,
     framed_ipv6_prefix: Option<IpNet>,
     granted: Option<Json<serde_json::Value>>,
@@ -323,7 +366,7 @@ struct Written {
     asks: Json<serde_json::Value>,
     decision: Option<&'static str>,
     decided_via: Option<&'static str>,
-    decided_by: Option<String>,
+    decided_by: Option<Cow<'c, str>>,
     decided_at: Option<DateTime<Utc>>,
     outcome: Option<String>,
     attempt: i64,
@@ -342,24 +385,22 @@ struct Written {
     interim_interval: Option<i64>,
 }
 
-fn written(change: &Change) -> Written {
+fn written(change: &Change) -> Written<'_> {
     let session = &change.session;
     let decision = session.decision.as_ref();
-    let text = |text: &str| row::text(text).into_owned();
-    let or_none = |text: &Option<String>| row::text_or_none(text).map(Cow::into_owned);
     Written {
         id: session.id.0,
         version: row::counter(session.version),
-        user_name: text(session.user.as_str()),
-        nas: text(session.nas.as_str()),
+        user_name: row::text(session.user.as_str()),
+        nas: row::text(session.nas.as_str()),
         nas_address: session.nas_address,
         nas_port: session.identity.nas_port.map(i64::from),
-        nas_port_id: or_none(&session.identity.nas_port_id),
+        nas_port_id: row::text_or_none(&session.identity.nas_port_id),
         nas_ip_address: session.identity.nas_ip_address,
-        nas_identifier: or_none(&session.identity.nas_identifier),
-        calling_station_id: or_none(&session.identity.calling_station_id),
-        called_station_id: or_none(&session.identity.called_station_id),
-        acct_session_id: or_none(&session.identity.acct_session_id),
+        nas_identifier: row::text_or_none(&session.identity.nas_identifier),
+        calling_station_id: row::text_or_none(&session.identity.calling_station_id),
+        called_station_id: row::text_or_none(&session.identity.called_station_id),
+        acct_session_id: row::text_or_none(&session.identity.acct_session_id),
         framed_ip: session.identity.framed_ip,
         framed_ipv6_prefix: session.identity.framed_ipv6_prefix.map(IpNet::V6),
         granted: session.grant.as_ref().map(|grant| Json(row::json(grant))),
@@ -374,7 +415,7 @@ fn written(change: &Change) -> Written {
         asks: Json(row::json(&session.asks)),
         decision: decision.map(|decision| decision.verdict.as_str()),
         decided_via: decision.map(|decision| decision.by.approver.as_str()),
-        decided_by: decision.map(|decision| text(&decision.by.who)),
+        decided_by: decision.map(|decision| row::text(&decision.by.who)),
         decided_at: decision.map(|decision| time(decision.at)),
         outcome: session.outcome.as_ref().map(row::word),
         attempt: session.attempt.into(),

@@ -55,8 +55,8 @@ pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> R
          ON CONFLICT (session_id, version, to_at) DO NOTHING",
     )
     .bind(usage.iter().map(|usage| usage.session.0).collect::<Vec<Uuid>>())
-    .bind(usage.iter().map(|usage| row::text(usage.user.as_str()).into_owned()).collect::<Vec<_>>())
-    .bind(usage.iter().map(|usage| row::text(usage.nas.as_str()).into_owned()).collect::<Vec<_>>())
+    .bind(usage.iter().map(|usage| row::text(usage.user.as_str())).collect::<Vec<_>>())
+    .bind(usage.iter().map(|usage| row::text(usage.nas.as_str())).collect::<Vec<_>>())
     .bind(usage.iter().map(|usage| time(usage.from)).collect::<Vec<_>>())
     .bind(usage.iter().map(|usage| time(usage.to)).collect::<Vec<_>>())
     .bind(each(|added| added.input_octets))

@@ -240,6 +240,13 @@ impl Store for SqliteStore {
         Ok(some)
     }
 
+    async fn forget_sessions(&self, before: Timestamp) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        let more = session::forget(&mut tx, before).await?;
+        tx.commit().await.map_err(failure)?;
+        Ok(more)
+    }
+
     async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
         report::run(&self.readers, report, asked).await
     }

@@ -24,6 +24,7 @@ pub(super) async fn attend(writer: &SqlitePool, me: &Presence, news: &mpsc::Send
     let mut version = None;
     let mut said: Option<Instant> = None;
     let mut hearing = false;
+    let mut spools = false;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // There is one server to a file, so that its turn always is.
@@ -58,7 +59,9 @@ pub(super) async fn attend(writer: &SqlitePool, me: &Presence, news: &mpsc::Send
             }
             Err(_) => (),
         }
-        if hearing && said.is_none_or(|said| said.elapsed() >= BEAT) {
+        let spools_now = me.spooled.borrow().waiting > 0;
+        if hearing && (spools != spools_now || said.is_none_or(|said| said.elapsed() >= BEAT)) {
+            spools = spools_now;
             // A sign of life that is not kept is given again at the next look.
             said = beat(writer, me).await.ok().map(|()| Instant::now());
         }
@@ -76,16 +79,20 @@ async fn changes_of_others(writer: &SqlitePool) -> Result<i64, StoreError> {
 }
 
 async fn beat(writer: &SqlitePool, me: &Presence) -> Result<(), StoreError> {
+    let spooled = *me.spooled.borrow();
     sqlx::query(
-        "INSERT INTO nodes (name, version, started_at, seen_at, lag, polls_telegram)
-         VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000000 AS INTEGER), 0, ?4)
+        "INSERT INTO nodes (name, version, started_at, seen_at, lag, polls_telegram, spooled, spooled_since)
+         VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000000 AS INTEGER), 0, ?4, ?5, ?6)
          ON CONFLICT (name) DO UPDATE SET version = excluded.version, started_at = excluded.started_at,
-             seen_at = excluded.seen_at, polls_telegram = excluded.polls_telegram",
+             seen_at = excluded.seen_at, polls_telegram = excluded.polls_telegram, spooled = excluded.spooled,
+             spooled_since = excluded.spooled_since",
     )
     .bind(row::text(me.node.as_str()))
     .bind(row::text(&me.version))
     .bind(row::micros(me.started_at))
     .bind(me.wants_turn.is_some())
+    .bind(row::counter(spooled.waiting))
+    .bind(spooled.since.map(row::micros))
     .execute(writer)
     .await
     .map_err(failure)?;
@@ -105,7 +112,7 @@ pub(super) async fn forget(writer: &SqlitePool, node: &NodeName) -> Result<(), S
 /// All nodes, and what waits for any of them.
 pub(super) async fn cluster(readers: &SqlitePool) -> Result<Cluster, StoreError> {
     let nodes = sqlx::query(
-        "SELECT name, version, started_at, lag, polls_telegram, unixepoch('subsec') - seen_at / 1e6 AS seen_s,
+        "SELECT name, version, started_at, lag, polls_telegram, spooled, spooled_since, unixepoch('subsec') - seen_at / 1e6 AS seen_s,
                 (SELECT count(*) FROM outbox WHERE claimed_by = name) AS leases,
                 (SELECT max(claimed_until) FROM outbox WHERE claimed_by = name) AS leased_until
          FROM nodes ORDER BY name",
@@ -152,5 +159,7 @@ fn status(row: &SqliteRow) -> Result<NodeStatus, StoreError> {
         leases: cells.need("leases", Cells::number)?,
         leased_until: cells.time("leased_until")?,
         polls_telegram: cells.need("polls_telegram", Cells::flag)?,
+        spooled: cells.need("spooled", Cells::number)?,
+        spooled_since: cells.time("spooled_since")?,
     })
 }

@@ -10,6 +10,9 @@ use crate::session::Session;
 use crate::store::row::{self, Cells, Columns};
 use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
 
+/// Sessions removed in one transaction.
+const FORGOTTEN: i64 = 500;
+
 macro_rules! columns {
     () => {
         "id, version, user_name, nas, nas_address, nas_port, nas_port_id, nas_ip_address, nas_identifier, \
@@ -245,6 +248,23 @@ pub(super) async fn due(pool: &SqlitePool, now: Timestamp, limit: u32) -> Result
     sql.push(" ORDER BY wake_at, id LIMIT ").push_bind(limit);
     let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
     Ok(rows.iter().filter_map(|row| records::or_skip(session(row))).collect())
+}
+
+/// Sessions are looked for by when they were accepted, which is indexed, and go by when they ended.
+pub(super) async fn forget(connection: &mut SqliteConnection, before: Timestamp) -> Result<bool, StoreError> {
+    let forgotten = sqlx::query(
+        "DELETE FROM sessions WHERE rowid IN (
+             SELECT rowid FROM sessions
+             WHERE accepted_at < ?1 AND state IN ('closed', 'dropped') AND coalesce(ended_at, heard_at) < ?1
+             ORDER BY accepted_at LIMIT ?2
+         )",
+    )
+    .bind(row::micros(before))
+    .bind(FORGOTTEN)
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    Ok(forgotten.rows_affected() >= FORGOTTEN.unsigned_abs())
 }
 
 fn session(row: &SqliteRow) -> Result<Session, StoreError> {

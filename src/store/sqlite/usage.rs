@@ -7,27 +7,62 @@ use crate::model::{SessionId, Timestamp};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, Usage, records};
 
-macro_rules! sums {
-    () => {
-        "(day, user_name, nas, input_octets, output_octets, input_packets, output_packets, session_time) \
-         SELECT day, user_name, nas, sum(input_octets), \
-                sum(output_octets), \
-                sum(input_packets), \
-                sum(output_packets), \
-                sum(session_time)"
+/// The sum of a column, in two halves of 32 bits that cannot overflow; it ends at what 63 bits hold.
+macro_rules! sum {
+    ($column:literal) => {
+        concat!(
+            "CASE WHEN sum(",
+            $column,
+            " >> 32) + (sum(",
+            $column,
+            " & 4294967295) >> 32) > 2147483647 THEN 9223372036854775807 \
+             ELSE (sum(",
+            $column,
+            " >> 32) << 32) + sum(",
+            $column,
+            " & 4294967295) END"
+        )
     };
 }
 
-macro_rules! add_up {
-    () => {
-        "WHERE to_at < ?1 GROUP BY day, user_name, nas ON CONFLICT (day, user_name, nas) DO UPDATE SET \
-         input_octets = usage_days.input_octets + excluded.input_octets, \
-         output_octets = usage_days.output_octets + excluded.output_octets, \
-         input_packets = usage_days.input_packets + excluded.input_packets, \
-         output_packets = usage_days.output_packets + excluded.output_packets, \
-         session_time = usage_days.session_time + excluded.session_time"
+/// What is kept and what is added to it, up to the same limit.
+macro_rules! both {
+    ($column:literal) => {
+        concat!(
+            $column,
+            " = min(usage_days.",
+            $column,
+            ", 9223372036854775807 - excluded.",
+            $column,
+            ") + excluded.",
+            $column
+        )
     };
 }
+
+const SUM: &str = concat!(
+    "INSERT INTO usage_days (day, user_name, nas, input_octets, output_octets, input_packets, output_packets, session_time) \
+     SELECT day, user_name, nas, ",
+    sum!("input_octets"),
+    ", ",
+    sum!("output_octets"),
+    ", ",
+    sum!("input_packets"),
+    ", ",
+    sum!("output_packets"),
+    ", ",
+    sum!("session_time"),
+    " FROM usage WHERE to_at < ?1 GROUP BY day, user_name, nas ON CONFLICT (day, user_name, nas) DO UPDATE SET ",
+    both!("input_octets"),
+    ", ",
+    both!("output_octets"),
+    ", ",
+    both!("input_packets"),
+    ", ",
+    both!("output_packets"),
+    ", ",
+    both!("session_time")
+);
 
 /// Adds what came with these versions of sessions.
 pub(super) async fn add(connection: &mut SqliteConnection, usage: &[(u64, &Usage)]) -> Result<(), StoreError> {
@@ -70,7 +105,6 @@ pub(super) async fn retire(connection: &mut SqliteConnection, before: Timestamp)
     const NEXT_MONTH: &str =
         "SELECT CAST(strftime('%s', min(to_at) / 1000000, 'unixepoch', 'start of month', '+1 month')
                                           AS INTEGER) * 1000000 FROM usage";
-    const SUM: &str = concat!("INSERT INTO usage_days ", sums!(), " FROM usage ", add_up!());
     let end: Option<i64> = sqlx::query_scalar(NEXT_MONTH).fetch_one(&mut *connection).await.map_err(failure)?;
     let Some(end) = end.filter(|end| *end <= row::micros(before)) else { return Ok(false) };
     for statement in [SUM, "DELETE FROM usage WHERE to_at < ?1"] {

@@ -1,21 +1,15 @@
-//! `radhold client` against FreeRADIUS 3.2 (Debian's package `freeradius`), with a configuration of our own on free ports
-//! of loopback, in the foreground, as whoever runs the tests.
+//! `radhold client` against FreeRADIUS.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::UdpSocket;
-use std::process::{Child, Command, Stdio};
-
-use tempfile::TempDir;
 
 use super::process::Process;
+use crate::freeradius::Daemon;
 
-/// A FreeRADIUS, running.
+/// A FreeRADIUS, running, and its addresses.
 struct FreeRadius {
-    child: Child,
+    _daemon: Daemon,
     auth: String,
     acct: String,
-    _dir: TempDir,
 }
 
 /// alice's answers carry a Message-Authenticator, old's do not: before CVE-2024-3596, that was the rule.
@@ -25,67 +19,30 @@ alice Cleartext-Password := \"wonderland\"
 old Cleartext-Password := \"wonderland\"
 ";
 
+const SECTIONS: &str = r#"
+    authorize {
+        if (&User-Name != "old") {
+            update reply {
+                &Message-Authenticator := 0x00
+            }
+        }
+        files
+        chap
+        mschap
+        pap
+    }
+    accounting {
+        ok
+    }
+"#;
+
 impl FreeRadius {
     fn start() -> Self {
-        // Between our choice of ports and its use of them, somebody else may take one.
-        (0..5).find_map(|_| Self::try_start()).expect("FreeRADIUS did not start; its words are above")
-    }
-
-    fn try_start() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let free = || UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (auth, acct) = (free(), free());
-        let [auth, acct] = [auth, acct].map(|socket| socket.local_addr().unwrap().port());
-        fs::write(dir.path().join("users"), USERS).unwrap();
-        fs::write(dir.path().join("radiusd.conf"), configuration(dir.path().to_str().unwrap(), auth, acct)).unwrap();
-        let program = ["/usr/sbin/freeradius", "/usr/sbin/radiusd"].into_iter().find(|path| fs::exists(path).unwrap());
-        let program = program.expect("FreeRADIUS is needed: install Debian's package freeradius");
-        let mut child = Command::new(program)
-            .args(["-f", "-l", "stdout", "-n", "radiusd", "-d"])
-            .arg(dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut words = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut said = vec![];
-        let ready =
-            words.by_ref().inspect(|line| said.push(line.clone())).any(|line| line.contains("Ready to process"));
-        let server = Self { child, auth: format!("127.0.0.1:{auth}"), acct: format!("127.0.0.1:{acct}"), _dir: dir };
-        if !ready {
-            eprintln!("{}", said.join("\n"));
-            return None;
-        }
-        // Read on, or it would stop at a full pipe.
-        std::thread::spawn(move || words.for_each(drop));
-        Some(server)
-    }
-}
-
-impl Drop for FreeRadius {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn configuration(dir: &str, auth: u16, acct: u16) -> String {
-    format!(
-        r#"
-name = radiusd
-logdir = "{dir}"
-run_dir = "{dir}"
-raddbdir = "{dir}"
-libdir = /usr/lib/freeradius
-max_requests = 16384
-security {{
-    allow_vulnerable_openssl = yes
-    reject_delay = 0
-    status_server = yes
-}}
-client loopback {{
-    ipaddr = 127.0.0.1
-    secret = testing123
-}}
+        let daemon = Daemon::start(|dir| {
+            let users = dir.join("users");
+            fs::write(&users, USERS).unwrap();
+            let modules = format!(
+                r#"
 modules {{
     always ok {{
         rcode = ok
@@ -97,48 +54,16 @@ modules {{
     mschap {{
     }}
     files {{
-        usersfile = "{dir}/users"
+        usersfile = "{}"
     }}
 }}
-server default {{
-    listen {{
-        type = auth
-        ipaddr = 127.0.0.1
-        port = {auth}
-    }}
-    listen {{
-        type = acct
-        ipaddr = 127.0.0.1
-        port = {acct}
-    }}
-    authorize {{
-        if (&User-Name != "old") {{
-            update reply {{
-                &Message-Authenticator := 0x00
-            }}
-        }}
-        files
-        chap
-        mschap
-        pap
-    }}
-    authenticate {{
-        Auth-Type PAP {{
-            pap
-        }}
-        Auth-Type CHAP {{
-            chap
-        }}
-        Auth-Type MS-CHAP {{
-            mschap
-        }}
-    }}
-    accounting {{
-        ok
-    }}
-}}
-"#
-    )
+"#,
+                users.display()
+            );
+            (modules, SECTIONS.to_owned())
+        });
+        Self { auth: daemon.auth.to_string(), acct: daemon.accounting.to_string(), _daemon: daemon }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use radhold::model::{Counters, Day, Timestamp};
-use radhold::session::{Record, Session};
+use radhold::session::{End, EndCause, Record, Session, State};
 use radhold::store::reports::{Asked, Cell, REPORTS};
 use radhold::store::{Change, SessionQuery, Store, StoreError, Usage};
 use sqlx::migrate::Migrator;
@@ -20,6 +20,8 @@ battery! {
         months_are_made_and_given_up_by_many_at_once,
         ports_are_found,
         sums_that_no_column_holds_end_at_its_limit,
+        retention_sums_what_no_column_holds,
+        sessions_that_are_long_over_go_and_their_usage_stays,
     }
 }
 
@@ -126,6 +128,53 @@ async fn retention_keeps_the_days(stage: &Stage) {
     while store.retire_usage(before).await.unwrap() {}
     assert_eq!(daily(stage).await, late);
     assert_eq!(intervals(stage).await, "3");
+}
+
+async fn retention_sums_what_no_column_holds(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let most = i64::MAX.unsigned_abs();
+    carried(store, 1, &[(-70, most), (-70, most), (-70, 7)]).await;
+    // Twice: added up at once, and added to what is there.
+    for first in [10, 20] {
+        while store.retire_usage(NOON).await.unwrap() {}
+        assert_eq!(daily(stage).await[0].1, most);
+        carried(store, first, &[(-70, most)]).await;
+    }
+    // Beyond one half of the column the sum is exact.
+    carried(store, 30, &[(-75, (1 << 40) + 5), (-75, (1 << 33) - 1), (-75, u64::from(u32::MAX))]).await;
+    while store.retire_usage(NOON).await.unwrap() {}
+    assert_eq!(
+        daily(stage).await[0],
+        ("2026-09-06".to_owned(), (1 << 40) + 5 + (1 << 33) - 1 + u64::from(u32::MAX), 180)
+    );
+}
+
+async fn sessions_that_are_long_over_go_and_their_usage_stays(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let session = |number: u128, accepted: u64, ended: Option<u64>| {
+        let mut record = offer(number, NOON.before(days(accepted))).into_record();
+        let end = |ended| End { at: NOON.before(days(ended)), cause: EndCause::Stop, terminate_cause: None };
+        (record.state, record.end) = (if ended.is_some() { State::Closed } else { State::Permitted }, ended.map(end));
+        Session::restore(record)
+    };
+    // Long over; over lately though begun long ago; never ended; over, but not for so long.
+    for (number, accepted, ended) in [(1, 100, Some(99)), (2, 100, Some(10)), (3, 100, None), (4, 50, Some(49))] {
+        let session = session(number, accepted, ended);
+        keep(store, Change { usage: vec![on_day(&session, -1, 5)], ..added(&session) }).await;
+    }
+    while store.forget_sessions(NOON.before(days(60))).await.unwrap() {}
+    let mut left: Vec<_> =
+        store.sessions(&SessionQuery::default()).await.unwrap().into_iter().map(|session| session.id).collect();
+    left.sort();
+    assert_eq!(left, [id(2), id(3), id(4)]);
+    assert_eq!(daily(stage).await[0].1, 20);
+    // More than one step.
+    let many: Vec<Change> = (1000..1600).map(|number| added(&session(number, 100, Some(99)))).collect();
+    store.commit(&many).await.unwrap();
+    assert!(store.forget_sessions(NOON.before(days(60))).await.unwrap());
+    assert!(!store.forget_sessions(NOON.before(days(60))).await.unwrap());
+    assert_eq!(store.sessions(&SessionQuery::default()).await.unwrap().len(), 3);
 }
 
 async fn months_are_made_and_given_up_by_many_at_once(stage: &Stage) {

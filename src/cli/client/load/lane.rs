@@ -159,14 +159,14 @@ impl Lane {
         }
     }
 
-    fn send(&mut self, life: Life, since: Instant) {
+    fn send(&mut self, mut life: Life, since: Instant) {
         let plan = &self.task.plan;
         let (Some(step), Some(identifier)) = (life.step(plan.what), self.free.pop_front()) else {
             unreachable!("a session that is over is not ready, and there was a free Identifier");
         };
         let login = step == Step::Login || step == Step::Status;
         let [authenticator, peer_challenge] = if login { [chance::octets(), chance::octets()] } else { [[0; 16]; 2] };
-        let draw = Draw { authenticator, peer_challenge };
+        let draw = Draw { session_time: life.session_time(step, Instant::now()), authenticator, peer_challenge };
         let octets = life
             .write(&mut self.builder, plan, step, identifier, &draw)
             .expect("what a session says fits into a packet")

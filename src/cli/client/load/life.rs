@@ -3,6 +3,8 @@
 //! Its counters follow from its number and step alone, so that whoever knows how far it was acknowledged knows what must be
 //! on record. Draws no chance and sends nothing.
 
+use tokio::time::Instant;
+
 use crate::auth::{NtHash, peer};
 use crate::model::Secret;
 use crate::radius::hiding::hide_user_password;
@@ -82,11 +84,15 @@ pub(super) struct Life {
     next: u32,
     interims: u32,
     class: Option<Vec<u8>>,
+    started: Option<Instant>,
 }
 
-/// Chance for one request.
+/// Chance for one request, and time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Draw {
+    /// Since the Start was sent, in whole seconds: Acct-Session-Time as an honest NAS gives it. One that ran ahead of the clock would
+    /// put the session's start further back with every report.
+    pub(super) session_time: u32,
     pub(super) authenticator: [u8; 16],
     pub(super) peer_challenge: [u8; 16],
 }
@@ -94,7 +100,7 @@ pub(super) struct Draw {
 impl Life {
     /// The session of that number.
     pub(super) fn new(number: u64, interims: u32) -> Self {
-        Self { number, next: 0, interims, class: None }
+        Self { number, next: 0, interims, class: None, started: None }
     }
 
     /// What it says next; `None` when it is over.
@@ -112,6 +118,17 @@ impl Life {
             (What::Pap | What::Chap | What::MsChapV2 | What::Echo, 0) => Some(Step::Login),
             (What::Status, 0) => Some(Step::Status),
             _ => None,
+        }
+    }
+
+    /// Whole seconds since it first sent a report.
+    pub(super) fn session_time(&mut self, step: Step, now: Instant) -> u32 {
+        match step {
+            Step::Login | Step::Status => 0,
+            Step::Start | Step::Interim | Step::Stop => {
+                let lasted = now.duration_since(*self.started.get_or_insert(now));
+                u32::try_from(lasted.as_secs()).unwrap_or(u32::MAX)
+            }
         }
     }
 
@@ -154,7 +171,7 @@ impl Life {
         match step {
             Step::Status => (),
             Step::Login => self.login(builder, plan, draw)?,
-            Step::Start | Step::Interim | Step::Stop => self.report(builder, plan, step)?,
+            Step::Start | Step::Interim | Step::Stop => self.report(builder, plan, step, draw.session_time)?,
         }
         builder.sign_request(plan.secret.expose())
     }
@@ -177,7 +194,7 @@ impl Life {
     }
 
     fn login(&self, builder: &mut PacketBuilder, plan: &Plan, draw: &Draw) -> Result<(), EncodeError> {
-        let Draw { authenticator, peer_challenge } = draw;
+        let Draw { authenticator, peer_challenge, .. } = draw;
         match plan.what {
             What::Chap => {
                 let mut value = vec![0];
@@ -202,7 +219,13 @@ impl Life {
         Ok(())
     }
 
-    fn report(&self, builder: &mut PacketBuilder, plan: &Plan, step: Step) -> Result<(), EncodeError> {
+    fn report(
+        &self,
+        builder: &mut PacketBuilder,
+        plan: &Plan,
+        step: Step,
+        session_time: u32,
+    ) -> Result<(), EncodeError> {
         let status = match step {
             Step::Stop => 2,
             Step::Interim => 3,
@@ -234,7 +257,7 @@ impl Life {
             builder.integer(high, gigawords)?;
             builder.integer(packets, report * 1000)?;
         }
-        builder.integer(attribute::ACCT_SESSION_TIME, report * 600)?;
+        builder.integer(attribute::ACCT_SESSION_TIME, session_time)?;
         if step == Step::Stop {
             // User Request
             builder.integer(attribute::ACCT_TERMINATE_CAUSE, 1)?;
@@ -285,7 +308,7 @@ mod tests {
         let plan = plan(What::Sessions);
         let mut life = Life::new(123_456, 20);
         let mut builder = PacketBuilder::request(Code::AccountingRequest, 0, [0; 16]);
-        let draw = Draw { authenticator: [1; 16], peer_challenge: [2; 16] };
+        let draw = Draw { session_time: 7, authenticator: [1; 16], peer_challenge: [2; 16] };
         while let Some(step) = life.step(plan.what) {
             let packet = life.write(&mut builder, &plan, step, 9, &draw).unwrap().to_vec();
             life.acknowledged((step == Step::Login).then_some(&b"class"[..]));
