@@ -247,7 +247,7 @@ impl Server {
             let (approver, answers) = (Arc::clone(approver), answers.clone());
             match approver.kind() {
                 ApproverKind::Telegram => background.spawn(listen_in_turn(approver, answers, our_turn.clone())),
-                ApproverKind::Operator => background.spawn(async move { approver.listen(answers).await }),
+                _ => background.spawn(async move { approver.listen(answers).await }),
             };
         }
         background.spawn(alarms::run(raised, approvers.clone()));
