@@ -11,7 +11,7 @@ use radhold::model::{
 use radhold::policy::{Grant, HoldTerms, Terms};
 use radhold::session::{
     Ask, AskState, DecidedBy, Decision, Effect, End, EndCause, Event, Outcome, Record, Session, State, Step, Timing,
-    Verdict, step,
+    Verdict, Vote, step,
 };
 use radhold::store::{Change, Committed, Extent, Store, Usage};
 use uuid::Uuid;
@@ -98,8 +98,20 @@ pub(super) fn rich_record(number: u128) -> Record {
         evicting_since: Some(at(5)),
         disconnect_acked_at: Some(at(6)),
         asks: vec![
-            Ask { approver: ApproverKind::Telegram, state: AskState::Sent("-100/5".into()) },
-            Ask { approver: ApproverKind::Operator, state: AskState::Undeliverable("nobody there".into()) },
+            Ask { approver: ApproverKind::Telegram, state: AskState::Sent("-100/5".into()), next_at: None },
+            Ask {
+                approver: ApproverKind::Operator,
+                state: AskState::Undeliverable("nobody there".into()),
+                next_at: Some(at(9)),
+            },
+        ],
+        votes: vec![
+            Vote {
+                by: DecidedBy { approver: ApproverKind::Person, who: "78".into() },
+                other: Some("boss".into()),
+                at: at(4),
+            },
+            Vote { by: DecidedBy { approver: ApproverKind::Telegram, who: "77".into() }, other: None, at: at(5) },
         ],
         decision: Some(Decision {
             verdict: Verdict::Approved,
