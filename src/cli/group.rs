@@ -454,7 +454,7 @@ fn shown<'a>(group: &'a Group, members: &'a [UserName]) -> Shown<'a> {
     Shown { name: group.name.as_str(), settings: &group.settings, members, created_at: group.created_at.to_string() }
 }
 
-fn group_name(text: &str) -> Result<GroupName, String> {
+pub(super) fn group_name(text: &str) -> Result<GroupName, String> {
     let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ');
     if text.trim() != text || text.is_empty() || text.len() > 64 || !text.chars().all(fine) {
         return Err(format!("{text:?} cannot name a group; use up to 64 of letters, digits, - _ . and space"));

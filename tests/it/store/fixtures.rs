@@ -215,7 +215,12 @@ prop_compose! {
             evicting_since: time(5),
             disconnect_acked_at: time(6),
             asks: texts.iter().flatten().map(|reference| Ask {
-                approver: ApproverKind::Telegram, state: AskState::Sent(reference.clone()),
+                approver: ApproverKind::Telegram, state: AskState::Sent(reference.clone()), next_at: time(1),
+            }).collect(),
+            votes: texts.iter().flatten().map(|who| Vote {
+                by: DecidedBy { approver: ApproverKind::Person, who: who.clone() },
+                other: text(1).map(UserName::new),
+                at: time(3).unwrap_or_default(),
             }).collect(),
             decision: decided.map(|(yes, telegram)| Decision {
                 verdict: if yes { Verdict::Approved } else { Verdict::Denied },
