@@ -349,6 +349,11 @@ async fn check(store: &dyn Store, context: &Context, settings: &GroupSettings) -
     if asks(ApproverKind::Telegram) && context.config.telegram.is_none() {
         return Err(Failure::usage("--approvers names telegram, but the configuration has no [telegram] section"));
     }
+    if asks(ApproverKind::Webhook) && context.config.webhook.is_none() {
+        return Err(Failure::usage(
+            "--approvers names webhook, but the configuration has no [approver.webhook] section",
+        ));
+    }
     let Some(second) = &settings.second_person else {
         if asks(ApproverKind::Person) {
             return Err(Failure::usage(

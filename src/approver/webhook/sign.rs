@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(verify(Some(&timestamp), Some(&signature), b"body"), Ok(()));
         assert_eq!(verify(Some(&timestamp), Some(&signature), b"bodx"), Err(Unsigned::Forged));
         assert_eq!(verify(Some("1795176001"), Some(&signature), b"body"), Err(Unsigned::Forged));
-        assert_eq!(verify(Some(&timestamp), Some(&signature[..20]), b"body"), Err(Unsigned::Forged));
+        assert_eq!(verify(Some(&timestamp), Some(&signature[..21]), b"body"), Err(Unsigned::Forged));
         for (timestamp, signature) in
             [(None, Some("v1=00")), (Some("1"), None), (Some("x"), Some("v1=00")), (Some("1"), Some("00"))]
         {

@@ -48,7 +48,7 @@ fn a_group_is_added_changed_and_removed() {
             "approvers": ["person:1m30s", "operator"], "when_unreachable": "hold",
             "second_person": {"approvers": ["alice", "boss"], "needed": 2, "own": true},
             "number_matching": true, "trust_hours": 0, "prompts_per_hour": 6, "permit_filter": "narrow",
-            "session_timeout": {"secs": 28800, "nanos": 0},
+            "session_timeout": 28800,
         })
     );
     assert_eq!(shown["members"], json!(["bob"]));
