@@ -29,6 +29,7 @@ mod settings;
 mod turn;
 mod upkeep;
 mod users;
+mod voices;
 mod words;
 
 pub use apply::apply;

@@ -30,6 +30,7 @@ use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
+use crate::approver::webhook::{Webhook, WebhookError, WebhookOptions};
 use crate::approver::{Answer, Approver};
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
@@ -101,6 +102,9 @@ pub enum ServeError {
     /// The Telegram bot cannot be set up.
     #[error("telegram: {0}")]
     Telegram(#[from] TelegramError),
+    /// The webhook cannot be set up.
+    #[error("approver.webhook: {0}")]
+    Webhook(#[from] WebhookError),
     /// A port cannot be listened on.
     #[error("cannot listen on UDP {address}: {problem}")]
     Bind {
@@ -252,7 +256,7 @@ impl Server {
             let (approver, answers) = (Arc::clone(approver), answers.clone());
             match approver.kind() {
                 ApproverKind::Telegram => background.spawn(listen_in_turn(approver, answers, our_turn.clone())),
-                ApproverKind::Operator => background.spawn(async move { approver.listen(answers).await }),
+                _ => background.spawn(async move { approver.listen(answers).await }),
             };
         }
         background.spawn(alarms::run(raised, approvers.clone()));
@@ -572,6 +576,7 @@ fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<S
         dictionary: Arc::new(dictionary),
         defaults: config.hold.defaults.clone(),
         timing: Timing { listening_since: Some(clock::now()), ..config.hold.timing },
+        unreachable_after: config.hold.unreachable_after,
         keep_intervals: config.accounting.keep_intervals,
         keep_sessions: config.accounting.keep_sessions,
         clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
@@ -633,6 +638,22 @@ fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKi
             ..TelegramOptions::new(telegram.token.clone())
         };
         approvers.insert(ApproverKind::Telegram, Arc::new(Telegram::new(options, buttons.clone())?));
+    }
+    if let Some(webhook) = &config.webhook {
+        let options = WebhookOptions {
+            url: webhook.url.clone(),
+            secret: webhook.secret.clone(),
+            timeout: webhook.timeout,
+            allow: webhook.allow.clone(),
+            listen: webhook.listen,
+            callback_url: webhook.callback_url.clone(),
+            clock: clock::now,
+        };
+        let webhook = Webhook::new(options, buttons.clone())?;
+        if let Some(callback) = webhook.callback_url() {
+            tracing::info!(%callback, "answers to the webhook are taken in");
+        }
+        approvers.insert(ApproverKind::Webhook, Arc::new(webhook));
     }
     Ok(approvers)
 }

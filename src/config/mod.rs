@@ -8,7 +8,6 @@
 
 mod agent;
 mod bans;
-mod duration;
 mod error;
 mod front;
 mod layers;
@@ -16,6 +15,7 @@ mod nearest;
 pub(crate) mod read;
 mod reader;
 mod surroundings;
+mod webhook;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,12 +24,13 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use crate::model::{DurationError, format_duration, parse_duration};
 pub use agent::{Agent, AgentFilter, AgentPeer, Captive};
 pub use bans::Audit;
-pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontServer};
 pub use surroundings::Surroundings;
+pub use webhook::Webhook;
 
 use crate::model::{CallerLists, Nas, NodeName, Secret};
 use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
@@ -59,6 +60,8 @@ pub struct Config {
     pub accounting: Accounting,
     /// `[telegram]`; `None` when there is no such section.
     pub telegram: Option<Telegram>,
+    /// `[approver.webhook]`; `None` when there is no such section.
+    pub webhook: Option<Webhook>,
     /// `[nas.NAME]`, by name. More may be in the store.
     pub nas: Vec<Nas>,
     /// `[dynauth]`
@@ -162,6 +165,8 @@ pub struct Hold {
     pub defaults: Defaults,
     /// How long a session waits for what.
     pub timing: Timing,
+    /// How long an approver's service may be away before the next approver is asked in its place.
+    pub unreachable_after: Duration,
 }
 
 /// How reports of NASes are read, and how long what they say is kept. Where days begin is part of [`Timing`].

@@ -17,11 +17,12 @@ use super::error::ConfigError;
 use super::front::front;
 use super::layers::Layers;
 use super::reader::{Report, Section};
+use super::webhook::webhook;
 use super::{
     Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
     Surroundings, Telegram, WhileAway,
 };
-use crate::model::{ApproverKind, Nas, NasName, NodeName, OctetDirection, Secret};
+use crate::model::{ApproverKind, ApproverStep, Nas, NasName, NodeName, OctetDirection, Secret};
 use crate::policy::{Defaults, HoldTerms};
 use crate::session::Timing;
 
@@ -53,6 +54,7 @@ pub(super) fn keys() -> Vec<String> {
         "agent.filter.NAME.set",
         "agent.captive.permit_limit",
         "agent.front.server.NAME.secret",
+        "approver.webhook.url",
     ]
     .map(|key| super::Setting::new("", key, "x"));
     let flags = Flags { config: None, settings: settings.into() };
@@ -74,9 +76,15 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let telegram_section = top.section("telegram");
     let has_telegram = telegram_section.is_present();
     let (accounting, utc_offset) = accounting(top.section("accounting"));
-    let hold = hold(top.section("hold"), has_telegram, utc_offset);
+    let mut approver_section = top.section("approver");
+    let webhook_section = approver_section.section("webhook");
+    let configured = Configured { telegram: has_telegram, webhook: webhook_section.is_present() };
+    approver_section.finish();
+    let webhook = if configured.webhook { webhook(report, webhook_section) } else { None };
+    let hold = hold(top.section("hold"), configured, utc_offset);
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
-    let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
+    let nas: Vec<Option<Nas>> =
+        top.named("nas").into_iter().map(|section| nas(report, section, &hold, configured)).collect();
     let dynauth = dynauth(top.section("dynauth"));
     let callers = bans::callers(top.section("callers"));
     let strikes = bans::strikes(top.section("strikes"));
@@ -90,7 +98,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let log = log(top.section("log"));
     top.finish();
 
-    if has_telegram && telegram.is_none() {
+    if (has_telegram && telegram.is_none()) || (configured.webhook && webhook.is_none()) {
         return None;
     }
     let nas = nas.into_iter().collect::<Option<Vec<Nas>>>()?;
@@ -105,6 +113,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         hold,
         accounting,
         telegram,
+        webhook,
         nas,
         dynauth,
         callers,
@@ -199,15 +208,35 @@ fn key_files(mut section: Section<'_>, state_dir: &Path) -> Keys {
     keys
 }
 
-fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32) -> Hold {
-    let usual =
-        if has_telegram { vec![ApproverKind::Telegram, ApproverKind::Operator] } else { vec![ApproverKind::Operator] };
-    let approvers = section.list("approvers", "an approver", str::parse).unwrap_or(usual);
-    if approvers.is_empty() {
-        section.problem("approvers", "lists nobody, so every hold would run out; name telegram or operator");
+/// Which approvers have a section of their own.
+#[derive(Debug, Clone, Copy)]
+struct Configured {
+    telegram: bool,
+    webhook: bool,
+}
+
+/// The order of asking; each is asked once, and by something that is configured.
+fn approvers(section: &mut Section<'_>, configured: Configured) -> Option<Vec<ApproverStep>> {
+    let steps: Vec<ApproverStep> = section.list("approvers", "an approver", str::parse)?;
+    if let Err(message) = ApproverStep::no_repeats(&steps) {
+        section.problem("approvers", message);
     }
-    if approvers.contains(&ApproverKind::Telegram) && !has_telegram {
+    let names = |kind| steps.iter().any(|step| step.kind == kind);
+    if names(ApproverKind::Telegram) && !configured.telegram {
         section.problem("approvers", "names telegram, but there is no [telegram] section");
+    }
+    if names(ApproverKind::Webhook) && !configured.webhook {
+        section.problem("approvers", "names webhook, but there is no [approver.webhook] section");
+    }
+    Some(steps)
+}
+
+fn hold(mut section: Section<'_>, configured: Configured, utc_offset: i32) -> Hold {
+    let usual = [configured.telegram.then_some(ApproverKind::Telegram), Some(ApproverKind::Operator)];
+    let usual = usual.into_iter().flatten().map(ApproverStep::from).collect();
+    let said = approvers(&mut section, configured);
+    if said.as_ref().is_some_and(Vec::is_empty) {
+        section.problem("approvers", "lists nobody, so every hold would run out; name telegram or operator");
     }
     let defaults = Defaults {
         sandbox_filter: section.text("sandbox_filter").unwrap_or_else(|| "sandbox".to_owned()),
@@ -215,9 +244,12 @@ fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32) -> Hold {
         hold: HoldTerms {
             window: section.duration("window").unwrap_or(Duration::from_secs(120)),
             grace: section.duration("grace").unwrap_or(Duration::from_secs(30)),
-            approvers,
+            approvers: said.unwrap_or(usual),
+            when_unreachable: section.parsed("when_unreachable", "end or hold", str::parse).unwrap_or_default(),
+            second_person: None,
         },
     };
+    let unreachable_after = section.duration("unreachable_after").unwrap_or(Duration::from_secs(45));
     let usual = Timing::default();
     let timing = Timing {
         start_within: section.duration("start_within").unwrap_or(usual.start_within),
@@ -232,6 +264,7 @@ fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32) -> Hold {
     };
     for (key, duration) in [
         ("window", defaults.hold.window),
+        ("unreachable_after", unreachable_after),
         ("start_within", timing.start_within),
         ("retry_first", timing.retry_first),
         ("stop_patience", timing.stop_patience),
@@ -249,7 +282,7 @@ fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32) -> Hold {
         section.problem("permit_filter", message);
     }
     section.finish();
-    Hold { defaults, timing }
+    Hold { defaults, timing, unreachable_after }
 }
 
 /// What is written down, and where days begin, which is the sessions' to know.
@@ -294,7 +327,7 @@ fn telegram(mut section: Section<'_>) -> Option<Telegram> {
     Some(Telegram { token: token?, api_url, operator_chat })
 }
 
-fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas> {
+fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: Configured) -> Option<Nas> {
     let name = section.name().to_owned();
     if let Err(message) = nas_name(&name) {
         section.problem("address", message);
@@ -324,6 +357,8 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
     let unique_ports = section.boolean("unique_ports");
     let sandbox_filter = section.text("sandbox_filter");
     let permit_filter = section.text("permit_filter");
+    let approvers = approvers(&mut section, configured).unwrap_or_default();
+    let when_unreachable = section.parsed("when_unreachable", "end or hold", str::parse);
     let callers = bans::lists(&mut section, "allow_callers", "deny_callers");
     let sandbox = sandbox_filter.as_ref().unwrap_or(&hold.defaults.sandbox_filter);
     let permit = permit_filter.as_ref().unwrap_or(&hold.defaults.permit_filter);
@@ -348,6 +383,8 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
         unique_ports,
         sandbox_filter,
         permit_filter,
+        approvers,
+        when_unreachable,
         callers,
     })
 }

@@ -2,6 +2,9 @@
 //!
 //! Decides nothing and knows no protocol, no table and no clock.
 
+mod approver;
+mod duration;
+mod group;
 mod identity;
 mod ids;
 mod nas;
@@ -9,8 +12,11 @@ mod secret;
 mod time;
 mod user;
 
+pub use approver::{ApproverKind, ApproverStep, SecondPerson, WhenUnreachable};
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use group::{Group, GroupSettings, Member};
 pub use identity::{Counters, Identity};
-pub use ids::{ApproverKind, NasName, NodeName, SessionId, UserName};
+pub use ids::{GroupName, NasName, NodeName, SessionId, UserName};
 pub use nas::{CallerLists, Nas, OctetDirection};
 pub use secret::Secret;
 pub use time::{Day, Timestamp};

@@ -4,6 +4,7 @@ mod accounting;
 mod agent;
 mod bans;
 mod bot_api;
+mod chain;
 mod chance;
 mod cli;
 mod client;

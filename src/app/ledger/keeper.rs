@@ -18,7 +18,7 @@ use super::super::alarms::Alarms;
 use super::super::clock;
 use super::super::orders::NewOrders;
 use super::super::settings::SettingsHandle;
-use super::committer::{Committer, Item, press_event};
+use super::committer::{Committer, Item};
 use super::drain::Drain;
 use super::flight::{Cargo, Flight, Marks, Offer, is_of_all};
 use super::recent::Recent;
@@ -318,13 +318,14 @@ impl Keeper {
                 let ticket = Ticket::new(entry, Done::Told(told));
                 self.wait(Item::Fact { session, event, settles, ticket: Arc::clone(&ticket) }, ticket);
             }
-            Job::Press { press, entitled, told } => {
+            Job::Press { press, fact, told } => {
                 let ticket = Ticket::new(Some(self.sealed(&press)), Done::Told(told));
-                if entitled {
-                    let (session, event) = (press.session(), Box::new(press_event(press)));
-                    self.wait(Item::Fact { session, event, settles: None, ticket: Arc::clone(&ticket) }, ticket);
-                } else {
-                    unchecked.push(ticket);
+                match fact {
+                    Some(event) => {
+                        let session = press.session();
+                        self.wait(Item::Fact { session, event, settles: None, ticket: Arc::clone(&ticket) }, ticket);
+                    }
+                    None => unchecked.push(ticket),
                 }
             }
             Job::Accounting { nas, packet, request, kept } => {

@@ -105,7 +105,7 @@ impl Telegram {
 
     async fn ask_at(&self, question: &Question, binding: &Binding) -> Result<Reference, AskError> {
         let (chat, presser) = parse_binding(binding)?;
-        let keyboard = texts::keyboard(|verdict| {
+        let keyboard = texts::keyboard(question.about, |verdict| {
             let (chat, presser) = (chat.to_string(), presser.to_string());
             let place = Place { approver: ApproverKind::Telegram, chat: &chat, presser: &presser };
             self.key.seal(question.session, verdict, place)

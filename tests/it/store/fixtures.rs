@@ -11,7 +11,7 @@ use radhold::model::{
 use radhold::policy::{Grant, HoldTerms, Terms};
 use radhold::session::{
     Ask, AskState, DecidedBy, Decision, Effect, End, EndCause, Event, Outcome, Record, Session, State, Step, Timing,
-    Verdict, step,
+    Verdict, Vote, step,
 };
 use radhold::store::{Change, Committed, Extent, Store, Usage};
 use uuid::Uuid;
@@ -26,7 +26,8 @@ pub(super) fn rich_user(name: &str) -> User {
     User {
         disabled: true,
         second_factor: SecondFactor::None,
-        approvers: vec![ApproverKind::Operator, ApproverKind::Telegram],
+        approvers: vec![ApproverKind::Operator.into(), ApproverKind::Telegram.into()],
+        when_unreachable: Some(radhold::model::WhenUnreachable::Hold),
         permit_filter: Some("gold".into()),
         session_timeout: Some(Duration::from_secs(3 * 86_400)),
         reject_delay: Some(Duration::from_micros(1_500_001)),
@@ -49,11 +50,11 @@ pub(super) fn grant() -> Grant {
     Grant {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),
-        terms: Terms::Hold(HoldTerms {
-            window: Duration::from_secs(120),
-            grace: Duration::from_secs(30),
-            approvers: vec![ApproverKind::Telegram, ApproverKind::Operator],
-        }),
+        terms: Terms::Hold(HoldTerms::new(
+            Duration::from_secs(120),
+            Duration::from_secs(30),
+            [ApproverKind::Telegram, ApproverKind::Operator],
+        )),
         session_timeout: None,
         reply: vec![],
     }
@@ -97,8 +98,20 @@ pub(super) fn rich_record(number: u128) -> Record {
         evicting_since: Some(at(5)),
         disconnect_acked_at: Some(at(6)),
         asks: vec![
-            Ask { approver: ApproverKind::Telegram, state: AskState::Sent("-100/5".into()) },
-            Ask { approver: ApproverKind::Operator, state: AskState::Undeliverable("nobody there".into()) },
+            Ask { approver: ApproverKind::Telegram, state: AskState::Sent("-100/5".into()), next_at: None },
+            Ask {
+                approver: ApproverKind::Operator,
+                state: AskState::Undeliverable("nobody there".into()),
+                next_at: Some(at(9)),
+            },
+        ],
+        votes: vec![
+            Vote {
+                by: DecidedBy { approver: ApproverKind::Person, who: "78".into() },
+                other: Some("boss".into()),
+                at: at(4),
+            },
+            Vote { by: DecidedBy { approver: ApproverKind::Telegram, who: "77".into() }, other: None, at: at(5) },
         ],
         decision: Some(Decision {
             verdict: Verdict::Approved,
@@ -202,7 +215,12 @@ prop_compose! {
             evicting_since: time(5),
             disconnect_acked_at: time(6),
             asks: texts.iter().flatten().map(|reference| Ask {
-                approver: ApproverKind::Telegram, state: AskState::Sent(reference.clone()),
+                approver: ApproverKind::Telegram, state: AskState::Sent(reference.clone()), next_at: time(1),
+            }).collect(),
+            votes: texts.iter().flatten().map(|who| Vote {
+                by: DecidedBy { approver: ApproverKind::Person, who: who.clone() },
+                other: text(1).map(UserName::new),
+                at: time(3).unwrap_or_default(),
             }).collect(),
             decision: decided.map(|(yes, telegram)| Decision {
                 verdict: if yes { Verdict::Approved } else { Verdict::Denied },
