@@ -73,7 +73,8 @@ def play(wanted, args) -> int:
         out.mkdir(parents=True)
         begun, spent = time.monotonic(), Spent(Path("/tmp/lab-accounts"))
         try:
-            with World(args.repo, args.radhold, out, files=args.out / "nas", logins=args.logins, keep=args.keep, one_host=scene.init == "systemd") as world:
+            options = {"logins": args.logins, "keep": args.keep, "one_host": scene.init == "systemd"}
+            with World(args.repo, args.radhold, out, files=args.out / "nas", **options) as world:
                 world.figures = result.figures
                 scene.play(world)
         except Exception as problem:  # whatever it is, the run fails and the next scene is played

@@ -69,7 +69,9 @@ class Operator:
 def shell(line: str, where: Path, text_in: str) -> str:
     """Runs one line of a shell; gives what it said. Fails when it fails."""
     begun = time.monotonic()
-    ran = subprocess.run(["bash", "-c", line], cwd=where, input=text_in, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    ran = subprocess.run(
+        ["bash", "-c", line], cwd=where, input=text_in, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
     note(f"{line} -> {ran.returncode}", begun)
     if ran.returncode != 0:
         why = sh("journalctl", "-b", "--no-pager", "-n", "30", "-o", "cat", check=False).stdout
@@ -131,9 +133,9 @@ def service_lines(unit: str) -> list[tuple[str, str]]:
 
 def sandboxed_as_written(unit: str, capabilities: set[int], user_namespace: bool) -> None:
     """What the unit's file says is what systemd has, and what the kernel says of the process."""
-    written = {name: value for name, value in service_lines(unit) if re.fullmatch(r"yes|strict|invisible|pid|default|notify|\d{4}", value)}
+    plain = re.compile(r"yes|strict|invisible|pid|default|notify|\d{4}")
+    written = {name: value for name, value in service_lines(unit) if plain.fullmatch(value)}
     check(len(written) >= 15, f"{unit}: {written}")
-    # systemd tells the negative of nothing: what is said and what is shown have the same words.
     has = show(unit, *written)
     different = {name: (value, has.get(name)) for name, value in written.items() if has.get(name) != value}
     check(not different, f"{unit}, written and shown: {different}")
@@ -147,21 +149,24 @@ def sandboxed_as_written(unit: str, capabilities: set[int], user_namespace: bool
     ours = {name: os.readlink(f"/proc/self/ns/{name}") for name in of}
     check(of["mnt"] != ours["mnt"] and of["uts"] != ours["uts"], f"{unit}: namespaces {of}, ours {ours}")
     check((of["user"] != ours["user"]) == user_namespace, f"{unit}: namespaces {of}, ours {ours}")
-    # The same file system, tried: read-only but for its state, homes empty, no device but the harmless.
-    for what, refusal in (
-        ("touch /etc/radhold/x", "Read-only file system"), ("touch /usr/local/bin/x", "Read-only file system"), ("ls /root/.", "Permission denied"),
-        ("ls /dev/mem", "No such file"), ("touch /sys/fs/cgroup/x", "Read-only file system"),
-    ):  # fmt: skip
-        tried = sh("nsenter", "-t", pid, "-m", "setpriv", "--reuid", unit.removesuffix(".service"), "--clear-groups", "sh", "-c", f"exec {what}", check=False)
-        root = sh("nsenter", "-t", pid, "-m", "sh", "-c", f"exec {what}", check=False)
-        check(refusal in root.stderr or refusal in tried.stderr, f"{unit}: {what}: {root.stderr or root.stdout or 'it is done'}")
-        check(tried.returncode != 0, f"{unit}: {what}, as its user: it is done")
+    # And tried, in its own view of the file system: read-only but for its state even to root, homes shut, no device but the harmless.
+    user = ("setpriv", "--reuid", unit.removesuffix(".service"), "--clear-groups")
+    for who, what, refusal in (
+        ((), "touch /etc/radhold/x", "Read-only file system"),
+        ((), "touch /usr/local/bin/x", "Read-only file system"),
+        ((), "touch /sys/fs/cgroup/x", "Read-only file system"),
+        ((), "ls /dev/mem", "No such file"),
+        (user, "ls /root/.", "Permission denied"),
+    ):
+        tried = sh("nsenter", "-t", pid, "-m", *who, *what.split(), check=False)
+        check(tried.returncode != 0 and refusal in tried.stderr, f"{unit}: {what}: {tried.stderr or 'it is done'}")
 
 
 def refused_calls() -> list[str]:
-    """System calls that filters of units have refused, as the kernel says it."""
+    """System calls that filters of units have refused, as the kernel says it. Not clone3 (435): where namespaces are restricted
+    systemd says there is no such call, since what it is asked for lies in memory, and glibc asks clone instead."""
     said = sh("journalctl", "-b", "--no-pager", "-o", "cat", "_TRANSPORT=audit").stdout
-    return [line for line in said.splitlines() if "SECCOMP" in line]
+    return [line for line in said.splitlines() if "SECCOMP" in line and "syscall=435 " not in line]
 
 
 @scene(
@@ -174,8 +179,8 @@ def units(world: World) -> None:
     try:
         walk(world, operator)
     finally:
-        for name, words in (("journal", ("journalctl", "-b", "--no-pager", "-o", "short-monotonic")), ("units", ("systemctl", "status", "--no-pager", *UNITS, "pptpd"))):
-            (world.out / f"{name}.txt").write_text(sh(*words, check=False).stdout)
+        journal = sh("journalctl", "-b", "--no-pager", "-o", "short-monotonic", check=False).stdout
+        (world.out / "journal.txt").write_text(journal)
         sh("systemctl", "stop", "pptpd", *UNITS, check=False)
 
 
