@@ -42,7 +42,7 @@ use crate::model::Timestamp;
 use crate::net::front::{Front, FrontError, Machine, Observer};
 use crate::net::{Admission, Duplicates, Replier, RequestKey, bind, receive};
 use crate::radius::{Packet, attribute};
-use crate::telemetry::{OncePerWindow, count};
+use crate::telemetry::{OncePerWindow, count, tell_ready};
 use keeper::{AccountingHeard, Keeper, Outcome};
 use moment::Moment;
 
@@ -154,6 +154,7 @@ pub async fn run(
     let mut look_around = interval(LOOK_AROUND);
     look_around.set_missed_tick_behavior(MissedTickBehavior::Delay);
     info!(listen = ?bound, "the agent is ready");
+    tell_ready();
     loop {
         tokio::select! {
             // Without a table everything passes; limits are kept however many ask; and pppd waits for hooks.

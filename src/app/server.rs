@@ -443,6 +443,7 @@ impl Server {
         self.warn(loaded);
         tracing::info!(auth = ?self.auth, accounting = ?self.accounting, store = %loaded.config.store.url,
             nases = self.settings.current().nases.len(), node = %loaded.config.node, "radhold is ready");
+        telemetry::tell_ready();
         if let Some(nas) = &self.welcome {
             let users = self.store.users().await?;
             print_next_steps(nas, &self.auth, users.is_empty());

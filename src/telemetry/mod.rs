@@ -5,7 +5,9 @@
 mod counters;
 mod log;
 mod once;
+mod ready;
 
 pub use counters::{Counters, count, snapshot};
 pub use log::{LogError, init};
 pub use once::OncePerWindow;
+pub use ready::tell_ready;

@@ -1,5 +1,5 @@
 //! The systemd units an operator copies: systemd itself reads them, and says how much they leave exposed. Starts none: that wants
-//! systemd as process 1.
+//! systemd as process 1, which scene 14 of tests/lab has.
 
 use std::fs;
 use std::path::{Path, PathBuf};

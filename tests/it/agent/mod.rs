@@ -8,6 +8,7 @@ mod ipcp;
 mod links;
 mod requests;
 mod restart;
+mod table;
 
 use std::io::Read as _;
 use std::net::UdpSocket;

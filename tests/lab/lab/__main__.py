@@ -12,13 +12,14 @@ import traceback
 from pathlib import Path
 
 from . import report, scenes
+from .spent import Spent
 from .world import World
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/lab/run")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--plan", type=int, metavar="GUESTS")
+    parser.add_argument("--plan", action="store_true")
     parser.add_argument("--sum-up", action="store_true")
     parser.add_argument("--play", metavar="NAME")
     parser.add_argument("--scene", action="append", default=[])
@@ -40,29 +41,29 @@ def main() -> int:
         return 2
     wanted = [scene for scene in scenes.ALL if not args.scene or scene.number in args.scene]
     if args.plan:
-        return plan(wanted, args.plan)
+        return plan(wanted)
     if args.sum_up:
         return sum_up(wanted, args.out, args.times)
     return play(wanted, args)
 
 
-def plan(wanted, guests: int) -> int:
-    """Prints one line of scenes for each guest, about equally long."""
-    shares = [[0, []] for _ in range(guests)]
-    for scene in sorted(wanted, key=lambda one: -one.cost):
-        share = min(shares, key=lambda one: one[0])
-        share[0] += scene.cost
-        share[1].append(scene.number)
-    for _, numbers in shares:
-        if numbers:
-            print(" ".join(sorted(numbers, key=lambda number: [one.number for one in scenes.ALL].index(number))))
+def plan(wanted) -> int:
+    """Prints a line for each process 1 that scenes want: its name and theirs, the longest first, so that none is left for the end."""
+    for init in ("systemd", "plain"):
+        if numbers := [scene.number for scene in sorted(wanted, key=lambda one: -one.cost) if scene.init == init]:
+            print(init, *numbers)
     return 0
 
 
 def play(wanted, args) -> int:
-    """Plays scenes and writes down, after each, what came of them: a run that is cut short leaves what it found."""
+    """Plays those scenes that nobody else has taken, in the order they are named, and writes down, after each, what came of them: a
+    run that is cut short leaves what it found."""
     results = []
-    for scene in wanted:
+    for scene in sorted(wanted, key=lambda one: args.scene.index(one.number)):
+        try:
+            (args.out / "taken" / scene.number).mkdir()
+        except FileExistsError:
+            continue
         result = report.Result(scene.number)
         print(f"-- {scene.number} {scene.title}", flush=True)
         kept = args.out / f"scene-{scene.number}"
@@ -70,15 +71,17 @@ def play(wanted, args) -> int:
         out = Path("/tmp/lab-out") / kept.name
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        begun = time.monotonic()
+        begun, spent = time.monotonic(), Spent(Path("/tmp/lab-accounts"))
         try:
-            with World(args.repo, args.radhold, out, files=args.out / "nas", logins=args.logins, keep=args.keep) as world:
+            options = {"logins": args.logins, "keep": args.keep, "one_host": scene.init == "systemd"}
+            with World(args.repo, args.radhold, out, files=args.out / "nas", **options) as world:
                 world.figures = result.figures
                 scene.play(world)
         except Exception as problem:  # whatever it is, the run fails and the next scene is played
             result.problem = f"{type(problem).__name__}: {problem}".strip()
             (out / "problem.txt").write_text(traceback.format_exc())
         result.seconds = time.monotonic() - begun
+        (out / "spent.txt").write_text(spent.text())
         shutil.copytree(out, kept, dirs_exist_ok=True)
         shutil.rmtree(out)
         results.append(result)

@@ -53,6 +53,11 @@ class Client:
         ]  # fmt: skip
         self._start(words, log)
 
+    def dial_words(self, user: str, words: list[str]) -> None:
+        """Dials in by a command of one's own."""
+        log = self._begin(user)
+        self._start(words, log)
+
     def dial_l2tp(self, user: str, password: str = "s3cret-pass") -> None:
         """The same by L2TP: xl2tpd starts pppd."""
         log = self._begin(user)

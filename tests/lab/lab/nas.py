@@ -25,6 +25,7 @@ FRONT = True
 AGENT_TOML = Path("/etc/radhold/agent.toml")
 OPTIONS = Path("/etc/ppp/lab.options")
 DIRECT = Path("/etc/radiusclient/lab-direct.conf")
+HOOKS = ("ip-pre-up", "ip-up", "ip-down", "ipv6-up", "ipv6-down")
 CAPABILITIES = "-all,+net_admin,+kill"
 
 
@@ -74,6 +75,32 @@ class Nas:
         unit = Path("/etc/systemd/system/radhold-agent.service").read_text()
         self._runtime = Path("/run", re.search(r"(?m)^RuntimeDirectory=(.+)$", unit).group(1))
         self._state = Path("/var/lib", re.search(r"(?m)^StateDirectory=(.+)$", unit).group(1))
+        self.write_agent_toml()
+        os.chown("/etc/radhold/front.secret", 0, UID)
+        options = f"file /etc/ppp/radhold-pptp.options\ndebug\nlogfile {self.out}/nas-pppd.log\n"
+        if not self.front:
+            conf = Path("/etc/radiusclient/radiusclient.conf").read_text()
+            conf = re.sub(r"(?m)^(auth|acct)server .*:", rf"\1server {SERVER}:", conf)
+            conf = re.sub(r"(?m)^servers .*$", "servers /etc/radiusclient/lab-servers", conf)
+            DIRECT.write_text(conf)
+            Path("/etc/radiusclient/lab-servers").write_text(f"{SERVER} {SECRET}\n")
+            options += f"radius-config-file {DIRECT}\n"
+        OPTIONS.write_text(options)
+        # What pppd tells its scripts, for a look afterwards; and when the scripts began and ended, to a hundredth of a second.
+        hook = Path("/etc/ppp/ip-up.d/zz-lab")
+        hook.write_text(f"#!/bin/sh\nenv | sort >'{self.out}/ip-up-'$IFNAME-$PEERNAME.env\n")
+        hook.chmod(0o755)
+        for event in HOOKS:
+            for name in ("00-lab", "zzz-lab"):
+                clock = Path(f"/etc/ppp/{event}.d/{name}")
+                clock.write_text(f"#!/bin/sh\nread -r up idle </proc/uptime && echo {event} {name} $PPPD_PID $up >>'{self.out}/hooks.txt'\n")
+                clock.chmod(0o755)
+        # A new NAS has no old state.
+        for directory in (self._runtime, self._state):
+            make_anew(directory)
+
+    def write_agent_toml(self) -> None:
+        """The agent's file, from these settings."""
         secret = Path("/etc/radhold/lab.secret")
         write(secret, SECRET + "\n")
         servers = "".join(
@@ -94,23 +121,6 @@ portal = "{PORTAL}:80"
 {front}
 """
         write(AGENT_TOML, text)
-        os.chown("/etc/radhold/front.secret", 0, UID)
-        options = f"file /etc/ppp/radhold-pptp.options\ndebug\nlogfile {self.out}/nas-pppd.log\n"
-        if not self.front:
-            conf = Path("/etc/radiusclient/radiusclient.conf").read_text()
-            conf = re.sub(r"(?m)^(auth|acct)server .*:", rf"\1server {SERVER}:", conf)
-            conf = re.sub(r"(?m)^servers .*$", "servers /etc/radiusclient/lab-servers", conf)
-            DIRECT.write_text(conf)
-            Path("/etc/radiusclient/lab-servers").write_text(f"{SERVER} {SECRET}\n")
-            options += f"radius-config-file {DIRECT}\n"
-        OPTIONS.write_text(options)
-        # What pppd tells its scripts, for a look afterwards.
-        hook = Path("/etc/ppp/ip-up.d/zz-lab")
-        hook.write_text(f"#!/bin/sh\nenv | sort >'{self.out}/ip-up-'$IFNAME-$PEERNAME.env\n")
-        hook.chmod(0o755)
-        # A new NAS has no old state.
-        for directory in (self._runtime, self._state):
-            make_anew(directory)
 
     def start_agent(self) -> None:
         """Starts the agent, or starts it again, with the rights of its unit and no more; returns when it is ready."""
@@ -144,6 +154,25 @@ portal = "{PORTAL}:80"
             f"file /etc/ppp/{own}\ndebug\nlogfile {self.out}/nas-pppd.log\n"
         )
         self.other = answer(self.space.name)
+
+    def hook_seconds(self) -> dict[str, list[float]]:
+        """How long pppd's scripts have taken so far, by event: the agent's hook is all that runs between the two clocks, but for
+        a look at ip-up's environment. Those that have not ended are not among them."""
+        begun: dict[tuple[str, str], float] = {}
+        taken: dict[str, list[float]] = {event: [] for event in HOOKS}
+        for line in (self.out / "hooks.txt").read_text().splitlines():
+            event, name, pid, up = line.split()
+            if name == "00-lab":
+                begun[event, pid] = float(up)
+            else:
+                taken[event].append(float(up) - begun.pop((event, pid)))
+        return taken
+
+    def accounting_patience(self) -> int:
+        """How many seconds pppd waits for an answer."""
+        conf = Path("/etc/radiusclient/radiusclient.conf").read_text()
+        timeout, retries = (int(re.search(rf"(?m)^{key} +(\d+)$", conf).group(1)) for key in ("radius_timeout", "radius_retries"))
+        return timeout * retries
 
     def tell_agent(self, *words: str) -> str:
         """An operator's word to the agent: status, ban, unban; gives what it answers."""

@@ -50,10 +50,10 @@ class Tried:
 
 
 class Namespace:
-    """A network namespace; `cables` makes it."""
+    """A network namespace; `lay` makes it, or, where it is `this` machine's own, gives it a name."""
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, this: bool = False):
+        self.name, self.this = name, this
 
     def run(self, *words: str, **options) -> subprocess.CompletedProcess:
         """Runs a command in it."""
@@ -129,7 +129,7 @@ class End:
 
 def lay(spaces: list[Namespace], cables: list[tuple[End, End]]) -> None:
     """Makes the namespaces and the cables between them. In few commands: each takes its time in a guest."""
-    batch(f"netns add {space.name}" for space in spaces)
+    batch(f"netns attach {space.name} 1" if space.this else f"netns add {space.name}" for space in spaces)
     batch(
         f"link add {a.name} netns {a.space.name} type veth peer name {b.name} netns {b.space.name}" for a, b in cables
     )

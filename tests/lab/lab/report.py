@@ -64,5 +64,5 @@ def summary(scenes: list, results: list[Result], times: str) -> str:
         lines.append(f"| {scene.number} {scene.title} | {result.verdict} | {result.seconds:.1f} | {facts} |")
     lines += ["", "What each proves:", ""]
     lines += [f"- {scene.number}: {scene.proves}" for scene in scenes]
-    lines += ["", "Each scene has a folder beside this page with its captures and the logs of every program in it.", ""]
+    lines += ["", "Each scene has a folder beside this page with its captures, the logs of every program in it, and what its seconds went to", "(steps.txt, spent.txt).", ""]
     return "\n".join(lines)

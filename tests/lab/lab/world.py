@@ -20,10 +20,11 @@ from .process import Process, until
 
 class World:
     """Made at the start of a scene. What is in `out` stays. `files`: what install.sh made for a NAS; `logins`: how many the scene
-    plays that takes the time of many."""
+    plays that takes the time of many; `one_host`: NAS and server are this very machine, which systemd runs, in its own namespace."""
 
-    def __init__(self, repo: Path, radhold: Path, out: Path, files: Path, logins: int, keep: bool):
+    def __init__(self, repo: Path, radhold: Path, out: Path, files: Path, logins: int, keep: bool, one_host: bool):
         self.repo, self.radhold, self.out, self.files, self.logins, self.keep = repo, radhold, out, files, logins, keep
+        self.one_host = one_host
         self.figures: dict[str, str] = {}
         self.captures: list[Process] = []
         self.servers: list[Aaa] = []
@@ -44,23 +45,29 @@ class World:
         return self
 
     def _build(self) -> None:
-        self.spaces = {name: Namespace(name) for name in ("nas", "aaa", "lan", "client1", "client2")}
-        nas, aaa, lan, *clients = self.spaces.values()
+        self.spaces = {name: Namespace(name) for name in ("nas", "lan", "client1", "client2")}
+        nas, lan, *clients = self.spaces.values()
         inside = [f"{INSIDE}/24", f"{DNS}/24", f"{PORTAL}/24", f"{INSIDE6}/64", f"{PORTAL6}/64"]
-        cables = [
-            (End(nas, "aaa0", [f"{NAS}/24"]), End(aaa, "nas0", [f"{SERVER}/24", f"{SECOND_SERVER}/24"])),
-            (End(nas, "lan0", ["10.91.0.1/24", "2001:db8:91::1/64"]), End(lan, "nas0", inside)),
-        ]
+        cables = [(End(nas, "lan0", ["10.91.0.1/24", "2001:db8:91::1/64"]), End(lan, "nas0", inside))]
+        if self.one_host:
+            nas.this = True
+            self.spaces["aaa"] = nas
+        else:
+            self.spaces["aaa"] = aaa = Namespace("aaa")
+            cables.append((End(nas, "aaa0", [f"{NAS}/24"]), End(aaa, "nas0", [f"{SERVER}/24", f"{SECOND_SERVER}/24"])))
         for number, client in enumerate(clients, 1):
-            outer = f"10.90.{number}.1"
-            cables.append((End(nas, f"wan{number}", [f"{outer}/24"]), End(client, "nas0", [f"10.90.{number}.2/24"])))
+            outer = f"{'192.0.' if self.one_host else '10.90.'}{number + self.one_host}.1"
+            there = outer.removesuffix("1") + "2"
+            cables.append((End(nas, f"wan{number}", [f"{outer}/24"]), End(client, "nas0", [f"{there}/24"])))
             self.clients.append(Client(client, outer, self.out))
-        lay(list(self.spaces.values()), cables)
-        nas.set("net.ipv4.ip_forward", "1")
-        nas.set("net.ipv6.conf.all.forwarding", "1")
+        lay(list(dict.fromkeys(self.spaces.values())), cables)
+        if not self.one_host:
+            # There the operator does it.
+            nas.set("net.ipv4.ip_forward", "1")
+            nas.set("net.ipv6.conf.all.forwarding", "1")
         batch(["route add 10.98.0.0/15 via 10.91.0.1", "route add default via 2001:db8:91::1"], lan)
         self.lan = Lan(lan)
-        self.capture("radius", "aaa", "any", "udp port 1812 or udp port 1813 or udp port 3799")
+        self.capture("radius", self.spaces["aaa"].name, "any", "udp port 1812 or udp port 1813 or udp port 3799")
 
     def __exit__(self, kind, problem, trace) -> None:
         for client in self.clients:

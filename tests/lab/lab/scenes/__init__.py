@@ -4,7 +4,7 @@ They know the parts of the world by their names; how those are started is theirs
 """
 
 from .register import ALL, Scene
-from . import hold, crash, login, links  # noqa: F401  (each adds its scenes)
+from . import hold, crash, login, links, units  # noqa: F401  (each adds its scenes)
 
 ALL.sort(key=lambda one: (int(one.number.rstrip("bcd")), one.number))
 __all__ = ["ALL", "Scene"]

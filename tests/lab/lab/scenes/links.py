@@ -9,30 +9,37 @@ from ..line import configure_request
 from ..process import Process, check, until
 from ..world import World
 from .register import scene
-from .steps import approve, confined, ended, let_through, sandboxed
+from .steps import approve, confined, ended, let_through, order, sandboxed
 
 CLIENT6 = "2001:db8:99::2"
+# Of the prefix that is delegated to the client.
+BEHIND6 = "2001:db8:98::1"
 LINE = Path("/tmp/lab-line")
 INJECT = Path("/tmp/lab-line-inject")
 
 
 @scene(
     "8", "IPv6 over PPP", 20,
-    "IPv6 in the link is sandboxed and permitted together with IPv4; who uses its addresses next starts in the sandbox, and no packet of the old flow passes",
+    "IPv6 in the link is sandboxed and permitted together with IPv4, also from a delegated prefix, and a session is known by the prefixes and the interface identifier of the Accept as pppd wrote them down; who uses its addresses next starts in the sandbox, and no packet of the old flow passes",
 )  # fmt: skip
 def ipv6(world: World) -> None:
     server = world.server()
-    behind = ("--reply", "Framed-IPv6-Route = 2001:db8:98::/48 :: 1", "--reply", "Framed-IP-Address = 10.99.0.77")
+    replies = {
+        "Framed-IPv6-Prefix": "2001:db8:99::/64", "Delegated-IPv6-Prefix": "2001:db8:98::/48", "Framed-Interface-Id": "0:0:0:50",
+        "Framed-IPv6-Route": "2001:db8:98::/48 :: 1", "Framed-IP-Address": "10.99.0.77",
+    }  # fmt: skip
     for user in ("alice", "bob"):
-        server.add_user(user, "s3cret-pass", *behind)
+        server.add_user(user, "s3cret-pass", *(word for name, value in replies.items() for word in ("--reply", f"{name} = {value}")))
     nas = world.start_nas()
     client, next_one = world.clients
 
     def dial(one, user: str) -> None:
-        one.login(user, "s3cret-pass", "+ipv6")
+        # pppd gives nobody an interface identifier: the client has the one of the Accept by itself.
+        one.login(user, "s3cret-pass", "+ipv6", "ipv6", "::50,")
         one.process.says("remote LL address")
         # A prefix for the link, as an operator's ipv6-up would route it; pppd itself knows link-local addresses alone.
         one.space.run("ip", "address", "add", f"{CLIENT6}/64", "dev", one.interface, "nodad")
+        one.space.run("ip", "address", "add", f"{BEHIND6}/128", "dev", "lo", "nodad")
         one.space.run("ip", "-6", "route", "add", "2001:db8:91::/64", "dev", one.interface)
         (interface,) = nas.interfaces()
         nas.space.run("ip", "-6", "route", "add", "2001:db8:99::/64", "dev", interface)
@@ -47,6 +54,8 @@ def ipv6(world: World) -> None:
     check(through.result() != float("inf"), "IPv6 is never let through")
     let_through(client, INSIDE6)
     until(lambda: "2001:db8:98::/48 dev " in nas.routes(), "the route behind the user", 5)
+    until(lambda: client.space.connect(INSIDE6, SERVICE, source=BEHIND6).outcome == "open", "from the delegated prefix, and back", 5)
+    known_by_ipv6(world, server, nas, client)
     flow = client.open_flow(INSIDE6)
     check(echoes(flow), "the flow works while permitted")
     port = flow.getsockname()[1]
@@ -71,6 +80,28 @@ def ipv6(world: World) -> None:
     server.decide("kick", held["id"])
     ended(server, next_one, "bob", 15)
     flow.close()
+
+
+def known_by_ipv6(world: World, server, nas, client) -> None:
+    """What radattr.so has written of the Accept's IPv6 attributes is what a server may name the session by."""
+    (interface,) = nas.interfaces()
+    told = dict(line.split(" ", 1) for line in nas.radattr(interface).splitlines())
+    of_ipv6 = {name: value for name, value in told.items() if "IPv6" in name or "Interface-Id" in name}
+    world.figures["radattr"] = ", ".join(f"{name} {value}" for name, value in of_ipv6.items())
+    for name, other, value in (
+        ("Framed-IPv6-Prefix", "2001:db8:97::/64", "2001:db8:99::/64"),
+        ("Delegated-IPv6-Prefix", "2001:db8:99::/48", "2001:db8:98::/48"),
+        ("Framed-Interface-Id", "0000:0000:0000:0051", "0000:0000:0000:0050"),
+    ):  # fmt: skip
+        check(name in of_ipv6, f"{name} is not in radattr: {told}")
+        said = order(server, "coa", f"{name}={other},Filter-Id=sandbox")
+        check("CoA-NAK" in said and "Session-Context-Not-Found" in said, f"{name} of another session: {said}")
+        let_through(client, INSIDE6)
+        for state, then in (("sandbox", sandboxed), ("permit", let_through)):
+            said = order(server, "coa", f"{name}={value},Filter-Id={state}")
+            check("CoA-ACK" in said, f"{name}={value}, {state}: {said}")
+            for address in (INSIDE, INSIDE6):
+                then(client, address)
 
 
 @scene(

@@ -4,12 +4,11 @@ import time
 from datetime import datetime
 
 from ..lan import INSIDE, SERVICE, received, sent
-from ..nas import ADDRESS as NAS
-from ..nas import SECOND_SERVER, SECRET, SERVER
+from ..nas import SECOND_SERVER, SERVER
 from ..process import check, until
 from ..world import World
 from .register import scene
-from .steps import approve, sandboxed
+from .steps import approve, order, sandboxed
 
 
 PPTP = 1723
@@ -181,9 +180,7 @@ def rates(world: World) -> None:
     nas.agent.kill()
     nas.start_agent()
     check(nas.limits(interface) == (towards, from_user), f"the same after a restart: {nas.limits(interface)}")
-    # The agent demands a time, and one machine has one clock.
-    asked = f"User-Name=alice,WISPr-Bandwidth-Max-Down=80000,Event-Timestamp={int(time.time())},Message-Authenticator=0x00"
-    said = server.space.run("radclient", "-r", "1", f"{NAS}:3799", "coa", SECRET, text_in=asked).stdout
+    said = order(server, "coa", "User-Name=alice,WISPr-Bandwidth-Max-Down=80000")
     check("CoA-ACK" in said, f"CoA-Request for another rate: {said}")
     check("80Kbit" in nas.limits(interface)[0], f"changed: {nas.limits(interface)}")
     first.hang_up()
@@ -225,6 +222,42 @@ def away(world: World) -> None:
     second.kill()
     client.hang_up()
     until(lambda: not nas.interfaces() and not nas.pppds(), "the NAS hangs up without a server", 40)
+    hooks_are_quick(world, nas, "no server", ups=2, downs=2)
+
+
+@scene(
+    "11b", "agent away", 30,
+    "while the agent is away pppd's hooks go on at once: who dials in is in the sandbox, who hangs up is gone; back, the agent knows whom it missed, and lets them through when told to",
+)  # fmt: skip
+def agent_away(world: World) -> None:
+    # No front: it is away together with the agent.
+    server = world.server(signed=False)
+    server.add_user("alice")
+    server.add_user("bob")
+    nas = world.start_nas(front=False)
+    first, second = world.clients
+    first.login("alice")
+    approve(world, server, first, server.session("alice", "held"))
+    nas.agent.kill()
+    first.hang_up()
+    second.login("bob")
+    sandboxed(second)
+    until(lambda: len(nas.interfaces()) == 1, "the one link that there is", 20)
+    hooks_are_quick(world, nas, "no agent", ups=2, downs=1)
+    held = server.session("bob", "held")
+    nas.start_agent()
+    sandboxed(second)
+    approve(world, server, second, held)
+    check("alice" not in nas.tell_agent("status"), "who is gone is no session")
+
+
+def hooks_are_quick(world: World, nas, when: str, ups: int, downs: int) -> None:
+    """So many hooks of each kind have ended, within a second and a half: the agent is waited for 0.6 s, and for the note 0.4 s."""
+    for event, many in (("ip-pre-up", ups), ("ip-up", ups), ("ip-down", downs)):
+        until(lambda one=event, least=many: len(nas.hook_seconds()[one]) >= least, f"{event} has run to its end {many} times", 10)
+        taken = nas.hook_seconds()[event]
+        world.figures[f"{when}: {event}, slowest of {len(taken)}"] = f"{max(taken) * 1000:.0f} ms"
+        check(max(taken) <= 1.5, f"{event} took {max(taken):.2f} s")
 
 
 def moment(text: str) -> datetime:

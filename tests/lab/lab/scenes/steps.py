@@ -5,6 +5,8 @@ import time
 from ..aaa import Aaa
 from ..client import Client
 from ..lan import DNS, INSIDE, PORTAL, SERVICE
+from ..nas import ADDRESS as NAS
+from ..nas import SECRET
 from ..process import check
 from ..world import World
 
@@ -49,6 +51,13 @@ def approve(world: World, server: Aaa, client: Client, session: dict, figure: bo
         world.figures["press → first packet through"] = f"{seconds * 1000:.0f} ms"
     check(seconds <= 1.0, f"let through {seconds:.2f} s after the press")
     return seconds
+
+
+def order(server: Aaa, kind: str, attributes: str) -> str:
+    """Debian's radclient orders something of the agent, from the server's host; gives all it said."""
+    # The agent demands a time, and one machine has one clock.
+    asked = f"{attributes},Event-Timestamp={int(time.time())},Message-Authenticator=0x00"
+    return server.space.run("radclient", "-x", "-r", "1", f"{NAS}:3799", kind, SECRET, text_in=asked, check=False).stdout
 
 
 def ended(server: Aaa, client: Client, user: str, seconds: float) -> tuple[dict, float]:
