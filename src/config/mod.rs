@@ -13,6 +13,7 @@ mod error;
 mod front;
 mod layers;
 mod nearest;
+mod radsec;
 pub(crate) mod read;
 mod reader;
 mod surroundings;
@@ -29,6 +30,7 @@ pub use bans::Audit;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontServer};
+pub use radsec::{Radsec, TlsFiles};
 pub use surroundings::Surroundings;
 
 use crate::model::{CallerLists, Nas, NodeName, Secret};
@@ -61,6 +63,8 @@ pub struct Config {
     pub telegram: Option<Telegram>,
     /// `[nas.NAME]`, by name. More may be in the store.
     pub nas: Vec<Nas>,
+    /// `[radsec]`; `None` when there is no such section.
+    pub radsec: Option<Radsec>,
     /// `[dynauth]`
     pub dynauth: Dynauth,
     /// `[callers]`

@@ -5,13 +5,15 @@
 mod identity;
 mod ids;
 mod nas;
+mod radsec;
 mod secret;
 mod time;
 mod user;
 
 pub use identity::{Counters, Identity};
 pub use ids::{ApproverKind, NasName, NodeName, SessionId, UserName};
-pub use nas::{CallerLists, Nas, OctetDirection};
+pub use nas::{CallerLists, Nas, OctetDirection, PreviousSecret};
+pub use radsec::{CertificateId, CertificateIdError, DynauthPath};
 pub use secret::Secret;
 pub use time::{Day, Timestamp};
 pub use user::{Binding, ReplyItem, SecondFactor, User};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::row::Columns;
 use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage};
-use crate::model::{Binding, CallerLists, Counters, Identity, Nas, NasName, Secret, User, UserName};
+use crate::model::{Binding, CallerLists, Counters, Identity, Nas, NasName, PreviousSecret, Secret, User, UserName};
 use crate::session::{DecidedBy, Decision, End, Record, Session};
 
 pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
@@ -51,6 +51,16 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
         callers: CallerLists {
             allow: row.need("allow_callers", Columns::json)?,
             deny: row.need("deny_callers", Columns::json)?,
+        },
+        nas_identifier: row.text("nas_identifier")?,
+        radsec: row.need("radsec", Columns::json)?,
+        radsec_only: row.need("radsec_only", Columns::flag)?,
+        dynauth: row.need("dynauth", Columns::word)?,
+        previous_secret: match row.octets("previous_secret")? {
+            Some(octets) => {
+                Some(PreviousSecret { secret: Secret::new(octets), until: row.time("previous_secret_until")? })
+            }
+            None => None,
         },
     })
 }
