@@ -261,7 +261,8 @@ impl Door {
             }
             return;
         }
-        let key = RequestKey { source: from, identifier: packet.identifier(), authenticator: *packet.authenticator() };
+        let (connection, identifier) = (replier.connection(), packet.identifier());
+        let key = RequestKey { source: from, connection, identifier, authenticator: *packet.authenticator() };
         let octets = match self.duplicates.admit(&key, now) {
             Admission::Answered(octets) => {
                 count("agent-request-repeated");

@@ -9,9 +9,7 @@ use serde::Serialize;
 
 use crate::app::{chance, clock, keys};
 use crate::config::{format_duration, parse_duration, read};
-use crate::model::{
-    CallerLists, CertificateId, DynauthPath, Nas, NasName, OctetDirection, PreviousSecret, Secret,
-};
+use crate::model::{CallerLists, CertificateId, DynauthPath, Nas, NasName, OctetDirection, PreviousSecret, Secret};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -196,7 +194,9 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     }
     let radsec: Vec<_> = args.radsec_name.iter().chain(&args.radsec_fingerprint).cloned().collect();
     if radsec.is_empty() && (args.radsec_only || args.dynauth == DynauthPath::Radsec) {
-        return Err(Failure::usage("name what its certificate shows: --radsec-name dns:NAME or --radsec-fingerprint sha256:DIGEST"));
+        return Err(Failure::usage(
+            "name what its certificate shows: --radsec-name dns:NAME or --radsec-fingerprint sha256:DIGEST",
+        ));
     }
     let store = context.store().await?;
     for (kept_in, other) in all(context, store.nases().await?) {
@@ -207,10 +207,16 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         let same_address = !other.radsec_only && args.address == Some(other.network);
         if same_address && other.nas_identifier == args.nas_identifier {
             let advice = "give each its own --nas-identifier if several stand behind it";
-            return Err(Failure::failed(format!("NAS {} has the address {} already; {advice}", other.name, other.network)));
+            return Err(Failure::failed(format!(
+                "NAS {} has the address {} already; {advice}",
+                other.name, other.network
+            )));
         }
         if let Some(id) = radsec.iter().find(|id| other.radsec.contains(id)) {
-            return Err(Failure::failed(format!("NAS {} shows {id} already; each certificate is one NAS's", other.name)));
+            return Err(Failure::failed(format!(
+                "NAS {} shows {id} already; each certificate is one NAS's",
+                other.name
+            )));
         }
     }
     let defaults = &context.config.hold.defaults;
@@ -291,7 +297,8 @@ async fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
             (*kept_in).to_owned(),
         ]
     });
-    let head = ["NAS", "ADDRESS", "DIALECT", "COA TO", "MESSAGE-AUTHENTICATOR", "REJECT DELAY", "OLD SECRET", "KEPT IN"];
+    let head =
+        ["NAS", "ADDRESS", "DIALECT", "COA TO", "MESSAGE-AUTHENTICATOR", "REJECT DELAY", "OLD SECRET", "KEPT IN"];
     output::print_table(head, rows.collect(), "no NASes; add one with `radhold nas add NAME --address ADDRESS`")
 }
 
@@ -307,7 +314,9 @@ async fn rotate(args: RotateArgs, context: &Context) -> Result<(), Failure> {
         return Err(Failure::not_found(format!("there is no NAS {name} in the store; {why}")));
     };
     if sealed.radsec_only {
-        return Err(Failure::usage(format!("NAS {name} comes over TLS alone and has no secret; renew its certificate")));
+        return Err(Failure::usage(format!(
+            "NAS {name} comes over TLS alone and has no secret; renew its certificate"
+        )));
     }
     let key = context.sealing_key()?;
     let nas = keys::open_nas(sealed, &key)?;
@@ -392,7 +401,11 @@ fn shown<'a>(nas: &'a Nas, kept_in: &'static str) -> Shown<'a> {
         radsec: &nas.radsec,
         radsec_only: nas.radsec_only,
         dynauth: nas.dynauth,
-        previous_secret_until: nas.previous_secret.as_ref().and_then(|previous| previous.until).map(|at| at.to_string()),
+        previous_secret_until: nas
+            .previous_secret
+            .as_ref()
+            .and_then(|previous| previous.until)
+            .map(|at| at.to_string()),
         kept_in,
     }
 }

@@ -440,7 +440,10 @@ fn log(mut section: Section<'_>) -> Log {
 fn judge_listeners(report: &Report<'_>, server: &Server, nases: &[Nas], has_radsec: bool) {
     for nas in nases.iter().filter(|nas| !has_radsec && (!nas.radsec.is_empty() || nas.dynauth == DynauthPath::Tls)) {
         let section = report.top().section("nas").section(nas.name.as_str());
-        section.problem("radsec", "is for RADIUS over TLS, which needs a [radsec] section with certificate, key and client_ca");
+        section.problem(
+            "radsec",
+            "is for RADIUS over TLS, which needs a [radsec] section with certificate, key and client_ca",
+        );
     }
     let mut seen: BTreeMap<(IpNet, Option<&str>), &NasName> = BTreeMap::new();
     let datagrams = || nases.iter().filter(|nas| !nas.radsec_only);

@@ -55,7 +55,9 @@ impl Secret {
             return Some("is one that everybody tries first");
         }
         match self.0.len() {
-            0..=12 => Some("has 12 octets or fewer and can be guessed from one packet; make it 16 or more (RFC 2865 §3)"),
+            0..=12 => {
+                Some("has 12 octets or fewer and can be guessed from one packet; make it 16 or more (RFC 2865 §3)")
+            }
             13..LEAST => Some("is shorter than 16 octets (RFC 2865 §3)"),
             _ => None,
         }

@@ -172,6 +172,7 @@ impl Door {
         })?;
         let key = RequestKey {
             source: replier.peer(),
+            connection: replier.connection(),
             identifier: packet.identifier(),
             authenticator: *packet.authenticator(),
         };

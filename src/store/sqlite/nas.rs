@@ -74,16 +74,15 @@ pub(super) async fn insert(connection: impl SqliteExecutor<'_>, nas: &Nas) -> Re
 
 /// Keeps other secrets for a NAS.
 pub(super) async fn rekey(pool: &SqlitePool, nas: &Nas) -> Result<(), StoreError> {
-    let done = sqlx::query(
-        "UPDATE nases SET secret = ?2, previous_secret = ?3, previous_secret_until = ?4 WHERE name = ?1",
-    )
-    .bind(row::text(nas.name.as_str()))
-    .bind(nas.secret.expose())
-    .bind(nas.previous_secret.as_ref().map(|previous| previous.secret.expose()))
-    .bind(nas.previous_secret.as_ref().and_then(|previous| previous.until).map(row::micros))
-    .execute(pool)
-    .await
-    .map_err(failure)?;
+    let done =
+        sqlx::query("UPDATE nases SET secret = ?2, previous_secret = ?3, previous_secret_until = ?4 WHERE name = ?1")
+            .bind(row::text(nas.name.as_str()))
+            .bind(nas.secret.expose())
+            .bind(nas.previous_secret.as_ref().map(|previous| previous.secret.expose()))
+            .bind(nas.previous_secret.as_ref().and_then(|previous| previous.until).map(row::micros))
+            .execute(pool)
+            .await
+            .map_err(failure)?;
     if done.rows_affected() == 0 { Err(StoreError::Missing(format!("NAS {}", nas.name))) } else { Ok(()) }
 }
 
