@@ -28,6 +28,7 @@ mod loss;
 mod nodes;
 mod postgres;
 mod radhold;
+mod radsec;
 mod reporting;
 mod spool;
 mod store;
