@@ -29,7 +29,7 @@ pub use agent::{Agent, AgentFilter, AgentPeer, Captive};
 pub use bans::Audit;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Place, Problem};
-pub use front::{Front, FrontServer};
+pub use front::{Front, FrontRadsec, FrontServer};
 pub use radsec::{Radsec, TlsFiles};
 pub use surroundings::Surroundings;
 

@@ -202,18 +202,26 @@ impl DynamicAuthorizationClient {
     pub async fn send_over(&self, link: &Link, request: &Request) -> Result<Answer, SendError> {
         let secret = radsec::SECRET.as_bytes();
         let mut authenticator = [0; 16];
-        let write = |identifier| {
-            let packet = request.encode(identifier, (self.now)(), secret)?;
-            authenticator.copy_from_slice(&packet[4..20]);
-            Ok(packet)
+        let mut unwritten = None;
+        let write = |identifier| match request.encode(identifier, (self.now)(), secret) {
+            Ok(packet) => {
+                authenticator.copy_from_slice(&packet[4..20]);
+                Some(packet)
+            }
+            Err(error) => {
+                unwritten = Some(error);
+                None
+            }
         };
         count(&self.counters.requests);
         let reply = match link.ask(self.settings.timers.mrd, write).await {
             Ok(reply) => reply,
-            Err(AskError::Encode(error)) => return Err(error.into()),
             Err(AskError::Busy) => return Err(SendError::Busy(link.peer)),
-            Err(AskError::Ended) => None,
+            Err(AskError::Ended | AskError::Unwritten) => None,
         };
+        if let Some(error) = unwritten {
+            return Err(error.into());
+        }
         let Some(reply) = reply else {
             count(&self.counters.unanswered);
             return Ok(Answer::Unanswered);

@@ -19,7 +19,7 @@ use super::framing::{FrameError, Frames};
 use crate::dynauth::{Identifiers, NoneFree};
 use crate::model::Timestamp;
 use crate::net::Replier;
-use crate::radius::{EncodeError, Packet};
+use crate::radius::Packet;
 use crate::telemetry;
 
 /// Requests of the peer in work at once: as many as it has Identifiers. Beyond that it is not read from (RFC 6613 §2.6.5).
@@ -99,9 +99,9 @@ pub enum End {
 /// Why a request of ours was not sent, or cannot be answered any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
-    /// The attributes make no packet.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
+    /// There is no packet for that Identifier; whoever should have written it knows why.
+    #[error("the request cannot be written")]
+    Unwritten,
     /// All Identifiers are in flight.
     #[error("too many requests in flight on this connection")]
     Busy,
@@ -189,12 +189,12 @@ impl Link {
     pub async fn ask(
         &self,
         wait: Duration,
-        write: impl FnOnce(u8) -> Result<Vec<u8>, EncodeError>,
+        write: impl FnOnce(u8) -> Option<Vec<u8>>,
     ) -> Result<Option<Vec<u8>>, AskError> {
         let until = Instant::now() + wait;
         let identifier = self.identifier(until).await?;
         let mut flight = Flight { link: self, identifier, answered: false };
-        let packet = write(identifier)?;
+        let packet = write(identifier).ok_or(AskError::Unwritten)?;
         let (reply, answer) = oneshot::channel();
         let authenticator = *packet[4..].first_chunk().expect("a packet has a header");
         self.ours().expected.insert(identifier, Expected { authenticator, reply });
