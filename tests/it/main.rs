@@ -30,6 +30,7 @@ mod postgres;
 mod radhold;
 mod radsec;
 mod reporting;
+mod secrets;
 mod spool;
 mod store;
 mod telegram;

@@ -6,15 +6,21 @@ mod pki;
 mod real;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use radhold::app::{chance, clock};
+use radhold::config::{FrontRadsec, FrontServer, TlsFiles};
+use radhold::model::Secret;
+use radhold::net::Replier;
+use radhold::net::front::{Front, Machine};
 use radhold::radius::{Code, Packet, attribute};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::rustls::version;
 
 use crate::postgres::Database;
-use crate::radhold::{PATIENCE, Radhold, message};
+use crate::radhold::{PATIENCE, Radhold, message, radclient, received};
 use peer::{PASSWORD, Wire, accounting, ack, assert_genuine, login, status_server};
 use pki::{Identity, Pki};
 
@@ -495,4 +501,69 @@ async fn the_node_a_nas_is_connected_to_carries_its_orders_out() {
         wire.send(&ack(&coa)).unwrap();
         second.until_state("permitted");
     });
+}
+
+/// The front beside pppd, over TLS: what pppd asks by UDP on loopback goes down one connection, and what the server demands comes
+/// back on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_front_asks_over_tls_and_hears_what_the_server_demands() {
+    let pki = Pki::new();
+    let server = pki.sign("server", &["127.0.0.1"]);
+    let radhold = tokio::task::block_in_place(|| {
+        let hold = "[server]\nreject_delay = \"0s\"\n[hold]\nretry_first = \"300ms\"\n";
+        let radhold = Radhold::start(&format!("{hold}{}{NAS}", pki.section(&server, "")));
+        radhold.add_user("alice", PASSWORD, &["--store-as", "clear"]);
+        radhold
+    });
+    let client = pki.sign("nas", &["branch.example.org"]);
+    let address = radsec_of(&radhold);
+    let radsec = FrontRadsec {
+        host: address.ip().to_string(),
+        port: address.port(),
+        ids: vec!["ip:127.0.0.1".parse().unwrap()],
+    };
+    let inner = "between-pppd-and-the-front-32-oct";
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let config = radhold::config::Front {
+        auth: vec![any],
+        accounting: vec![any],
+        secret: Secret::new(inner),
+        nas_identifier: "nas-1".to_owned(),
+        fail_over_after: Duration::from_secs(3),
+        patience: Duration::from_secs(20),
+        probe_every: Duration::from_millis(200),
+        servers: vec![FrontServer {
+            name: "1".to_owned(),
+            auth: any,
+            accounting: any,
+            secret: Secret::new("radsec"),
+            require_message_authenticator: false,
+            radsec: Some(radsec),
+        }],
+        tls: Some(TlsFiles { certificate: client.certificate.clone(), key: client.key.clone(), ca: pki.ca() }),
+    };
+    let machine = Machine { now: clock::now, chance: chance::octets };
+    let (demanded, demands) = std::sync::mpsc::channel();
+    let obey = move |packet: &Packet<'_>, replier: Replier| {
+        replier.send_now(&ack(packet.as_bytes()));
+        demanded.send(packet.code()).unwrap();
+    };
+    let front = Front::start_with(&config, machine, None, Arc::new(obey)).unwrap();
+    let (auth, acct) = (front.auth()[0], front.accounting()[0]);
+    tokio::task::block_in_place(|| {
+        let ran =
+            radclient(auth, "auth", inner, &format!("User-Name = alice, User-Password = {PASSWORD}, NAS-Port = 7"));
+        assert_eq!((ran.code, received(&ran, "Filter-Id")), (0, Some("sandbox")), "{ran:?} {:#?}", radhold.log());
+        let no = radclient(auth, "auth", inner, "User-Name = alice, User-Password = wrong, NAS-Port = 7");
+        assert_eq!(no.code, 1, "{no:?}");
+        let class = received(&ran, "Class").unwrap();
+        let start =
+            format!("User-Name = alice, Acct-Status-Type = Start, Acct-Session-Id = a1, NAS-Port = 7, Class = {class}");
+        assert_eq!(radclient(acct, "acct", inner, &start).code, 0);
+        let session = radhold.until_state("held");
+        decide(&radhold, "approve", &session);
+        assert_eq!(demands.recv_timeout(PATIENCE), Ok(Code::CoaRequest));
+        radhold.until_state("permitted");
+    });
+    assert_eq!(front.servers().into_iter().collect::<Vec<_>>(), [("1".to_owned(), true)]);
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use radhold::model::{ApproverKind, Binding, Nas, OctetDirection, Secret, User, UserName};
+use radhold::model::{
+    ApproverKind, Binding, DynauthPath, Nas, NodeName, OctetDirection, PreviousSecret, Secret, User, UserName,
+};
 use radhold::store::StoreError;
 
 use super::Stage;
@@ -64,6 +66,11 @@ async fn nases_are_kept_as_given(stage: &Stage) {
         unique_ports: Some(false),
         sandbox_filter: Some("jail".into()),
         permit_filter: Some("open".into()),
+        nas_identifier: Some("core-1".into()),
+        radsec: vec!["dns:core.example.org".parse().unwrap(), "ip:2001:db8::9".parse().unwrap()],
+        radsec_only: true,
+        dynauth: DynauthPath::Radsec,
+        previous_secret: Some(PreviousSecret { secret: Secret::new("sealed-before"), until: Some(secs(60)) }),
         ..nas("core", "2001:db8::/64")
     };
     store.add_nas(&plain).await.unwrap();
@@ -72,6 +79,12 @@ async fn nases_are_kept_as_given(stage: &Stage) {
     store.add_nas(&nas("lab", "198.51.100.77/24")).await.unwrap();
     assert_eq!(store.nases().await.unwrap(), [rich, plain.clone(), nas("lab", "198.51.100.0/24")]);
     assert!(matches!(store.add_nas(&plain).await, Err(StoreError::Exists(what)) if what == "NAS edge"));
+    // Other secrets, and nothing else of it.
+    let rekeyed = Nas { secret: Secret::new("next"), previous_secret: None, ..plain.clone() };
+    store.rekey_nas(&Nas { dialect: "cisco".into(), ..rekeyed.clone() }).await.unwrap();
+    assert!(store.nases().await.unwrap().contains(&rekeyed));
+    store.rekey_nas(&plain).await.unwrap();
+    assert!(matches!(store.rekey_nas(&nas("nobody", "192.0.2.9/32")).await, Err(StoreError::Missing(_))));
     store.remove_nas(&"core".into()).await.unwrap();
     assert!(matches!(store.remove_nas(&"core".into()).await, Err(StoreError::Missing(_))));
     assert_eq!(store.nases().await.unwrap().len(), 2);
