@@ -16,7 +16,7 @@
 //! | entry | `main.rs`, [`cli`] | arguments, help, printing | decide anything about a session |
 //! | shells | [`app`] | joins configuration, adapters and core; runs effects and deadlines | hold a rule of its own |
 //! | | [`agent`] | beside pppd: obeys CoA and Disconnect in nftables and processes | know a store, a user, or why |
-//! | | [`net`] | UDP in and out, duplicates, the client, the front on a NAS's loopback | know a session or a user |
+//! | | [`net`] | UDP and TLS in and out, duplicates, the client, the front on a NAS's loopback | know a session or a user |
 //! | adapters | [`store`] | the only SQL | decide who wins: it compares versions |
 //! | | [`approver`] | ways to ask a person | change a session |
 //! | | [`dialect`] | intent to attributes, per family of NAS | know a state or a socket |

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -38,9 +39,9 @@ pub use radattr::Radattr;
 
 use crate::config::{self, Agent, AgentPeer};
 use crate::dynauth::server::{Discard, Rules, reply, verify};
-use crate::model::Timestamp;
+use crate::model::{Secret, Timestamp};
 use crate::net::front::{Front, FrontError, Machine, Observer};
-use crate::net::{Admission, Duplicates, Replier, RequestKey, bind, receive};
+use crate::net::{Admission, Duplicates, Replier, RequestKey, bind, radsec, receive};
 use crate::radius::{Packet, attribute};
 use crate::telemetry::{OncePerWindow, count, tell_ready};
 use keeper::{AccountingHeard, Keeper, Outcome};
@@ -127,7 +128,8 @@ pub async fn run(
             let _ = datagrams.try_send((octets.to_vec(), replier));
         }));
     }
-    if config.peers.is_empty() {
+    let over_tls = front.as_ref().is_some_and(|front| front.servers.iter().any(|server| server.radsec.is_some()));
+    if config.peers.is_empty() && !over_tls {
         warn!("no [agent.peer.NAME] is configured: nobody can lift or end a session by RADIUS");
     }
     let mut door = Door::new(config.peers.clone());
@@ -144,7 +146,12 @@ pub async fn run(
         }
     });
     let shown_front = front.as_ref().map_or(serde_json::Value::Null, shown);
-    let _front = front.map(|front| Front::start(&front, machine, Some(observer))).transpose()?;
+    // What a server demands down the connection of the front is as good as a datagram of a peer.
+    let obey = Arc::new(move |packet: &Packet<'_>, replier: Replier| {
+        // Full: the server orders again.
+        let _ = datagrams.try_send((packet.as_bytes().to_vec(), replier));
+    });
+    let _front = front.map(|front| Front::start_with(&front, machine, Some(observer), obey)).transpose()?;
     let (questions, mut asked) = mpsc::channel(QUEUE);
     tokio::spawn(answer_socket(hooks, questions));
     let (lost, mut table_lost) = mpsc::channel(1);
@@ -186,7 +193,8 @@ pub async fn run(
 /// Where the front listens, and whom it asks, for whoever asks the agent.
 fn shown(front: &config::Front) -> serde_json::Value {
     let ports: Vec<_> = front.auth.iter().chain(&front.accounting).map(SocketAddr::to_string).collect();
-    let servers = front.servers.iter().flat_map(|server| [server.auth, server.accounting]);
+    let servers = front.servers.iter().filter(|server| server.radsec.is_none());
+    let servers = servers.flat_map(|server| [server.auth, server.accounting]);
     json!({"ports": ports, "servers": servers.map(|address| address.to_string()).collect::<Vec<_>>()})
 }
 
@@ -223,7 +231,17 @@ impl Door {
         let now = moment.wall;
         let from = replier.peer();
         let network = |peer: &&AgentPeer| peer.network.contains(&from.ip().to_canonical());
-        let peer = self.peers.iter().filter(network).max_by_key(|peer| peer.network.prefix_len()).cloned();
+        let peer = match replier.connection() {
+            0 => self.peers.iter().filter(network).max_by_key(|peer| peer.network.prefix_len()).cloned(),
+            // Proven by its certificate; TLS lets nobody play a recording.
+            _ => Some(AgentPeer {
+                name: "radsec".to_owned(),
+                network: IpNet::from(from.ip()),
+                secret: Secret::new(radsec::SECRET),
+                require_message_authenticator: false,
+                require_event_timestamp: false,
+            }),
+        };
         let Some(peer) = peer else {
             count("agent-request-stranger");
             return self.complain(from, "it is no [agent.peer.NAME]".to_owned(), now);
@@ -262,7 +280,8 @@ impl Door {
             }
             return;
         }
-        let key = RequestKey { source: from, identifier: packet.identifier(), authenticator: *packet.authenticator() };
+        let (connection, identifier) = (replier.connection(), packet.identifier());
+        let key = RequestKey { source: from, connection, identifier, authenticator: *packet.authenticator() };
         let octets = match self.duplicates.admit(&key, now) {
             Admission::Answered(octets) => {
                 count("agent-request-repeated");

@@ -12,9 +12,10 @@ use tokio::task::JoinSet;
 use super::bans::Bans;
 use super::clock;
 use super::orders::Worker;
+use super::radsec::TlsWays;
 use crate::dynauth::{Answer, BanOrder, ErrorCause, Remedy};
-use crate::model::{CallerLists, Nas, Timestamp};
-use crate::net::dynamic_authorization::Target;
+use crate::model::{CallerLists, DynauthPath, Nas, NasName, Timestamp};
+use crate::net::dynamic_authorization::SendError;
 use crate::policy::{Ban, BanTarget};
 use crate::store::{BanNotice, StoreError};
 use crate::telemetry;
@@ -62,6 +63,7 @@ async fn tell_all(worker: &Arc<Worker>, bans: &Bans, mut notice: BanNotice) -> R
     };
     let settings = worker.settings.current();
     let mut tasks = JoinSet::new();
+    let mut elsewhere = 0;
     for nas in settings.nases.iter().filter(|nas| !notice.told.contains(&nas.name)) {
         let Some(dialect) = settings.dialects.get(&nas.dialect) else { continue };
         let Some(request) = dialect.ban(&order) else { continue };
@@ -70,21 +72,37 @@ async fn tell_all(worker: &Arc<Worker>, bans: &Bans, mut notice: BanNotice) -> R
         if !ban.forced && order.time != Some(Duration::ZERO) && (allows(&nas.callers) || allows(&settings.callers)) {
             continue;
         }
+        let link = match TlsWays::may_be_linked(nas) {
+            true => worker.tls.links.of(&nas.name, nas.network.addr()),
+            false => None,
+        };
+        if let Some(link) = link {
+            let (worker, name) = (Arc::clone(worker), nas.name.clone());
+            tasks.spawn(async move {
+                let answer = worker.dynauth.send_over(&link, &request).await;
+                (name.clone(), answer.unwrap_or_else(|error| unsent(&name, &error)))
+            });
+            continue;
+        }
+        if nas.radsec_only || nas.dynauth == DynauthPath::Radsec {
+            // Whichever node it is connected to tells it, when it comes to look.
+            match worker.store.linked_to(&nas.name).await?.is_empty() {
+                true => tracing::warn!(nas = %nas.name, "not told of a ban: it has no TLS connection"),
+                false => elsewhere += 1,
+            }
+            continue;
+        }
         let Some(address) = listener(nas, dialect.coa_port()) else {
             tracing::warn!(nas = %nas.name, "not told of a ban: several hosts share this NAS's entry; give each its own");
             continue;
         };
-        let target = Target { address, source: nas.coa_source.or(worker.dynauth_source), secret: nas.secret.clone() };
-        let (worker, name) = (Arc::clone(worker), nas.name.clone());
+        let (worker, nas) = (Arc::clone(worker), Arc::clone(nas));
         tasks.spawn(async move {
-            let answer = worker.dynauth.send(&target, &request).await.unwrap_or_else(|error| {
-                tracing::error!(nas = %name, %error, "a CoA-Request was not sent; trying again");
-                Answer::Unanswered
-            });
-            (name, answer)
+            let answer = worker.send_by_udp(&nas, address, &[request]).await;
+            (nas.name.clone(), answer.unwrap_or_else(|error| unsent(&nas.name, &error)))
         });
     }
-    let mut missing = 0;
+    let mut missing = elsewhere;
     for (name, answer) in tasks.join_all().await {
         match answer {
             Answer::Acked => {
@@ -109,6 +127,11 @@ async fn tell_all(worker: &Arc<Worker>, bans: &Bans, mut notice: BanNotice) -> R
         clock::now() + pause
     });
     worker.store.settle_ban_notice(&notice, again).await
+}
+
+fn unsent(nas: &NasName, error: &SendError) -> Answer {
+    tracing::error!(%nas, %error, "a CoA-Request was not sent; trying again");
+    Answer::Unanswered
 }
 
 /// What is to be told; `None` when time has done it or too much was tried.

@@ -9,9 +9,10 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::access::{Access, Fate};
 use super::ledger::{Job, Ledger};
-use super::settings::SettingsHandle;
+use super::settings::{Known, SettingsHandle};
 use super::{accounting, clock};
-use crate::model::{Nas, Timestamp};
+use crate::model::{Nas, NasName, Timestamp};
+use crate::net::radsec::{End, Link};
 use crate::net::{Admission, Duplicates, Replier, RequestKey};
 use crate::radius::{Code, MessageAuthenticatorError, Packet, PacketBuilder, attribute};
 use crate::spool::AccountingPacket;
@@ -35,6 +36,8 @@ pub(super) enum Port {
     Access,
     /// Accounting-Request (RFC 2866) and Status-Server.
     Accounting,
+    /// All of these, over TLS (RFC 6614 §2.1).
+    Tls,
 }
 
 /// The door of one port.
@@ -45,18 +48,19 @@ pub(super) struct Door {
     access: Arc<Access>,
     ledger: Ledger,
     duplicates: Mutex<Duplicates>,
-    places: Arc<Semaphore>,
+    places: [Arc<Semaphore>; 2],
     held_back: Semaphore,
     complaints: OncePerWindow<(IpAddr, &'static str)>,
 }
 
 impl Door {
+    /// A door; of the places, the first are those of logins, the others of accounting.
     pub(super) fn new(
         port: Port,
         settings: SettingsHandle,
         access: Arc<Access>,
         ledger: Ledger,
-        places: Arc<Semaphore>,
+        places: [Arc<Semaphore>; 2],
     ) -> Self {
         Self {
             port,
@@ -82,19 +86,74 @@ impl Door {
         let received_at = clock::now();
         let peer = replier.peer();
         let settings = self.settings.current();
-        let Some(nas) = settings.nases.at(peer.ip()) else {
+        let there = settings.nases.at(peer.ip());
+        if there.is_empty() {
             self.complain(peer.ip(), "packet.unknown-nas", received_at, "not a NAS of ours (radhold nas add)");
             return Err("packet.unknown-nas");
-        };
+        }
         let packet = Packet::parse(datagram).map_err(|error| {
             self.complain(peer.ip(), error.reason(), received_at, &error.to_string());
             error.reason()
         })?;
-        self.prove(&packet, nas).map_err(|(label, error)| {
+        let nas = self.whose(&packet, there, received_at).map_err(|(label, error)| {
             self.complain(peer.ip(), label, received_at, &error);
             label
         })?;
-        let key = RequestKey { source: peer, identifier: packet.identifier(), authenticator: *packet.authenticator() };
+        self.begin(&packet, nas, replier, received_at)
+    }
+
+    /// Takes a request in that came over TLS, from the NAS the certificate is bound to.
+    ///
+    /// # Errors
+    /// Why the connection is to be ended: RFC 6613 §2.6.4 wants that of one on which something cannot be believed.
+    pub(super) fn take_over_tls(
+        self: &Arc<Self>,
+        nas: &NasName,
+        packet: &Packet<'_>,
+        link: &Arc<Link>,
+        replier: &Replier,
+    ) -> Result<(), End> {
+        let received_at = clock::now();
+        let settings = self.settings.current();
+        // A NAS that was removed, or that goes by another certificate now, is heard no more.
+        let known = settings.nases.known(nas);
+        let known = known.filter(|known| known.nas.radsec.iter().any(|id| link.certificate.ids.contains(id)));
+        let Some(known) = known else { return Err(End::Unbound("its certificate is no NAS's any more")) };
+        let nas = known.over_tls();
+        match self.prove(packet, nas) {
+            Ok(_) => {
+                if let Err(label) = self.begin(packet, nas, replier, received_at) {
+                    telemetry::count(label);
+                }
+                Ok(())
+            }
+            // What is merely not ours to answer is discarded.
+            Err((label @ ("packet.code-out-of-place" | "packet.message-authenticator-absent"), error)) => {
+                self.complain(replier.peer().ip(), label, received_at, &error);
+                telemetry::count(label);
+                Ok(())
+            }
+            Err((label, error)) => {
+                telemetry::count(label);
+                Err(End::Unbelievable(error))
+            }
+        }
+    }
+
+    /// Begins to work on a request of this NAS's, unless it is a repeat or there is too much to do.
+    fn begin(
+        self: &Arc<Self>,
+        packet: &Packet<'_>,
+        nas: &Arc<Nas>,
+        replier: &Replier,
+        received_at: Timestamp,
+    ) -> Result<(), &'static str> {
+        let key = RequestKey {
+            source: replier.peer(),
+            connection: replier.connection(),
+            identifier: packet.identifier(),
+            authenticator: *packet.authenticator(),
+        };
         match self.duplicates().admit(&key, received_at) {
             Admission::New => (),
             Admission::InWork => return Err("packet.repeat-in-work"),
@@ -103,13 +162,16 @@ impl Door {
                 return Err("packet.repeat-answered");
             }
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let is_accounting = packet.code() == Code::AccountingRequest;
+        let places = &self.places[usize::from(is_accounting)];
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             self.duplicates().forget(&key);
             return Err("packet.overload");
         };
-        let (door, nas, replier, datagram) = (Arc::clone(self), Arc::clone(nas), replier.clone(), datagram.to_vec());
+        let (door, nas, replier, datagram) =
+            (Arc::clone(self), Arc::clone(nas), replier.clone(), packet.as_bytes().to_vec());
         tokio::spawn(async move {
-            let room = door.port == Port::Accounting || door.ledger.room().await.is_ok();
+            let room = is_accounting || door.ledger.room().await.is_ok();
             let fate = if room {
                 door.work(&datagram, &nas, &replier, received_at).await
             } else {
@@ -158,8 +220,45 @@ impl Door {
         }
     }
 
+    /// Of the NASes at an address, the one whose packet this is, by the secret it was made with. At most two are asked, with two
+    /// secrets each: the one that goes by the packet's NAS-Identifier, and the one that goes by none.
+    fn whose<'a>(
+        &self,
+        packet: &Packet<'_>,
+        there: &'a [Arc<Known>],
+        now: Timestamp,
+    ) -> Result<&'a Arc<Nas>, (&'static str, String)> {
+        let identifier = packet.first(attribute::NAS_IDENTIFIER);
+        let meant = |known: &&Arc<Known>| {
+            known.nas.nas_identifier.as_ref().is_none_or(|name| identifier == Some(name.as_bytes()))
+        };
+        let mut wrong = None;
+        for known in there.iter().filter(meant) {
+            for (nas, previous) in known.by_secret(now) {
+                match self.prove(packet, nas) {
+                    // Anybody can write a NAS-Identifier.
+                    Ok(Proof::None) if there.len() > 1 => {
+                        let advice = "several NASes have this address, so each must send a Message-Authenticator";
+                        return Err(("packet.message-authenticator-absent", advice.to_owned()));
+                    }
+                    Ok(Proof::None) => return Ok(nas),
+                    Ok(Proof::Secret) => {
+                        known.proved_by(previous);
+                        return Ok(nas);
+                    }
+                    Err(error) => wrong = wrong.or(Some(error)),
+                }
+            }
+        }
+        Err(wrong.unwrap_or_else(|| {
+            let identifier = identifier.map_or("none".into(), String::from_utf8_lossy);
+            let names = format!("NAS-Identifier is {identifier}, and no NAS at this address goes by that");
+            ("packet.unknown-nas-identifier", names)
+        }))
+    }
+
     /// Whether the packet belongs on this port and is the NAS's own.
-    fn prove(&self, packet: &Packet<'_>, nas: &Nas) -> Result<(), (&'static str, String)> {
+    fn prove(&self, packet: &Packet<'_>, nas: &Nas) -> Result<Proof, (&'static str, String)> {
         let secret = nas.secret.expose();
         let message_authenticator = || match packet.verify_message_authenticator(secret) {
             Ok(_) => Ok(true),
@@ -167,7 +266,7 @@ impl Door {
             Err(error) => Err((error.reason(), format!("{error}; is the secret the same on both sides?"))),
         };
         match (self.port, packet.code()) {
-            (Port::Access, Code::AccessRequest) => {
+            (Port::Access | Port::Tls, Code::AccessRequest) => {
                 let present = message_authenticator()?;
                 // RFC 3579 §3.2: EAP must come with it.
                 let eap = packet.has(attribute::EAP_MESSAGE);
@@ -177,17 +276,17 @@ impl Door {
                                   needs require_message_authenticator = false";
                     return Err(("packet.message-authenticator-absent", advice.to_owned()));
                 }
-                Ok(())
+                Ok(if present { Proof::Secret } else { Proof::None })
             }
-            (Port::Accounting, Code::AccountingRequest) => {
+            (Port::Accounting | Port::Tls, Code::AccountingRequest) => {
                 message_authenticator()?;
                 packet
                     .verify_request_authenticator(secret)
-                    .map(drop)
+                    .map(|_| Proof::Secret)
                     .map_err(|error| (error.reason(), format!("{error}; is the secret the same on both sides?")))
             }
             // RFC 5997 §3: Status-Server must carry Message-Authenticator.
-            (_, Code::StatusServer) if message_authenticator()? => Ok(()),
+            (_, Code::StatusServer) if message_authenticator()? => Ok(Proof::Secret),
             (_, Code::StatusServer) => {
                 Err(("packet.message-authenticator-absent", "Status-Server without Message-Authenticator".to_owned()))
             }
@@ -222,7 +321,7 @@ impl Door {
                 }
             }
             // RFC 5997 §4.2: the answer says which service is up.
-            Code::StatusServer if self.port == Port::Access => reply(&packet, nas, Code::AccessAccept),
+            Code::StatusServer if self.port != Port::Accounting => reply(&packet, nas, Code::AccessAccept),
             Code::StatusServer => reply(&packet, nas, Code::AccountingResponse),
             _ => Fate::Drop("packet.code-out-of-place"),
         }
@@ -237,6 +336,15 @@ impl Door {
     fn duplicates(&self) -> std::sync::MutexGuard<'_, Duplicates> {
         self.duplicates.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What makes a packet its NAS's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// Its source address, which anybody may write.
+    None,
+    /// It was made with the secret.
+    Secret,
 }
 
 fn reply(request: &Packet<'_>, nas: &Nas, code: Code) -> Fate {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::chance;
 use crate::auth::{ClearPassword, Credential, CredentialError, SealingKey, StoredCredential};
-use crate::model::{Nas, NasName, Secret};
+use crate::model::{Nas, NasName, PreviousSecret, Secret};
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +65,19 @@ pub fn sealing_key(path: &Path) -> Result<SealingKey, KeyError> {
 /// # Errors
 /// [`CredentialError::EmptyPassword`] when the secret is empty.
 pub fn seal_nas(nas: Nas, key: &SealingKey) -> Result<Nas, CredentialError> {
-    let secret = Credential::Password(ClearPassword::new(nas.secret.expose())?);
-    let sealed = StoredCredential::seal(&secret, key, &purpose(&nas.name), &chance::octets());
-    Ok(Nas { secret: Secret::new(sealed.to_text()), ..nas })
+    let seal = |secret: &Secret, purpose: &str| {
+        let secret = Credential::Password(ClearPassword::new(secret.expose())?);
+        let sealed = StoredCredential::seal(&secret, key, purpose, &chance::octets());
+        Ok::<_, CredentialError>(Secret::new(sealed.to_text()))
+    };
+    let secret = seal(&nas.secret, &purpose(&nas.name))?;
+    let previous_secret = match nas.previous_secret {
+        Some(previous) => {
+            Some(PreviousSecret { secret: seal(&previous.secret, &previous_purpose(&nas.name))?, ..previous })
+        }
+        None => None,
+    };
+    Ok(Nas { secret, previous_secret, ..nas })
 }
 
 /// Opens the secret of a NAS from the store.
@@ -75,18 +85,33 @@ pub fn seal_nas(nas: Nas, key: &SealingKey) -> Result<Nas, CredentialError> {
 /// # Errors
 /// [`CredentialError`] when it was sealed with another key or for another NAS, or is no sealed secret.
 pub fn open_nas(nas: Nas, key: &SealingKey) -> Result<Nas, CredentialError> {
-    let text = std::str::from_utf8(nas.secret.expose()).map_err(|_| CredentialError::Malformed("not UTF-8"))?;
-    match StoredCredential::parse(text)?.open(key, &purpose(&nas.name))? {
-        Credential::Password(secret) => Ok(Nas { secret: Secret::new(secret.expose()), ..nas }),
-        Credential::Argon2id(_) | Credential::NtHash(_) => {
-            Err(CredentialError::Malformed("a NAS needs its secret itself, not a hash of it"))
+    let open = |secret: &Secret, purpose: &str| {
+        let text = std::str::from_utf8(secret.expose()).map_err(|_| CredentialError::Malformed("not UTF-8"))?;
+        match StoredCredential::parse(text)?.open(key, purpose)? {
+            Credential::Password(secret) => Ok(Secret::new(secret.expose())),
+            Credential::Argon2id(_) | Credential::NtHash(_) => {
+                Err(CredentialError::Malformed("a NAS needs its secret itself, not a hash of it"))
+            }
         }
-    }
+    };
+    let secret = open(&nas.secret, &purpose(&nas.name))?;
+    let previous_secret = match nas.previous_secret {
+        Some(previous) => {
+            Some(PreviousSecret { secret: open(&previous.secret, &previous_purpose(&nas.name))?, ..previous })
+        }
+        None => None,
+    };
+    Ok(Nas { secret, previous_secret, ..nas })
 }
 
 /// What a NAS's secret is sealed for.
 fn purpose(name: &NasName) -> String {
     format!("nas:{name}")
+}
+
+/// What the secret before it is sealed for.
+fn previous_purpose(name: &NasName) -> String {
+    format!("nas-previous:{name}")
 }
 
 /// Writes a new key beside the path and links it there, so that nobody ever reads half a key.
@@ -164,6 +189,10 @@ mod tests {
         let sealed = seal_nas(nas("edge"), &key).unwrap();
         assert!(!String::from_utf8_lossy(sealed.secret.expose()).contains("xyzzy"));
         assert_eq!(open_nas(sealed.clone(), &key).unwrap(), nas("edge"));
+        let previous = Some(PreviousSecret { secret: Secret::new("old-one"), until: None });
+        let two = seal_nas(Nas { previous_secret: previous.clone(), ..nas("edge") }, &key).unwrap();
+        assert_ne!(two.previous_secret, previous);
+        assert_eq!(open_nas(two, &key).unwrap(), Nas { previous_secret: previous, ..nas("edge") });
         assert!(open_nas(Nas { name: "core".into(), ..sealed.clone() }, &key).is_err());
         assert!(open_nas(sealed, &SealingKey::from_bytes([2; 32])).is_err());
     }

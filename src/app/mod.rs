@@ -22,6 +22,7 @@ mod nas_queue;
 mod news;
 mod orders;
 mod quarantine;
+mod radsec;
 mod recall;
 mod refusal;
 mod server;

@@ -13,12 +13,13 @@ use tokio::task::JoinSet;
 use super::clock;
 use super::ledger::Ledger;
 use super::nas_queue::{self, NasPlace, NasQueues};
+use super::radsec::{self, Path, TlsWays};
 use super::settings::SettingsHandle;
 use super::voices;
 use crate::approver::{Approver, AskError, Question, Whose};
 use crate::dynauth::{Answer, ErrorCause, Request};
-use crate::model::{ApproverKind, Binding, Nas, NodeName, SessionId, UserName};
-use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, Target};
+use crate::model::{ApproverKind, Binding, Nas, NodeName, Secret, SessionId, UserName};
+use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError, Target};
 use crate::session::{Alert, Effect, Event, Lane, Session};
 use crate::store::{Order, Store, StoreError};
 use crate::telemetry;
@@ -40,6 +41,11 @@ const CLAIM: usize = 512;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A prompt's last word is not worth more tries than this.
 const TELL_TRIES: u32 = 20;
+
+/// How long an order waits for the node its NAS is connected to; longer than that takes to notice that the NAS is gone.
+const HANDED_OVER: Duration = Duration::from_secs(5);
+/// An order that has been passed around so often is carried out where it is.
+const MOST_HANDOVERS: u32 = 16;
 
 /// Says that there are new orders, to each lane.
 #[derive(Debug, Default)]
@@ -83,12 +89,14 @@ pub(super) struct Worker {
     /// How long an order is ours: longer than the slowest takes.
     pub lease: Duration,
     pub queues: NasQueues,
+    pub tls: TlsWays,
 }
 
 impl Worker {
     /// How long an order may take at the worst: to send, to a NAS that takes one attribute at a time, and to be kept.
     pub(super) fn lease(dynauth: &dynamic_authorization::Settings) -> Duration {
-        let request = dynauth.patience + dynauth.timers.mrd;
+        // With the secret before, too, while both count.
+        let request = (dynauth.patience + dynauth.timers.mrd) * 2;
         let slowest = (nas_queue::PATIENCE + request * MOST_REQUESTS).max(APPROVER_PATIENCE);
         slowest + OUTCOME_PATIENCE + Duration::from_secs(10)
     }
@@ -175,6 +183,9 @@ impl Worker {
                 }
             }
             Effect::SendCoa { attempt } => {
+                if self.hand_over(order, &session).await? {
+                    return Ok(());
+                }
                 let Some((session, place)) = self.turn(order, session).await? else { return Ok(()) };
                 let (attempt, answer) = (*attempt, self.permit(&session).await);
                 place.leave(answer != Answer::Unanswered);
@@ -186,6 +197,9 @@ impl Worker {
                 self.settle(order, &session, event, answer).await
             }
             Effect::SendDisconnect { attempt } => {
+                if self.hand_over(order, &session).await? {
+                    return Ok(());
+                }
                 let Some((session, place)) = self.turn(order, session).await? else { return Ok(()) };
                 let (attempt, answer) = (*attempt, self.disconnect(&session).await);
                 place.leave(answer != Answer::Unanswered);
@@ -317,6 +331,23 @@ impl Worker {
         self.store.postpone(order, clock::now() + after.unwrap_or_else(|| pause(order)), reason).await
     }
 
+    /// Leaves an order to the node its NAS is connected to over TLS, when that is another. `true` when it did.
+    async fn hand_over(&self, order: &Order, session: &Session) -> Result<bool, StoreError> {
+        let settings = self.settings.current();
+        let Some(nas) = settings.nases.named(session.nas.as_str()).filter(|nas| TlsWays::may_be_linked(nas)) else {
+            return Ok(false);
+        };
+        if self.tls.links.of(&nas.name, session.nas_address).is_some() || order.attempts >= MOST_HANDOVERS {
+            return Ok(false);
+        }
+        let linked = self.store.linked_to(&nas.name).await?;
+        let Some(node) = linked.iter().find(|node| **node != self.node) else { return Ok(false) };
+        telemetry::count("orders.handed-over");
+        tracing::debug!(session = %session.id, nas = %nas.name, %node, "its NAS is connected to another node");
+        self.store.hand_over(order, node, clock::now() + HANDED_OVER).await?;
+        Ok(true)
+    }
+
     /// Waits until the session's NAS may be sent something more. `None` when that takes too long, or the order was overtaken
     /// meanwhile: it is put off or struck off then.
     async fn turn(&self, order: &Order, session: Session) -> Result<Option<(Session, NasPlace)>, StoreError> {
@@ -367,15 +398,50 @@ impl Worker {
 
     /// Sends requests one after the other; all of them must be acknowledged.
     async fn send(&self, session: &Session, nas: &Nas, port: u16, requests: &[Request]) -> Answer {
-        let address = (nas.coa_address.unwrap_or(session.nas_address), nas.coa_port.unwrap_or(port)).into();
-        let source = nas.coa_source.or(self.dynauth_source);
-        let target = Target { address, source, secret: nas.secret.clone() };
-        match self.dynauth.send_each(&target, requests).await {
+        let sent = match self.tls.path(nas, session) {
+            Path::Link(link) => self.dynauth.send_each_over(&link, requests).await,
+            Path::Dial(dialer) => match dialer.link().await {
+                Ok(link) => self.dynauth.send_each_over(&link, requests).await,
+                Err(error) => {
+                    radsec::not_dialled(nas, &error);
+                    return Answer::Unanswered;
+                }
+            },
+            Path::Udp => {
+                let address = (nas.coa_address.unwrap_or(session.nas_address), nas.coa_port.unwrap_or(port)).into();
+                self.send_by_udp(nas, address, requests).await
+            }
+            Path::NotConnected => {
+                telemetry::count("radsec.not-connected");
+                tracing::warn!(session = %session.id, nas = %nas.name,
+                    "the NAS has no TLS connection to any node now, so it cannot be told; trying again");
+                return Answer::Unanswered;
+            }
+        };
+        match sent {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::error!(session = %session.id, nas = %nas.name, %error, "a request was not sent; trying again");
                 Answer::Unanswered
             }
+        }
+    }
+
+    /// With the NAS's secret, and while the one before counts with that, too, when nothing answers.
+    pub(super) async fn send_by_udp(
+        &self,
+        nas: &Nas,
+        address: SocketAddr,
+        requests: &[Request],
+    ) -> Result<Answer, SendError> {
+        let source = nas.coa_source.or(self.dynauth_source);
+        let with = |secret: &Secret| Target { address, source, secret: secret.clone() };
+        let answer = self.dynauth.send_each(&with(&nas.secret), requests).await?;
+        match &nas.previous_secret {
+            Some(previous) if answer == Answer::Unanswered && previous.counts(clock::now()) => {
+                self.dynauth.send_each(&with(&previous.secret), requests).await
+            }
+            _ => Ok(answer),
         }
     }
 

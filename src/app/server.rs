@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -23,6 +22,7 @@ use super::lockouts::Lockouts;
 use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
 use super::orders::{NewOrders, Worker};
+use super::radsec::{self, TlsGate, TlsWays};
 use super::settings::{NasTable, Settings, SettingsHandle};
 use super::users::Users;
 use super::words::{self, WordsError};
@@ -38,6 +38,7 @@ use crate::dynauth::Timers;
 use crate::model::{ApproverKind, Nas, NodeName, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
+use crate::net::radsec::{Credentials, Limits, Links, Listener, TlsError, listen};
 use crate::session::{ButtonKey, ClassKey, Lane, Timing};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{self, Presence, Spooled, Store, StoreError, Turn};
@@ -113,6 +114,17 @@ pub enum ServeError {
         /// What the system says.
         problem: io::Error,
     },
+    /// A TCP port for RADIUS over TLS cannot be listened on.
+    #[error("cannot listen on TCP {address}: {problem}")]
+    BindTls {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        problem: io::Error,
+    },
+    /// Certificate, key or roots cannot be used.
+    #[error("radsec: {0}")]
+    Tls(#[from] TlsError),
     /// CoA-Requests cannot leave from where they should.
     #[error("CoA-Requests and Disconnect-Requests: {0}")]
     DynauthSource(#[from] SendError),
@@ -128,6 +140,9 @@ pub enum ServeError {
 pub struct Server {
     auth: Vec<SocketAddr>,
     accounting: Vec<SocketAddr>,
+    radsec: Vec<SocketAddr>,
+    links: Arc<Links>,
+    credentials: Option<Arc<Credentials>>,
     welcome: Option<Nas>,
     store: Arc<dyn Store>,
     sealing_key: SealingKey,
@@ -196,6 +211,7 @@ impl Server {
         // The ports first: whoever has them is the one that works, and a second server started by mistake ends here.
         let auth_sockets = bind_all(&config.server.auth)?;
         let accounting_sockets = bind_all(&config.server.accounting)?;
+        let tls_listeners = bind_tls(config)?;
         let sealing_key = keys::sealing_key(&config.keys.sealing_file)?;
         let store = open_store(config).await?;
         let away = match open_schema(&*store, &config.node).await {
@@ -208,6 +224,10 @@ impl Server {
         // Those of the store are taken in when it is back.
         let stored = if away.is_some() { Vec::new() } else { stored_nases(&*store, &sealing_key).await? };
         let settings = SettingsHandle::new(settings(config, stored, &class_key)?);
+        let credentials = match &config.radsec {
+            Some(tls) => Some(Arc::new(Credentials::load(&tls.files, radsec::pinned(&settings))?)),
+            None => None,
+        };
         let approvers = approvers(config, &ButtonKey::new(&cluster_key))?;
 
         // Known before the first login is answered.
@@ -261,6 +281,11 @@ impl Server {
         }
         background.spawn(alarms::run(raised, approvers.clone()));
         let dynauth = dynauth_settings(config);
+        let links = Arc::<Links>::default();
+        if let Some(credentials) = &credentials {
+            background.spawn(Arc::clone(credentials).watch());
+            background.spawn(radsec::publish(Arc::clone(&links), Arc::clone(&store), config.node.clone()));
+        }
         let worker = Worker {
             node: config.node.clone(),
             store: Arc::clone(&store),
@@ -271,6 +296,7 @@ impl Server {
             dynauth_source: config.dynauth.source,
             lease: Worker::lease(&dynauth),
             queues: NasQueues::default(),
+            tls: TlsWays::new(Arc::clone(&links), credentials.clone(), tls_limits(config)),
         };
         let sources = config.nas.iter().filter_map(|nas| nas.coa_source).chain(config.dynauth.source);
         sources.into_iter().try_for_each(|source| worker.dynauth.bind(source))?;
@@ -310,10 +336,11 @@ impl Server {
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(max_pending));
         let mut listeners = JoinSet::new();
-        let mut open = |port: Port, sockets: Vec<(SocketAddr, UdpSocket)>, places: &Arc<Semaphore>| {
+        let mut open = |port: Port, sockets: Vec<(SocketAddr, net::UdpPort)>, places: &Arc<Semaphore>| {
             let mut bound = Vec::new();
             for (address, socket) in sockets {
-                let door = Door::new(port, settings.clone(), Arc::clone(&access), ledger.clone(), Arc::clone(places));
+                let places = [Arc::clone(places), Arc::clone(places)];
+                let door = Door::new(port, settings.clone(), Arc::clone(&access), ledger.clone(), places);
                 let door = Arc::new(door);
                 let take = move |datagram: &[u8], replier| door.take(datagram, replier);
                 listeners.spawn(net::receive(Arc::new(socket), take));
@@ -325,9 +352,23 @@ impl Server {
         let accounting_places = Arc::new(Semaphore::new(max_pending));
         let auth = open(Port::Access, auth_sockets, &places);
         let accounting = open(Port::Accounting, accounting_sockets, &accounting_places);
+        let mut tls_addresses = Vec::new();
+        if let (Some(tls), Some(credentials)) = (&config.radsec, &credentials) {
+            let places = [Arc::clone(&places), Arc::clone(&accounting_places)];
+            let door = Door::new(Port::Tls, settings.clone(), Arc::clone(&access), ledger.clone(), places);
+            let gate = TlsGate { settings: settings.clone(), door: Arc::new(door) };
+            for listener in tls_listeners {
+                tls_addresses.push(listener.address);
+                let (credentials, links) = (Arc::clone(credentials), Arc::clone(&links));
+                listeners.spawn(listen(listener, tls.clone(), credentials, links, gate.clone()));
+            }
+        }
         Ok(Self {
             auth,
             accounting,
+            radsec: tls_addresses,
+            links,
+            credentials,
             welcome,
             store,
             sealing_key,
@@ -356,6 +397,11 @@ impl Server {
         &self.accounting
     }
 
+    /// The TCP addresses that take connections of RADIUS over TLS.
+    pub fn radsec(&self) -> &[SocketAddr] {
+        &self.radsec
+    }
+
     /// The store it works on.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
@@ -375,6 +421,9 @@ impl Server {
         let stored = stored_nases(&*self.store, &self.sealing_key).await?;
         let settings = settings(config, stored, &self.class_key)?;
         self.settings.update(|_| settings);
+        if let Some(credentials) = &self.credentials {
+            credentials.refresh()?;
+        }
         Ok(())
     }
 
@@ -398,6 +447,7 @@ impl Server {
             tracing::warn!("orders under way were cut off; they are carried out again");
         }
         self.workers.shutdown().await;
+        self.links.end_all().await;
         self.background.shutdown().await;
         // Wrong passwords of the last second, which only this process knows.
         if !matches!(tokio::time::timeout(LAST_COUNT, self.lockouts.exchange()).await, Ok(Ok(()))) {
@@ -441,7 +491,7 @@ impl Server {
 
     async fn announce(&self, loaded: &Loaded) -> Result<(), ServeError> {
         self.warn(loaded);
-        tracing::info!(auth = ?self.auth, accounting = ?self.accounting, store = %loaded.config.store.url,
+        tracing::info!(auth = ?self.auth, accounting = ?self.accounting, radsec = ?self.radsec, store = %loaded.config.store.url,
             nases = self.settings.current().nases.len(), node = %loaded.config.node, "radhold is ready");
         telemetry::tell_ready();
         if let Some(nas) = &self.welcome {
@@ -716,8 +766,23 @@ fn dynauth_settings(config: &Config) -> dynamic_authorization::Settings {
     dynamic_authorization::Settings { timers, ..Default::default() }
 }
 
+fn tls_limits(config: &Config) -> Limits {
+    let tls = config.radsec.as_ref();
+    let (idle, write_patience) =
+        tls.map_or((Duration::from_secs(3600), Duration::from_secs(10)), |tls| (tls.idle, tls.write_patience));
+    Limits { idle, write_patience }
+}
+
+/// Opens the ports of RADIUS over TLS.
+fn bind_tls(config: &Config) -> Result<Vec<Listener>, ServeError> {
+    let addresses = config.radsec.iter().flat_map(|tls| &tls.listen);
+    addresses
+        .map(|&address| Listener::bind(address).map_err(|problem| ServeError::BindTls { address, problem }))
+        .collect()
+}
+
 /// Opens ports; port 0 is any, so the address that was bound comes with each.
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, UdpSocket)>, ServeError> {
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, net::UdpPort)>, ServeError> {
     let open = |&address: &SocketAddr| {
         let refused = |problem| ServeError::Bind { address, problem };
         let socket = net::bind(address).map_err(refused)?;

@@ -1,14 +1,19 @@
 //! What the running server goes by: configuration and NASes made ready for use, exchanged as one piece at a reload.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::iter;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::accounting::ClockBounds;
 use crate::config::WhileAway;
 use crate::dialect::Dialects;
-use crate::model::{CallerLists, Nas, NodeName, Timestamp};
+use crate::model::{CallerLists, CertificateId, Nas, NasName, NodeName, Secret, Timestamp};
+use crate::net::radsec;
 use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
 use crate::radius::dictionary::Dictionary;
 use crate::session::{ClassKey, Timing};
@@ -113,59 +118,145 @@ impl SettingsHandle {
 }
 
 /// NASes by the address they send from; the longest matching network wins.
-#[derive(Debug, Default, Clone, PartialEq)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct NasTable {
-    hosts: HashMap<IpAddr, Arc<Nas>>,
+    hosts: HashMap<IpAddr, Vec<Arc<Known>>>,
     /// The longest prefix first.
-    networks: Vec<Arc<Nas>>,
+    networks: Vec<(IpNet, Vec<Arc<Known>>)>,
+    names: BTreeMap<NasName, Arc<Known>>,
+}
+
+/// A NAS as requests of it are handled, by the secret that proves them.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// By its secret.
+    pub nas: Arc<Nas>,
+    /// By the secret before, while that counts.
+    previous: Option<Arc<Nas>>,
+    /// Over TLS, where the secret is a constant and what CVE-2024-3596 demands is not needed.
+    over_tls: Arc<Nas>,
+    /// Whether it used the secret before when it last proved anything.
+    lags: AtomicBool,
+}
+
+impl Known {
+    fn new(nas: Nas) -> Self {
+        let previous = nas.previous_secret.as_ref().map(|previous| previous.secret.clone());
+        let previous = previous.map(|secret| Arc::new(Nas { secret, ..nas.clone() }));
+        let over_tls = Nas {
+            secret: Secret::new(radsec::SECRET),
+            require_message_authenticator: false,
+            limit_proxy_state: false,
+            previous_secret: None,
+            ..nas.clone()
+        };
+        // A secret is changed on the server first.
+        Self { nas: Arc::new(nas), previous, over_tls: Arc::new(over_tls), lags: AtomicBool::new(true) }
+    }
+
+    /// It by each secret that counts now, the one it used last first, and whether that is the one before.
+    pub(super) fn by_secret(&self, now: Timestamp) -> impl Iterator<Item = (&Arc<Nas>, bool)> {
+        let counts = self.nas.previous_secret.as_ref().is_some_and(|previous| previous.counts(now));
+        let previous = self.previous.as_ref().filter(|_| counts).map(|nas| (nas, true));
+        let (first, second) = match (previous, self.lags.load(Ordering::Relaxed)) {
+            (Some(previous), true) => (previous, Some((&self.nas, false))),
+            (previous, _) => ((&self.nas, false), previous),
+        };
+        iter::once(first).chain(second)
+    }
+
+    /// Notes which secret proved something.
+    pub(super) fn proved_by(&self, previous: bool) {
+        if self.lags.load(Ordering::Relaxed) != previous {
+            self.lags.store(previous, Ordering::Relaxed);
+        }
+    }
+
+    /// It over TLS.
+    pub(super) fn over_tls(&self) -> &Arc<Nas> {
+        &self.over_tls
+    }
 }
 
 impl NasTable {
-    /// A table; of two NASes with the same network the later one counts.
+    /// A table; of two NASes with the same name, or the same network and NAS-Identifier, the later one counts.
     pub(super) fn new(nases: impl IntoIterator<Item = Nas>) -> Self {
         let mut table = Self::default();
         for nas in nases {
-            let nas = Arc::new(nas);
-            if nas.network.prefix_len() == nas.network.max_prefix_len() {
-                table.hosts.insert(nas.network.addr(), nas);
-            } else {
-                table.networks.retain(|other| other.network.trunc() != nas.network.trunc());
-                table.networks.push(nas);
+            let known = Arc::new(Known::new(nas));
+            let nas = &known.nas;
+            if !nas.radsec_only {
+                let network = nas.network.trunc();
+                let there = match network.prefix_len() == network.max_prefix_len() {
+                    true => table.hosts.entry(network.addr()).or_default(),
+                    false => {
+                        let at = table.networks.iter().position(|(other, _)| *other == network).unwrap_or_else(|| {
+                            table.networks.push((network, Vec::new()));
+                            table.networks.len() - 1
+                        });
+                        &mut table.networks[at].1
+                    }
+                };
+                there.retain(|other| other.nas.nas_identifier != nas.nas_identifier);
+                there.push(Arc::clone(&known));
+                // Those that are named are asked before the one that is not.
+                there.sort_by_key(|known| known.nas.nas_identifier.is_none());
             }
+            table.names.insert(nas.name.clone(), known);
         }
-        table.networks.sort_by_key(|nas| std::cmp::Reverse(nas.network.prefix_len()));
+        // One whose place another has taken is nobody any more.
+        let reached: Vec<_> =
+            table.hosts.values().chain(table.networks.iter().map(|(_, there)| there)).flatten().collect();
+        let reached: HashSet<NasName> = reached.into_iter().map(|known| known.nas.name.clone()).collect();
+        table.names.retain(|name, known| known.nas.radsec_only || reached.contains(name));
+        table.networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
         table
     }
 
-    /// The NAS at that address.
-    pub(super) fn at(&self, address: IpAddr) -> Option<&Arc<Nas>> {
+    /// The NASes at that address: one, or several that go by NAS-Identifier, those before the one that does not.
+    pub(super) fn at(&self, address: IpAddr) -> &[Arc<Known>] {
         let address = address.to_canonical();
-        self.hosts.get(&address).or_else(|| self.networks.iter().find(|nas| nas.network.contains(&address)))
+        let within = || self.networks.iter().find(|(network, _)| network.contains(&address)).map(|(_, there)| there);
+        self.hosts.get(&address).or_else(within).map_or(&[], Vec::as_slice)
     }
 
     /// The NAS of that name.
     pub(super) fn named(&self, name: &str) -> Option<&Arc<Nas>> {
-        self.iter().find(|nas| nas.name.as_str() == name)
+        self.known(&NasName::new(name)).map(|known| &known.nas)
     }
 
-    /// All of them.
+    /// The NAS of that name, and how its requests are handled.
+    pub(super) fn known(&self, name: &NasName) -> Option<&Arc<Known>> {
+        self.names.get(name)
+    }
+
+    /// The NAS that goes by any of these over TLS.
+    pub(super) fn bound(&self, ids: &[CertificateId]) -> Option<&Arc<Nas>> {
+        self.iter().find(|nas| nas.radsec.iter().any(|id| ids.contains(id)))
+    }
+
+    /// All of them, by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Nas>> {
-        self.hosts.values().chain(&self.networks)
+        self.names.values().map(|known| &known.nas)
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.hosts.len() + self.networks.len()
+        self.names.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Secret;
+    use crate::model::PreviousSecret;
 
     fn nas(name: &str, network: &str) -> Nas {
         Nas::new(name, network.parse::<ipnet::IpNet>().unwrap(), Secret::new("x"))
+    }
+
+    fn names(known: &[Arc<Known>]) -> Vec<String> {
+        known.iter().map(|known| known.nas.name.to_string()).collect()
     }
 
     #[test]
@@ -175,15 +266,57 @@ mod tests {
             nas("site", "10.1.0.0/16"),
             nas("edge", "10.1.2.3/32"),
             nas("six", "2001:db8::/32"),
+            nas("rack", "2001:db8:1::/48"),
+            nas("box", "2001:db8:1::5/128"),
         ]);
-        let at = |address: &str| table.at(address.parse().unwrap()).map(|nas| nas.name.to_string());
-        assert_eq!(at("10.1.2.3").as_deref(), Some("edge"));
-        assert_eq!(at("::ffff:10.1.2.3").as_deref(), Some("edge"), "an IPv4 peer on an IPv6 socket");
-        assert_eq!(at("10.1.9.9").as_deref(), Some("site"));
-        assert_eq!(at("10.9.9.9").as_deref(), Some("all"));
-        assert_eq!(at("2001:db8::1").as_deref(), Some("six"));
-        assert_eq!(at("192.0.2.1"), None);
+        let at = |address: &str| names(table.at(address.parse().unwrap()));
+        assert_eq!(at("10.1.2.3"), ["edge"]);
+        assert_eq!(at("::ffff:10.1.2.3"), ["edge"], "an IPv4 peer on an IPv6 socket");
+        assert_eq!(at("10.1.9.9"), ["site"]);
+        assert_eq!(at("10.9.9.9"), ["all"]);
+        assert_eq!(
+            (at("2001:db8::1"), at("2001:db8:1::4"), at("2001:db8:1::5")),
+            (vec!["six".into()], vec!["rack".into()], vec!["box".into()])
+        );
+        assert_eq!(at("192.0.2.1"), [""; 0]);
         assert_eq!(table.named("site").map(|nas| nas.network.prefix_len()), Some(16));
-        assert_eq!(table.len(), 4);
+        assert_eq!(table.len(), 6);
+    }
+
+    #[test]
+    fn several_at_one_address_are_told_apart_or_replaced() {
+        let named =
+            |name: &str, identifier: &str| Nas { nas_identifier: Some(identifier.into()), ..nas(name, "10.0.0.1/32") };
+        let table =
+            NasTable::new([nas("old", "10.0.0.1/32"), nas("rest", "10.0.0.1/32"), named("a", "A"), named("b", "B")]);
+        assert_eq!(names(table.at("10.0.0.1".parse().unwrap())), ["a", "b", "rest"]);
+        assert_eq!((table.len(), table.named("old")), (3, None));
+    }
+
+    #[test]
+    fn one_that_comes_by_tls_alone_is_at_no_address() {
+        let id: CertificateId = "dns:branch".parse().unwrap();
+        let only = Nas { radsec: vec![id.clone()], radsec_only: true, ..nas("branch", "::/128") };
+        let table = NasTable::new([only, nas("edge", "10.0.0.1/32")]);
+        assert_eq!(names(table.at("::".parse().unwrap())), [""; 0]);
+        assert_eq!(table.bound(&[id]).map(|nas| nas.name.as_str()), Some("branch"));
+        assert_eq!(table.bound(&["dns:other".parse().unwrap()]), None);
+        let known = table.known(&"branch".into()).unwrap();
+        assert_eq!(known.over_tls().secret.expose(), b"radsec");
+    }
+
+    #[test]
+    fn the_secret_that_was_used_last_is_tried_first_while_both_count() {
+        let previous = PreviousSecret { secret: Secret::new("old"), until: Some(Timestamp::from_secs(10)) };
+        let known = Known::new(Nas { previous_secret: Some(previous), ..nas("edge", "10.0.0.1/32") });
+        let tried = |at: i64| {
+            let secrets = known.by_secret(Timestamp::from_secs(at));
+            secrets.map(|(nas, _)| String::from_utf8_lossy(nas.secret.expose()).into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(tried(0), ["old", "x"]);
+        known.proved_by(false);
+        assert_eq!(tried(9), ["x", "old"]);
+        known.proved_by(true);
+        assert_eq!(tried(10), ["x"], "its time is over");
     }
 }

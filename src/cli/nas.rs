@@ -7,9 +7,12 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::app::{chance, keys};
+use crate::app::{chance, clock, keys};
 use crate::config::{format_duration, parse_duration, read};
-use crate::model::{ApproverStep, CallerLists, Nas, NasName, OctetDirection, Secret, WhenUnreachable};
+use crate::model::{
+    ApproverStep, CallerLists, CertificateId, DynauthPath, Nas, NasName, OctetDirection, PreviousSecret, Secret,
+    WhenUnreachable,
+};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -23,6 +26,7 @@ use super::{audit, manual, output};
 pub(super) enum NasCommand {
     Add(Box<AddArgs>),
     List(ListArgs),
+    Rotate(RotateArgs),
     Remove(RemoveArgs),
 }
 
@@ -32,15 +36,15 @@ pub(super) enum NasCommand {
 /// argument. It is sealed with the sealing key. A running server learns of the NAS within seconds.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(
-    "  radhold nas add edge --address 192.0.2.1 --generate-secret\n  radhold nas add office --address 198.51.100.0/24 --secret-file ./secret --dialect mikrotik\n  radhold nas add pptp --address 127.0.0.1 --dialect pppd-agent --no-require-message-authenticator"
+    "  radhold nas add edge --address 192.0.2.1 --generate-secret\n  radhold nas add office --address 198.51.100.0/24 --secret-file ./secret --dialect mikrotik\n  radhold nas add pptp --address 127.0.0.1 --dialect pppd-agent --no-require-message-authenticator\n  radhold nas add branch --radsec-only --radsec-name dns:branch.example.org"
 ))]
 pub(super) struct AddArgs {
     /// Your name for it, of letters, digits and any of - . _
     #[arg(value_parser = name)]
     name: NasName,
     /// Where its packets come from: an address, or a network as 192.0.2.0/24.
-    #[arg(long, value_name = "ADDRESS", value_parser = read::network)]
-    address: IpNet,
+    #[arg(long, value_name = "ADDRESS", value_parser = read::network, required_unless_present = "radsec_only")]
+    address: Option<IpNet>,
     #[command(flatten)]
     secret: SecretArgs,
     /// How it is spoken to: standard, pppd-agent, mikrotik, accel-ppp, cisco, strongswan, uspot, or one of yours.
@@ -90,6 +94,21 @@ pub(super) struct AddArgs {
     /// What becomes of a hold when nobody can be asked: end, or hold until the deadline [default: as the server says].
     #[arg(long, value_name = "END|HOLD")]
     when_unreachable: Option<WhenUnreachable>,
+    /// The NAS-Identifier that tells it from others at the same address. Their requests need a Message-Authenticator then.
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    nas_identifier: Option<String>,
+    /// A name of its certificate's subjectAltName, dns:NAME or ip:ADDRESS, with which it may come over TLS; may be repeated.
+    #[arg(long, value_name = "ID")]
+    radsec_name: Vec<CertificateId>,
+    /// The SHA-256 fingerprint of its certificate, sha256:DIGEST, with which it may come over TLS; may be repeated.
+    #[arg(long, value_name = "ID")]
+    radsec_fingerprint: Vec<CertificateId>,
+    /// It comes over TLS alone: needs neither address nor secret, and no datagram is taken for its own.
+    #[arg(long, conflicts_with_all = ["address", "nas_identifier", "secret_stdin", "secret_file", "generate_secret"])]
+    radsec_only: bool,
+    /// Which way CoA-Request and Disconnect-Request go: auto, udp, radsec (down its own TLS connection) or tls (we connect to it).
+    #[arg(long, value_name = "PATH", default_value = "auto")]
+    dynauth: DynauthPath,
     /// A network its callers are welcome from, whatever is denied or banned; may be repeated.
     #[arg(long, value_name = "NETWORK", value_parser = read::network)]
     allow_callers: Vec<IpNet>,
@@ -107,6 +126,27 @@ pub(super) struct ListArgs {
     /// Print JSON: a list of objects.
     #[arg(long)]
     json: bool,
+}
+
+/// Give a NAS a new secret; the old one counts beside it for a while.
+///
+/// Requests proven with either are answered, each with the secret that proved it. CoA-Request and Disconnect-Request are made with the
+/// new secret, and with the old one when that is not answered. The secret comes as for `add`.
+#[derive(Debug, Args)]
+#[command(after_long_help = manual!(
+    "  radhold nas rotate edge --generate-secret --for 24h\n  radhold nas rotate edge --secret-file ./secret --for 1h\n  radhold nas rotate edge --finish          (the old secret counts no more)"
+))]
+pub(super) struct RotateArgs {
+    /// Your name for it.
+    name: String,
+    #[command(flatten)]
+    secret: SecretArgs,
+    /// How long the old secret counts.
+    #[arg(long = "for", value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
+    time: Duration,
+    /// End the old secret's time now; the new one stays.
+    #[arg(long, conflicts_with_all = ["secret_stdin", "secret_file", "generate_secret", "time"])]
+    finish: bool,
 }
 
 /// Remove a NAS from the store.
@@ -141,6 +181,11 @@ struct Shown<'a> {
     when_unreachable: Option<WhenUnreachable>,
     allow_callers: &'a [IpNet],
     deny_callers: &'a [IpNet],
+    nas_identifier: Option<&'a str>,
+    radsec: &'a [CertificateId],
+    radsec_only: bool,
+    dynauth: DynauthPath,
+    previous_secret_until: Option<String>,
     kept_in: &'static str,
 }
 
@@ -148,6 +193,7 @@ pub(super) async fn run(command: NasCommand, context: &Context) -> Result<(), Fa
     match command {
         NasCommand::Add(args) => add(*args, context).await,
         NasCommand::List(args) => list(&args, context).await,
+        NasCommand::Rotate(args) => rotate(args, context).await,
         NasCommand::Remove(args) => remove(args, context).await,
     }
 }
@@ -158,14 +204,31 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         let known = dialects.iter().map(|dialect| dialect.name()).collect::<Vec<_>>().join(", ");
         return Err(Failure::usage(format!("there is no dialect {:?}; there are {known}", args.dialect)));
     }
+    let radsec: Vec<_> = args.radsec_name.iter().chain(&args.radsec_fingerprint).cloned().collect();
+    if radsec.is_empty() && (args.radsec_only || args.dynauth == DynauthPath::Radsec) {
+        return Err(Failure::usage(
+            "name what its certificate shows: --radsec-name dns:NAME or --radsec-fingerprint sha256:DIGEST",
+        ));
+    }
     let store = context.store().await?;
     for (kept_in, other) in all(context, store.nases().await?) {
         if other.name == args.name {
             let advice = if kept_in == "store" { "remove it first" } else { "choose another name" };
             return Err(Failure::failed(format!("NAS {} exists already, in the {kept_in}; {advice}", other.name)));
         }
-        if other.network == args.address {
-            return Err(Failure::failed(format!("NAS {} has the address {} already", other.name, other.network)));
+        let same_address = !other.radsec_only && args.address == Some(other.network);
+        if same_address && other.nas_identifier == args.nas_identifier {
+            let advice = "give each its own --nas-identifier if several stand behind it";
+            return Err(Failure::failed(format!(
+                "NAS {} has the address {} already; {advice}",
+                other.name, other.network
+            )));
+        }
+        if let Some(id) = radsec.iter().find(|id| other.radsec.contains(id)) {
+            return Err(Failure::failed(format!(
+                "NAS {} shows {id} already; each certificate is one NAS's",
+                other.name
+            )));
         }
     }
     ApproverStep::no_repeats(&args.approvers).map_err(|message| Failure::usage(format!("--approvers: {message}")))?;
@@ -180,12 +243,14 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     let generated = args.secret.generate_secret.then(|| hex::encode(chance::octets::<16>()));
     let secret = match &generated {
         Some(secret) => Secret::new(secret.as_bytes()),
+        // Over TLS the secret is a constant (RFC 6614 §2.3), and there is nothing else to use one for.
+        None if args.radsec_only => Secret::new("radsec"),
         None => Secret::new(args.secret.read()?.as_slice()),
     };
-    let short = secret.expose().len() < read::SECRET_LEAST;
+    let weakness = secret.weakness().filter(|_| !args.radsec_only);
     let nas = Nas {
         name: args.name,
-        network: args.address,
+        network: args.address.unwrap_or_else(read::nowhere),
         secret,
         dialect: args.dialect,
         require_message_authenticator: !args.no_require_message_authenticator,
@@ -203,13 +268,22 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         approvers: args.approvers,
         when_unreachable: args.when_unreachable,
         callers: CallerLists { allow: args.allow_callers, deny: args.deny_callers },
+        nas_identifier: args.nas_identifier,
+        radsec,
+        radsec_only: args.radsec_only,
+        dynauth: args.dynauth,
+        previous_secret: None,
     };
     let name = nas.name.clone();
-    let detail = format!("{}, dialect {}", nas.network, nas.dialect);
+    let detail = format!("{}, dialect {}", place(&nas), nas.dialect);
+    let needs_tls = !nas.radsec.is_empty() || nas.dynauth == DynauthPath::Tls;
     store.add_nas(&keys::seal_nas(nas, &context.sealing_key()?)?).await?;
     audit::record(context, &*store, "nas.add", &name, detail).await?;
-    if short {
-        eprintln!("radhold: warning: the secret is shorter than {} octets (RFC 2865 §3)", read::SECRET_LEAST);
+    if let Some(weakness) = weakness {
+        eprintln!("radhold: warning: the secret {weakness}");
+    }
+    if needs_tls && context.config.radsec.is_none() {
+        eprintln!("radhold: warning: there is no [radsec] section in the configuration, so nobody can come over TLS");
     }
     match generated {
         Some(secret) => output::print(&format!("added NAS {name}\nsecret {secret}")),
@@ -223,19 +297,74 @@ async fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
         return output::print_json(&nases.iter().map(|(kept_in, nas)| shown(nas, kept_in)).collect::<Vec<_>>());
     }
     let rows = nases.iter().map(|(kept_in, nas)| {
-        let coa = nas.coa_address.map_or_else(|| "source".to_owned(), |address| address.to_string());
+        let coa = nas.coa_address.map_or_else(
+            || if reversed(nas) { "its connection" } else { "source" }.to_owned(),
+            |address| address.to_string(),
+        );
         [
             nas.name.to_string(),
-            nas.network.to_string(),
+            place(nas),
             nas.dialect.clone(),
             nas.coa_port.map_or_else(|| coa.clone(), |port| format!("{coa} port {port}")),
             if nas.require_message_authenticator { "required" } else { "optional" }.to_owned(),
             output::or_dash(nas.reject_delay.map(format_duration)),
+            old_secret(nas),
             (*kept_in).to_owned(),
         ]
     });
-    let head = ["NAS", "ADDRESS", "DIALECT", "COA TO", "MESSAGE-AUTHENTICATOR", "REJECT DELAY", "KEPT IN"];
+    let head =
+        ["NAS", "ADDRESS", "DIALECT", "COA TO", "MESSAGE-AUTHENTICATOR", "REJECT DELAY", "OLD SECRET", "KEPT IN"];
     output::print_table(head, rows.collect(), "no NASes; add one with `radhold nas add NAME --address ADDRESS`")
+}
+
+async fn rotate(args: RotateArgs, context: &Context) -> Result<(), Failure> {
+    let name = NasName::new(args.name);
+    let store = context.store().await?;
+    let Some(sealed) = store.nases().await?.into_iter().find(|nas| nas.name == name) else {
+        let why = if context.config.nas.iter().any(|nas| nas.name == name) {
+            "it is in the configuration; set secret and previous_secret there"
+        } else {
+            "see `radhold nas list`"
+        };
+        return Err(Failure::not_found(format!("there is no NAS {name} in the store; {why}")));
+    };
+    if sealed.radsec_only {
+        return Err(Failure::usage(format!(
+            "NAS {name} comes over TLS alone and has no secret; renew its certificate"
+        )));
+    }
+    let key = context.sealing_key()?;
+    let nas = keys::open_nas(sealed, &key)?;
+    if args.finish {
+        let Some(previous) = &nas.previous_secret else {
+            return Err(Failure::not_found(format!("NAS {name} has no old secret")));
+        };
+        let counted = previous.counts(clock::now());
+        store.rekey_nas(&keys::seal_nas(Nas { previous_secret: None, ..nas }, &key)?).await?;
+        audit::record(context, &*store, "nas.rotate", &name, "old secret ended").await?;
+        let was = if counted { "counts no more" } else { "counted no more already; now it is gone" };
+        return output::print(&format!("the old secret of NAS {name} {was}"));
+    }
+    let generated = args.secret.generate_secret.then(|| hex::encode(chance::octets::<16>()));
+    let secret = match &generated {
+        Some(secret) => Secret::new(secret.as_bytes()),
+        None => Secret::new(args.secret.read()?.as_slice()),
+    };
+    if secret == nas.secret {
+        return Err(Failure::usage("this is the secret it has already"));
+    }
+    if let Some(weakness) = secret.weakness() {
+        eprintln!("radhold: warning: the secret {weakness}");
+    }
+    let until = clock::now() + args.time;
+    let previous_secret = Some(PreviousSecret { secret: nas.secret.clone(), until: Some(until) });
+    store.rekey_nas(&keys::seal_nas(Nas { secret, previous_secret, ..nas }, &key)?).await?;
+    audit::record(context, &*store, "nas.rotate", &name, format!("old secret until {until}")).await?;
+    let words = format!("NAS {name} has a new secret; the old one counts until {until}");
+    match generated {
+        Some(secret) => output::print(&format!("{words}\nsecret {secret}")),
+        None => output::print(&words),
+    }
 }
 
 async fn remove(args: RemoveArgs, context: &Context) -> Result<(), Failure> {
@@ -285,7 +414,42 @@ fn shown<'a>(nas: &'a Nas, kept_in: &'static str) -> Shown<'a> {
         when_unreachable: nas.when_unreachable,
         allow_callers: &nas.callers.allow,
         deny_callers: &nas.callers.deny,
+        nas_identifier: nas.nas_identifier.as_deref(),
+        radsec: &nas.radsec,
+        radsec_only: nas.radsec_only,
+        dynauth: nas.dynauth,
+        previous_secret_until: nas
+            .previous_secret
+            .as_ref()
+            .and_then(|previous| previous.until)
+            .map(|at| at.to_string()),
         kept_in,
+    }
+}
+
+/// Where it is: an address, the name that tells it apart there, or what its certificate shows.
+fn place(nas: &Nas) -> String {
+    let by_tls = || nas.radsec.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    match (&nas.nas_identifier, nas.radsec_only, nas.radsec.is_empty()) {
+        (_, true, _) => by_tls(),
+        (Some(identifier), _, true) => format!("{} as {identifier}", nas.network),
+        (Some(identifier), _, false) => format!("{} as {identifier}, {}", nas.network, by_tls()),
+        (None, _, true) => nas.network.to_string(),
+        (None, _, false) => format!("{}, {}", nas.network, by_tls()),
+    }
+}
+
+/// Whether CoA-Requests go down its own TLS connection when it has one.
+fn reversed(nas: &Nas) -> bool {
+    nas.dynauth == DynauthPath::Radsec || (nas.dynauth == DynauthPath::Auto && !nas.radsec.is_empty())
+}
+
+/// Until when the secret before this one counts.
+fn old_secret(nas: &Nas) -> String {
+    match &nas.previous_secret {
+        None => "-".to_owned(),
+        Some(previous) if !previous.counts(clock::now()) => "over".to_owned(),
+        Some(previous) => previous.until.map_or("counts".to_owned(), |until| format!("until {until}")),
     }
 }
 

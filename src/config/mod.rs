@@ -12,6 +12,7 @@ mod error;
 mod front;
 mod layers;
 mod nearest;
+mod radsec;
 pub(crate) mod read;
 mod reader;
 mod surroundings;
@@ -28,7 +29,8 @@ pub use crate::model::{DurationError, format_duration, parse_duration};
 pub use agent::{Agent, AgentFilter, AgentPeer, Captive};
 pub use bans::Audit;
 pub use error::{ConfigError, Place, Problem};
-pub use front::{Front, FrontServer};
+pub use front::{Front, FrontRadsec, FrontServer};
+pub use radsec::{Radsec, TlsFiles};
 pub use surroundings::Surroundings;
 pub use webhook::Webhook;
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub webhook: Option<Webhook>,
     /// `[nas.NAME]`, by name. More may be in the store.
     pub nas: Vec<Nas>,
+    /// `[radsec]`; `None` when there is no such section.
+    pub radsec: Option<Radsec>,
     /// `[dynauth]`
     pub dynauth: Dynauth,
     /// `[callers]`

@@ -3,7 +3,7 @@
 //! One function per section, in the order of `config/radhold.toml`.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,13 +16,17 @@ use super::bans;
 use super::error::ConfigError;
 use super::front::front;
 use super::layers::Layers;
+use super::radsec::radsec;
 use super::reader::{Report, Section};
 use super::webhook::webhook;
 use super::{
     Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
     Surroundings, Telegram, WhileAway,
 };
-use crate::model::{ApproverKind, ApproverStep, Nas, NasName, NodeName, OctetDirection, Secret};
+use crate::model::{
+    ApproverKind, ApproverStep, CertificateId, DynauthPath, Nas, NasName, NodeName, OctetDirection, PreviousSecret,
+    Secret,
+};
 use crate::policy::{Defaults, HoldTerms};
 use crate::session::Timing;
 
@@ -50,6 +54,7 @@ pub(super) fn keys() -> Vec<String> {
     let settings = [
         "telegram.token",
         "nas.NAME.secret",
+        "radsec.certificate",
         "agent.peer.NAME.secret",
         "agent.filter.NAME.set",
         "agent.captive.permit_limit",
@@ -83,6 +88,9 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let webhook = if configured.webhook { webhook(report, webhook_section) } else { None };
     let hold = hold(top.section("hold"), configured, utc_offset);
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
+    let radsec_section = top.section("radsec");
+    let has_radsec = radsec_section.is_present();
+    let radsec = radsec(radsec_section);
     let nas: Vec<Option<Nas>> =
         top.named("nas").into_iter().map(|section| nas(report, section, &hold, configured)).collect();
     let dynauth = dynauth(top.section("dynauth"));
@@ -101,8 +109,11 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     if (has_telegram && telegram.is_none()) || (configured.webhook && webhook.is_none()) {
         return None;
     }
+    if has_radsec && radsec.is_none() {
+        return None;
+    }
     let nas = nas.into_iter().collect::<Option<Vec<Nas>>>()?;
-    judge_listeners(report, &server, &nas);
+    judge_listeners(report, &server, &nas, has_radsec);
     Some(Config {
         state_dir,
         node: NodeName::new(node),
@@ -115,6 +126,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         telegram,
         webhook,
         nas,
+        radsec,
         dynauth,
         callers,
         strikes,
@@ -332,16 +344,36 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: C
     if let Err(message) = nas_name(&name) {
         section.problem("address", message);
     }
+    let radsec = section.list("radsec", "a name in its certificate", |text| {
+        text.parse::<CertificateId>().map_err(|error| error.to_string())
+    });
+    let radsec = radsec.unwrap_or_default();
+    let radsec_only = section.boolean("radsec_only").unwrap_or(false);
+    if radsec_only && radsec.is_empty() {
+        section.problem("radsec_only", "says that it comes by TLS alone, but radsec names nothing in its certificate");
+    }
     for (key, other) in [("address", "address"), ("secret", "secret_file")] {
-        if !section.has(key) && !section.has(other) {
+        if !radsec_only && !section.has(key) && !section.has(other) {
             let or = if key == other { String::new() } else { format!(" (or {other})") };
             section.problem(key, format!("is missing; a NAS needs it{or}"));
         }
     }
     let network = section.parsed("address", "an address or network", network);
+    let network = network.or(radsec_only.then(nowhere));
     let secret = section.secret("secret");
-    if secret.as_ref().is_some_and(|secret| secret.expose().len() < SECRET_LEAST) {
-        report.warn(format!("nas.{name}: the secret is shorter than {SECRET_LEAST} octets (RFC 2865 §3)"));
+    if let Some(weakness) = secret.as_ref().and_then(Secret::weakness) {
+        report.warn(format!("nas.{name}: the secret {weakness}"));
+    }
+    // Over TLS the secret is a constant (RFC 6614 §2.3), and there is nothing else to use one for.
+    let secret = secret.or(radsec_only.then(|| Secret::new("radsec")));
+    let previous_secret = section.secret("previous_secret").map(|secret| PreviousSecret { secret, until: None });
+    if previous_secret.is_some() {
+        report.warn(format!("nas.{name}: previous_secret counts until you take it out"));
+    }
+    let nas_identifier = section.text("nas_identifier");
+    let dynauth = section.parsed("dynauth", "auto, udp, radsec or tls", str::parse::<DynauthPath>);
+    if dynauth == Some(DynauthPath::Radsec) && radsec.is_empty() {
+        section.problem("dynauth", "is radsec, but radsec names nothing in its certificate");
     }
     let direction = section.parsed("octet_direction", "standard or swapped", octet_direction);
     let dialect = section.text("dialect").unwrap_or_else(|| "standard".to_owned());
@@ -386,6 +418,11 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: C
         approvers,
         when_unreachable,
         callers,
+        nas_identifier,
+        radsec,
+        radsec_only,
+        dynauth: dynauth.unwrap_or_default(),
+        previous_secret,
     })
 }
 
@@ -441,16 +478,24 @@ fn log(mut section: Section<'_>) -> Log {
 }
 
 /// Two NASes on one network could not be told apart; and who listens on loopback alone hears no other host.
-fn judge_listeners(report: &Report<'_>, server: &Server, nases: &[Nas]) {
-    let mut seen: BTreeMap<IpNet, &NasName> = BTreeMap::new();
-    for nas in nases {
-        if let Some(other) = seen.insert(nas.network, &nas.name) {
+fn judge_listeners(report: &Report<'_>, server: &Server, nases: &[Nas], has_radsec: bool) {
+    for nas in nases.iter().filter(|nas| !has_radsec && (!nas.radsec.is_empty() || nas.dynauth == DynauthPath::Tls)) {
+        let section = report.top().section("nas").section(nas.name.as_str());
+        section.problem(
+            "radsec",
+            "is for RADIUS over TLS, which needs a [radsec] section with certificate, key and client_ca",
+        );
+    }
+    let mut seen: BTreeMap<(IpNet, Option<&str>), &NasName> = BTreeMap::new();
+    let datagrams = || nases.iter().filter(|nas| !nas.radsec_only);
+    for nas in datagrams() {
+        if let Some(other) = seen.insert((nas.network, nas.nas_identifier.as_deref()), &nas.name) {
             let section = report.top().section("nas").section(nas.name.as_str());
-            section.problem("address", format!("is the address of nas.{other} too; they could not be told apart"));
+            section.problem("address", format!("is the address of nas.{other} too; they could not be told apart unless each has its own nas_identifier"));
         }
     }
     let deaf = server.auth.iter().all(|address| address.ip().is_loopback());
-    for nas in nases.iter().filter(|nas| deaf && !nas.network.addr().is_loopback()) {
+    for nas in datagrams().filter(|nas| deaf && !nas.network.addr().is_loopback()) {
         report.warn(format!(
             "nas.{} is at {}, but server.auth listens on loopback only; add \"0.0.0.0:1812\" or \"[::]:1812\"",
             nas.name, nas.network
@@ -477,6 +522,11 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .map(|net| net.trunc())
         .map_err(|_| "write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32".to_owned())
+}
+
+/// The network of a NAS that sends no datagrams: no packet comes from there.
+pub(crate) fn nowhere() -> IpNet {
+    IpNet::from(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
 }
 
 /// An address to send from: with port, or any port.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{ApproverStep, NasName, Secret, WhenUnreachable};
+use super::{ApproverStep, CertificateId, DynauthPath, NasName, Secret, Timestamp, WhenUnreachable};
 
 /// A NAS: who may send us packets, with which secret, and how it is spoken to.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,32 @@ pub struct Nas {
     pub when_unreachable: Option<WhenUnreachable>,
     /// Where its callers may come from, and may not; these go before the server's own lists.
     pub callers: CallerLists,
+    /// The NAS-Identifier that tells it from others at the same address; `None` when none does.
+    pub nas_identifier: Option<String>,
+    /// What its certificate must show over TLS, one of these; empty when it does not come by TLS.
+    pub radsec: Vec<CertificateId>,
+    /// It comes by TLS alone: no datagram is its own, whatever its source.
+    pub radsec_only: bool,
+    /// Which way CoA-Request and Disconnect-Request go.
+    pub dynauth: DynauthPath,
+    /// The secret before this one, while both count.
+    pub previous_secret: Option<PreviousSecret>,
+}
+
+/// A secret that has been replaced and still counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousSecret {
+    /// The secret.
+    pub secret: Secret,
+    /// Until when; `None` is until somebody removes it.
+    pub until: Option<Timestamp>,
+}
+
+impl PreviousSecret {
+    /// Whether it counts now.
+    pub fn counts(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// Networks logins may come from, and may not; what follows is `policy`'s.
@@ -84,6 +110,11 @@ impl Nas {
             approvers: Vec::new(),
             when_unreachable: None,
             callers: CallerLists::default(),
+            nas_identifier: None,
+            radsec: Vec::new(),
+            radsec_only: false,
+            dynauth: DynauthPath::Auto,
+            previous_secret: None,
         }
     }
 }

@@ -4,6 +4,38 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+/// RFC 2865 §3 wants a secret at least as long as a good password, and better 16 octets.
+const LEAST: usize = 16;
+
+/// Secrets of manuals, examples and factories.
+const KNOWN: &[&str] = &[
+    "testing123",
+    "testing123-1",
+    "testing123testing123",
+    "secret",
+    "sharedsecret",
+    "shared-secret",
+    "mysecret",
+    "radius",
+    "radiussecret",
+    "radius-secret",
+    "radsec",
+    "radius/dtls",
+    "password",
+    "changeme",
+    "cisco",
+    "mikrotik",
+    "whatever",
+    "admin",
+    "default",
+    "public",
+    "xyzzy5461",
+    "12345678",
+    "1234567890",
+    "1234567890123456",
+    "0123456789abcdef",
+];
+
 /// A shared secret or key: wiped on drop, never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -12,6 +44,23 @@ impl Secret {
     /// Takes the octets over.
     pub fn new(octets: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(octets.into()))
+    }
+
+    /// Why it is a bad secret for RADIUS, for people; `None` when nothing speaks against it.
+    ///
+    /// MD5 over a datagram lets anybody who sees one try millions of secrets a second, so one must be out of reach of trying.
+    pub fn weakness(&self) -> Option<&'static str> {
+        let lower = self.0.to_ascii_lowercase();
+        if KNOWN.iter().any(|known| lower == known.as_bytes()) {
+            return Some("is one that everybody tries first");
+        }
+        match self.0.len() {
+            0..=12 => {
+                Some("has 12 octets or fewer and can be guessed from one packet; make it 16 or more (RFC 2865 §3)")
+            }
+            13..LEAST => Some("is shorter than 16 octets (RFC 2865 §3)"),
+            _ => None,
+        }
     }
 
     /// The octets, for the one place that needs them.
@@ -29,6 +78,16 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn says_what_is_wrong_with_a_secret() {
+        assert!(Secret::new("Testing123").weakness().unwrap().contains("tries first"));
+        assert!(Secret::new("0123456789abcdef").weakness().unwrap().contains("tries first"));
+        assert!(Secret::new("q7Gd0sLp3xZv").weakness().unwrap().contains("12 octets or fewer"));
+        assert!(Secret::new("q7Gd0sLp3xZv1").weakness().unwrap().contains("shorter than 16"));
+        assert_eq!(Secret::new("q7Gd0sLp3xZv18bW").weakness(), None);
+        assert_eq!(Secret::new([b'x'; 64]).weakness(), None);
+    }
 
     #[test]
     fn prints_nothing_of_itself() {

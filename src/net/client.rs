@@ -223,7 +223,7 @@ fn read(datagram: &[u8], asked: &Packet<'_>, secret: &Secret, demand: &Demand) -
 }
 
 /// Whether one code is an answer to the other. Protocol-Error answers all (RFC 7930 §4).
-fn answers(asked: Code, reply: Code) -> bool {
+pub(super) fn answers(asked: Code, reply: Code) -> bool {
     use Code::*;
     match asked {
         _ if reply == ProtocolError => true,

@@ -13,6 +13,8 @@ use crate::model::Timestamp;
 pub struct RequestKey {
     /// Source address and port.
     pub source: SocketAddr,
+    /// Which TLS connection it came by; zero for a datagram. A request is the same only on the same connection.
+    pub connection: u64,
     /// Identifier.
     pub identifier: u8,
     /// Request Authenticator.
@@ -35,18 +37,27 @@ pub enum Admission {
 pub struct Duplicates {
     window: Duration,
     most: usize,
-    requests: HashMap<(SocketAddr, u8), Entry>,
+    requests: HashMap<Slot, Entry>,
     /// In the order of admission, so of expiry; its length is what `most` bounds. An entry that was replaced since is told
     /// by its serial number.
-    order: VecDeque<(Timestamp, u64, (SocketAddr, u8))>,
+    order: VecDeque<(Timestamp, u64, Slot)>,
     serial: u64,
 }
+
+/// Where an Identifier counts.
+type Slot = (SocketAddr, u64, u8);
 
 #[derive(Debug)]
 struct Entry {
     serial: u64,
     authenticator: [u8; 16],
     reply: Option<Arc<[u8]>>,
+}
+
+impl RequestKey {
+    fn slot(&self) -> Slot {
+        (self.source, self.connection, self.identifier)
+    }
 }
 
 impl Duplicates {
@@ -61,7 +72,7 @@ impl Duplicates {
     /// An Identifier that comes again with another authenticator is a new request in the old one's place.
     pub fn admit(&mut self, key: &RequestKey, now: Timestamp) -> Admission {
         self.expire(now);
-        let slot = (key.source, key.identifier);
+        let slot = key.slot();
         if let Some(entry) = self.requests.get(&slot)
             && entry.authenticator == key.authenticator
         {
@@ -77,7 +88,7 @@ impl Duplicates {
 
     /// Keeps the reply for repeats.
     pub fn answered(&mut self, key: &RequestKey, reply: Arc<[u8]>) {
-        if let Some(entry) = self.requests.get_mut(&(key.source, key.identifier))
+        if let Some(entry) = self.requests.get_mut(&key.slot())
             && entry.authenticator == key.authenticator
         {
             entry.reply = Some(reply);
@@ -86,7 +97,7 @@ impl Duplicates {
 
     /// Forgets a request that will not be answered, so that its repeat is tried again.
     pub fn forget(&mut self, key: &RequestKey) {
-        let slot = (key.source, key.identifier);
+        let slot = key.slot();
         if self.requests.get(&slot).is_some_and(|entry| entry.authenticator == key.authenticator) {
             self.requests.remove(&slot);
         }
@@ -123,7 +134,7 @@ mod tests {
 
     fn key(identifier: u8, authenticator: u8) -> RequestKey {
         let source = "192.0.2.1:40000".parse().unwrap();
-        RequestKey { source, identifier, authenticator: [authenticator; 16] }
+        RequestKey { source, connection: 0, identifier, authenticator: [authenticator; 16] }
     }
 
     fn at(secs: i64) -> Timestamp {
@@ -152,6 +163,15 @@ mod tests {
         seen.answered(&key(1, 1), Arc::from(*b"late"));
         assert_eq!(seen.admit(&key(1, 2), at(2)), Admission::InWork, "the old request's reply is not the new one's");
         assert_eq!(seen.admit(&key(1, 2), at(10)), Admission::InWork, "the old one's expiry is not the new one's");
+    }
+
+    #[test]
+    fn another_connection_asks_anew() {
+        let mut seen = duplicates(10);
+        let other = RequestKey { connection: 2, ..key(1, 1) };
+        seen.admit(&key(1, 1), at(0));
+        assert_eq!(seen.admit(&other, at(1)), Admission::New);
+        assert_eq!(seen.admit(&other, at(2)), Admission::InWork);
     }
 
     #[test]

@@ -16,9 +16,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use self::ports::Ports;
-use crate::dynauth::{Answer, Next, Request, Schedule, Timers};
+use super::radsec::{self, AskError, Link};
+use crate::dynauth::{Answer, Next, Request, Schedule, Timers, read_answer};
 use crate::model::{Secret, Timestamp};
-use crate::radius::EncodeError;
+use crate::radius::{EncodeError, Packet};
 
 /// A Dynamic Authorization Server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +192,67 @@ impl DynamicAuthorizationClient {
             }
             count(&self.counters.retransmissions);
         }
+    }
+
+    /// Sends the request down a TLS connection, once: a stream loses nothing (RFC 6613 §2.6.1). Waits as long for its answer as
+    /// retransmissions would take.
+    ///
+    /// # Errors
+    /// [`SendError`] when nothing was sent at all. A connection that ends is like a NAS that does not answer.
+    pub async fn send_over(&self, link: &Link, request: &Request) -> Result<Answer, SendError> {
+        let secret = radsec::SECRET.as_bytes();
+        let mut authenticator = [0; 16];
+        let mut unwritten = None;
+        let write = |identifier| match request.encode(identifier, (self.now)(), secret) {
+            Ok(packet) => {
+                authenticator.copy_from_slice(&packet[4..20]);
+                Some(packet)
+            }
+            Err(error) => {
+                unwritten = Some(error);
+                None
+            }
+        };
+        count(&self.counters.requests);
+        let reply = match link.ask(self.settings.timers.mrd, write).await {
+            Ok(reply) => reply,
+            Err(AskError::Busy) => return Err(SendError::Busy(link.peer)),
+            Err(AskError::Ended | AskError::Unwritten) => None,
+        };
+        if let Some(error) = unwritten {
+            return Err(error.into());
+        }
+        let Some(reply) = reply else {
+            count(&self.counters.unanswered);
+            return Ok(Answer::Unanswered);
+        };
+        let answer =
+            Packet::parse(&reply).ok().map(|packet| read_answer(request.kind, &packet, secret, &authenticator));
+        match answer {
+            Some(Ok(answer)) => {
+                count(if answer == Answer::Acked { &self.counters.acked } else { &self.counters.naked });
+                Ok(answer)
+            }
+            // Genuine, or the connection would have been ended; and no answer to this. Protocol-Error says as much.
+            Some(Err(_)) | None => {
+                count(&self.counters.misplaced);
+                Ok(Answer::Naked(None))
+            }
+        }
+    }
+
+    /// As [`DynamicAuthorizationClient::send_each`], down a TLS connection.
+    ///
+    /// # Errors
+    /// As [`DynamicAuthorizationClient::send_over`].
+    pub async fn send_each_over(&self, link: &Link, requests: &[Request]) -> Result<Answer, SendError> {
+        for request in requests {
+            match self.send_over(link, request).await? {
+                Answer::Acked => {}
+                answer => return Ok(answer),
+            }
+        }
+        Ok(Answer::Acked)
     }
 
     /// Sends the requests one after the other, each when the one before was acknowledged, and gives the first answer

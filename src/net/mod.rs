@@ -1,11 +1,12 @@
-//! UDP in and out, duplicates, and the front between a local pppd and its servers. Knows no session and no user: whoever
+//! UDP and TLS in and out, duplicates, and the front between a local pppd and its servers. Knows no session and no user: whoever
 //! receives decides what a datagram is.
 
 pub mod client;
 mod duplicates;
 pub mod dynamic_authorization;
 pub mod front;
+pub mod radsec;
 mod udp;
 
 pub use duplicates::{Admission, Duplicates, RequestKey};
-pub use udp::{Replier, bind, receive};
+pub use udp::{Replier, UdpPort, bind, receive};

@@ -121,6 +121,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn add_nas(&self, nas: &Nas) -> Result<(), StoreError>;
     /// Removes a NAS; [`StoreError::Missing`] when there is none.
     async fn remove_nas(&self, name: &NasName) -> Result<(), StoreError>;
+    /// Keeps the secrets of this NAS, and nothing else of it, in the place of those there are.
+    async fn rekey_nas(&self, nas: &Nas) -> Result<(), StoreError>;
 
     // -- where people can be asked
 
@@ -170,6 +172,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Puts an order off until then, and gives it free; but only when it is still held by the claim it came with. Somebody else's
     /// claim on it is left alone.
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError>;
+    /// Gives an order free for that node alone until then, and for all after that; as [`Store::postpone`] only when it is held by the
+    /// claim it came with.
+    async fn hand_over(&self, order: &Order, node: &NodeName, until: Timestamp) -> Result<(), StoreError>;
+    /// Says which NASes have a TLS connection to this node now; [`Store::release`] forgets them.
+    async fn keep_links(&self, node: &NodeName, nases: &[NasName]) -> Result<(), StoreError>;
+    /// The nodes alive to which this NAS has a TLS connection, by name.
+    async fn linked_to(&self, nas: &NasName) -> Result<Vec<NodeName>, StoreError>;
 
     // -- nodes
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::row::Columns;
 use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage};
 use crate::model::{
-    Binding, CallerLists, Counters, Group, GroupName, GroupSettings, Identity, Nas, NasName, Secret, Timestamp, User,
-    UserName,
+    Binding, CallerLists, Counters, Group, GroupName, GroupSettings, Identity, Nas, NasName, PreviousSecret, Secret,
+    Timestamp, User, UserName,
 };
 use crate::session::{DecidedBy, Decision, End, Record, Session};
 
@@ -79,6 +79,16 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
         callers: CallerLists {
             allow: row.need("allow_callers", Columns::json)?,
             deny: row.need("deny_callers", Columns::json)?,
+        },
+        nas_identifier: row.text("nas_identifier")?,
+        radsec: row.need("radsec", Columns::json)?,
+        radsec_only: row.need("radsec_only", Columns::flag)?,
+        dynauth: row.need("dynauth", Columns::word)?,
+        previous_secret: match row.octets("previous_secret")? {
+            Some(octets) => {
+                Some(PreviousSecret { secret: Secret::new(octets), until: row.time("previous_secret_until")? })
+            }
+            None => None,
         },
     })
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use radhold::app::{chance, clock};
 use radhold::config::{self, FrontServer};
 use radhold::model::Secret;
-use radhold::net::front::{Front, Machine};
+use radhold::net::front::{Front, FrontError, Machine};
 use radhold::radius::attribute::{ACCT_SESSION_ID, CLASS, NAS_IDENTIFIER, PROXY_STATE, REPLY_MESSAGE, USER_NAME};
 use radhold::radius::{Code, Packet, PacketBuilder};
 
@@ -31,7 +31,7 @@ fn server() -> Radhold {
 
 fn behind(name: &str, auth: SocketAddr, accounting: SocketAddr, secret: &str) -> FrontServer {
     let secret = Secret::new(secret);
-    FrontServer { name: name.to_owned(), auth, accounting, secret, require_message_authenticator: true }
+    FrontServer { name: name.to_owned(), auth, accounting, secret, require_message_authenticator: true, radsec: None }
 }
 
 fn server_of(name: &str, radhold: &Radhold) -> FrontServer {
@@ -48,6 +48,7 @@ fn settings(servers: Vec<FrontServer>) -> config::Front {
         patience: Duration::from_secs(4),
         probe_every: Duration::from_millis(200),
         servers,
+        tls: None,
     }
 }
 
@@ -380,5 +381,5 @@ async fn a_port_that_is_taken_is_said() {
     let silent = Puppet::silent();
     let settings = config::Front { auth: vec![address], ..settings(vec![silent.behind("1")]) };
     let error = Front::start(&settings, MACHINE, None).unwrap_err();
-    assert_eq!(error.address, address);
+    assert!(matches!(error, FrontError::Port { address: said, .. } if said == address), "{error}");
 }

@@ -145,7 +145,11 @@ impl Committer {
                     let session = press.session();
                     match voices::fact(&*self.store, press).await {
                         Ok(Ok(event)) => {
-                            work.push_back(Work::new(session, Kind::Fact { event: Box::new(event), settles: None }, ticket));
+                            work.push_back(Work::new(
+                                session,
+                                Kind::Fact { event: Box::new(event), settles: None },
+                                ticket,
+                            ));
                         }
                         Ok(Err(told)) => {
                             telemetry::count("answer.not-entitled");

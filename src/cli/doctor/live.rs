@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UdpSocket};
@@ -13,10 +14,11 @@ use tokio::time::timeout;
 use super::nas::{self, Asked};
 use super::server::{self, Port, StoreState};
 use crate::agent::{self, Request};
-use crate::app::chance;
-use crate::config::{Config, FrontServer};
+use crate::app::{chance, clock};
+use crate::config::{Config, Front, FrontServer};
 use crate::dynauth::Timers;
 use crate::net::client::{Client, Demand};
+use crate::net::radsec::{Credentials, Dialer, Limits, Peer, SECRET};
 use crate::radius::{Code, PacketBuilder};
 use crate::store;
 
@@ -61,6 +63,10 @@ pub(super) async fn nas(config: Option<&Config>) -> nas::Running {
         seen.front_ports.push((format!("UDP {address}"), fronts.0.contains(address)));
     }
     for server in &front.servers {
+        if server.radsec.is_some() {
+            seen.servers.push(status_over_tls(front, server).await);
+            continue;
+        }
         for address in [server.auth, server.accounting] {
             if matches!(seen.agent, Some(Ok(_))) && !fronts.1.contains(&address) {
                 seen.not_asked.push(format!("server {} ({address})", server.name));
@@ -152,6 +158,35 @@ async fn status(server: &FrontServer, address: SocketAddr) -> Asked {
     let Ok(exchange) = client.exchange(request, &demand, chance).await else { return asked };
     asked.forged = exchange.ignored.unverified() > 0;
     asked.answered = exchange.reply.is_some();
+    asked
+}
+
+/// Status-Server over TLS (RFC 6614), with the certificate the front shows.
+async fn status_over_tls(front: &Front, server: &FrontServer) -> Asked {
+    let mut asked = Asked { server: format!("server {}", server.name), answered: false, forged: false };
+    let (Some(radsec), Some(files)) = (&server.radsec, &front.tls) else { return asked };
+    asked.server = format!("server {} (radsec://{}:{})", server.name, radsec.host, radsec.port);
+    let credentials = match Credentials::load(files, Arc::new(|_| false)) {
+        Ok(credentials) => Arc::new(credentials),
+        Err(error) => {
+            asked.server = format!("{}: {error}", asked.server);
+            return asked;
+        }
+    };
+    let peer = Peer { host: radsec.host.clone(), port: radsec.port, ids: radsec.ids.clone() };
+    let limits = Limits { idle: PATIENCE, write_patience: PATIENCE };
+    let dialer = Dialer::new(peer, credentials, limits, Arc::new(|_, _| ()), clock::now);
+    match dialer.link().await {
+        Ok(link) => {
+            let authenticator = chance::octets();
+            let write = |identifier| {
+                let mut builder = PacketBuilder::request(Code::StatusServer, identifier, authenticator);
+                builder.sign_request(SECRET.as_bytes()).ok().map(<[u8]>::to_vec)
+            };
+            asked.answered = matches!(link.ask(PATIENCE, write).await, Ok(Some(_)));
+        }
+        Err(error) => asked.server = format!("{}: {}", asked.server, error.problem),
+    }
     asked
 }
 

@@ -12,15 +12,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::rewrite::{self, Homeward, Outward};
-use super::{Health, Machine};
+use super::rewrite::{self, Homeward, Outward, RewriteError};
+use super::{COMPLAINTS, Health, Machine};
 use crate::config;
 use crate::dynauth::Timers;
 use crate::model::{Secret, Timestamp};
-use crate::net::client::{Client, ClientError, Demand};
+use crate::net::client::{Client, ClientError, Demand, answers};
+use crate::net::radsec::{self, AskError, Dialer, End};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, Packet, PacketBuilder};
-use crate::telemetry;
+use crate::telemetry::{self, OncePerWindow};
 
 /// Before a server whose port was closed is tried again: it may be starting.
 const CLOSED_PAUSE: Duration = Duration::from_millis(300);
@@ -40,7 +41,11 @@ pub(super) struct Pool {
     patience: Duration,
     targets: Vec<Target>,
     health: Mutex<Health>,
+    complaints: OncePerWindow<String>,
 }
+
+/// A request as it was sent, and its verified reply.
+type Exchanged = (Vec<u8>, Vec<u8>);
 
 #[derive(Debug)]
 struct Target {
@@ -48,6 +53,8 @@ struct Target {
     address: SocketAddr,
     secret: Secret,
     require_message_authenticator: bool,
+    /// Its connection, when it is asked over TLS.
+    dialer: Option<Arc<Dialer>>,
 }
 
 /// A server that was asked: when, by the wall's clock and by one that nobody sets.
@@ -66,15 +73,17 @@ enum News {
 }
 
 impl Pool {
-    pub(super) fn new(config: &config::Front, code: Code, machine: Machine) -> Self {
+    pub(super) fn new(config: &config::Front, code: Code, machine: Machine, dialers: &[Option<Arc<Dialer>>]) -> Self {
         let targets: Vec<_> = config
             .servers
             .iter()
-            .map(|server| Target {
+            .zip(dialers)
+            .map(|(server, dialer)| Target {
                 name: server.name.clone(),
                 address: if code == Code::AccessRequest { server.auth } else { server.accounting },
                 secret: server.secret.clone(),
                 require_message_authenticator: server.require_message_authenticator,
+                dialer: dialer.clone(),
             })
             .collect();
         Self {
@@ -85,6 +94,7 @@ impl Pool {
             fail_over_after: config.fail_over_after,
             patience: config.patience,
             health: Mutex::new(Health::new(targets.len())),
+            complaints: OncePerWindow::new(COMPLAINTS, 64),
             targets,
         }
     }
@@ -152,8 +162,7 @@ impl Pool {
         }
     }
 
-    /// One request over one socket of its own, so that Identifiers never run out and a forger must guess the port, too.
-    /// `None` when the port is closed, or time is up.
+    /// One request to one server. `None` when it cannot be reached, or time is up.
     async fn exchange(&self, server: usize, asked: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>, ClientError> {
         let target = &self.targets[server];
         let left = deadline.saturating_duration_since(Instant::now());
@@ -163,22 +172,100 @@ impl Pool {
         }
         let chance = (self.machine.chance)();
         let proxy_state = &(self.machine.chance)()[..8];
-        let with = Outward {
+        let outward = |identifier| Outward {
             inner: &self.inner,
             outer: &target.secret,
-            identifier: (self.machine.chance)()[0],
+            identifier,
             authenticator: chance,
             nas_identifier: &self.nas_identifier,
             proxy_state,
         };
-        let request = match rewrite::request(&asked, &with) {
-            Ok(request) => request,
+        let asking = match &target.dialer {
+            Some(dialer) => self.ask_over_tls(dialer, &asked, left, outward).await,
+            None => self.ask_by_udp(target, &asked, left, outward).await?,
+        };
+        let (request, reply) = match asking {
+            Ok(Some(answered)) => answered,
+            Ok(None) => return Ok(None),
             Err(error) => {
                 telemetry::count(error.label());
                 // Nothing will make it better before pppd gives up.
                 sleep(left).await;
                 return Ok(None);
             }
+        };
+        let Ok(reply) = Packet::parse(&reply) else { return Ok(None) };
+        // RFC 2868 §3.5: every salt of a packet differs; a counter from a random place sees to it.
+        let mut salt = u16::from_be_bytes([chance[0], chance[1]]);
+        let salts = || {
+            salt = salt.wrapping_add(1);
+            Salt::new(salt.to_be_bytes())
+        };
+        // For an Accounting-Request it was computed, so it is read from the packet.
+        let authenticator: &[u8; 16] = request[4..].first_chunk().expect("a packet has a header");
+        let with = Homeward { inner: &self.inner, outer: &target.secret, authenticator, proxy_state };
+        match rewrite::reply(&reply, &asked, &with, salts) {
+            Ok(reply) => Ok(Some(reply)),
+            Err(error) => {
+                telemetry::count(error.label());
+                tracing::warn!(server = target.name, %error, "a reply cannot be passed on");
+                sleep(deadline.saturating_duration_since(Instant::now())).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The request as it was sent, and its reply: down the connection there is, or a new one.
+    async fn ask_over_tls<'a>(
+        &self,
+        dialer: &Dialer,
+        asked: &Packet<'_>,
+        left: Duration,
+        outward: impl Fn(u8) -> Outward<'a>,
+    ) -> Result<Option<Exchanged>, RewriteError> {
+        let link = match dialer.link().await {
+            Ok(link) => link,
+            Err(error) => {
+                if let Some(kept_back) = self.complaints.first(error.to_string(), (self.machine.now)()) {
+                    tracing::warn!(%error, kept_back, "a server cannot be asked");
+                }
+                return Ok(None);
+            }
+        };
+        let (mut sent, mut unwritten) = (Vec::new(), None);
+        let write = |identifier| match rewrite::request(asked, &outward(identifier)) {
+            Ok(request) => {
+                sent.clone_from(&request);
+                Some(request)
+            }
+            Err(error) => {
+                unwritten = Some(error);
+                None
+            }
+        };
+        let reply = link.ask(left, write).await;
+        match (reply, unwritten) {
+            (_, Some(error)) => Err(error),
+            (Ok(Some(reply)), None) => {
+                let answers = Packet::parse(&reply).is_ok_and(|reply| answers(asked.code(), reply.code()));
+                Ok(answers.then_some((sent, reply)))
+            }
+            (Ok(None) | Err(AskError::Busy | AskError::Ended | AskError::Unwritten), None) => Ok(None),
+        }
+    }
+
+    /// The request as it was sent, and its reply, over a socket of its own, so that Identifiers never run out and a forger must guess
+    /// the port, too.
+    async fn ask_by_udp<'a>(
+        &self,
+        target: &Target,
+        asked: &Packet<'_>,
+        left: Duration,
+        outward: impl Fn(u8) -> Outward<'a>,
+    ) -> Result<Result<Option<Exchanged>, RewriteError>, ClientError> {
+        let request = match rewrite::request(asked, &outward((self.machine.chance)()[0])) {
+            Ok(request) => request,
+            Err(error) => return Ok(Err(error)),
         };
         let demand = Demand {
             timers: Timers { irt: Duration::from_secs(1), mrc: 0, mrt: Duration::from_secs(2), mrd: left },
@@ -191,32 +278,19 @@ impl Pool {
             let ignored = exchange.ignored;
             tracing::warn!(server = target.name, ?ignored, "replies that cannot be trusted; is the secret right?");
         }
-        let Some(reply) = exchange.reply else { return Ok(None) };
-        // RFC 2868 §3.5: every salt of a packet differs; a counter from a random place sees to it.
-        let mut salt = u16::from_be_bytes([chance[0], chance[1]]);
-        let salts = || {
-            salt = salt.wrapping_add(1);
-            Salt::new(salt.to_be_bytes())
-        };
-        // For an Accounting-Request it was computed, so it is read from the packet.
-        let authenticator: &[u8; 16] = request[4..].first_chunk().expect("a packet has a header");
-        let with = Homeward { inner: &self.inner, outer: &target.secret, authenticator, proxy_state };
-        match rewrite::reply(&reply.packet(), &asked, &with, salts) {
-            Ok(reply) => Ok(Some(reply)),
-            Err(error) => {
-                telemetry::count(error.label());
-                tracing::warn!(server = target.name, %error, "a reply cannot be passed on");
-                sleep(deadline.saturating_duration_since(Instant::now())).await;
-                Ok(None)
-            }
-        }
+        Ok(Ok(exchange.reply.map(|reply| (request, reply.packet().as_bytes().to_vec()))))
     }
 
-    /// Asks the silent whether they are back, for ever.
+    /// Asks the silent whether they are back, and servers over TLS whether they are there (RFC 3539 §3.4), for ever: so the connection
+    /// stands, and a server can demand something down it.
+    ///
     pub(super) async fn probe_for_ever(self: Arc<Self>, every: Duration) {
         loop {
-            sleep(every).await;
-            let silent: Vec<_> = (0..self.targets.len()).filter(|&server| self.health().is_silent(server)).collect();
+            let watched = |&server: &usize| {
+                let over_tls = self.code == Code::AccessRequest && self.targets[server].dialer.is_some();
+                over_tls || self.health().is_silent(server)
+            };
+            let silent: Vec<_> = (0..self.targets.len()).filter(watched).collect();
             let mut probes = JoinSet::new();
             for server in silent {
                 let pool = Arc::clone(&self);
@@ -229,11 +303,15 @@ impl Pool {
                 });
             }
             while probes.join_next().await.is_some() {}
+            sleep(every).await;
         }
     }
 
     async fn probe(&self, server: usize) -> io::Result<bool> {
         let target = &self.targets[server];
+        if let Some(dialer) = &target.dialer {
+            return self.probe_over_tls(dialer).await;
+        }
         let mut builder =
             PacketBuilder::request(Code::StatusServer, (self.machine.chance)()[0], (self.machine.chance)());
         let request = builder.sign_request(target.secret.expose()).map_err(io::Error::other)?;
@@ -241,6 +319,21 @@ impl Pool {
         let mut client = Client::connect(target.address, None, target.secret.clone()).await?.closed_port_ends();
         let exchange = client.exchange(request, &demand, || self.number()).await.map_err(io::Error::other)?;
         Ok(exchange.reply.is_some())
+    }
+
+    async fn probe_over_tls(&self, dialer: &Dialer) -> io::Result<bool> {
+        let link = dialer.link().await.map_err(io::Error::other)?;
+        let authenticator = (self.machine.chance)();
+        let write = |identifier| {
+            let mut builder = PacketBuilder::request(Code::StatusServer, identifier, authenticator);
+            builder.sign_request(radsec::SECRET.as_bytes()).ok().map(<[u8]>::to_vec)
+        };
+        let answered = link.ask(PROBE_TIMERS.mrd, write).await.map_err(io::Error::other)?.is_some();
+        if !answered {
+            // Whatever is at the other end, it is no server any more.
+            link.end(End::Idle);
+        }
+        Ok(answered)
     }
 
     fn heard(&self, server: usize) {

@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::radsec::{Credentials, Dialer, Limits, Peer, TakeRequest, TlsError};
 use super::{Admission, Duplicates, Replier, RequestKey, bind, receive};
 use crate::config;
 use crate::model::{Secret, Timestamp};
@@ -45,6 +46,9 @@ const MOST_IN_WORK: usize = 4096;
 /// The same complaint about the same peer at most so often.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
+/// Connections to servers: each is asked for a sign of life more often than that.
+const TLS_LIMITS: Limits = Limits { idle: Duration::from_secs(600), write_patience: Duration::from_secs(10) };
+
 /// What the front may ask of the machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
@@ -60,13 +64,19 @@ pub type Observer = Arc<dyn Fn(&Packet<'_>, &str) + Send + Sync>;
 
 /// Why the front cannot start.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {problem}")]
-pub struct FrontError {
-    /// The port.
-    pub address: SocketAddr,
-    /// What the system says.
-    #[source]
-    pub problem: io::Error,
+pub enum FrontError {
+    /// A port is not to be had.
+    #[error("cannot listen on {address}: {problem}")]
+    Port {
+        /// The port.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        problem: io::Error,
+    },
+    /// Certificate, key or roots cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A running front. Dropping it stops it; pppd asks again.
@@ -83,15 +93,47 @@ impl Front {
     /// Opens the ports and starts to pass on.
     ///
     /// # Errors
-    /// [`FrontError`] when a port cannot be had.
+    /// [`FrontError`]
     pub fn start(config: &config::Front, machine: Machine, observer: Option<Observer>) -> Result<Self, FrontError> {
+        // Nobody here obeys a server.
+        let take = Arc::new(|_: &Packet<'_>, _: Replier| telemetry::count("front.code"));
+        Self::start_with(config, machine, observer, take)
+    }
+
+    /// As [`Front::start`]; `obey` gets what servers demand down the TLS connections to them (reverse CoA).
+    ///
+    /// # Errors
+    /// [`FrontError`]
+    pub fn start_with(
+        config: &config::Front,
+        machine: Machine,
+        observer: Option<Observer>,
+        obey: TakeRequest,
+    ) -> Result<Self, FrontError> {
         let mut tasks = JoinSet::new();
-        let pools =
-            [Code::AccessRequest, Code::AccountingRequest].map(|code| Arc::new(Pool::new(config, code, machine)));
+        let credentials = match &config.tls {
+            // Servers have names, or fingerprints that are checked with the connection.
+            Some(files) => Some(Arc::new(Credentials::load(files, Arc::new(|_| false))?)),
+            None => None,
+        };
+        if let Some(credentials) = &credentials {
+            tasks.spawn(Arc::clone(credentials).watch());
+        }
+        let dialers: Vec<_> = config
+            .servers
+            .iter()
+            .map(|server| {
+                let (radsec, credentials) = (server.radsec.clone()?, credentials.clone()?);
+                let peer = Peer { host: radsec.host, port: radsec.port, ids: radsec.ids };
+                Some(Arc::new(Dialer::new(peer, credentials, TLS_LIMITS, Arc::clone(&obey), machine.now)))
+            })
+            .collect();
+        let pools = [Code::AccessRequest, Code::AccountingRequest]
+            .map(|code| Arc::new(Pool::new(config, code, machine, &dialers)));
         let mut open = |pool: &Arc<Pool>, addresses: &[SocketAddr]| -> Result<Vec<SocketAddr>, FrontError> {
             let mut bound = Vec::new();
             for &address in addresses {
-                let refused = |problem| FrontError { address, problem };
+                let refused = |problem| FrontError::Port { address, problem };
                 let socket = Arc::new(bind(address).map_err(refused)?);
                 bound.push(socket.local_addr().map_err(refused)?);
                 let door = Arc::new(Door::new(Arc::clone(pool), config.secret.clone(), observer.clone()));
@@ -172,6 +214,7 @@ impl Door {
         })?;
         let key = RequestKey {
             source: replier.peer(),
+            connection: replier.connection(),
             identifier: packet.identifier(),
             authenticator: *packet.authenticator(),
         };

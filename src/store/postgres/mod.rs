@@ -17,6 +17,7 @@ mod failures;
 mod group;
 mod import;
 mod link;
+mod links;
 mod nas;
 mod nodes;
 mod notify;
@@ -162,6 +163,22 @@ impl Store for PostgresStore {
 
     async fn add_nas(&self, nas: &Nas) -> Result<(), StoreError> {
         on!(self, pool => nas::add(pool, nas))
+    }
+
+    async fn rekey_nas(&self, nas: &Nas) -> Result<(), StoreError> {
+        on!(self, pool => nas::rekey(pool, nas))
+    }
+
+    async fn hand_over(&self, order: &Order, node: &NodeName, until: Timestamp) -> Result<(), StoreError> {
+        on!(self, pool => links::hand_over(pool, order, node, until))
+    }
+
+    async fn keep_links(&self, node: &NodeName, nases: &[NasName]) -> Result<(), StoreError> {
+        on!(self, pool => links::keep(pool, node, nases))
+    }
+
+    async fn linked_to(&self, nas: &NasName) -> Result<Vec<NodeName>, StoreError> {
+        on!(self, pool => links::nodes_of(pool, nas))
     }
 
     async fn remove_nas(&self, name: &NasName) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, PgPool};
 
-use super::columns::interval;
+use super::columns::{interval, time};
 use super::failure;
 use crate::model::{Nas, NasName};
 use crate::store::row::{self, Cells};
@@ -13,8 +13,8 @@ macro_rules! columns {
     () => {
         "name, network, secret, dialect, require_message_authenticator, limit_proxy_state, allow_ms_chap_v1, \
          coa_address, coa_port, coa_source_address, coa_source_port, reject_delay, octet_direction, sandbox_filter, \
-         permit_filter, octet_wrap, unique_ports, allow_callers, deny_callers, approvers, \
-         when_unreachable"
+         permit_filter, octet_wrap, unique_ports, allow_callers, deny_callers, approvers, when_unreachable, \
+         nas_identifier, radsec, radsec_only, dynauth, previous_secret, previous_secret_until"
     };
 }
 
@@ -38,7 +38,8 @@ pub(super) async fn insert(connection: impl PgExecutor<'_>, nas: &Nas) -> Result
     const ADD: &str = concat!(
         "INSERT INTO nases (",
         columns!(),
-        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT (name) DO NOTHING"
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+         $21, $22, $23, $24, $25, $26, $27) ON CONFLICT (name) DO NOTHING"
     );
     let done = sqlx::query(ADD)
         .bind(row::text(nas.name.as_str()))
@@ -62,10 +63,30 @@ pub(super) async fn insert(connection: impl PgExecutor<'_>, nas: &Nas) -> Result
         .bind(row::json(&nas.callers.deny))
         .bind(row::json(&nas.approvers))
         .bind(nas.when_unreachable.map(|policy| policy.as_str()))
+        .bind(row::text_or_none(&nas.nas_identifier))
+        .bind(row::json(&nas.radsec))
+        .bind(nas.radsec_only)
+        .bind(row::word(&nas.dynauth))
+        .bind(nas.previous_secret.as_ref().map(|previous| previous.secret.expose()))
+        .bind(nas.previous_secret.as_ref().and_then(|previous| previous.until).map(time))
         .execute(connection)
         .await
         .map_err(failure)?;
     Ok(done.rows_affected())
+}
+
+/// Keeps other secrets for a NAS.
+pub(super) async fn rekey(pool: &PgPool, nas: &Nas) -> Result<(), StoreError> {
+    let done =
+        sqlx::query("UPDATE nases SET secret = $2, previous_secret = $3, previous_secret_until = $4 WHERE name = $1")
+            .bind(row::text(nas.name.as_str()))
+            .bind(nas.secret.expose())
+            .bind(nas.previous_secret.as_ref().map(|previous| previous.secret.expose()))
+            .bind(nas.previous_secret.as_ref().and_then(|previous| previous.until).map(time))
+            .execute(pool)
+            .await
+            .map_err(failure)?;
+    if done.rows_affected() == 0 { Err(StoreError::Missing(format!("NAS {}", nas.name))) } else { Ok(()) }
 }
 
 pub(super) async fn remove(pool: &PgPool, name: &NasName) -> Result<(), StoreError> {

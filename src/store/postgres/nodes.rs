@@ -17,7 +17,7 @@ use crate::store::{Cluster, NodeStatus, Presence, StoreError};
 /// The first half of the numbers of advisory locks on names of nodes; the other half is a hash of the name.
 const NAMES: i32 = 0x7264_686e;
 /// A node that is silent for longer is dead.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 /// A node whose connection has ended, and that is silent for longer, is dead.
 const CUT_OFF: Duration = Duration::from_secs(1);
 /// A node that is silent for longer, and whose connection still stands, is frozen: its connection is ended, so that another
@@ -136,7 +136,7 @@ pub(super) async fn cut_frozen(connection: &mut PgListener, me: &Presence) -> Re
 
 /// Forgets a node that says goodbye.
 pub(super) async fn forget(pool: &PgPool, node: &NodeName) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM nodes WHERE name = $1")
+    sqlx::query("WITH links AS (DELETE FROM radsec_links WHERE node = $1) DELETE FROM nodes WHERE name = $1")
         .bind(row::text(node.as_str()))
         .execute(pool)
         .await

@@ -59,6 +59,7 @@ pub(super) async fn claim(
         "WITH due AS (
              SELECT id FROM outbox
              WHERE due_at <= $2 AND (claimed_until IS NULL OR claimed_until <= $2)
+               AND (meant_for IS NULL OR meant_for = $1 OR meant_until <= $2)
                AND ($5::text IS NULL OR lane = $5)
              ORDER BY due_at, id LIMIT $4
              FOR UPDATE SKIP LOCKED

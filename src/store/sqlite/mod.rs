@@ -14,6 +14,7 @@ mod decision;
 mod failures;
 mod group;
 mod import;
+mod links;
 mod nas;
 mod nodes;
 mod outbox;
@@ -157,6 +158,22 @@ impl Store for SqliteStore {
 
     async fn add_nas(&self, nas: &Nas) -> Result<(), StoreError> {
         nas::add(&self.writer, nas).await
+    }
+
+    async fn rekey_nas(&self, nas: &Nas) -> Result<(), StoreError> {
+        nas::rekey(&self.writer, nas).await
+    }
+
+    async fn hand_over(&self, order: &Order, node: &NodeName, until: Timestamp) -> Result<(), StoreError> {
+        links::hand_over(&self.writer, order, node, until).await
+    }
+
+    async fn keep_links(&self, node: &NodeName, nases: &[NasName]) -> Result<(), StoreError> {
+        links::keep(&self.writer, node, nases).await
+    }
+
+    async fn linked_to(&self, nas: &NasName) -> Result<Vec<NodeName>, StoreError> {
+        links::nodes_of(&self.readers, nas).await
     }
 
     async fn remove_nas(&self, name: &NasName) -> Result<(), StoreError> {

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Between signs of life: each is a write to the disk.
 const BEAT: Duration = Duration::from_secs(30);
 /// A node that is silent for longer is dead.
-const SILENCE: Duration = Duration::from_secs(75);
+pub(super) const SILENCE: Duration = Duration::from_secs(75);
 
 /// Tells what other processes change, for as long as somebody takes the news.
 pub(super) async fn attend(writer: &SqlitePool, me: &Presence, news: &mpsc::Sender<News>) {
@@ -101,6 +101,7 @@ async fn beat(writer: &SqlitePool, me: &Presence) -> Result<(), StoreError> {
 
 /// Forgets a node that says goodbye.
 pub(super) async fn forget(writer: &SqlitePool, node: &NodeName) -> Result<(), StoreError> {
+    super::links::keep(writer, node, &[]).await?;
     sqlx::query("DELETE FROM nodes WHERE name = ?1")
         .bind(row::text(node.as_str()))
         .execute(writer)

@@ -45,6 +45,7 @@ pub(super) async fn claim(
          WHERE id IN (
              SELECT id FROM outbox
              WHERE due_at <= ?2 AND (claimed_until IS NULL OR claimed_until <= ?2)
+               AND (meant_for IS NULL OR meant_for = ?1 OR meant_until <= ?2)
                AND (?5 IS NULL OR lane = ?5)
              ORDER BY due_at, id LIMIT ?4
          )

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use radhold::model::{ApproverKind, NodeName};
+use radhold::model::{ApproverKind, NasName, NodeName};
 use radhold::session::{Alert, Effect, Event, Outcome};
-use radhold::store::{Change, OrderId};
+use radhold::store::{Change, OrderId, Presence};
+use tokio::sync::mpsc;
 
 use super::Stage;
 use super::fixtures::*;
@@ -19,7 +20,49 @@ battery! {
         an_order_can_be_put_off_and_struck_off,
         an_outcome_settles_its_order,
         who_comes_late_does_not_put_off_what_another_holds,
+        an_order_can_be_meant_for_one_node,
+        links_are_those_of_nodes_that_live,
     }
+}
+
+async fn an_order_can_be_meant_for_one_node(stage: &Stage) {
+    let (store, lease) = (stage.store.as_ref(), Duration::from_secs(60));
+    order(store, 1, 0).await;
+    let (a, b) = ("a".into(), "b".into());
+    let order = store.claim(&a, None, NOON, lease, 1).await.unwrap().remove(0);
+    store.hand_over(&order, &b, NOON + Duration::from_secs(5)).await.unwrap();
+    assert_eq!(store.claim(&a, None, NOON + Duration::from_secs(4), lease, 1).await.unwrap(), []);
+    let again = store.claim(&b, None, NOON + Duration::from_secs(4), lease, 1).await.unwrap().remove(0);
+    assert_eq!((again.id, again.attempts), (order.id, order.attempts + 1));
+    // Whose claim is over hands nothing over.
+    store.hand_over(&order, &a, NOON + Duration::from_secs(9)).await.unwrap();
+    assert_eq!(store.claim(&a, None, NOON + Duration::from_secs(8), lease, 1).await.unwrap(), []);
+    // One that is not fetched in time is anybody's.
+    store.hand_over(&again, &b, NOON + Duration::from_secs(9)).await.unwrap();
+    assert_eq!(store.claim(&a, None, NOON + Duration::from_secs(9), lease, 1).await.unwrap().len(), 1);
+}
+
+async fn links_are_those_of_nodes_that_live(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let (node, nas): (NodeName, NasName) = ("n1".into(), "edge".into());
+    store.keep_links(&node, &[nas.clone(), "core".into()]).await.unwrap();
+    assert_eq!(store.linked_to(&nas).await.unwrap(), [], "nobody has seen that node");
+    let me = Presence { node: node.clone(), version: "1".into(), started_at: NOON, wants_turn: None, spooled: None };
+    let (news, _heard) = mpsc::channel(16);
+    let look = async {
+        while store.linked_to(&nas).await.unwrap() != [node.clone()] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        store.keep_links(&node, &["core".into()]).await.unwrap();
+        assert_eq!(store.linked_to(&nas).await.unwrap(), []);
+        assert_eq!(store.linked_to(&"core".into()).await.unwrap(), [node.clone()]);
+    };
+    tokio::select! {
+        () = store.attend(&me, news) => unreachable!("the news have not been closed"),
+        done = tokio::time::timeout(Duration::from_secs(30), look) => done.unwrap(),
+    }
+    store.release(&node).await.unwrap();
+    assert_eq!(store.linked_to(&"core".into()).await.unwrap(), []);
 }
 
 async fn orders_come_oldest_first(stage: &Stage) {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use radhold::model::{
-    ApproverKind, ApproverStep, Binding, Group, GroupSettings, Nas, OctetDirection, SecondPerson, Secret, User,
-    UserName, WhenUnreachable,
+    ApproverKind, ApproverStep, Binding, DynauthPath, Group, GroupSettings, Nas, OctetDirection, PreviousSecret,
+    SecondPerson, Secret, User, UserName, WhenUnreachable,
 };
 use radhold::store::StoreError;
 
@@ -71,6 +71,14 @@ async fn nases_are_kept_as_given(stage: &Stage) {
         permit_filter: Some("open".into()),
         approvers: ApproverStep::list("telegram:45s,operator").unwrap(),
         when_unreachable: Some(WhenUnreachable::Hold),
+        nas_identifier: Some("core-1".into()),
+        radsec: vec!["dns:core.example.org".parse().unwrap(), "ip:2001:db8::9".parse().unwrap()],
+        radsec_only: true,
+        dynauth: DynauthPath::Radsec,
+        previous_secret: Some(PreviousSecret {
+            secret: Secret::new("sealed-before"),
+            until: Some(NOON + Duration::from_secs(60)),
+        }),
         ..nas("core", "2001:db8::/64")
     };
     store.add_nas(&plain).await.unwrap();
@@ -79,6 +87,12 @@ async fn nases_are_kept_as_given(stage: &Stage) {
     store.add_nas(&nas("lab", "198.51.100.77/24")).await.unwrap();
     assert_eq!(store.nases().await.unwrap(), [rich, plain.clone(), nas("lab", "198.51.100.0/24")]);
     assert!(matches!(store.add_nas(&plain).await, Err(StoreError::Exists(what)) if what == "NAS edge"));
+    // Other secrets, and nothing else of it.
+    let rekeyed = Nas { secret: Secret::new("next"), previous_secret: None, ..plain.clone() };
+    store.rekey_nas(&Nas { dialect: "cisco".into(), ..rekeyed.clone() }).await.unwrap();
+    assert!(store.nases().await.unwrap().contains(&rekeyed));
+    store.rekey_nas(&plain).await.unwrap();
+    assert!(matches!(store.rekey_nas(&nas("nobody", "192.0.2.9/32")).await, Err(StoreError::Missing(_))));
     store.remove_nas(&"core".into()).await.unwrap();
     assert!(matches!(store.remove_nas(&"core".into()).await, Err(StoreError::Missing(_))));
     assert_eq!(store.nases().await.unwrap().len(), 2);

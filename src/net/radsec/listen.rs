@@ -1,0 +1,285 @@
+//! The port of RADIUS/TLS: handshakes, bounded in time and number, and whose certificate it was.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
+
+use super::certificate::Certificate;
+use super::link::{End, Limits, Link};
+use super::links::Links;
+use super::tls::Credentials;
+use crate::config;
+use crate::model::{NasName, Timestamp};
+use crate::net::Replier;
+use crate::radius::Packet;
+use crate::telemetry::{self, OncePerWindow};
+
+/// Connections the system keeps until they are accepted.
+const BACKLOG: i32 = 1024;
+/// Handshakes of one address at once: the rest of the places is for others.
+const HANDSHAKES_PER_ADDRESS: u32 = 8;
+/// The same complaint about the same peer at most so often.
+const COMPLAINTS: Duration = Duration::from_secs(60);
+/// Peers and complaints told apart, at most.
+const MOST_COMPLAINTS: usize = 1024;
+/// A peer that is gone without a word is noticed within some three minutes.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(20), 6);
+
+/// What decides about connections, and takes what comes on them.
+pub trait Gate: Send + Sync + 'static {
+    /// Whose certificate this is; `None` when no NAS's.
+    fn bind(&self, certificate: &Certificate) -> Option<NasName>;
+    /// Takes a request in, whose answer goes by the replier. Must not block.
+    ///
+    /// # Errors
+    /// Why the connection is to be ended.
+    fn take(&self, nas: &NasName, packet: &Packet<'_>, link: &Arc<Link>, replier: Replier) -> Result<(), End>;
+    /// The time.
+    fn now(&self) -> Timestamp;
+    /// A number nobody can guess.
+    fn chance(&self) -> u8;
+}
+
+/// A port that is open and not served yet.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    /// Its address; port 0 has become one.
+    pub address: SocketAddr,
+}
+
+impl Listener {
+    /// Opens a TCP port.
+    ///
+    /// # Errors
+    /// What the system says; the caller knows which port it was.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            // So that [::] and 0.0.0.0 can both be listened on.
+            socket.set_only_v6(true)?;
+        }
+        // Connections of a server that has just ended keep no new one from its port.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from_std(socket.into())?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+}
+
+/// What is shared by all connections of a port.
+struct Shared<G> {
+    gate: G,
+    credentials: Arc<Credentials>,
+    links: Arc<Links>,
+    config: config::Radsec,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    shaking: Mutex<HashMap<IpAddr, u32>>,
+    complaints: OncePerWindow<(IpAddr, &'static str)>,
+}
+
+/// Serves a port, for ever. Drop the future to take no more connections; those there are go on until [`Links::end_all`].
+pub async fn listen<G: Gate>(
+    listener: Listener,
+    config: config::Radsec,
+    credentials: Arc<Credentials>,
+    links: Arc<Links>,
+    gate: G,
+) {
+    let shared = Arc::new(Shared {
+        gate,
+        credentials,
+        links,
+        connections: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
+        handshakes: Arc::new(Semaphore::new(config.max_handshakes.min(Semaphore::MAX_PERMITS))),
+        shaking: Mutex::default(),
+        complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS),
+        config,
+    });
+    loop {
+        match listener.listener.accept().await {
+            Ok((stream, peer)) => {
+                if let Err(label) = shared.admit(stream, peer) {
+                    telemetry::count(label);
+                    shared.complain(peer, label, "too many at once (radsec.max_connections, max_handshakes)");
+                }
+            }
+            // Out of descriptors: some will be given back.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+impl<G: Gate> Shared<G> {
+    /// Begins a handshake, or gives the label of its end.
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Result<(), &'static str> {
+        let place = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| "radsec.too-many-connections")?;
+        let shaking = Arc::clone(&self.handshakes).try_acquire_owned().map_err(|_| "radsec.too-many-handshakes")?;
+        let turn = self.turn(peer.ip()).ok_or("radsec.too-many-handshakes")?;
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            tune(&stream);
+            let acceptor = TlsAcceptor::from(shared.credentials.server());
+            let shaken = timeout(shared.config.handshake_time, acceptor.accept(stream)).await;
+            drop((shaking, turn));
+            match shaken {
+                Ok(Ok(stream)) => shared.serve(stream, peer).await,
+                Ok(Err(error)) => {
+                    telemetry::count("radsec.handshake-failed");
+                    shared.complain(peer, "radsec.handshake-failed", &advice(&error));
+                }
+                Err(_) => {
+                    telemetry::count("radsec.handshake-slow");
+                    shared.complain(
+                        peer,
+                        "radsec.handshake-slow",
+                        "the handshake took too long (radsec.handshake_time)",
+                    );
+                }
+            }
+            drop(place);
+        });
+        Ok(())
+    }
+
+    async fn serve(self: &Arc<Self>, stream: tokio_rustls::server::TlsStream<TcpStream>, peer: SocketAddr) {
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| Certificate::read(chain.first()?));
+        let Some(certificate) = shown else {
+            telemetry::count("radsec.handshake-failed");
+            return self.complain(peer, "radsec.handshake-failed", "its certificate cannot be read");
+        };
+        let Some(nas) = self.gate.bind(&certificate) else {
+            telemetry::count("radsec.unbound");
+            let shown = certificate.shown();
+            let first = certificate.ids.first().map(ToString::to_string).unwrap_or_default();
+            let option = if first.starts_with("sha256:") { "--radsec-fingerprint" } else { "--radsec-name" };
+            return self.complain(
+                peer,
+                "radsec.unbound",
+                &format!(
+                    "its certificate ({}) shows {shown}, and no NAS of ours goes by any of these; is it one? \
+                     (radhold nas add NAME --radsec-only {option} {first})",
+                    certificate.subject
+                ),
+            );
+        };
+        let (link, waiting) = Link::new(peer, certificate, self.gate.chance());
+        let Some(_place) = self.links.enter(&nas, &link, self.config.max_connections_per_nas) else {
+            telemetry::count("radsec.too-many-of-nas");
+            return self.complain(
+                peer,
+                "radsec.too-many-of-nas",
+                &format!("NAS {nas} has as many connections as it may (radsec.max_connections_per_nas)"),
+            );
+        };
+        telemetry::count("radsec.connected");
+        tracing::info!(%nas, %peer, subject = link.certificate.subject, "a NAS has connected over TLS");
+        let limits = Limits { idle: self.config.idle, write_patience: self.config.write_patience };
+        let take = |packet: &Packet<'_>, link: &Arc<Link>, replier| self.gate.take(&nas, packet, link, replier);
+        let end = link.run(stream, waiting, limits, self.gate.now(), take).await;
+        telemetry::count("radsec.ended");
+        match end {
+            End::Peer | End::Stopping | End::Idle => {
+                tracing::info!(%nas, %peer, why = %end, "a TLS connection has ended")
+            }
+            end => tracing::warn!(%nas, %peer, why = %end, "a TLS connection was ended"),
+        }
+    }
+
+    /// One of the handshakes an address may have at once.
+    fn turn(self: &Arc<Self>, address: IpAddr) -> Option<Turn<G>> {
+        let mut shaking = self.shaking.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = shaking.entry(address).or_default();
+        if *count >= HANDSHAKES_PER_ADDRESS {
+            return None;
+        }
+        *count += 1;
+        Some(Turn { shared: Arc::clone(self), address })
+    }
+
+    fn complain(&self, peer: SocketAddr, label: &'static str, what: &str) {
+        if let Some(kept_back) = self.complaints.first((peer.ip(), label), self.gate.now()) {
+            tracing::warn!(%peer, reason = label, kept_back, "connection refused: {what}");
+        }
+    }
+}
+
+/// A handshake of an address; over when dropped.
+struct Turn<G> {
+    shared: Arc<Shared<G>>,
+    address: IpAddr,
+}
+
+impl<G> Drop for Turn<G> {
+    fn drop(&mut self) {
+        let mut shaking = self.shared.shaking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = shaking.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                shaking.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Small packets go at once, and a peer that is gone is noticed.
+pub(super) fn tune(stream: &TcpStream) {
+    let (time, interval, retries) = KEEPALIVE;
+    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
+    // Without either it works as well, if slower.
+    drop(stream.set_nodelay(true));
+    drop(SockRef::from(stream).set_tcp_keepalive(&keepalive));
+}
+
+/// What is wrong with a handshake, and what to do.
+pub(super) fn advice(error: &io::Error) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let what = match tls {
+        Some(rustls::Error::InvalidCertificate(wrong)) => match wrong {
+            CertificateError::UnknownIssuer => {
+                "its certificate comes from a CA we do not know; add that to the file of roots, or pin the certificate by fingerprint"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired; give it a new one"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet; are both clocks right?"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "its certificate does not show the name it is to go by"
+            }
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                "its certificate is not for this side of TLS (extended key usage clientAuth or serverAuth)"
+            }
+            _ => "its certificate cannot be believed",
+        },
+        Some(rustls::Error::NoCertificatesPresented) => {
+            "it showed no certificate; RADIUS over TLS needs one on both sides"
+        }
+        Some(rustls::Error::AlertReceived(alert)) => match alert {
+            AlertDescription::UnknownCA => "it does not know the CA of our certificate; give it that CA's certificate",
+            AlertDescription::CertificateExpired => "it says that our certificate has expired",
+            AlertDescription::CertificateRequired => "it demands a certificate of ours",
+            _ => "the other side refuses us",
+        },
+        Some(rustls::Error::NoApplicationProtocol) => "it wants RADIUS/1.1 (RFC 9765) alone; allow RADIUS/1.0 there",
+        Some(rustls::Error::InvalidMessage(_)) => "this is no TLS",
+        _ => "the handshake failed",
+    };
+    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    format!("{what} ({cause})")
+}
