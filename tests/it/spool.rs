@@ -508,7 +508,10 @@ async fn what_fits_nowhere_is_quarantined_and_tried_again_when_asked() {
         })
     });
     let store = sqlite(&radhold, "state/radhold.sqlite").await;
-    sqlx::query("UPDATE sessions SET state = 'nonsense' WHERE nas_port = 1").execute(&store).await.unwrap();
+    sqlx::query("UPDATE sessions SET state = 'nonsense', version = version + 1 WHERE nas_port = 1")
+        .execute(&store)
+        .await
+        .unwrap();
     block_in_place(|| {
         assert_eq!(
             account(&radhold, "Interim-Update", 1, &bad, 77).code,
