@@ -47,7 +47,13 @@ async fn links_are_those_of_nodes_that_live(stage: &Stage) {
     let (node, nas): (NodeName, NasName) = ("n1".into(), "edge".into());
     store.keep_links(&node, &[nas.clone(), "core".into()]).await.unwrap();
     assert_eq!(store.linked_to(&nas).await.unwrap(), [], "nobody has seen that node");
-    let me = Presence { node: node.clone(), version: "1".into(), started_at: NOON, wants_turn: None, spooled: None };
+    let me = Presence {
+        node: node.clone(),
+        version: "1".into(),
+        started_at: NOON,
+        wants_turn: None,
+        spooled: tokio::sync::watch::channel(Default::default()).1,
+    };
     let (news, _heard) = mpsc::channel(16);
     let look = async {
         while store.linked_to(&nas).await.unwrap() != [node.clone()] {
