@@ -25,6 +25,7 @@ fn offered() -> Session {
             window: Duration::from_secs(120),
             grace: Duration::from_secs(30),
             approvers: vec![ApproverKind::Telegram, ApproverKind::Operator],
+            guards: radhold::policy::Guards::default(),
         },
     };
     let grant = policy::decide(&user, &nas, &defaults).unwrap();

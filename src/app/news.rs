@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::bans::Bans;
 use super::clock;
 use super::orders::NewOrders;
+use super::trusts::Trusts;
 use super::users::Users;
 use crate::model::{NodeName, SessionId};
 use crate::store::{News, Presence, Store, Turn};
@@ -43,6 +44,7 @@ impl Default for Share {
 pub(super) struct Hearers {
     pub users: Arc<Users>,
     pub bans: Arc<Bans>,
+    pub trusts: Arc<Trusts>,
     /// NASes may have changed.
     pub nases: Arc<Notify>,
     pub new_orders: Arc<NewOrders>,
@@ -69,6 +71,7 @@ impl Hearers {
                 self.users.hear(clock::now());
                 self.nases.notify_one();
                 self.bans.hear();
+                self.trusts.hear();
                 self.new_orders.call_all();
             }
             News::Heard => self.users.heard(clock::now()),
@@ -82,6 +85,10 @@ impl Hearers {
             News::Bans => {
                 telemetry::count("news.bans");
                 self.bans.hear();
+            }
+            News::Trust => {
+                telemetry::count("news.trust");
+                self.trusts.hear();
             }
             News::Orders => self.new_orders.call_all(),
             News::Nodes(alive) => {

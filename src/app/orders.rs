@@ -18,7 +18,8 @@ use crate::approver::{Approver, AskError, Question};
 use crate::dynauth::{Answer, ErrorCause, Request};
 use crate::model::{ApproverKind, Nas, NodeName, SessionId};
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, Target};
-use crate::session::{Alert, Effect, Event, Lane, Session};
+use crate::policy::Terms;
+use crate::session::{Alert, ButtonKey, Effect, Event, Lane, NumberChoice, Session};
 use crate::store::{Order, Store, StoreError};
 use crate::telemetry;
 
@@ -82,6 +83,8 @@ pub(super) struct Worker {
     /// How long an order is ours: longer than the slowest takes.
     pub lease: Duration,
     pub queues: NasQueues,
+    /// For the numbers a person chooses from.
+    pub buttons: ButtonKey,
 }
 
 impl Worker {
@@ -204,7 +207,7 @@ impl Worker {
             Some(channel) => {
                 let bindings = self.store.bindings(&session.user).await?;
                 let bindings: Vec<_> = bindings.into_iter().filter(|binding| binding.approver == approver).collect();
-                let question = question(session);
+                let question = Question { numbers: self.numbers(session), ..question(session) };
                 let asked = channel.ask(&question, &bindings);
                 tokio::time::timeout(APPROVER_PATIENCE, asked).await.unwrap_or_else(|_| Err(timed_out()))
             }
@@ -222,6 +225,14 @@ impl Worker {
             }
         };
         self.conclude(order, event).await
+    }
+
+    /// The numbers to choose from, where the session's hold is lifted by one.
+    fn numbers(&self, session: &Session) -> Option<NumberChoice> {
+        match &session.grant.as_ref()?.terms {
+            Terms::Hold(terms) if terms.guards.number_matching => Some(self.buttons.choice(session.id)),
+            _ => None,
+        }
     }
 
     /// Hands the outcome of an order to the ledger. What was done once should not be done again only because the store is away for
@@ -345,6 +356,7 @@ fn question(session: &Session) -> Question {
         accepted_at: session.accepted_at,
         deadline: session.deadline.unwrap_or(session.accepted_at),
         now: clock::now(),
+        numbers: None,
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::access::Access;
+use super::access::{Access, Guards};
 use super::alarms::{self, Alarms};
 use super::bans::Bans;
 use super::door::{Door, Port};
@@ -23,7 +23,9 @@ use super::lockouts::Lockouts;
 use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
 use super::orders::{NewOrders, Worker};
+use super::prompts::KnownPrompts;
 use super::settings::{NasTable, Settings, SettingsHandle};
+use super::trusts::Trusts;
 use super::users::Users;
 use super::words::{self, WordsError};
 use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
@@ -215,6 +217,12 @@ impl Server {
 
         let new_orders = Arc::<NewOrders>::default();
         let (alarms, raised) = Alarms::new(config.node.clone());
+        let prompts = Arc::new(KnownPrompts::new(Arc::clone(&store), settings.clone(), alarms.clone()));
+        let trusts = Arc::new(Trusts::new(Arc::clone(&store)));
+        if away.is_none() {
+            prompts.hear(&mut None).await?;
+            trusts.refresh().await?;
+        }
         let (ledger, keeper) = Ledger::new(ledger::Parts {
             store: Arc::clone(&store),
             spool: open_spool(config, &alarms).await?,
@@ -262,6 +270,7 @@ impl Server {
             dynauth_source: config.dynauth.source,
             lease: Worker::lease(&dynauth),
             queues: NasQueues::default(),
+            buttons: ButtonKey::new(&cluster_key),
         };
         let sources = config.nas.iter().filter_map(|nas| nas.coa_source).chain(config.dynauth.source);
         sources.into_iter().try_for_each(|source| worker.dynauth.bind(source))?;
@@ -274,12 +283,22 @@ impl Server {
         background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
         background.spawn(Arc::clone(&bans).run());
         background.spawn(Arc::clone(&lockouts).run());
+        background.spawn(Arc::clone(&prompts).run());
+        background.spawn(Arc::clone(&trusts).run());
         background.spawn(ban_notices::run(Arc::clone(&worker), Arc::clone(&bans)));
         let nases = Arc::<Notify>::default();
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
         let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
-        let hearers = Hearers { users: Arc::clone(&users), bans: Arc::clone(&bans), nases, new_orders, share, turn };
+        let hearers = Hearers {
+            users: Arc::clone(&users),
+            bans: Arc::clone(&bans),
+            trusts: Arc::clone(&trusts),
+            nases,
+            new_orders,
+            share,
+            turn,
+        };
         background.spawn(news::run(Arc::clone(&store), presence(config), hearers));
         let access = Arc::new(Access::new(
             settings.clone(),
@@ -287,8 +306,7 @@ impl Server {
             ledger.clone(),
             sealing_key.clone(),
             config.server.password_checks,
-            bans,
-            lockouts,
+            Guards { bans, lockouts, prompts, trusts, buttons: ButtonKey::new(&cluster_key) },
         ));
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(max_pending));

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{ApproverKind, Binding, SessionId, Timestamp};
-use crate::session::{Outcome, Press, Told};
+use crate::session::{NumberChoice, Outcome, Press, Told};
 
 /// A way to ask a person.
 #[async_trait]
@@ -53,6 +53,8 @@ pub struct Question {
     pub deadline: Timestamp,
     /// Now.
     pub now: Timestamp,
+    /// The numbers to choose from, where numbers are matched: instead of a plain yes.
+    pub numbers: Option<NumberChoice>,
 }
 
 /// A verified answer on its way to its session.

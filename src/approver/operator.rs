@@ -57,6 +57,7 @@ mod tests {
             accepted_at: Timestamp::from_secs(0),
             deadline: Timestamp::from_secs(60),
             now: Timestamp::from_secs(0),
+            numbers: None,
         };
         assert_eq!(Operator.kind(), ApproverKind::Operator);
         assert_eq!(Operator.ask(&question, &[]).await, Ok(REFERENCE.to_owned()));

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use crate::app::{chance, keys};
 use crate::config::{format_duration, parse_duration, read};
-use crate::model::{CallerLists, Nas, NasName, OctetDirection, Secret};
+use crate::model::{CallerLists, GuardSettings, Nas, NasName, OctetDirection, Secret};
 
 use super::context::Context;
 use super::failure::Failure;
+use super::guards::GuardArgs;
 use super::secret_input::SecretArgs;
 use super::{audit, manual, output};
 
@@ -89,6 +90,8 @@ pub(super) struct AddArgs {
     /// A network its callers are refused from; may be repeated.
     #[arg(long, value_name = "NETWORK", value_parser = read::network)]
     deny_callers: Vec<IpNet>,
+    #[command(flatten)]
+    guards: GuardArgs,
 }
 
 /// List all NASes, of the store and of the configuration.
@@ -132,6 +135,7 @@ struct Shown<'a> {
     permit_filter: Option<&'a str>,
     allow_callers: &'a [IpNet],
     deny_callers: &'a [IpNet],
+    guards: GuardSettings,
     kept_in: &'static str,
 }
 
@@ -190,6 +194,7 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         unique_ports: args.unique_ports,
         sandbox_filter: args.sandbox_filter,
         permit_filter: args.permit_filter,
+        guards: args.guards.over(GuardSettings::default()),
         callers: CallerLists { allow: args.allow_callers, deny: args.deny_callers },
     };
     let name = nas.name.clone();
@@ -271,6 +276,7 @@ fn shown<'a>(nas: &'a Nas, kept_in: &'static str) -> Shown<'a> {
         permit_filter: nas.permit_filter.as_deref(),
         allow_callers: &nas.callers.allow,
         deny_callers: &nas.callers.deny,
+        guards: nas.guards,
         kept_in,
     }
 }

@@ -11,6 +11,7 @@ mod bans;
 mod duration;
 mod error;
 mod front;
+pub(crate) mod guards;
 mod layers;
 mod nearest;
 pub(crate) mod read;

@@ -15,6 +15,7 @@ use super::agent::agent;
 use super::bans;
 use super::error::ConfigError;
 use super::front::front;
+use super::guards;
 use super::layers::Layers;
 use super::reader::{Report, Section};
 use super::{
@@ -22,7 +23,7 @@ use super::{
     Surroundings, Telegram, WhileAway,
 };
 use crate::model::{ApproverKind, Nas, NasName, NodeName, OctetDirection, Secret};
-use crate::policy::{Defaults, HoldTerms};
+use crate::policy::{Defaults, Guards, HoldTerms};
 use crate::session::Timing;
 
 /// RFC 2865 §3 wants a secret at least as long as a good password, and better 16 octets.
@@ -74,7 +75,8 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let telegram_section = top.section("telegram");
     let has_telegram = telegram_section.is_present();
     let (accounting, utc_offset) = accounting(top.section("accounting"));
-    let hold = hold(top.section("hold"), has_telegram, utc_offset);
+    let guards = guards::guards(top.section("guards"));
+    let hold = hold(top.section("hold"), has_telegram, utc_offset, guards);
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
     let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
     let dynauth = dynauth(top.section("dynauth"));
@@ -199,7 +201,7 @@ fn key_files(mut section: Section<'_>, state_dir: &Path) -> Keys {
     keys
 }
 
-fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32) -> Hold {
+fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32, guards: Guards) -> Hold {
     let usual =
         if has_telegram { vec![ApproverKind::Telegram, ApproverKind::Operator] } else { vec![ApproverKind::Operator] };
     let approvers = section.list("approvers", "an approver", str::parse).unwrap_or(usual);
@@ -216,6 +218,7 @@ fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32) -> Hold {
             window: section.duration("window").unwrap_or(Duration::from_secs(120)),
             grace: section.duration("grace").unwrap_or(Duration::from_secs(30)),
             approvers,
+            guards,
         },
     };
     let usual = Timing::default();
@@ -321,6 +324,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
     let unique_ports = section.boolean("unique_ports");
     let sandbox_filter = section.text("sandbox_filter");
     let permit_filter = section.text("permit_filter");
+    let guards = guards::settings(&mut section);
     let callers = bans::lists(&mut section, "allow_callers", "deny_callers");
     let sandbox = sandbox_filter.as_ref().unwrap_or(&hold.defaults.sandbox_filter);
     let permit = permit_filter.as_ref().unwrap_or(&hold.defaults.permit_filter);
@@ -345,6 +349,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
         unique_ports,
         sandbox_filter,
         permit_filter,
+        guards,
         callers,
     })
 }

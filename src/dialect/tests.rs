@@ -37,6 +37,7 @@ fn grant(second_factor: SecondFactor, session_timeout: Option<u64>, reply: &[(&s
             window: Duration::from_secs(120),
             grace: Duration::from_secs(30),
             approvers: vec![ApproverKind::Telegram],
+            guards: crate::policy::Guards::default(),
         },
     };
     policy::decide(&user, &nas, &defaults).unwrap()

@@ -88,6 +88,11 @@ pub enum ApproverKind {
 }
 
 impl ApproverKind {
+    /// Whether asking by this channel disturbs a person: an operator's list, read when there is time, is not rung.
+    pub const fn rings(self) -> bool {
+        !matches!(self, Self::Operator)
+    }
+
     /// The name in configuration, tables and logs.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{NasName, Secret};
+use super::{GuardSettings, NasName, Secret};
 
 /// A NAS: who may send us packets, with which secret, and how it is spoken to.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,8 @@ pub struct Nas {
     pub sandbox_filter: Option<String>,
     /// Name of the filter that lets through; `None` is the server's setting.
     pub permit_filter: Option<String>,
+    /// How people are asked about logins on it; what is not said is the server's.
+    pub guards: GuardSettings,
     /// Where its callers may come from, and may not; these go before the server's own lists.
     pub callers: CallerLists,
 }
@@ -77,6 +79,7 @@ impl Nas {
             unique_ports: None,
             sandbox_filter: None,
             permit_filter: None,
+            guards: GuardSettings::default(),
             callers: CallerLists::default(),
         }
     }

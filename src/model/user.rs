@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApproverKind, Secret, Timestamp, UserName};
+use super::{ApproverKind, GuardSettings, Secret, Timestamp, UserName};
 
 /// Somebody who may log in.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,8 @@ pub struct User {
     pub reject_delay: Option<Duration>,
     /// Octets a month, both directions together; `None` is without. For reports: nothing is refused or ended when it is used up.
     pub monthly_quota: Option<u64>,
+    /// How they are asked; what is not said is the groups', the NAS's or the server's.
+    pub guards: GuardSettings,
     /// Further attributes of their Access-Accept, in dictionary words.
     pub reply: Vec<ReplyItem>,
     /// When they were added.
@@ -46,6 +48,7 @@ impl User {
             session_timeout: None,
             reject_delay: None,
             monthly_quota: None,
+            guards: GuardSettings::default(),
             reply: Vec::new(),
             created_at,
         }

@@ -5,8 +5,11 @@
 
 mod bans;
 mod callers;
+mod guards;
 mod lockout;
+mod prompts;
 mod strikes;
+mod trust;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,8 +20,11 @@ use crate::model::{ApproverKind, Nas, ReplyItem, SecondFactor, User};
 
 pub use bans::{Ban, BanList, BanTarget};
 pub use callers::{Caller, Standing, network_text, standing};
+pub use guards::{Guards, HOUR};
 pub use lockout::{FailureCount, FailureKey, Lockout, LockoutLimits};
+pub use prompts::{Fatigue, Prompt, PromptEnd, PromptFate, Prompts};
 pub use strikes::{BY_ITSELF, Strike, StrikeLimits, StrikeReason, due};
+pub use trust::{Trust, TrustBook, TrustPlace, TrustVoid, Trusted, with_trust};
 
 /// What a correct password is worth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,9 +60,19 @@ pub struct HoldTerms {
     pub grace: Duration,
     /// Who is asked, in order; the next one when the one before cannot be reached.
     pub approvers: Vec<ApproverKind>,
+    /// How they are asked.
+    #[serde(default, skip_serializing_if = "Guards::are_usual")]
+    pub guards: Guards,
 }
 
-/// Proof that a policy said "no hold". Only this module makes one.
+impl HoldTerms {
+    /// Whether a person's own device may be asked.
+    pub fn ring(&self) -> bool {
+        self.approvers.iter().any(|approver| approver.rings())
+    }
+}
+
+/// Proof that a policy said "no hold". Only this part makes one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Waiver {
     reason: String,
@@ -111,7 +127,7 @@ pub fn decide(user: &User, nas: &Nas, defaults: &Defaults) -> Result<Grant, Refu
         return Err(Refusal::Disabled);
     }
     let terms = match user.second_factor {
-        SecondFactor::Required => Terms::Hold(hold_terms(user, defaults)),
+        SecondFactor::Required => Terms::Hold(hold_terms(user, nas, defaults)),
         SecondFactor::None => Terms::Waived(Waiver { reason: "user needs no second factor".to_owned() }),
     };
     let first = |choices: [&Option<String>; 2], default: &String| {
@@ -149,8 +165,9 @@ pub fn recall(user: Option<&User>, nas: &Nas, defaults: &Defaults, waived: bool)
     }
 }
 
-fn hold_terms(user: &User, defaults: &Defaults) -> HoldTerms {
+fn hold_terms(user: &User, nas: &Nas, defaults: &Defaults) -> HoldTerms {
     let mut terms = defaults.hold.clone();
+    terms.guards = terms.guards.nearer([&user.guards, &nas.guards]);
     if !user.approvers.is_empty() {
         terms.approvers.clone_from(&user.approvers);
     }
@@ -181,6 +198,7 @@ mod tests {
                 window: Duration::from_secs(120),
                 grace: Duration::from_secs(30),
                 approvers: vec![ApproverKind::Telegram, ApproverKind::Operator],
+                guards: Guards::default(),
             },
         }
     }

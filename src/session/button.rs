@@ -10,6 +10,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use super::decision::Verdict;
+use super::number;
 use crate::model::{ApproverKind, Secret, SessionId};
 
 const MAC: usize = 16;
@@ -23,6 +24,8 @@ pub struct ButtonKey(Secret);
 pub struct Press {
     session: SessionId,
     verdict: Verdict,
+    /// The number that was chosen, where numbers are matched.
+    number: Option<u8>,
     approver: ApproverKind,
     presser: String,
 }
@@ -59,9 +62,20 @@ impl ButtonKey {
 
     /// The data of a button.
     pub fn seal(&self, session: SessionId, verdict: Verdict, place: Place<'_>) -> String {
-        let mac = self.mac(session, verdict, place);
-        let letter = letter(verdict);
-        format!("{letter}{}{}", URL_SAFE_NO_PAD.encode(session.0.as_bytes()), URL_SAFE_NO_PAD.encode(mac))
+        self.sealed(letter(verdict), session.0, place)
+    }
+
+    /// The data of a button that chooses a number. Says which number, as the button does, and not whether it is right.
+    pub fn seal_number(&self, session: SessionId, number: u8, place: Place<'_>) -> String {
+        self.sealed(&number::label(number), session.0, place)
+    }
+
+    /// The data of a button that does what this press did, at that place.
+    pub fn seal_again(&self, press: &Press, place: Place<'_>) -> String {
+        match press.number {
+            Some(number) => self.seal_number(press.session, number, place),
+            None => self.seal(press.session, press.verdict, place),
+        }
     }
 
     /// Checks the data of a pressed button against where and by whom it was pressed.
@@ -69,26 +83,50 @@ impl ButtonKey {
     /// # Errors
     /// [`ButtonError`] when it was not made by us for that place.
     pub fn redeem(&self, data: &str, place: Place<'_>) -> Result<Press, ButtonError> {
+        if let Some(chosen) = number::read(data) {
+            let session = SessionId(self.opened(&number::label(chosen), data, place)?);
+            let right = chosen == self.number(session);
+            let verdict = if right { Verdict::Approved } else { Verdict::Denied };
+            let presser = place.presser.to_owned();
+            return Ok(Press { session, verdict, number: Some(chosen), approver: place.approver, presser });
+        }
         let verdict = match data.as_bytes().first() {
             Some(b'y') => Verdict::Approved,
             Some(b'n') => Verdict::Denied,
             _ => return Err(ButtonError::Foreign),
         };
-        let (id, mac) = data[1..].split_at_checked(22).ok_or(ButtonError::Foreign)?;
-        let id = URL_SAFE_NO_PAD.decode(id).map_err(|_| ButtonError::Foreign)?;
-        let mac = URL_SAFE_NO_PAD.decode(mac).map_err(|_| ButtonError::Foreign)?;
-        let session = SessionId(Uuid::from_slice(&id).map_err(|_| ButtonError::Foreign)?);
-        if !bool::from(subtle::ConstantTimeEq::ct_eq(&self.mac(session, verdict, place)[..], &mac[..])) {
-            return Err(ButtonError::NotYours);
-        }
-        Ok(Press { session, verdict, approver: place.approver, presser: place.presser.to_owned() })
+        let session = SessionId(self.opened(letter(verdict), data, place)?);
+        let presser = place.presser.to_owned();
+        Ok(Press { session, verdict, number: None, approver: place.approver, presser })
     }
 
-    fn mac(&self, session: SessionId, verdict: Verdict, place: Place<'_>) -> [u8; MAC] {
+    pub(super) fn secret(&self) -> &Secret {
+        &self.0
+    }
+
+    fn sealed(&self, letter: &str, subject: Uuid, place: Place<'_>) -> String {
+        let mac = self.mac(letter, subject, place);
+        format!("{letter}{}{}", URL_SAFE_NO_PAD.encode(subject.as_bytes()), URL_SAFE_NO_PAD.encode(mac))
+    }
+
+    /// The subject of data that begins with this letter.
+    fn opened(&self, letter: &str, data: &str, place: Place<'_>) -> Result<Uuid, ButtonError> {
+        let rest = data.strip_prefix(letter).ok_or(ButtonError::Foreign)?;
+        let (id, mac) = rest.split_at_checked(22).ok_or(ButtonError::Foreign)?;
+        let id = URL_SAFE_NO_PAD.decode(id).map_err(|_| ButtonError::Foreign)?;
+        let mac = URL_SAFE_NO_PAD.decode(mac).map_err(|_| ButtonError::Foreign)?;
+        let subject = Uuid::from_slice(&id).map_err(|_| ButtonError::Foreign)?;
+        if !bool::from(subtle::ConstantTimeEq::ct_eq(&self.mac(letter, subject, place)[..], &mac[..])) {
+            return Err(ButtonError::NotYours);
+        }
+        Ok(subject)
+    }
+
+    fn mac(&self, letter: &str, subject: Uuid, place: Place<'_>) -> [u8; MAC] {
         let mut mac = hmac(&self.0);
         for part in [
-            letter(verdict).as_bytes(),
-            session.0.as_bytes(),
+            letter.as_bytes(),
+            subject.as_bytes(),
             place.approver.as_str().as_bytes(),
             place.chat.as_bytes(),
             place.presser.as_bytes(),
@@ -113,6 +151,16 @@ impl Press {
         self.verdict
     }
 
+    /// The number that was chosen, where numbers are matched.
+    pub fn number(&self) -> Option<u8> {
+        self.number
+    }
+
+    /// Whether a number was chosen: then a no is a wrong one.
+    pub fn is_by_number(&self) -> bool {
+        self.number.is_some()
+    }
+
     /// By which channel.
     pub fn approver(&self) -> ApproverKind {
         self.approver
@@ -131,7 +179,7 @@ const fn letter(verdict: Verdict) -> &'static str {
     }
 }
 
-fn hmac(key: &Secret) -> Hmac<Sha256> {
+pub(super) fn hmac(key: &Secret) -> Hmac<Sha256> {
     Hmac::new_from_slice(key.expose()).expect("HMAC takes a key of any length")
 }
 

@@ -59,33 +59,51 @@ pub struct Decision {
 
 /// Proof of a yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Approval(DecidedBy);
+pub struct Approval {
+    by: DecidedBy,
+    /// By the number on the screen of whoever logs in.
+    by_number: bool,
+}
 
 /// Proof of a no.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial(DecidedBy);
+pub struct Denial {
+    by: DecidedBy,
+    /// By choosing another number than that.
+    wrong_number: bool,
+}
 
 impl Approval {
     /// An operator's word, given with access to the store.
     pub fn by_operator(login: impl Into<String>) -> Self {
-        Self(DecidedBy { approver: ApproverKind::Operator, who: login.into() })
+        Self { by: DecidedBy { approver: ApproverKind::Operator, who: login.into() }, by_number: false }
     }
 
     /// By whom.
     pub fn by(&self) -> &DecidedBy {
-        &self.0
+        &self.by
+    }
+
+    /// Whether it was given by choosing the right number.
+    pub fn is_by_number(&self) -> bool {
+        self.by_number
     }
 }
 
 impl Denial {
     /// An operator's word, given with access to the store.
     pub fn by_operator(login: impl Into<String>) -> Self {
-        Self(DecidedBy { approver: ApproverKind::Operator, who: login.into() })
+        Self { by: DecidedBy { approver: ApproverKind::Operator, who: login.into() }, wrong_number: false }
     }
 
     /// By whom.
     pub fn by(&self) -> &DecidedBy {
-        &self.0
+        &self.by
+    }
+
+    /// Whether it was given by choosing a wrong number.
+    pub fn is_wrong_number(&self) -> bool {
+        self.wrong_number
     }
 }
 
@@ -94,8 +112,8 @@ impl Press {
     pub fn into_proof(self) -> Result<Approval, Denial> {
         let by = DecidedBy { approver: self.approver(), who: self.presser().to_owned() };
         match self.verdict() {
-            Verdict::Approved => Ok(Approval(by)),
-            Verdict::Denied => Err(Denial(by)),
+            Verdict::Approved => Ok(Approval { by, by_number: self.is_by_number() }),
+            Verdict::Denied => Err(Denial { by, wrong_number: self.is_by_number() }),
         }
     }
 }

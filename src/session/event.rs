@@ -45,6 +45,8 @@ pub enum Event {
     Approved(Approval),
     /// Somebody said no.
     Denied(Denial),
+    /// A newer login has taken its place: nobody is to be asked about this one any more.
+    Superseded,
     /// An operator ends the session.
     Kicked(Denial),
     /// The time of [`super::Session::wake_at`] has come.
@@ -178,6 +180,10 @@ pub enum Outcome {
     Disconnected,
     /// An operator ended it.
     Kicked,
+    /// The person chose a number that is not on the screen of whoever logs in, which denies.
+    WrongNumber,
+    /// A newer login has taken its place before anybody answered.
+    Superseded,
 }
 
 /// What an operator should know.
@@ -218,6 +224,8 @@ pub enum Told {
     AlreadyExpired,
     /// Too late: the session is over.
     SessionOver,
+    /// Too late: a newer login has taken its place.
+    AlreadySuperseded,
     /// This session was never offered by us: there is nothing to approve.
     NotHeld,
     /// Whoever answered does not speak for this user any more.

@@ -116,6 +116,7 @@ impl Session {
             Effect::AskApprover { approver } => {
                 matches!(self.state, State::Offered | State::Held)
                     && self.decision.is_none()
+                    && self.outcome != Some(Outcome::Superseded)
                     && self.asks.iter().any(|ask| ask.approver == *approver && ask.state == AskState::Sending)
             }
             Effect::TellApprover { outcome, .. } => self.outcome == Some(*outcome),
@@ -188,6 +189,7 @@ impl Turn<'_> {
             (Action::AskNext, Event::PromptUndeliverable { approver, reason }) => self.undeliverable(*approver, reason),
             (Action::Remember | Action::Decide, Event::Approved(approval)) => return self.approve(approval),
             (Action::Remember | Action::Decide, Event::Denied(denial)) => return self.deny(denial),
+            (Action::Supersede, _) => self.supersede(),
             (Action::Evict, Event::Kicked(denial)) => self.kick(denial),
             (Action::EvictAtStart, Event::Kicked(denial)) => self.decide(Verdict::Denied, denial.by()),
             (Action::TooLate, _) => return self.too_late(),
@@ -218,7 +220,9 @@ impl Turn<'_> {
         self.record.end = None;
         let decision = self.record.decision.as_ref().map(|decision| decision.verdict);
         if decision == Some(Verdict::Denied) {
-            self.evict(Outcome::Denied);
+            // Said before, and in the prompt's own words.
+            let wrong_number = self.record.outcome.filter(|outcome| *outcome == Outcome::WrongNumber);
+            self.evict(wrong_number.unwrap_or(Outcome::Denied));
         } else if self.hold_terms().is_none() {
             self.lift();
         } else if self.past_deadline() {
@@ -227,7 +231,7 @@ impl Turn<'_> {
             self.order_coa();
         } else {
             self.record.state = State::Held;
-            if was_over {
+            if was_over && !self.is_superseded() {
                 // Whoever was asked has been told that it was over.
                 self.record.outcome = None;
                 self.record.asks.clear();
@@ -354,7 +358,7 @@ impl Turn<'_> {
 
     fn ask_next(&mut self) {
         let Some(terms) = self.hold_terms() else { return };
-        if self.record.decision.is_some() {
+        if self.record.decision.is_some() || self.is_superseded() {
             return;
         }
         let asked = |approver: &ApproverKind| self.record.asks.iter().any(|ask| ask.approver == *approver);
@@ -381,7 +385,7 @@ impl Turn<'_> {
                 ask.state = AskState::Undeliverable(reason.to_owned());
             }
         }
-        if self.record.decision.is_some() {
+        if self.record.decision.is_some() || self.is_superseded() {
             return;
         }
         self.ask_next();
@@ -398,6 +402,8 @@ impl Turn<'_> {
 
     fn approve(&mut self, approval: &Approval) -> Told {
         match self.may_decide() {
+            // A prompt of an older node that knows no numbers shows a plain yes.
+            Ok(()) if self.wants_number(approval) => Told::Nothing,
             Ok(()) => {
                 self.decide(Verdict::Approved, approval.by());
                 if self.record.state == State::Held {
@@ -413,14 +419,23 @@ impl Turn<'_> {
         match self.may_decide() {
             Ok(()) => {
                 self.decide(Verdict::Denied, denial.by());
+                let outcome = if denial.is_wrong_number() { Outcome::WrongNumber } else { Outcome::Denied };
                 if self.record.state == State::Held {
-                    self.evict(Outcome::Denied);
+                    self.evict(outcome);
                 } else {
-                    self.tell(Outcome::Denied);
+                    self.tell(outcome);
                 }
                 Told::Done
             }
             Err(told) => told,
+        }
+    }
+
+    /// Nobody is asked about it any more, or heard. What is left of it on its NAS ends at its deadline: a Disconnect-Request now might
+    /// hit the newer login, on a NAS that tells sessions apart by User-Name.
+    fn supersede(&mut self) {
+        if self.record.decision.is_none() {
+            self.tell(Outcome::Superseded);
         }
     }
 
@@ -443,6 +458,9 @@ impl Turn<'_> {
             self.wake();
             return Err(Told::AlreadyExpired);
         }
+        if self.is_superseded() {
+            return Err(Told::AlreadySuperseded);
+        }
         Ok(())
     }
 
@@ -453,6 +471,7 @@ impl Turn<'_> {
     fn too_late(&self) -> Told {
         match (&self.record.decision, self.record.state) {
             (Some(decision), _) => Told::AlreadyDecided(decision.verdict),
+            (None, _) if self.is_superseded() => Told::AlreadySuperseded,
             (None, State::Evicting) => Told::AlreadyExpired,
             (None, State::Dropped | State::Closed) if self.record.outcome == Some(Outcome::Expired) => {
                 Told::AlreadyExpired
@@ -626,7 +645,8 @@ impl Turn<'_> {
     }
 
     fn tell(&mut self, outcome: Outcome) {
-        if self.record.outcome == Some(outcome) || self.hold_terms().is_none() {
+        // Whoever was asked must not read of the older login again.
+        if self.record.outcome == Some(outcome) || self.is_superseded() || self.hold_terms().is_none() {
             return;
         }
         self.record.outcome = Some(outcome);
@@ -636,6 +656,16 @@ impl Turn<'_> {
                 self.effects.push(Effect::TellApprover { approver: ask.approver, reference, outcome });
             }
         }
+    }
+
+    fn is_superseded(&self) -> bool {
+        self.record.outcome == Some(Outcome::Superseded)
+    }
+
+    /// Whether a yes from the person's own device lacks the number that this hold demands.
+    fn wants_number(&self, approval: &Approval) -> bool {
+        let demanded = self.hold_terms().is_some_and(|terms| terms.guards.number_matching);
+        demanded && approval.by().approver == ApproverKind::Telegram && !approval.is_by_number()
     }
 
     fn backoff(&self) -> Duration {

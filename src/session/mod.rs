@@ -14,6 +14,8 @@ mod class;
 mod decision;
 mod event;
 mod machine;
+mod number;
+mod prompt;
 mod record;
 mod strike;
 pub mod table;
@@ -23,6 +25,7 @@ pub use class::{Class, ClassError, ClassKey};
 pub use decision::{Approval, DecidedBy, Decision, Denial, Verdict};
 pub use event::{Alert, Effect, Event, Lane, Outcome, Told};
 pub use machine::{Step, Timing, step};
+pub use number::NumberChoice;
 pub use record::{Ask, AskState, End, EndCause, Record, Session, State};
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod audit;
 mod ban;
 mod error;
 pub mod freeradius;
+mod guards;
 mod news;
 pub mod postgres;
 mod records;
@@ -30,7 +31,7 @@ pub use error::StoreError;
 pub use news::{Cluster, News, NodeStatus, Options, Presence, Turn};
 
 use crate::model::{Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
-use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
+use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Effect, Lane, Session, State};
 use reports::{Asked, Cell, Report};
 
@@ -250,6 +251,26 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn forget_bans(&self, before: Timestamp) -> Result<(), StoreError>;
     /// Forgets some of the failures that were quiet since before then; says whether there may be more.
     async fn forget_failures(&self, before: Timestamp) -> Result<bool, StoreError>;
+
+    // -- guards around a prompt (prompts and trust are kept by [`Store::commit`] with their session)
+
+    /// The prompts that began or ended at that time or later; of very many the latest.
+    async fn prompts(&self, changed_since: Timestamp) -> Result<Vec<Prompt>, StoreError>;
+    /// Notes that somebody is asked too often, at the time of the act: `true`, and the act is kept, unless that was noted within the
+    /// window before.
+    async fn notice_prompts(&self, user: &UserName, window: Duration, act: &AuditEntry) -> Result<bool, StoreError>;
+    /// Forgets prompts that changed last before then.
+    async fn forget_prompts(&self, before: Timestamp) -> Result<(), StoreError>;
+    /// The approvals that were remembered or taken back at that time or later, and up to when approvals are void, where that changed.
+    async fn trust_changes(&self, since: Timestamp) -> Result<(Vec<Trust>, Vec<TrustVoid>), StoreError>;
+    /// The approvals that count now, of one user or of all, by user, the oldest first.
+    async fn trusted(&self, user: Option<&UserName>, now: Timestamp) -> Result<Vec<Trust>, StoreError>;
+    /// Takes back the approval of that session, or all of the user's, at the time of the act, which is kept when there were any; says
+    /// how many.
+    async fn revoke_trust(&self, user: &UserName, only: Option<SessionId>, act: &AuditEntry)
+    -> Result<u64, StoreError>;
+    /// Forgets approvals whose time was over before then.
+    async fn forget_trust(&self, before: Timestamp) -> Result<(), StoreError>;
 
     // -- the audit record
 

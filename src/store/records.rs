@@ -21,6 +21,7 @@ pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
         session_timeout: row.span("session_timeout")?,
         reject_delay: row.span("reject_delay")?,
         monthly_quota: row.number("monthly_quota")?,
+        guards: row.need("guards", Columns::json)?,
         reply: row.need("reply", Columns::json)?,
         created_at: row.need("created_at", Columns::time)?,
     })
@@ -48,6 +49,7 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
         unique_ports: row.flag("unique_ports")?,
         sandbox_filter: row.text("sandbox_filter")?,
         permit_filter: row.text("permit_filter")?,
+        guards: row.need("guards", Columns::json)?,
         callers: CallerLists {
             allow: row.need("allow_callers", Columns::json)?,
             deny: row.need("deny_callers", Columns::json)?,

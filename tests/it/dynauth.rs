@@ -386,6 +386,7 @@ async fn a_dialects_requests_are_understood() {
         window: Duration::from_secs(120),
         grace: Duration::from_secs(30),
         approvers: vec![ApproverKind::Operator],
+        guards: radhold::policy::Guards::default(),
     };
     let grant = Grant {
         sandbox_filter: "sandbox".into(),

@@ -149,7 +149,7 @@ impl Desk {
 
     /// Carries a press to its session; `None` when nobody takes answers any more.
     async fn carry(&self, press: Press) -> Option<Reply> {
-        let verdict = press.verdict();
+        let (verdict, by_number) = (press.verdict(), press.is_by_number());
         let deadline = Instant::now() + self.patience;
         let (reply, word) = oneshot::channel();
         match self.answers.send_timeout(Answer { press, reply }, self.patience).await {
@@ -158,7 +158,7 @@ impl Desk {
             Err(SendTimeoutError::Closed(_)) => return None,
         }
         match tokio::time::timeout_at(deadline, word).await {
-            Ok(Ok(told)) => Some(texts::told(verdict, told)),
+            Ok(Ok(told)) => Some(texts::told(verdict, by_number, told)),
             Ok(Err(_)) if self.answers.is_closed() => None,
             Ok(Err(_)) => Some(texts::NOT_TAKEN),
             Err(_) => Some(texts::UNSETTLED),

@@ -30,7 +30,7 @@ use self::api::Api;
 use self::reference::Reference;
 use super::{Answer, Approver, AskError, Question};
 use crate::model::{ApproverKind, Binding, Secret};
-use crate::session::{ButtonKey, Outcome, Place};
+use crate::session::{ButtonKey, Outcome, Place, Verdict};
 
 /// How Telegram is reached, and how patiently.
 #[derive(Debug, Clone)]
@@ -105,11 +105,16 @@ impl Telegram {
 
     async fn ask_at(&self, question: &Question, binding: &Binding) -> Result<Reference, AskError> {
         let (chat, presser) = parse_binding(binding)?;
-        let keyboard = texts::keyboard(|verdict| {
-            let (chat, presser) = (chat.to_string(), presser.to_string());
-            let place = Place { approver: ApproverKind::Telegram, chat: &chat, presser: &presser };
-            self.key.seal(question.session, verdict, place)
-        });
+        let (at, by) = (chat.to_string(), presser.to_string());
+        let place = Place { approver: ApproverKind::Telegram, chat: &at, presser: &by };
+        let answer = |verdict| self.key.seal(question.session, verdict, place);
+        let keyboard = match question.numbers {
+            Some(choice) => {
+                let number = |number| self.key.seal_number(question.session, number, place);
+                texts::number_keyboard(choice, number, answer(Verdict::Denied))
+            }
+            None => texts::keyboard(answer),
+        };
         let message = self.api.send(chat, texts::prompt(question), Some(keyboard)).await?;
         Ok(Reference { chat, message })
     }

@@ -11,7 +11,7 @@ use teloxide::utils::html;
 
 use crate::approver::Question;
 use crate::model::Timestamp;
-use crate::session::{ButtonError, Outcome, Told, Verdict};
+use crate::session::{ButtonError, NumberChoice, Outcome, Told, Verdict};
 
 /// What the approving button says.
 pub(super) const YES: &str = "It's me";
@@ -31,16 +31,25 @@ pub(super) fn keyboard(seal: impl Fn(Verdict) -> String) -> InlineKeyboardMarkup
     ]])
 }
 
+/// Three numbers in a row, and the no below, with the data made for each.
+pub(super) fn number_keyboard(choice: NumberChoice, seal: impl Fn(u8) -> String, no: String) -> InlineKeyboardMarkup {
+    let numbers = choice.numbers().map(|number| InlineKeyboardButton::callback(number.to_string(), seal(number)));
+    InlineKeyboardMarkup::new([numbers.to_vec(), vec![InlineKeyboardButton::callback(NO, no)]])
+}
+
 /// The question, as HTML.
 pub(super) fn prompt(question: &Question) -> String {
     let seconds = question.deadline.since(question.now).as_secs();
+    let matching = if question.numbers.is_some() { MATCHING } else { "" };
     format!(
-        "<b>Is this you?</b>\nSomebody has logged in with your password.\n\n{}\n\n\
+        "<b>Is this you?</b>\nSomebody has logged in with your password.\n\n{}\n\n{matching}\
          Answer within {seconds} s (by {} UTC); without an answer the connection ends.",
         facts(question),
         clock(question.deadline),
     )
 }
+
+const MATCHING: &str = "Press the number that the screen you log in at shows. If you see none there, it is not you.\n";
 
 /// The question with its end, as HTML.
 pub(super) fn outcome(question: &Question, outcome: Outcome) -> String {
@@ -53,6 +62,15 @@ pub(super) fn outcome(question: &Question, outcome: Outcome) -> String {
         Outcome::Denied => (
             "Denied. The connection is ended.",
             "If it was not you, somebody knows your password: change it now and tell your administrator.",
+        ),
+        Outcome::WrongNumber => (
+            "Wrong number: denied. The connection is ended.",
+            "If it was you, log in again in a minute, and choose the number on the screen you log in at. If it was not, somebody \
+             knows your password: change it now and tell your administrator.",
+        ),
+        Outcome::Superseded => (
+            "A newer login has taken its place before anybody answered.",
+            "Answer the newer question. If neither was you, somebody knows your password: change it now and tell your administrator.",
         ),
         Outcome::Expired => ("Nobody answered in time. The connection is ended.", AGAIN_OR_NOT_YOU),
         Outcome::NotLifted => (
@@ -85,8 +103,11 @@ pub(super) struct Reply {
 }
 
 /// What a presser is told when their press has reached its session.
-pub(super) fn told(verdict: Verdict, told: Told) -> Reply {
+pub(super) fn told(verdict: Verdict, by_number: bool, told: Told) -> Reply {
     let (text, spent) = match (told, verdict) {
+        (Told::Done, Verdict::Denied) if by_number => {
+            ("Wrong number: denied. The connection is being ended. If it was you, log in again in a minute.", false)
+        }
         (Told::Done, Verdict::Approved) => ("Confirmed. Your connection is being opened.", false),
         (Told::Done, Verdict::Denied) => ("Denied. The connection is being ended. Change your password.", false),
         (Told::Nothing, _) => ("That changed nothing.", false),
@@ -102,6 +123,7 @@ pub(super) fn told(verdict: Verdict, told: Told) -> Reply {
         (Told::AlreadyExpired, _) => {
             ("Already expired: the time to answer is over. If it was you, log in again.", true)
         }
+        (Told::AlreadySuperseded, _) => ("Too late: a newer login has taken its place. Answer that one.", true),
         (Told::SessionOver, _) => ("Too late: that connection is over. If it was you, log in again.", true),
         (Told::NotEntitled, _) => ("This chat is not bound to that user any more. Ask your administrator.", true),
         (Told::Noted, _) => {
@@ -109,7 +131,7 @@ pub(super) fn told(verdict: Verdict, told: Told) -> Reply {
         }
         (Told::NotHeld, _) => ("There is nothing to confirm: that connection is not waiting for an answer.", true),
     };
-    Reply { text, alert: told != Told::Done, spent }
+    Reply { text, alert: told != Told::Done || (by_number && verdict == Verdict::Denied), spent }
 }
 
 /// What a presser is told whose press is refused.
@@ -196,7 +218,9 @@ mod tests {
     use super::*;
     use crate::model::SessionId;
 
-    const OUTCOMES: [Outcome; 7] = [
+    const OUTCOMES: [Outcome; 9] = [
+        Outcome::WrongNumber,
+        Outcome::Superseded,
         Outcome::Permitted,
         Outcome::NasUnreachable,
         Outcome::Denied,
@@ -215,6 +239,7 @@ mod tests {
             accepted_at: Timestamp::from_secs(1_795_166_709),
             deadline: Timestamp::from_secs(1_795_166_829),
             now: Timestamp::from_secs(1_795_166_711),
+            numbers: None,
         }
     }
 
@@ -261,6 +286,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_stand_in_a_row_above_the_no() {
+        let key = crate::session::ButtonKey::new(&crate::model::Secret::new("cluster"));
+        let choice = key.choice(SessionId(Uuid::from_u128(1)));
+        let keyboard = number_keyboard(choice, |number| format!("data of {number}"), "no".into()).inline_keyboard;
+        let texts = |row: usize| keyboard[row].iter().map(|button| button.text.clone()).collect::<Vec<_>>();
+        assert_eq!(texts(0), choice.numbers().map(|number| number.to_string()));
+        assert_eq!((texts(1), keyboard.len()), (vec![NO.to_owned()], 2));
+        let with_numbers = Question { numbers: Some(choice), ..question("alice", None) };
+        assert!(prompt(&with_numbers).contains("Press the number"));
+    }
+
+    #[test]
     fn every_answer_to_a_press_fits_and_tells_verdicts_apart() {
         let mut all = vec![UNSETTLED, NOT_TAKEN, refused(ButtonError::Foreign), refused(ButtonError::NotYours)];
         for verdict in [Verdict::Approved, Verdict::Denied] {
@@ -271,19 +308,24 @@ mod tests {
                 Told::AlreadyDecided(Verdict::Denied),
                 Told::AlreadyExpired,
                 Told::SessionOver,
+                Told::AlreadySuperseded,
                 Told::NotHeld,
                 Told::NotEntitled,
                 Told::Noted,
             ] {
-                all.push(told(verdict, said));
+                all.push(told(verdict, false, said));
+                all.push(told(verdict, true, said));
             }
         }
         for reply in all {
             let length = reply.text.chars().count();
             assert!((1..=200).contains(&length), "{length}: {}", reply.text);
         }
-        assert_ne!(told(Verdict::Approved, Told::Done), told(Verdict::Denied, Told::Done));
-        assert!(!told(Verdict::Approved, Told::Done).alert && told(Verdict::Approved, Told::AlreadyExpired).alert);
+        assert_ne!(told(Verdict::Approved, false, Told::Done), told(Verdict::Denied, false, Told::Done));
+        assert_ne!(told(Verdict::Denied, true, Told::Done), told(Verdict::Denied, false, Told::Done));
+        let alerts = |told: Reply| told.alert;
+        assert!(!alerts(told(Verdict::Approved, false, Told::Done)) && alerts(told(Verdict::Denied, true, Told::Done)));
+        assert!(alerts(told(Verdict::Approved, false, Told::AlreadyExpired)));
     }
 
     #[test]

@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum};
 use crate::app::{chance, clock};
 use crate::auth::{ClearPassword, Credential, CredentialForm, NtHash, PasswordCost, StoredCredential, hash_password};
 use crate::config::{format_duration, parse_duration};
-use crate::model::{ApproverKind, ReplyItem, SecondFactor, Secret, User, UserName};
+use crate::model::{ApproverKind, GuardSettings, ReplyItem, SecondFactor, Secret, User, UserName};
 
 use super::super::context::Context;
 use super::super::failure::Failure;
+use super::super::guards::{self, GuardArgs};
 use super::super::secret_input::PasswordArgs;
 use super::super::size::parse_size;
 use super::super::{audit, manual, output};
@@ -63,6 +64,8 @@ pub(in crate::cli) struct AddArgs {
     /// A further attribute of their Access-Accept, in the dictionary's words; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = reply_item)]
     reply: Vec<ReplyItem>,
+    #[command(flatten)]
+    guards: GuardArgs,
 }
 
 /// Change a user: what is named, and nothing else.
@@ -117,6 +120,8 @@ pub(in crate::cli) struct SetArgs {
     /// No further attributes.
     #[arg(long)]
     no_reply: bool,
+    #[command(flatten)]
+    guards: GuardArgs,
 }
 
 /// How a password is stored.
@@ -164,6 +169,7 @@ pub(super) async fn add(args: AddArgs, context: &Context) -> Result<(), Failure>
         session_timeout: args.session_timeout,
         reject_delay: args.reject_delay,
         monthly_quota: args.monthly_quota,
+        guards: args.guards.over(GuardSettings::default()),
         reply: args.reply,
         created_at: clock::now(),
         name,
@@ -210,6 +216,7 @@ pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure>
     if let Some(SizeOrNone(quota)) = args.monthly_quota {
         user.monthly_quota = quota;
     }
+    user.guards = args.guards.over(user.guards);
     if args.no_reply || !args.reply.is_empty() {
         user.reply = args.reply;
     }
@@ -230,6 +237,8 @@ fn differences(before: &User, after: &User) -> String {
         (before.session_timeout != after.session_timeout).then(|| "session timeout".to_owned()),
         (before.reject_delay != after.reject_delay).then(|| "reject delay".to_owned()),
         (before.reply != after.reply).then(|| "reply".to_owned()),
+        (before.guards != after.guards)
+            .then(|| format!("guards: {}", guards::words(&after.guards).unwrap_or_else(|| "default".to_owned()))),
     ];
     changes.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -243,6 +252,7 @@ impl SetArgs {
             && self.session_timeout.is_none()
             && self.reject_delay.is_none()
             && self.monthly_quota.is_none()
+            && self.guards.is_silent()
     }
 }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::accounting::Report;
 use crate::model::Nas;
 use crate::model::{ApproverKind, Counters, Identity, SecondFactor, Secret, SessionId, Timestamp, User};
-use crate::policy::{self, Defaults, Grant, HoldTerms};
+use crate::policy::{self, Defaults, Grant, Guards, HoldTerms};
 
 const WINDOW: Duration = Duration::from_secs(120);
 
@@ -30,6 +30,7 @@ pub(super) fn grant(second_factor: SecondFactor) -> Grant {
             window: WINDOW,
             grace: Duration::from_secs(30),
             approvers: vec![ApproverKind::Telegram, ApproverKind::Operator],
+            guards: Guards::default(),
         },
     };
     policy::decide(&user, &nas, &defaults).unwrap()

@@ -20,11 +20,13 @@ mod nas;
 mod nodes;
 mod notify;
 mod outbox;
+mod prompts;
 mod quarantine;
 mod report;
 mod secret;
 mod session;
 mod strike;
+mod trusts;
 mod usage;
 mod user;
 
@@ -42,7 +44,7 @@ use super::{
     OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
-use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
+use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Lane, Session};
 
 use link::Link;
@@ -324,6 +326,39 @@ impl Store for PostgresStore {
 
     async fn forget_failures(&self, before: Timestamp) -> Result<bool, StoreError> {
         on!(self, pool => failures::forget(pool, before))
+    }
+
+    async fn prompts(&self, changed_since: Timestamp) -> Result<Vec<Prompt>, StoreError> {
+        on!(self, pool => prompts::changed(pool, changed_since))
+    }
+
+    async fn notice_prompts(&self, user: &UserName, window: Duration, act: &AuditEntry) -> Result<bool, StoreError> {
+        on!(self, pool => async { prompts::notice(pool.begin().await.map_err(failure)?, user, window, act).await })
+    }
+
+    async fn forget_prompts(&self, before: Timestamp) -> Result<(), StoreError> {
+        on!(self, pool => prompts::forget(pool, before))
+    }
+
+    async fn trust_changes(&self, since: Timestamp) -> Result<(Vec<Trust>, Vec<TrustVoid>), StoreError> {
+        on!(self, pool => trusts::changed(pool, since))
+    }
+
+    async fn trusted(&self, user: Option<&UserName>, now: Timestamp) -> Result<Vec<Trust>, StoreError> {
+        on!(self, pool => trusts::of(pool, user, now))
+    }
+
+    async fn revoke_trust(
+        &self,
+        user: &UserName,
+        only: Option<SessionId>,
+        act: &AuditEntry,
+    ) -> Result<u64, StoreError> {
+        on!(self, pool => async { trusts::revoke(pool.begin().await.map_err(failure)?, user, only, act).await })
+    }
+
+    async fn forget_trust(&self, before: Timestamp) -> Result<(), StoreError> {
+        on!(self, pool => trusts::forget(pool, before))
     }
 
     async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {

@@ -16,11 +16,13 @@ mod import;
 mod nas;
 mod nodes;
 mod outbox;
+mod prompts;
 mod quarantine;
 mod report;
 mod secret;
 mod session;
 mod strike;
+mod trusts;
 mod usage;
 mod user;
 
@@ -43,7 +45,7 @@ use super::{
     Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
 use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
-use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
+use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Lane, Session};
 
 /// How long to wait for another's transaction.
@@ -331,6 +333,39 @@ impl Store for SqliteStore {
 
     async fn forget_failures(&self, before: Timestamp) -> Result<bool, StoreError> {
         failures::forget(self.write().await?, before).await
+    }
+
+    async fn prompts(&self, changed_since: Timestamp) -> Result<Vec<Prompt>, StoreError> {
+        prompts::changed(&self.readers, changed_since).await
+    }
+
+    async fn notice_prompts(&self, user: &UserName, window: Duration, act: &AuditEntry) -> Result<bool, StoreError> {
+        prompts::notice(self.write().await?, user, window, act).await
+    }
+
+    async fn forget_prompts(&self, before: Timestamp) -> Result<(), StoreError> {
+        prompts::forget(self.write().await?, before).await
+    }
+
+    async fn trust_changes(&self, since: Timestamp) -> Result<(Vec<Trust>, Vec<TrustVoid>), StoreError> {
+        trusts::changed(&self.readers, since).await
+    }
+
+    async fn trusted(&self, user: Option<&UserName>, now: Timestamp) -> Result<Vec<Trust>, StoreError> {
+        trusts::of(&self.readers, user, now).await
+    }
+
+    async fn revoke_trust(
+        &self,
+        user: &UserName,
+        only: Option<SessionId>,
+        act: &AuditEntry,
+    ) -> Result<u64, StoreError> {
+        trusts::revoke(self.write().await?, user, only, act).await
+    }
+
+    async fn forget_trust(&self, before: Timestamp) -> Result<(), StoreError> {
+        trusts::forget(self.write().await?, before).await
     }
 
     async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {

@@ -148,7 +148,12 @@ fn keep_session(house: &House, started: bool, window: Duration) -> SessionId {
     let defaults = Defaults {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),
-        hold: HoldTerms { window, grace: Duration::from_secs(30), approvers: vec![ApproverKind::Operator] },
+        hold: HoldTerms {
+            window,
+            grace: Duration::from_secs(30),
+            approvers: vec![ApproverKind::Operator],
+            guards: radhold::policy::Guards::default(),
+        },
     };
     let nas = Nas::new("edge", "192.0.2.1/32".parse::<ipnet::IpNet>().unwrap(), Secret::new("x"));
     let grant = policy::decide(&wait(store.user(&user.as_str().into())).unwrap().unwrap(), &nas, &defaults).unwrap();

@@ -30,6 +30,7 @@ fn session(number: u128, user: &str, nas: &str, started: u64) -> Record {
         window: Duration::from_secs(120),
         grace: Duration::from_secs(30),
         approvers: vec![ApproverKind::Operator],
+        guards: radhold::policy::Guards::default(),
     };
     let grant = Grant {
         sandbox_filter: "sandbox".into(),

@@ -53,6 +53,7 @@ pub(super) fn grant() -> Grant {
             window: Duration::from_secs(120),
             grace: Duration::from_secs(30),
             approvers: vec![ApproverKind::Telegram, ApproverKind::Operator],
+            guards: radhold::policy::Guards::default(),
         }),
         session_timeout: None,
         reply: vec![],
