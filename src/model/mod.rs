@@ -5,6 +5,8 @@
 mod identity;
 mod ids;
 mod nas;
+mod place;
+mod preferences;
 mod secret;
 mod time;
 mod user;
@@ -12,6 +14,8 @@ mod user;
 pub use identity::{Counters, Identity};
 pub use ids::{ApproverKind, NasName, NodeName, SessionId, UserName};
 pub use nas::{CallerLists, Nas, OctetDirection};
+pub use place::{Medium, Names, Whereabouts, hardware_address};
+pub use preferences::{Language, Preferences, Zone};
 pub use secret::Secret;
 pub use time::{Day, Timestamp};
 pub use user::{Binding, ReplyItem, SecondFactor, User};
