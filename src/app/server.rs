@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::access::{Access, Guards};
 use super::alarms::{self, Alarms};
 use super::bans::Bans;
+use super::desk::{self, Desk};
 use super::door::{Door, Port};
 use super::keys::{self, KeyError};
 use super::ledger::{self, Ledger};
@@ -32,7 +33,7 @@ use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
-use crate::approver::{Answer, Approver};
+use crate::approver::{Approver, Incoming};
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
@@ -54,8 +55,8 @@ const LAST_KEEPING: Duration = Duration::from_secs(10);
 const NAS_PERIOD: Duration = Duration::from_secs(5);
 /// Between tries to make a store ready that was away at the start.
 const LATE: Duration = Duration::from_millis(500);
-/// Answers of approvers waiting.
-const ANSWERS: usize = 64;
+/// What approvers hear and nobody has taken up yet.
+const INCOMING: usize = 64;
 
 /// Why a server does not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -249,13 +250,14 @@ impl Server {
         }
         background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared));
         background.spawn(upkeep::run(Arc::clone(&store), settings.clone()));
-        let (answers, heard) = mpsc::channel::<Answer>(ANSWERS);
-        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone()));
+        let (incoming, heard) = mpsc::channel::<Incoming>(INCOMING);
+        let desk = Arc::new(Desk::new(desk::Parts { store: Arc::clone(&store) }));
+        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone(), desk));
         for approver in approvers.values() {
-            let (approver, answers) = (Arc::clone(approver), answers.clone());
+            let (approver, incoming) = (Arc::clone(approver), incoming.clone());
             match approver.kind() {
-                ApproverKind::Telegram => background.spawn(listen_in_turn(approver, answers, our_turn.clone())),
-                ApproverKind::Operator => background.spawn(async move { approver.listen(answers).await }),
+                ApproverKind::Telegram => background.spawn(listen_in_turn(approver, incoming, our_turn.clone())),
+                ApproverKind::Operator => background.spawn(async move { approver.listen(incoming).await }),
             };
         }
         background.spawn(alarms::run(raised, approvers.clone()));
@@ -652,15 +654,19 @@ fn presence(config: &Config) -> Presence {
 
 /// Listens while it is this node's turn. A press that was in hand when the turn ends is not confirmed to Telegram, and comes to
 /// whoever has the turn next.
-async fn listen_in_turn(approver: Arc<dyn Approver>, answers: mpsc::Sender<Answer>, mut turn: watch::Receiver<Turn>) {
+async fn listen_in_turn(
+    approver: Arc<dyn Approver>,
+    incoming: mpsc::Sender<Incoming>,
+    mut turn: watch::Receiver<Turn>,
+) {
     let kind = approver.kind();
     while turn.wait_for(|turn| *turn != Turn::Others).await.is_ok() {
         tracing::info!(approver = %kind, "this node polls");
         let polled_elsewhere = tokio::select! {
-            () = approver.listen(answers.clone()) => true,
+            () = approver.listen(incoming.clone()) => true,
             _ = turn.wait_for(|turn| *turn == Turn::Others) => false,
         };
-        if answers.is_closed() {
+        if incoming.is_closed() {
             return;
         }
         if polled_elsewhere {
