@@ -21,14 +21,13 @@ fn offered() -> Session {
     let defaults = Defaults {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),
-        hold: HoldTerms {
-            window: Duration::from_secs(120),
-            grace: Duration::from_secs(30),
-            approvers: vec![ApproverKind::Telegram, ApproverKind::Operator],
-            guards: radhold::policy::Guards::default(),
-        },
+        hold: HoldTerms::new(
+            Duration::from_secs(120),
+            Duration::from_secs(30),
+            [ApproverKind::Telegram, ApproverKind::Operator],
+        ),
     };
-    let grant = policy::decide(&user, &nas, &defaults).unwrap();
+    let grant = policy::decide(&user, &[], &nas, &defaults).unwrap();
     let address = "192.0.2.1".parse().unwrap();
     Session::offer(SessionId(Uuid::from_u128(1)), user.name, nas.name, address, Identity::default(), grant, at(0))
 }

@@ -222,7 +222,7 @@ impl Access {
                     let no = No::BannedAccount(until);
                     return self.reject(request, Some(method), label, Some(&user), &no);
                 }
-                match policy::decide(&user, request.nas, &request.settings.defaults) {
+                match policy::decide(&user, &user.groups, request.nas, &request.settings.defaults) {
                     Ok(grant) => {
                         let (nas, caller) = (&request.nas.name, request.caller.as_ref());
                         let grant = self.guards.trusts.consider(grant, &user.name, nas, caller, request.received_at);
@@ -231,9 +231,13 @@ impl Access {
                     Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)),
                 }
             }
-            (user, Verdict::Refused(why)) => {
-                self.reject(request, Some(method), label, user.as_deref(), &No::Credentials(why))
-            }
+            (user, Verdict::Refused(why)) => self.reject(
+                request,
+                Some(method),
+                label,
+                user.as_ref().map(|member| &member.user),
+                &No::Credentials(why),
+            ),
             // A proof for nobody cannot be: there was nothing to check it against.
             (None, Verdict::Accepted(_)) => Fate::Drop("access.impossible"),
         }

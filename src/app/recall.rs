@@ -9,7 +9,7 @@ use uuid::Builder;
 
 use super::settings::Settings;
 use crate::accounting::{Report, Request, Status, same_nas, same_port, same_session};
-use crate::model::{Identity, Nas, SessionId, Timestamp, User, UserName};
+use crate::model::{Identity, Nas, SessionId, Timestamp, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Event, Session, State};
 use crate::store::{Named, Port, Store, StoreError};
@@ -143,7 +143,7 @@ pub(super) async fn rebuild(
         return Ok(Session::observe(id, user.clone(), name, *nas_address, identity.clone(), *heard_at));
     };
     telemetry::count("accounting.rebuilt-from-class");
-    let known: Option<User> = store.user(user).await?;
+    let known = store.member(user).await?;
     let grant = policy::recall(known.as_ref(), nas, &settings.defaults, class.waived);
     Ok(Session::offer(id, user.clone(), name, *nas_address, identity.clone(), grant, class.accepted_at))
 }

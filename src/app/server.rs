@@ -257,7 +257,7 @@ impl Server {
             let (approver, incoming) = (Arc::clone(approver), incoming.clone());
             match approver.kind() {
                 ApproverKind::Telegram => background.spawn(listen_in_turn(approver, incoming, our_turn.clone())),
-                ApproverKind::Operator => background.spawn(async move { approver.listen(incoming).await }),
+                _ => background.spawn(async move { approver.listen(incoming).await }),
             };
         }
         background.spawn(alarms::run(raised, approvers.clone()));

@@ -1,4 +1,4 @@
-//! Users, remembered so that a login needs no store.
+//! Users, remembered with their groups so that a login needs no store.
 //!
 //! While this node hears what others change, whoever is remembered is as in the store. While it does not, they are asked for again
 //! after a moment; and when the store is away, who was remembered may go on for a bounded time, counted from when they were last
@@ -11,7 +11,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::time::timeout;
 
-use crate::model::{Timestamp, User, UserName};
+use crate::model::{Member, Timestamp, UserName};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -41,7 +41,7 @@ pub(super) struct Users {
 /// Somebody met.
 #[derive(Debug, Clone)]
 struct Met {
-    user: Arc<User>,
+    user: Arc<Member>,
     /// When they were asked for.
     since: Timestamp,
     /// Whether they are as in the store for as long as changes are heard.
@@ -61,7 +61,7 @@ impl Users {
     }
 
     /// The user of that name. Somebody unknown is asked for each time: they may have just been added.
-    pub(super) async fn get(&self, name: &UserName, now: Timestamp) -> Result<Option<Arc<User>>, StoreError> {
+    pub(super) async fn get(&self, name: &UserName, now: Timestamp) -> Result<Option<Arc<Member>>, StoreError> {
         let met = self.met.get(name).map(|entry| entry.clone());
         if let Some(met) = &met
             && (met.current && self.hearing.load(Ordering::Acquire) || now.since(met.since) < FRESH)
@@ -71,7 +71,7 @@ impl Users {
         let changes = self.changes.load(Ordering::Acquire);
         let hearing = self.hearing.load(Ordering::Acquire);
         let patience = if met.is_some() { MOMENT } else { PATIENCE };
-        let asked = timeout(patience, self.store.user(name)).await;
+        let asked = timeout(patience, self.store.member(name)).await;
         match asked.unwrap_or_else(|_| Err(StoreError::Away(format!("no answer within {patience:?}")))) {
             Ok(Some(user)) => {
                 let user = Arc::new(user);
@@ -124,7 +124,7 @@ impl Users {
         self.settle();
     }
 
-    fn remember(&self, name: &UserName, user: &Arc<User>, now: Timestamp, hearing: bool, changes: u64) {
+    fn remember(&self, name: &UserName, user: &Arc<Member>, now: Timestamp, hearing: bool, changes: u64) {
         if self.met.len() >= MOST {
             self.evict_oldest_quarter();
         }
@@ -173,7 +173,7 @@ impl Users {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Secret;
+    use crate::model::{Group, GroupSettings, Secret, User};
     use crate::store;
 
     const STALE: Duration = Duration::from_secs(600);
@@ -215,6 +215,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_remembered_is_so_with_their_groups() {
+        let (store, users) = scene().await;
+        let mut staff = Group { name: "staff".into(), settings: GroupSettings::default(), created_at: at(0) };
+        store.add_group(&staff).await.unwrap();
+        store.replace_user(&User { groups: vec!["staff".into()], ..alice("new") }).await.unwrap();
+        users.forget(&"alice".into());
+        let groups = async || users.get(&"alice".into(), at(10)).await.unwrap().unwrap().groups.clone();
+        assert_eq!(groups().await, [staff.clone()]);
+        let before = staff.clone();
+        staff.settings.trust_hours = Some(8);
+        store.replace_group(&staff).await.unwrap();
+        assert_eq!(groups().await, [before], "nobody has said that it changed");
+        users.forget_all();
+        let later = users.get(&"alice".into(), at(20)).await.unwrap().unwrap().groups.clone();
+        assert_eq!(later, [staff]);
+    }
+
+    #[tokio::test]
     async fn after_a_silence_everybody_is_asked_for_again() {
         for many in [false, true] {
             let (_store, users) = scene().await;
@@ -231,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_read_before_a_change_is_not_remembered_after_it() {
         let (_store, users) = scene().await;
-        let read = Arc::new(alice("old"));
+        let read = Arc::new(Member { user: alice("old"), groups: vec![] });
         let before = users.changes.load(Ordering::Acquire);
         users.forget(&"alice".into());
         users.remember(&"alice".into(), &read, at(10), true, before);
@@ -243,7 +261,13 @@ mod tests {
         let (_store, users) = scene().await;
         users.met.clear();
         for number in 0..8 {
-            users.remember(&format!("u{number}").as_str().into(), &Arc::new(alice("x")), at(number / 2), true, 1);
+            users.remember(
+                &format!("u{number}").as_str().into(),
+                &Arc::new(Member { user: alice("x"), groups: vec![] }),
+                at(number / 2),
+                true,
+                1,
+            );
         }
         users.evict_oldest_quarter();
         let mut left: Vec<_> = users.met.iter().map(|met| met.key().as_str().to_owned()).collect();

@@ -71,7 +71,7 @@ pub(super) fn words(guards: &GuardSettings) -> Option<String> {
 }
 
 fn or_default<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Said<T>, String> {
-    if text == "default" { Ok(Said(None)) } else { read(text).map(|said| Said(Some(said))) }
+    if matches!(text, "default" | "none") { Ok(Said(None)) } else { read(text).map(|said| Said(Some(said))) }
 }
 
 fn switch(text: &str) -> Result<Said<bool>, String> {

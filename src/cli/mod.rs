@@ -12,6 +12,7 @@ mod context;
 pub mod demo;
 mod doctor;
 mod failure;
+mod group;
 mod guards;
 mod import;
 mod migrate;
@@ -93,6 +94,8 @@ enum Command {
     #[command(subcommand)]
     User(user::UserCommand),
     #[command(subcommand)]
+    Group(group::GroupCommand),
+    #[command(subcommand)]
     Nas(nas::NasCommand),
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -150,6 +153,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate(_) => wait(migrate::run(&Context::load(&flags)?)),
         Command::Nodes(args) => wait(nodes::run(&args, &Context::load(&flags)?)),
         Command::User(command) => wait(user::run(command, &Context::load(&flags)?)),
+        Command::Group(command) => wait(group::run(command, &Context::load(&flags)?)),
         Command::Nas(command) => wait(nas::run(command, &Context::load(&flags)?)),
         Command::Session(command) => wait(session::run(command, &Context::load(&flags)?)),
         Command::Import(command) => wait(import::run(command, &Context::load(&flags)?)),

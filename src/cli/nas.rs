@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::app::{chance, keys};
 use crate::config::{format_duration, parse_duration, read};
-use crate::model::{CallerLists, GuardSettings, Nas, NasName, OctetDirection, Secret};
+use crate::model::{ApproverStep, CallerLists, GuardSettings, Nas, NasName, OctetDirection, Secret, WhenUnreachable};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -84,6 +84,13 @@ pub(super) struct AddArgs {
     /// Filter that lets through [default: as the server says].
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     permit_filter: Option<String>,
+    /// Who is asked about its logins, in order and with patience, such as telegram:60s,operator; users and their groups are nearer
+    /// [default: as the server says].
+    #[arg(long, value_name = "APPROVERS", value_delimiter = ',')]
+    approvers: Vec<ApproverStep>,
+    /// What becomes of a hold when nobody can be asked: end, or hold until the deadline [default: as the server says].
+    #[arg(long, value_name = "END|HOLD")]
+    when_unreachable: Option<WhenUnreachable>,
     /// A network its callers are welcome from, whatever is denied or banned; may be repeated.
     #[arg(long, value_name = "NETWORK", value_parser = read::network)]
     allow_callers: Vec<IpNet>,
@@ -133,6 +140,8 @@ struct Shown<'a> {
     unique_ports: Option<bool>,
     sandbox_filter: Option<&'a str>,
     permit_filter: Option<&'a str>,
+    approvers: &'a [ApproverStep],
+    when_unreachable: Option<WhenUnreachable>,
     allow_callers: &'a [IpNet],
     deny_callers: &'a [IpNet],
     guards: GuardSettings,
@@ -163,6 +172,7 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
             return Err(Failure::failed(format!("NAS {} has the address {} already", other.name, other.network)));
         }
     }
+    ApproverStep::no_repeats(&args.approvers).map_err(|message| Failure::usage(format!("--approvers: {message}")))?;
     let defaults = &context.config.hold.defaults;
     let sandbox = args.sandbox_filter.as_ref().unwrap_or(&defaults.sandbox_filter);
     let permit = args.permit_filter.as_ref().unwrap_or(&defaults.permit_filter);
@@ -194,6 +204,8 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         unique_ports: args.unique_ports,
         sandbox_filter: args.sandbox_filter,
         permit_filter: args.permit_filter,
+        approvers: args.approvers,
+        when_unreachable: args.when_unreachable,
         guards: args.guards.over(GuardSettings::default()),
         callers: CallerLists { allow: args.allow_callers, deny: args.deny_callers },
     };
@@ -274,6 +286,8 @@ fn shown<'a>(nas: &'a Nas, kept_in: &'static str) -> Shown<'a> {
         unique_ports: nas.unique_ports,
         sandbox_filter: nas.sandbox_filter.as_deref(),
         permit_filter: nas.permit_filter.as_deref(),
+        approvers: &nas.approvers,
+        when_unreachable: nas.when_unreachable,
         allow_callers: &nas.callers.allow,
         deny_callers: &nas.callers.deny,
         guards: nas.guards,

@@ -8,7 +8,6 @@
 
 mod agent;
 mod bans;
-mod duration;
 mod error;
 mod front;
 pub(crate) mod guards;
@@ -25,9 +24,9 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use crate::model::{DurationError, format_duration, parse_duration};
 pub use agent::{Agent, AgentFilter, AgentPeer, Captive};
 pub use bans::Audit;
-pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontServer};
 pub use surroundings::Surroundings;

@@ -22,7 +22,7 @@ use super::{
     Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
     Surroundings, Telegram, WhileAway,
 };
-use crate::model::{ApproverKind, Nas, NasName, NodeName, OctetDirection, Secret};
+use crate::model::{ApproverKind, ApproverStep, Nas, NasName, NodeName, OctetDirection, Secret};
 use crate::policy::{Defaults, Guards, HoldTerms};
 use crate::session::Timing;
 
@@ -78,7 +78,8 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let guards = guards::guards(top.section("guards"));
     let hold = hold(top.section("hold"), has_telegram, utc_offset, guards);
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
-    let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
+    let nas: Vec<Option<Nas>> =
+        top.named("nas").into_iter().map(|section| nas(report, section, &hold, has_telegram)).collect();
     let dynauth = dynauth(top.section("dynauth"));
     let callers = bans::callers(top.section("callers"));
     let strikes = bans::strikes(top.section("strikes"));
@@ -201,15 +202,24 @@ fn key_files(mut section: Section<'_>, state_dir: &Path) -> Keys {
     keys
 }
 
-fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32, guards: Guards) -> Hold {
-    let usual =
-        if has_telegram { vec![ApproverKind::Telegram, ApproverKind::Operator] } else { vec![ApproverKind::Operator] };
-    let approvers = section.list("approvers", "an approver", str::parse).unwrap_or(usual);
-    if approvers.is_empty() {
-        section.problem("approvers", "lists nobody, so every hold would run out; name telegram or operator");
+/// The order of asking; each is asked once, and by something that is configured.
+fn approvers(section: &mut Section<'_>, has_telegram: bool) -> Option<Vec<ApproverStep>> {
+    let steps: Vec<ApproverStep> = section.list("approvers", "an approver", str::parse)?;
+    if let Err(message) = ApproverStep::no_repeats(&steps) {
+        section.problem("approvers", message);
     }
-    if approvers.contains(&ApproverKind::Telegram) && !has_telegram {
+    if steps.iter().any(|step| step.kind == ApproverKind::Telegram) && !has_telegram {
         section.problem("approvers", "names telegram, but there is no [telegram] section");
+    }
+    Some(steps)
+}
+
+fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32, guards: Guards) -> Hold {
+    let usual = [has_telegram.then_some(ApproverKind::Telegram), Some(ApproverKind::Operator)];
+    let usual = usual.into_iter().flatten().map(ApproverStep::from).collect();
+    let said = approvers(&mut section, has_telegram);
+    if said.as_ref().is_some_and(Vec::is_empty) {
+        section.problem("approvers", "lists nobody, so every hold would run out; name telegram or operator");
     }
     let defaults = Defaults {
         sandbox_filter: section.text("sandbox_filter").unwrap_or_else(|| "sandbox".to_owned()),
@@ -217,7 +227,9 @@ fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32, guards: G
         hold: HoldTerms {
             window: section.duration("window").unwrap_or(Duration::from_secs(120)),
             grace: section.duration("grace").unwrap_or(Duration::from_secs(30)),
-            approvers,
+            approvers: said.unwrap_or(usual),
+            when_unreachable: section.parsed("when_unreachable", "end or hold", str::parse).unwrap_or_default(),
+            second_person: None,
             guards,
         },
     };
@@ -294,7 +306,7 @@ fn telegram(mut section: Section<'_>) -> Option<Telegram> {
     Some(Telegram { token: token?, api_url, operator_chat })
 }
 
-fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas> {
+fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, has_telegram: bool) -> Option<Nas> {
     let name = section.name().to_owned();
     if let Err(message) = nas_name(&name) {
         section.problem("address", message);
@@ -324,6 +336,8 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
     let unique_ports = section.boolean("unique_ports");
     let sandbox_filter = section.text("sandbox_filter");
     let permit_filter = section.text("permit_filter");
+    let approvers = approvers(&mut section, has_telegram).unwrap_or_default();
+    let when_unreachable = section.parsed("when_unreachable", "end or hold", str::parse);
     let guards = guards::settings(&mut section);
     let callers = bans::lists(&mut section, "allow_callers", "deny_callers");
     let sandbox = sandbox_filter.as_ref().unwrap_or(&hold.defaults.sandbox_filter);
@@ -349,6 +363,8 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
         unique_ports,
         sandbox_filter,
         permit_filter,
+        approvers,
+        when_unreachable,
         guards,
         callers,
     })

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use figment::value::{Dict, Value};
 
-use super::duration::parse_duration;
 use super::error::{Place, Problem};
 use super::layers::Layers;
 use super::nearest::{join, siblings, suggestion};
 use crate::model::Secret;
+use crate::model::parse_duration;
 
 /// What was found wrong, and which keys were asked for, over all sections.
 pub(super) struct Report<'a> {

@@ -33,14 +33,9 @@ fn grant(second_factor: SecondFactor, session_timeout: Option<u64>, reply: &[(&s
     let defaults = Defaults {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),
-        hold: HoldTerms {
-            window: Duration::from_secs(120),
-            grace: Duration::from_secs(30),
-            approvers: vec![ApproverKind::Telegram],
-            guards: crate::policy::Guards::default(),
-        },
+        hold: HoldTerms::new(Duration::from_secs(120), Duration::from_secs(30), [ApproverKind::Telegram]),
     };
-    policy::decide(&user, &nas, &defaults).unwrap()
+    policy::decide(&user, &[], &nas, &defaults).unwrap()
 }
 
 fn held(session_timeout: Option<u64>, reply: &[(&str, &str)]) -> Grant {

@@ -73,49 +73,10 @@ name! {
     NasName
 }
 name! {
+    /// The name of a group of users.
+    GroupName
+}
+name! {
     /// The name of one radhold process among those that share a store.
     NodeName
-}
-
-/// A channel that can ask the person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ApproverKind {
-    /// Two buttons in a Telegram chat.
-    Telegram,
-    /// `radhold session approve|deny`, by somebody with access to the store.
-    Operator,
-}
-
-impl ApproverKind {
-    /// Whether asking by this channel disturbs a person: an operator's list, read when there is time, is not rung.
-    pub const fn rings(self) -> bool {
-        !matches!(self, Self::Operator)
-    }
-
-    /// The name in configuration, tables and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Telegram => "telegram",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-impl fmt::Display for ApproverKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for ApproverKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "telegram" => Ok(Self::Telegram),
-            "operator" => Ok(Self::Operator),
-            other => Err(format!("no approver is called {other:?}; there are telegram and operator")),
-        }
-    }
 }

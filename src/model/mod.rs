@@ -2,6 +2,9 @@
 //!
 //! Decides nothing and knows no protocol, no table and no clock.
 
+mod approver;
+mod duration;
+mod group;
 mod guards;
 mod identity;
 mod ids;
@@ -12,9 +15,12 @@ mod secret;
 mod time;
 mod user;
 
+pub use approver::{ApproverKind, ApproverStep, SecondPerson, WhenUnreachable};
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use group::{Group, GroupSettings, Member};
 pub use guards::GuardSettings;
 pub use identity::{Counters, Identity};
-pub use ids::{ApproverKind, NasName, NodeName, SessionId, UserName};
+pub use ids::{GroupName, NasName, NodeName, SessionId, UserName};
 pub use nas::{CallerLists, Nas, OctetDirection};
 pub use place::{Medium, Names, Whereabouts, hardware_address};
 pub use preferences::{Language, Preferences, Zone};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{GuardSettings, NasName, Secret};
+use super::{ApproverStep, GuardSettings, NasName, Secret, WhenUnreachable};
 
 /// A NAS: who may send us packets, with which secret, and how it is spoken to.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,10 @@ pub struct Nas {
     pub sandbox_filter: Option<String>,
     /// Name of the filter that lets through; `None` is the server's setting.
     pub permit_filter: Option<String>,
+    /// Who is asked about its logins, in order; empty is the server's setting. Users and their groups are nearer.
+    pub approvers: Vec<ApproverStep>,
+    /// What becomes of a hold when nobody can be asked; `None` is the server's setting. Users and their groups are nearer.
+    pub when_unreachable: Option<WhenUnreachable>,
     /// How people are asked about logins on it; what is not said is the server's.
     pub guards: GuardSettings,
     /// Where its callers may come from, and may not; these go before the server's own lists.
@@ -79,6 +83,8 @@ impl Nas {
             unique_ports: None,
             sandbox_filter: None,
             permit_filter: None,
+            approvers: Vec::new(),
+            when_unreachable: None,
             guards: GuardSettings::default(),
             callers: CallerLists::default(),
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApproverKind, GuardSettings, Secret, Timestamp, UserName};
+use super::{ApproverKind, ApproverStep, GroupName, GuardSettings, Secret, Timestamp, UserName, WhenUnreachable};
 
 /// Somebody who may log in.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +17,12 @@ pub struct User {
     pub disabled: bool,
     /// Whether their sessions are held.
     pub second_factor: SecondFactor,
-    /// Who is asked, in order; empty is the server's setting.
-    pub approvers: Vec<ApproverKind>,
+    /// The groups they are in, nearest first: what one of them says counts for more than what those behind it say.
+    pub groups: Vec<GroupName>,
+    /// Who is asked, in order; empty is their groups', the NAS's or the server's setting.
+    pub approvers: Vec<ApproverStep>,
+    /// What becomes of a hold when nobody can be asked; `None` is their groups', the NAS's or the server's setting.
+    pub when_unreachable: Option<WhenUnreachable>,
     /// Their permit filter; `None` is the NAS's or the server's.
     pub permit_filter: Option<String>,
     /// How long a permitted session may last; `None` is without limit.
@@ -43,7 +47,9 @@ impl User {
             credential,
             disabled: false,
             second_factor: SecondFactor::Required,
+            groups: Vec::new(),
             approvers: Vec::new(),
+            when_unreachable: None,
             permit_filter: None,
             session_timeout: None,
             reject_delay: None,

@@ -16,7 +16,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ApproverKind, Nas, ReplyItem, SecondFactor, User};
+use crate::model::{
+    ApproverKind, ApproverStep, Group, GroupSettings, Member, Nas, ReplyItem, SecondFactor, SecondPerson, User,
+    WhenUnreachable,
+};
 
 pub use bans::{Ban, BanList, BanTarget};
 pub use callers::{Caller, Standing, network_text, standing};
@@ -58,17 +61,33 @@ pub struct HoldTerms {
     pub window: Duration,
     /// Added to the window for the Session-Timeout by which the NAS itself ends a held session when we cannot.
     pub grace: Duration,
-    /// Who is asked, in order; the next one when the one before cannot be reached.
-    pub approvers: Vec<ApproverKind>,
+    /// Who is asked, in order; the next one when the one before cannot be reached, or has not answered within its patience.
+    pub approvers: Vec<ApproverStep>,
+    /// What becomes of the hold when nobody is left who can be asked.
+    #[serde(default)]
+    pub when_unreachable: WhenUnreachable,
+    /// Others who must confirm. A node that does not know of it does not know [`ApproverKind::Person`] either, and takes its hands
+    /// off the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_person: Option<SecondPerson>,
     /// How they are asked.
     #[serde(default, skip_serializing_if = "Guards::are_usual")]
     pub guards: Guards,
 }
 
 impl HoldTerms {
+    /// A hold in which these are asked one after the other, each when the one before cannot be.
+    pub fn new(window: Duration, grace: Duration, approvers: impl IntoIterator<Item = ApproverKind>) -> Self {
+        let approvers = approvers.into_iter().map(ApproverStep::from).collect();
+        let (when_unreachable, guards) = (WhenUnreachable::default(), Guards::default());
+        Self { window, grace, approvers, when_unreachable, second_person: None, guards }
+    }
+}
+
+impl HoldTerms {
     /// Whether a person's own device may be asked.
     pub fn ring(&self) -> bool {
-        self.approvers.iter().any(|approver| approver.rings())
+        self.approvers.iter().any(|step| step.kind.rings())
     }
 }
 
@@ -118,26 +137,26 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What this user gets on this NAS.
+/// What this user gets on this NAS. What is nearest to the person counts: the user, then their groups in order, then the NAS, then
+/// the server.
 ///
 /// # Errors
 /// [`Refusal`] when no terms at all are offered.
-pub fn decide(user: &User, nas: &Nas, defaults: &Defaults) -> Result<Grant, Refusal> {
+pub fn decide(user: &User, groups: &[Group], nas: &Nas, defaults: &Defaults) -> Result<Grant, Refusal> {
     if user.disabled {
         return Err(Refusal::Disabled);
     }
     let terms = match user.second_factor {
-        SecondFactor::Required => Terms::Hold(hold_terms(user, nas, defaults)),
+        SecondFactor::Required => Terms::Hold(hold_terms(user, groups, nas, defaults)),
         SecondFactor::None => Terms::Waived(Waiver { reason: "user needs no second factor".to_owned() }),
     };
-    let first = |choices: [&Option<String>; 2], default: &String| {
-        choices.into_iter().flatten().next().unwrap_or(default).clone()
-    };
+    let permit_filter = user.permit_filter.as_ref();
+    let permit_filter = permit_filter.or_else(|| nearest(groups, |group| group.permit_filter.as_ref()));
     Ok(Grant {
-        sandbox_filter: first([&None, &nas.sandbox_filter], &defaults.sandbox_filter),
-        permit_filter: first([&user.permit_filter, &nas.permit_filter], &defaults.permit_filter),
+        sandbox_filter: nas.sandbox_filter.as_ref().unwrap_or(&defaults.sandbox_filter).clone(),
+        permit_filter: permit_filter.or(nas.permit_filter.as_ref()).unwrap_or(&defaults.permit_filter).clone(),
         terms,
-        session_timeout: user.session_timeout,
+        session_timeout: user.session_timeout.or_else(|| nearest(groups, |group| group.session_timeout)),
         reply: user.reply.clone(),
     })
 }
@@ -146,8 +165,8 @@ pub fn decide(user: &User, nas: &Nas, defaults: &Defaults) -> Result<Grant, Refu
 ///
 /// `waived` comes from a verified Class. A user who is gone or disabled meanwhile leaves a hold on the server's terms, which
 /// somebody must still approve.
-pub fn recall(user: Option<&User>, nas: &Nas, defaults: &Defaults, waived: bool) -> Grant {
-    let decided = user.and_then(|user| decide(user, nas, defaults).ok());
+pub fn recall(member: Option<&Member>, nas: &Nas, defaults: &Defaults, waived: bool) -> Grant {
+    let decided = member.and_then(|member| decide(&member.user, &member.groups, nas, defaults).ok());
     let was_waived = || Terms::Waived(Waiver { reason: "no second factor was needed when it was accepted".to_owned() });
     match decided {
         Some(grant) if waived => Grant { terms: was_waived(), ..grant },
@@ -165,13 +184,49 @@ pub fn recall(user: Option<&User>, nas: &Nas, defaults: &Defaults, waived: bool)
     }
 }
 
-fn hold_terms(user: &User, nas: &Nas, defaults: &Defaults) -> HoldTerms {
-    let mut terms = defaults.hold.clone();
-    terms.guards = terms.guards.nearer([&user.guards, &nas.guards]);
-    if !user.approvers.is_empty() {
-        terms.approvers.clone_from(&user.approvers);
+fn hold_terms(user: &User, groups: &[Group], nas: &Nas, defaults: &Defaults) -> HoldTerms {
+    let said = |steps: &Vec<ApproverStep>| (!steps.is_empty()).then(|| steps.clone());
+    let steps = said(&user.approvers)
+        .or_else(|| nearest(groups, |group| group.approvers.as_ref().and_then(said)))
+        .or_else(|| said(&nas.approvers))
+        .unwrap_or_else(|| defaults.hold.approvers.clone());
+    let when_unreachable = user.when_unreachable.or_else(|| nearest(groups, |group| group.when_unreachable));
+    let second_person = second_person(groups).or(defaults.hold.second_person.as_ref()).cloned();
+    let of_groups = groups.iter().map(|group| group.settings.guards());
+    let settings: Vec<_> = [user.guards].into_iter().chain(of_groups).chain([nas.guards]).collect();
+    HoldTerms {
+        approvers: asked(steps, second_person.as_ref()),
+        when_unreachable: when_unreachable.or(nas.when_unreachable).unwrap_or(defaults.hold.when_unreachable),
+        second_person,
+        guards: defaults.hold.guards.nearer(settings.iter()),
+        ..defaults.hold.clone()
     }
-    terms
+}
+
+/// Who else must confirm the logins of a member of these groups, as the nearest says.
+pub fn second_person(groups: &[Group]) -> Option<&SecondPerson> {
+    nearest(groups, |group| group.second_person.as_ref())
+}
+
+/// The order of asking where others must confirm: these first, unless the order says when; then nobody who speaks for the person
+/// alone, unless the person must confirm as well. Where nobody else must, nobody else is asked.
+fn asked(mut steps: Vec<ApproverStep>, second_person: Option<&SecondPerson>) -> Vec<ApproverStep> {
+    let Some(second_person) = second_person else {
+        steps.retain(|step| step.kind != ApproverKind::Person);
+        return steps;
+    };
+    if !second_person.own {
+        steps.retain(|step| matches!(step.kind, ApproverKind::Person | ApproverKind::Operator));
+    }
+    if !steps.iter().any(|step| step.kind == ApproverKind::Person) {
+        steps.insert(0, ApproverKind::Person.into());
+    }
+    steps
+}
+
+/// What the first group says that says anything.
+fn nearest<'g, T>(groups: &'g [Group], said: impl Fn(&'g GroupSettings) -> Option<T>) -> Option<T> {
+    groups.iter().find_map(|group| said(&group.settings))
 }
 
 #[cfg(test)]
@@ -194,49 +249,122 @@ mod tests {
         Defaults {
             sandbox_filter: "sandbox".into(),
             permit_filter: "permit".into(),
-            hold: HoldTerms {
-                window: Duration::from_secs(120),
-                grace: Duration::from_secs(30),
-                approvers: vec![ApproverKind::Telegram, ApproverKind::Operator],
-                guards: Guards::default(),
-            },
+            hold: HoldTerms::new(
+                Duration::from_secs(120),
+                Duration::from_secs(30),
+                [ApproverKind::Telegram, ApproverKind::Operator],
+            ),
+        }
+    }
+
+    fn member(user: User) -> Member {
+        Member { user, groups: vec![] }
+    }
+
+    fn group(name: &str, settings: GroupSettings) -> Group {
+        Group { name: name.into(), settings, created_at: Timestamp::default() }
+    }
+
+    fn steps(text: &str) -> Vec<ApproverStep> {
+        ApproverStep::list(text).unwrap()
+    }
+
+    fn hold(grant: Grant) -> HoldTerms {
+        match grant.terms {
+            Terms::Hold(hold) => hold,
+            Terms::Waived(waiver) => panic!("waived: {}", waiver.reason()),
         }
     }
 
     #[test]
+    fn the_nearest_that_says_anything_counts() {
+        let near =
+            group("near", GroupSettings { permit_filter: Some("near-permit".into()), ..GroupSettings::default() });
+        let far = group(
+            "far",
+            GroupSettings {
+                approvers: Some(steps("telegram:30s,operator")),
+                when_unreachable: Some(WhenUnreachable::Hold),
+                permit_filter: Some("far-permit".into()),
+                session_timeout: Some(Duration::from_secs(3600)),
+                ..GroupSettings::default()
+            },
+        );
+        let nas = Nas { approvers: steps("operator"), when_unreachable: Some(WhenUnreachable::End), ..nas() };
+        let grant = |user: &User, groups: &[Group]| decide(user, groups, &nas, &defaults()).unwrap();
+
+        let said = grant(&user(), &[near.clone(), far.clone()]);
+        assert_eq!(
+            (said.permit_filter.as_str(), said.session_timeout),
+            ("near-permit", Some(Duration::from_secs(3600)))
+        );
+        let terms = hold(said);
+        assert_eq!((terms.approvers, terms.when_unreachable), (steps("telegram:30s,operator"), WhenUnreachable::Hold));
+        assert_eq!(hold(grant(&user(), &[near])).approvers, steps("operator"), "then the NAS");
+
+        let own = User { approvers: steps("webhook"), when_unreachable: Some(WhenUnreachable::End), ..user() };
+        let terms = hold(grant(&own, &[far]));
+        assert_eq!((terms.approvers, terms.when_unreachable), (steps("webhook"), WhenUnreachable::End));
+    }
+
+    #[test]
+    fn where_others_must_confirm_they_are_asked_and_the_person_only_when_that_is_wanted_too() {
+        let with = |second_person: SecondPerson, order: &str| {
+            let settings = GroupSettings {
+                second_person: Some(second_person),
+                approvers: Some(steps(order)),
+                ..GroupSettings::default()
+            };
+            hold(decide(&user(), &[group("contractors", settings)], &nas(), &defaults()).unwrap()).approvers
+        };
+        let boss = SecondPerson { approvers: vec!["boss".into()], group: None, needed: 1, own: false };
+        let both = SecondPerson { own: true, ..boss.clone() };
+        assert_eq!(with(boss.clone(), "telegram:30s,operator"), steps("person,operator"));
+        assert_eq!(with(boss, "telegram,person:1m,operator"), steps("person:1m,operator"));
+        assert_eq!(with(both, "telegram:30s,operator"), steps("person,telegram:30s,operator"));
+        let alone = GroupSettings { approvers: Some(steps("person,telegram")), ..GroupSettings::default() };
+        let terms = hold(decide(&user(), &[group("g", alone)], &nas(), &defaults()).unwrap());
+        assert_eq!(terms.approvers, steps("telegram"), "nobody else must confirm");
+    }
+
+    #[test]
     fn a_hold_is_the_rule() {
-        let grant = decide(&user(), &nas(), &defaults()).unwrap();
+        let grant = decide(&user(), &[], &nas(), &defaults()).unwrap();
         assert_eq!(grant.terms, Terms::Hold(defaults().hold));
         assert_eq!((grant.sandbox_filter.as_str(), grant.permit_filter.as_str()), ("sandbox", "nas-permit"));
     }
 
     #[test]
     fn the_user_is_nearer_than_the_nas() {
-        let user = User { permit_filter: Some("gold".into()), approvers: vec![ApproverKind::Operator], ..user() };
-        let grant = decide(&user, &nas(), &defaults()).unwrap();
+        let user =
+            User { permit_filter: Some("gold".into()), approvers: vec![ApproverKind::Operator.into()], ..user() };
+        let grant = decide(&user, &[], &nas(), &defaults()).unwrap();
         assert_eq!(grant.permit_filter, "gold");
         assert!(
-            matches!(grant.terms, Terms::Hold(HoldTerms { approvers, .. }) if approvers == [ApproverKind::Operator])
+            matches!(grant.terms, Terms::Hold(HoldTerms { approvers, .. }) if approvers == [ApproverKind::Operator.into()])
         );
     }
 
     #[test]
     fn a_waiver_needs_the_operators_word() {
         let user = User { second_factor: SecondFactor::None, ..user() };
-        assert!(matches!(decide(&user, &nas(), &defaults()).unwrap().terms, Terms::Waived(_)));
+        assert!(matches!(decide(&user, &[], &nas(), &defaults()).unwrap().terms, Terms::Waived(_)));
     }
 
     #[test]
     fn what_class_remembers_decides_whether_it_was_held() {
-        let free = User { second_factor: SecondFactor::None, ..user() };
+        let free = member(User { second_factor: SecondFactor::None, ..user() });
         let held = |grant: Grant| matches!(grant.terms, Terms::Hold(_));
         assert!(held(recall(Some(&free), &nas(), &defaults(), false)), "its Accept carried the sandbox");
-        assert!(!held(recall(Some(&user()), &nas(), &defaults(), true)), "its Accept carried the permit filter");
+        assert!(
+            !held(recall(Some(&member(user())), &nas(), &defaults(), true)),
+            "its Accept carried the permit filter"
+        );
         assert!(held(recall(None, &nas(), &defaults(), true)), "a user who is gone is not waved through");
     }
 
     #[test]
     fn a_disabled_user_is_refused() {
-        assert_eq!(decide(&User { disabled: true, ..user() }, &nas(), &defaults()), Err(Refusal::Disabled));
+        assert_eq!(decide(&User { disabled: true, ..user() }, &[], &nas(), &defaults()), Err(Refusal::Disabled));
     }
 }

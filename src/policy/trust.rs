@@ -229,12 +229,7 @@ mod tests {
         let held = Grant {
             sandbox_filter: "sandbox".into(),
             permit_filter: "permit".into(),
-            terms: Terms::Hold(super::super::HoldTerms {
-                window: HOUR,
-                grace: HOUR,
-                approvers: vec![],
-                guards: super::super::Guards::default(),
-            }),
+            terms: Terms::Hold(super::super::HoldTerms::new(HOUR, HOUR, [])),
             session_timeout: None,
             reply: vec![],
         };

@@ -362,7 +362,7 @@ impl Turn<'_> {
             return;
         }
         let asked = |approver: &ApproverKind| self.record.asks.iter().any(|ask| ask.approver == *approver);
-        if let Some(approver) = terms.approvers.iter().copied().find(|approver| !asked(approver)) {
+        if let Some(approver) = terms.approvers.iter().map(|step| step.kind).find(|approver| !asked(approver)) {
             self.record.asks.push(Ask { approver, state: AskState::Sending });
             self.effects.push(Effect::AskApprover { approver });
         }

@@ -66,12 +66,7 @@ mod tests {
     const NOON: Timestamp = Timestamp::from_secs(1_795_176_000);
 
     fn offered() -> Session {
-        let hold = HoldTerms {
-            window: Duration::from_secs(120),
-            grace: Duration::from_secs(30),
-            approvers: vec![ApproverKind::Telegram],
-            guards: Guards::default(),
-        };
+        let hold = HoldTerms::new(Duration::from_secs(120), Duration::from_secs(30), [ApproverKind::Telegram]);
         let grant = Grant {
             sandbox_filter: "sandbox".into(),
             permit_filter: "permit".into(),

@@ -30,7 +30,10 @@ pub use ban::BanNotice;
 pub use error::StoreError;
 pub use news::{Cluster, News, NodeStatus, Options, Presence, Turn};
 
-use crate::model::{Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{
+    Binding, Counters, Day, Group, GroupName, Member, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User,
+    UserName,
+};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Effect, Lane, Session, State};
 use reports::{Asked, Cell, Report};
@@ -88,12 +91,28 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn user(&self, name: &UserName) -> Result<Option<User>, StoreError>;
     /// All users, by name.
     async fn users(&self) -> Result<Vec<User>, StoreError>;
-    /// Adds a user; [`StoreError::Exists`] when there is one of that name.
+    /// Adds a user, to their groups too; [`StoreError::Exists`] when there is one of that name, [`StoreError::Missing`] when there is
+    /// no group of a name among theirs.
     async fn add_user(&self, user: &User) -> Result<(), StoreError>;
-    /// Replaces a user; [`StoreError::Missing`] when there is none of that name.
+    /// Replaces a user, and which groups they are in; [`StoreError::Missing`] when there is none of that name, or no such group.
     async fn replace_user(&self, user: &User) -> Result<(), StoreError>;
     /// Removes a user and their bindings; [`StoreError::Missing`] when there is none. Sessions stay, as records.
     async fn remove_user(&self, name: &UserName) -> Result<(), StoreError>;
+
+    // -- groups
+
+    /// The user of that name with the groups they are in: all that decides a login, in one look.
+    async fn member(&self, name: &UserName) -> Result<Option<Member>, StoreError>;
+    /// Who is in a group, by name.
+    async fn members(&self, group: &GroupName) -> Result<Vec<UserName>, StoreError>;
+    /// All groups, by name.
+    async fn groups(&self) -> Result<Vec<Group>, StoreError>;
+    /// Adds a group; [`StoreError::Exists`] when there is one of that name.
+    async fn add_group(&self, group: &Group) -> Result<(), StoreError>;
+    /// Replaces a group; [`StoreError::Missing`] when there is none of that name.
+    async fn replace_group(&self, group: &Group) -> Result<(), StoreError>;
+    /// Removes a group; [`StoreError::Missing`] when there is none, [`StoreError::Refused`] while it has members.
+    async fn remove_group(&self, name: &GroupName) -> Result<(), StoreError>;
 
     // -- NASes
 

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use super::row::Columns;
 use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage};
-use crate::model::{Binding, CallerLists, Counters, Identity, Nas, NasName, Secret, User, UserName};
+use crate::model::{
+    Binding, CallerLists, Counters, Group, GroupName, GroupSettings, Identity, Nas, NasName, Secret, Timestamp, User,
+    UserName,
+};
 use crate::session::{DecidedBy, Decision, End, Record, Session};
 
 pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
@@ -16,7 +19,9 @@ pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
         credential: Secret::new(row.need("credential", Columns::text)?),
         disabled: row.need("disabled", Columns::flag)?,
         second_factor: row.need("second_factor", Columns::word)?,
+        groups: row.need("groups", Columns::json)?,
         approvers: row.need("approvers", Columns::json)?,
+        when_unreachable: row.word("when_unreachable")?,
         permit_filter: row.text("permit_filter")?,
         session_timeout: row.span("session_timeout")?,
         reject_delay: row.span("reject_delay")?,
@@ -25,6 +30,27 @@ pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
         reply: row.need("reply", Columns::json)?,
         created_at: row.need("created_at", Columns::time)?,
     })
+}
+
+pub(super) fn group(row: &impl Columns) -> Result<Group, StoreError> {
+    Ok(Group {
+        name: GroupName::new(row.need("name", Columns::text)?),
+        settings: row.need("settings", Columns::json)?,
+        created_at: row.need("created_at", Columns::time)?,
+    })
+}
+
+/// The groups of a user, gathered in one cell.
+pub(super) fn member_of(row: &impl Columns) -> Result<Vec<Group>, StoreError> {
+    #[derive(serde::Deserialize)]
+    struct Gathered {
+        name: GroupName,
+        settings: GroupSettings,
+        created_at: Timestamp,
+    }
+    let groups: Vec<Gathered> = row.need("member_of", Columns::json)?;
+    let group = |Gathered { name, settings, created_at }| Group { name, settings, created_at };
+    Ok(groups.into_iter().map(group).collect())
 }
 
 pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
@@ -49,6 +75,8 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
         unique_ports: row.flag("unique_ports")?,
         sandbox_filter: row.text("sandbox_filter")?,
         permit_filter: row.text("permit_filter")?,
+        approvers: row.need("approvers", Columns::json)?,
+        when_unreachable: row.word("when_unreachable")?,
         guards: row.need("guards", Columns::json)?,
         callers: CallerLists {
             allow: row.need("allow_callers", Columns::json)?,

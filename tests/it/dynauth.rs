@@ -382,12 +382,7 @@ async fn a_dialects_requests_are_understood() {
     let client = client(patient());
     let dictionary = Dictionary::embedded();
     let dialects = Dialects::embedded(dictionary).unwrap();
-    let terms = HoldTerms {
-        window: Duration::from_secs(120),
-        grace: Duration::from_secs(30),
-        approvers: vec![ApproverKind::Operator],
-        guards: radhold::policy::Guards::default(),
-    };
+    let terms = HoldTerms::new(Duration::from_secs(120), Duration::from_secs(30), [ApproverKind::Operator]);
     let grant = Grant {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),

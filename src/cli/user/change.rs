@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::app::{chance, clock};
 use crate::auth::{ClearPassword, Credential, CredentialForm, NtHash, PasswordCost, StoredCredential, hash_password};
 use crate::config::{format_duration, parse_duration};
-use crate::model::{ApproverKind, GuardSettings, ReplyItem, SecondFactor, Secret, User, UserName};
+use crate::model::{ApproverStep, GroupName, GuardSettings, ReplyItem, SecondFactor, Secret, User, UserName, WhenUnreachable};
 
 use super::super::context::Context;
 use super::super::failure::Failure;
@@ -45,9 +45,17 @@ pub(in crate::cli) struct AddArgs {
     /// Refuse every login, for now.
     #[arg(long)]
     disabled: bool,
-    /// Who is asked, in this order; may be repeated [default: as the server says].
-    #[arg(long, value_name = "APPROVER")]
-    approver: Vec<ApproverKind>,
+    /// A group to be in; may be repeated, the nearest first (see `radhold group`).
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
+    /// Who is asked, in this order, each with a patience if there is another after it, such as telegram:60s; may be repeated
+    /// [default: as their groups, the NAS or the server says].
+    #[arg(long, value_name = "APPROVER", value_delimiter = ',')]
+    approver: Vec<ApproverStep>,
+    /// What becomes of a hold when nobody can be asked: end, or hold until the deadline [default: as their groups, the NAS or the
+    /// server says].
+    #[arg(long, value_name = "END|HOLD")]
+    when_unreachable: Option<WhenUnreachable>,
     /// Filter that lets their sessions through [default: as the NAS or the server says].
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     permit_filter: Option<String>,
@@ -96,12 +104,16 @@ pub(in crate::cli) struct SetArgs {
     /// Accept logins again.
     #[arg(long)]
     enable: bool,
-    /// Who is asked, in this order; may be repeated. Replaces the list.
-    #[arg(long, value_name = "APPROVER", conflicts_with = "no_approver")]
-    approver: Vec<ApproverKind>,
-    /// Who is asked is for the server to say.
+    /// Who is asked, in this order, such as telegram:60s; may be repeated. Replaces the list.
+    #[arg(long, value_name = "APPROVER", value_delimiter = ',', conflicts_with = "no_approver")]
+    approver: Vec<ApproverStep>,
+    /// Who is asked is for their groups, the NAS or the server to say.
     #[arg(long)]
     no_approver: bool,
+    /// What becomes of a hold when nobody can be asked: end, hold until the deadline, or default for what their groups, the NAS or
+    /// the server says.
+    #[arg(long, value_name = "END|HOLD|DEFAULT", value_parser = unreachable)]
+    when_unreachable: Option<Unreachable>,
     /// Filter that lets their sessions through; '' for the NAS's or the server's.
     #[arg(long, value_name = "NAME")]
     permit_filter: Option<String>,
@@ -148,6 +160,10 @@ enum Factor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct OrNone(Option<Duration>);
 
+/// What becomes of a hold when nobody can be asked, or that it is for others to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Unreachable(Option<WhenUnreachable>);
+
 /// A number of octets, or the word `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct SizeOrNone(Option<u64>);
@@ -164,7 +180,9 @@ pub(super) async fn add(args: AddArgs, context: &Context) -> Result<(), Failure>
         credential: credential(&args.password.read()?, args.store_as, &name, context)?,
         disabled: args.disabled,
         second_factor: if args.no_second_factor { SecondFactor::None } else { SecondFactor::Required },
-        approvers: without_repeats(args.approver),
+        groups: args.group.iter().map(GroupName::new).collect(),
+        approvers: once_each(args.approver)?,
+        when_unreachable: args.when_unreachable,
         permit_filter: args.permit_filter,
         session_timeout: args.session_timeout,
         reject_delay: args.reject_delay,
@@ -202,7 +220,10 @@ pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure>
     }
     user.disabled = args.disable || (user.disabled && !args.enable);
     if args.no_approver || !args.approver.is_empty() {
-        user.approvers = without_repeats(args.approver);
+        user.approvers = once_each(args.approver)?;
+    }
+    if let Some(Unreachable(policy)) = args.when_unreachable {
+        user.when_unreachable = policy;
     }
     if let Some(filter) = args.permit_filter {
         user.permit_filter = Some(filter).filter(|filter| !filter.is_empty());
@@ -233,6 +254,7 @@ fn differences(before: &User, after: &User) -> String {
         (before.disabled != after.disabled).then(|| state(after.disabled).to_owned()),
         (before.second_factor != after.second_factor).then(|| format!("second factor {:?}", after.second_factor)),
         (before.approvers != after.approvers).then(|| "approvers".to_owned()),
+        (before.when_unreachable != after.when_unreachable).then(|| "when unreachable".to_owned()),
         (before.permit_filter != after.permit_filter).then(|| "permit filter".to_owned()),
         (before.session_timeout != after.session_timeout).then(|| "session timeout".to_owned()),
         (before.reject_delay != after.reject_delay).then(|| "reject delay".to_owned()),
@@ -248,6 +270,7 @@ impl SetArgs {
     fn changes_nothing(&self) -> bool {
         !(self.disable || self.enable || self.no_approver || self.no_reply)
             && self.approver.is_empty()
+            && self.when_unreachable.is_none()
             && self.second_factor.is_none()
             && self.session_timeout.is_none()
             && self.reject_delay.is_none()
@@ -299,14 +322,15 @@ fn check_reply(reply: &[ReplyItem], context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn without_repeats(approvers: Vec<ApproverKind>) -> Vec<ApproverKind> {
-    let mut kept = Vec::new();
-    for approver in approvers {
-        if !kept.contains(&approver) {
-            kept.push(approver);
-        }
+fn once_each(approvers: Vec<ApproverStep>) -> Result<Vec<ApproverStep>, Failure> {
+    match ApproverStep::no_repeats(&approvers) {
+        Ok(()) => Ok(approvers),
+        Err(message) => Err(Failure::usage(format!("--approver: {message}"))),
     }
-    kept
+}
+
+fn unreachable(text: &str) -> Result<Unreachable, String> {
+    if text == "default" { Ok(Unreachable(None)) } else { text.parse().map(|policy| Unreachable(Some(policy))) }
 }
 
 fn reply_item(text: &str) -> Result<ReplyItem, String> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::auth::StoredCredential;
 use crate::config::format_duration;
-use crate::model::{ApproverKind, Binding, GuardSettings, ReplyItem, SecondFactor, User};
+use crate::model::{ApproverKind, ApproverStep, Binding, GroupName, GuardSettings, ReplyItem, SecondFactor, User, WhenUnreachable};
 
 use super::super::context::Context;
 use super::super::failure::Failure;
@@ -43,7 +43,9 @@ struct Shown<'a> {
     name: &'a str,
     disabled: bool,
     second_factor: SecondFactor,
-    approvers: &'a [ApproverKind],
+    groups: &'a [GroupName],
+    approvers: &'a [ApproverStep],
+    when_unreachable: Option<WhenUnreachable>,
     permit_filter: Option<&'a str>,
     session_timeout: Option<f64>,
     reject_delay: Option<f64>,
@@ -95,7 +97,9 @@ pub(super) async fn show(args: &ShowArgs, context: &Context) -> Result<(), Failu
         ("user", Some(user.name.to_string())),
         ("state", Some(if user.disabled { "disabled" } else { "enabled" }.to_owned())),
         ("second factor", Some(factor(&user).to_owned())),
+        ("groups", Some(words(&user.groups)).filter(|words| !words.is_empty())),
         ("approvers", Some(words(&user.approvers)).filter(|words| !words.is_empty())),
+        ("when unreachable", user.when_unreachable.map(|policy| policy.to_string())),
         ("stored as", Some(stored_as(&user))),
         ("permit filter", user.permit_filter.clone()),
         ("session timeout", user.session_timeout.map(format_duration)),
@@ -121,7 +125,9 @@ fn shown<'a>(user: &'a User, bindings: Option<&'a [Binding]>) -> Shown<'a> {
         name: user.name.as_str(),
         disabled: user.disabled,
         second_factor: user.second_factor,
+        groups: &user.groups,
         approvers: &user.approvers,
+        when_unreachable: user.when_unreachable,
         permit_filter: user.permit_filter.as_deref(),
         session_timeout: user.session_timeout.map(|timeout| timeout.as_secs_f64()),
         reject_delay: user.reject_delay.map(|delay| delay.as_secs_f64()),
@@ -150,8 +156,8 @@ fn factor(user: &User) -> &'static str {
     }
 }
 
-fn words(approvers: &[ApproverKind]) -> String {
-    approvers.iter().map(|approver| approver.as_str()).collect::<Vec<_>>().join(", ")
+fn words(several: &[impl ToString]) -> String {
+    several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The form, in the words of `--store-as`.

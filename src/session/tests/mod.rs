@@ -26,14 +26,9 @@ pub(super) fn grant(second_factor: SecondFactor) -> Grant {
     let defaults = Defaults {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),
-        hold: HoldTerms {
-            window: WINDOW,
-            grace: Duration::from_secs(30),
-            approvers: vec![ApproverKind::Telegram, ApproverKind::Operator],
-            guards: Guards::default(),
-        },
+        hold: HoldTerms::new(WINDOW, Duration::from_secs(30), [ApproverKind::Telegram, ApproverKind::Operator]),
     };
-    policy::decide(&user, &nas, &defaults).unwrap()
+    policy::decide(&user, &[], &nas, &defaults).unwrap()
 }
 
 pub(super) fn offer(second_factor: SecondFactor) -> Session {

@@ -15,7 +15,7 @@ pub(super) async fn all(
     let mut tx = pool.begin().await.map_err(failure)?;
     let mut imported = Imported::default();
     for each in users {
-        imported.users += user::insert(&mut *tx, each).await?;
+        imported.users += user::insert(&mut tx, each).await?;
         done(1);
     }
     for each in nases {

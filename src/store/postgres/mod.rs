@@ -14,6 +14,7 @@ mod columns;
 mod commit;
 mod decision;
 mod failures;
+mod group;
 mod import;
 mod link;
 mod nas;
@@ -43,7 +44,9 @@ use super::{
     AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, Named, News, Options, Order,
     OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
-use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{
+    Binding, Group, GroupName, Member, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName,
+};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Lane, Session};
 
@@ -129,6 +132,30 @@ impl Store for PostgresStore {
 
     async fn remove_user(&self, name: &UserName) -> Result<(), StoreError> {
         on!(self, pool => user::remove(pool, name))
+    }
+
+    async fn member(&self, name: &UserName) -> Result<Option<Member>, StoreError> {
+        on!(self, pool => group::member(pool, name))
+    }
+
+    async fn members(&self, group: &GroupName) -> Result<Vec<UserName>, StoreError> {
+        on!(self, pool => group::members(pool, group))
+    }
+
+    async fn groups(&self) -> Result<Vec<Group>, StoreError> {
+        on!(self, pool => group::all(pool))
+    }
+
+    async fn add_group(&self, group: &Group) -> Result<(), StoreError> {
+        on!(self, pool => group::add(pool, group))
+    }
+
+    async fn replace_group(&self, group: &Group) -> Result<(), StoreError> {
+        on!(self, pool => group::replace(pool, group))
+    }
+
+    async fn remove_group(&self, name: &GroupName) -> Result<(), StoreError> {
+        on!(self, pool => group::remove(pool, name))
     }
 
     async fn nases(&self) -> Result<Vec<Nas>, StoreError> {

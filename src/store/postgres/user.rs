@@ -1,10 +1,10 @@
 //! Users.
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgConnection, PgPool};
 
 use super::columns::{interval, time};
-use super::failure;
+use super::{failure, group};
 use crate::model::{User, UserName};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, records};
@@ -12,12 +12,25 @@ use crate::store::{StoreError, records};
 macro_rules! columns {
     () => {
         "name, credential, disabled, second_factor, approvers, permit_filter, session_timeout, reject_delay, reply, \
-         created_at, monthly_quota, guards"
+         created_at, monthly_quota, when_unreachable, guards"
     };
 }
 
+/// The same with what stands in other tables.
+macro_rules! read_columns {
+    () => {
+        concat!(
+            "name, credential, disabled, second_factor, approvers, permit_filter, session_timeout, reject_delay, reply, \
+             created_at, monthly_quota, when_unreachable, (SELECT coalesce(jsonb_agg(group_name ORDER BY place, group_name), '[]') \
+         FROM group_members WHERE user_name = users.name) AS groups"
+        )
+    };
+}
+
+pub(super) use read_columns;
+
 pub(super) async fn find(pool: &PgPool, name: &UserName) -> Result<Option<User>, StoreError> {
-    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM users WHERE name = $1"))
+    let row = sqlx::query(concat!("SELECT ", read_columns!(), " FROM users WHERE name = $1"))
         .bind(row::text(name.as_str()))
         .fetch_optional(pool)
         .await
@@ -26,7 +39,7 @@ pub(super) async fn find(pool: &PgPool, name: &UserName) -> Result<Option<User>,
 }
 
 pub(super) async fn all(pool: &PgPool) -> Result<Vec<User>, StoreError> {
-    let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM users ORDER BY name COLLATE \"C\""))
+    let rows = sqlx::query(concat!("SELECT ", read_columns!(), " FROM users ORDER BY name COLLATE \"C\""))
         .fetch_all(pool)
         .await
         .map_err(failure)?;
@@ -34,32 +47,40 @@ pub(super) async fn all(pool: &PgPool) -> Result<Vec<User>, StoreError> {
 }
 
 pub(super) async fn add(pool: &PgPool, user: &User) -> Result<(), StoreError> {
-    match insert(pool, user).await? {
-        0 => Err(StoreError::Exists(format!("user {}", user.name))),
-        _ => Ok(()),
+    let mut tx = pool.begin().await.map_err(failure)?;
+    if insert(&mut tx, user).await? == 0 {
+        return Err(StoreError::Exists(format!("user {}", user.name)));
     }
+    tx.commit().await.map_err(failure)
 }
 
-/// Adds a user unless there is one of that name: how many that made.
-pub(super) async fn insert(connection: impl PgExecutor<'_>, user: &User) -> Result<u64, StoreError> {
+/// Adds a user, with their memberships, unless there is one of that name: how many that made.
+pub(super) async fn insert(connection: &mut PgConnection, user: &User) -> Result<u64, StoreError> {
     const ADD: &str = concat!(
         "INSERT INTO users (",
         columns!(),
-        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (name) DO NOTHING"
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (name) DO NOTHING"
     );
-    write(ADD, connection, user).await
+    let made = write(ADD, connection, user).await?;
+    if made > 0 {
+        group::join(connection, user).await?;
+    }
+    Ok(made)
 }
 
 pub(super) async fn replace(pool: &PgPool, user: &User) -> Result<(), StoreError> {
     const REPLACE: &str = concat!(
         "UPDATE users SET (",
         columns!(),
-        ") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) WHERE name = $1"
+        ") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) WHERE name = $1"
     );
-    match write(REPLACE, pool, user).await? {
-        0 => Err(missing(&user.name)),
-        _ => Ok(()),
+    let mut tx = pool.begin().await.map_err(failure)?;
+    if write(REPLACE, &mut tx, user).await? == 0 {
+        return Err(missing(&user.name));
     }
+    group::leave_all(&mut tx, &user.name).await?;
+    group::join(&mut tx, user).await?;
+    tx.commit().await.map_err(failure)
 }
 
 pub(super) async fn remove(pool: &PgPool, name: &UserName) -> Result<(), StoreError> {
@@ -75,7 +96,7 @@ pub(super) fn missing(name: &UserName) -> StoreError {
     StoreError::Missing(format!("user {name}"))
 }
 
-async fn write(statement: &'static str, connection: impl PgExecutor<'_>, user: &User) -> Result<u64, StoreError> {
+async fn write(statement: &'static str, connection: &mut PgConnection, user: &User) -> Result<u64, StoreError> {
     let done = sqlx::query(statement)
         .bind(row::text(user.name.as_str()))
         .bind(row::credential(user)?)
@@ -88,6 +109,7 @@ async fn write(statement: &'static str, connection: impl PgExecutor<'_>, user: &
         .bind(row::json(&user.reply))
         .bind(time(user.created_at))
         .bind(user.monthly_quota.map(row::counter))
+        .bind(user.when_unreachable.map(|policy| policy.as_str()))
         .bind(row::json(&user.guards))
         .execute(connection)
         .await
@@ -95,6 +117,6 @@ async fn write(statement: &'static str, connection: impl PgExecutor<'_>, user: &
     Ok(done.rows_affected())
 }
 
-fn user(row: &PgRow) -> Result<User, StoreError> {
+pub(super) fn user(row: &PgRow) -> Result<User, StoreError> {
     records::user(&Cells { table: "users", row })
 }

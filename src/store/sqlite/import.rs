@@ -14,7 +14,7 @@ pub(super) async fn all(
 ) -> Result<Imported, StoreError> {
     let mut imported = Imported::default();
     for each in users {
-        imported.users += user::insert(&mut *tx, each).await?;
+        imported.users += user::insert(&mut tx, each).await?;
         done(1);
     }
     for each in nases {

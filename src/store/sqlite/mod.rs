@@ -12,6 +12,7 @@ mod columns;
 mod commit;
 mod decision;
 mod failures;
+mod group;
 mod import;
 mod nas;
 mod nodes;
@@ -44,7 +45,9 @@ use super::{
     AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, Named, News, Order, OrderId,
     Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
-use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{
+    Binding, Group, GroupName, Member, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName,
+};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Lane, Session};
 
@@ -115,15 +118,39 @@ impl Store for SqliteStore {
     }
 
     async fn add_user(&self, user: &User) -> Result<(), StoreError> {
-        user::add(&self.writer, user).await
+        user::add(self.write().await?, user).await
     }
 
     async fn replace_user(&self, user: &User) -> Result<(), StoreError> {
-        user::replace(&self.writer, user).await
+        user::replace(self.write().await?, user).await
     }
 
     async fn remove_user(&self, name: &UserName) -> Result<(), StoreError> {
         user::remove(&self.writer, name).await
+    }
+
+    async fn member(&self, name: &UserName) -> Result<Option<Member>, StoreError> {
+        group::member(&self.readers, name).await
+    }
+
+    async fn members(&self, group: &GroupName) -> Result<Vec<UserName>, StoreError> {
+        group::members(&self.readers, group).await
+    }
+
+    async fn groups(&self) -> Result<Vec<Group>, StoreError> {
+        group::all(&self.readers).await
+    }
+
+    async fn add_group(&self, group: &Group) -> Result<(), StoreError> {
+        group::add(&self.writer, group).await
+    }
+
+    async fn replace_group(&self, group: &Group) -> Result<(), StoreError> {
+        group::replace(&self.writer, group).await
+    }
+
+    async fn remove_group(&self, name: &GroupName) -> Result<(), StoreError> {
+        group::remove(self.write().await?, name).await
     }
 
     async fn nases(&self) -> Result<Vec<Nas>, StoreError> {

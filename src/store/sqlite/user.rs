@@ -1,9 +1,9 @@
 //! Users.
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{SqliteExecutor, SqlitePool};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-use super::failure;
+use super::{failure, group};
 use crate::model::{User, UserName};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, records};
@@ -11,12 +11,25 @@ use crate::store::{StoreError, records};
 macro_rules! columns {
     () => {
         "name, credential, disabled, second_factor, approvers, permit_filter, session_timeout, reject_delay, reply, \
-         created_at, monthly_quota, guards"
+         created_at, monthly_quota, when_unreachable, guards"
     };
 }
 
+/// The same with what stands in other tables.
+macro_rules! read_columns {
+    () => {
+        concat!(
+            "name, credential, disabled, second_factor, approvers, permit_filter, session_timeout, reject_delay, reply, \
+             created_at, monthly_quota, when_unreachable, (SELECT json_group_array(group_name ORDER BY place, group_name) \
+         FROM group_members WHERE user_name = users.name) AS groups"
+        )
+    };
+}
+
+pub(super) use read_columns;
+
 pub(super) async fn find(pool: &SqlitePool, name: &UserName) -> Result<Option<User>, StoreError> {
-    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM users WHERE name = ?1"))
+    let row = sqlx::query(concat!("SELECT ", read_columns!(), " FROM users WHERE name = ?1"))
         .bind(row::text(name.as_str()))
         .fetch_optional(pool)
         .await
@@ -25,40 +38,46 @@ pub(super) async fn find(pool: &SqlitePool, name: &UserName) -> Result<Option<Us
 }
 
 pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<User>, StoreError> {
-    let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM users ORDER BY name"))
+    let rows = sqlx::query(concat!("SELECT ", read_columns!(), " FROM users ORDER BY name"))
         .fetch_all(pool)
         .await
         .map_err(failure)?;
     rows.iter().map(user).collect()
 }
 
-pub(super) async fn add(pool: &SqlitePool, user: &User) -> Result<(), StoreError> {
-    match insert(pool, user).await? {
-        0 => Err(StoreError::Exists(format!("user {}", user.name))),
-        _ => Ok(()),
+pub(super) async fn add(mut tx: Transaction<'_, Sqlite>, user: &User) -> Result<(), StoreError> {
+    if insert(&mut tx, user).await? == 0 {
+        return Err(StoreError::Exists(format!("user {}", user.name)));
     }
+    tx.commit().await.map_err(failure)
 }
 
-/// Adds a user unless there is one of that name: how many that made.
-pub(super) async fn insert(connection: impl SqliteExecutor<'_>, user: &User) -> Result<u64, StoreError> {
+/// Adds a user, with their memberships, unless there is one of that name: how many that made.
+pub(super) async fn insert(connection: &mut SqliteConnection, user: &User) -> Result<u64, StoreError> {
     const ADD: &str = concat!(
         "INSERT INTO users (",
         columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (name) DO NOTHING"
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (name) DO NOTHING"
     );
-    write(ADD, connection, user).await
+    let made = write(ADD, connection, user).await?;
+    if made > 0 {
+        group::join(connection, user).await?;
+    }
+    Ok(made)
 }
 
-pub(super) async fn replace(pool: &SqlitePool, user: &User) -> Result<(), StoreError> {
+pub(super) async fn replace(mut tx: Transaction<'_, Sqlite>, user: &User) -> Result<(), StoreError> {
     const REPLACE: &str = concat!(
         "UPDATE users SET (",
         columns!(),
-        ") = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) WHERE name = ?1"
+        ") = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) WHERE name = ?1"
     );
-    match write(REPLACE, pool, user).await? {
-        0 => Err(missing(&user.name)),
-        _ => Ok(()),
+    if write(REPLACE, &mut tx, user).await? == 0 {
+        return Err(missing(&user.name));
     }
+    group::leave_all(&mut tx, &user.name).await?;
+    group::join(&mut tx, user).await?;
+    tx.commit().await.map_err(failure)
 }
 
 pub(super) async fn remove(pool: &SqlitePool, name: &UserName) -> Result<(), StoreError> {
@@ -74,7 +93,7 @@ pub(super) fn missing(name: &UserName) -> StoreError {
     StoreError::Missing(format!("user {name}"))
 }
 
-async fn write(statement: &'static str, connection: impl SqliteExecutor<'_>, user: &User) -> Result<u64, StoreError> {
+async fn write(statement: &'static str, connection: &mut SqliteConnection, user: &User) -> Result<u64, StoreError> {
     let done = sqlx::query(statement)
         .bind(row::text(user.name.as_str()))
         .bind(row::credential(user)?)
@@ -87,6 +106,7 @@ async fn write(statement: &'static str, connection: impl SqliteExecutor<'_>, use
         .bind(row::json(&user.reply))
         .bind(row::micros(user.created_at))
         .bind(user.monthly_quota.map(row::counter))
+        .bind(user.when_unreachable.map(|policy| policy.as_str()))
         .bind(row::json(&user.guards))
         .execute(connection)
         .await
@@ -94,6 +114,6 @@ async fn write(statement: &'static str, connection: impl SqliteExecutor<'_>, use
     Ok(done.rows_affected())
 }
 
-fn user(row: &SqliteRow) -> Result<User, StoreError> {
+pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
     records::user(&Cells { table: "users", row })
 }

@@ -148,15 +148,11 @@ fn keep_session(house: &House, started: bool, window: Duration) -> SessionId {
     let defaults = Defaults {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),
-        hold: HoldTerms {
-            window,
-            grace: Duration::from_secs(30),
-            approvers: vec![ApproverKind::Operator],
-            guards: radhold::policy::Guards::default(),
-        },
+        hold: HoldTerms::new(window, Duration::from_secs(30), [ApproverKind::Operator]),
     };
     let nas = Nas::new("edge", "192.0.2.1/32".parse::<ipnet::IpNet>().unwrap(), Secret::new("x"));
-    let grant = policy::decide(&wait(store.user(&user.as_str().into())).unwrap().unwrap(), &nas, &defaults).unwrap();
+    let grant =
+        policy::decide(&wait(store.user(&user.as_str().into())).unwrap().unwrap(), &[], &nas, &defaults).unwrap();
     let identity = Identity { calling_station_id: Some("198.51.100.9".into()), ..Identity::default() };
     let now = clock::now();
     let id = chance::session_id(now);

@@ -26,12 +26,7 @@ fn march(day: u64, hour: u64, minute: u64) -> u64 {
 }
 
 fn session(number: u128, user: &str, nas: &str, started: u64) -> Record {
-    let hold = HoldTerms {
-        window: Duration::from_secs(120),
-        grace: Duration::from_secs(30),
-        approvers: vec![ApproverKind::Operator],
-        guards: radhold::policy::Guards::default(),
-    };
+    let hold = HoldTerms::new(Duration::from_secs(120), Duration::from_secs(30), [ApproverKind::Operator]);
     let grant = Grant {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),

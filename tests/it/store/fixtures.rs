@@ -26,7 +26,8 @@ pub(super) fn rich_user(name: &str) -> User {
     User {
         disabled: true,
         second_factor: SecondFactor::None,
-        approvers: vec![ApproverKind::Operator, ApproverKind::Telegram],
+        approvers: vec![ApproverKind::Operator.into(), ApproverKind::Telegram.into()],
+        when_unreachable: Some(radhold::model::WhenUnreachable::Hold),
         permit_filter: Some("gold".into()),
         session_timeout: Some(Duration::from_secs(3 * 86_400)),
         reject_delay: Some(Duration::from_micros(1_500_001)),
@@ -49,12 +50,11 @@ pub(super) fn grant() -> Grant {
     Grant {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),
-        terms: Terms::Hold(HoldTerms {
-            window: Duration::from_secs(120),
-            grace: Duration::from_secs(30),
-            approvers: vec![ApproverKind::Telegram, ApproverKind::Operator],
-            guards: radhold::policy::Guards::default(),
-        }),
+        terms: Terms::Hold(HoldTerms::new(
+            Duration::from_secs(120),
+            Duration::from_secs(30),
+            [ApproverKind::Telegram, ApproverKind::Operator],
+        )),
         session_timeout: None,
         reply: vec![],
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use radhold::model::{ApproverKind, Binding, Nas, OctetDirection, Secret, User, UserName};
+use radhold::model::{
+    ApproverKind, ApproverStep, Binding, Group, GroupSettings, Nas, OctetDirection, SecondPerson, Secret, User,
+    UserName, WhenUnreachable,
+};
 use radhold::store::StoreError;
 
 use super::Stage;
@@ -14,6 +17,8 @@ battery! {
         users_have_one_name_each,
         nases_are_kept_as_given,
         bindings_belong_to_users,
+        groups_are_kept_as_given,
+        users_are_in_groups_in_their_order,
     }
 }
 
@@ -64,6 +69,8 @@ async fn nases_are_kept_as_given(stage: &Stage) {
         unique_ports: Some(false),
         sandbox_filter: Some("jail".into()),
         permit_filter: Some("open".into()),
+        approvers: ApproverStep::list("telegram:45s,operator").unwrap(),
+        when_unreachable: Some(WhenUnreachable::Hold),
         ..nas("core", "2001:db8::/64")
     };
     store.add_nas(&plain).await.unwrap();
@@ -108,4 +115,69 @@ async fn bindings_belong_to_users(stage: &Stage) {
     store.remove_user(&"alice".into()).await.unwrap();
     store.add_user(&user("alice")).await.unwrap();
     assert_eq!(store.bindings(&"alice".into()).await.unwrap(), []);
+}
+
+async fn groups_are_kept_as_given(stage: &Stage) {
+    let store = &stage.store;
+    let plain = Group { name: "staff".into(), settings: GroupSettings::default(), created_at: NOON };
+    let rich = Group {
+        name: "Gäste 2".into(),
+        settings: GroupSettings {
+            approvers: Some(ApproverStep::list("telegram:1m30s,person,operator").unwrap()),
+            when_unreachable: Some(WhenUnreachable::Hold),
+            second_person: Some(SecondPerson {
+                approvers: vec!["boss".into(), "lead".into()],
+                group: Some("bosses".into()),
+                needed: 2,
+                own: true,
+            }),
+            number_matching: Some(true),
+            trust_hours: Some(12),
+            prompts_per_hour: Some(6),
+            permit_filter: Some("guests".into()),
+            session_timeout: Some(Duration::from_secs(3600)),
+        },
+        created_at: NOON + Duration::from_micros(1),
+    };
+    store.add_group(&plain).await.unwrap();
+    store.add_group(&rich).await.unwrap();
+    assert_eq!(store.groups().await.unwrap(), [rich.clone(), plain.clone()]);
+    assert!(matches!(store.add_group(&rich).await, Err(StoreError::Exists(what)) if what == "group Gäste 2"));
+    let changed = Group { settings: rich.settings.clone(), ..plain.clone() };
+    store.replace_group(&changed).await.unwrap();
+    assert_eq!(store.groups().await.unwrap(), [rich.clone(), changed]);
+    store.remove_group(&"staff".into()).await.unwrap();
+    assert!(
+        matches!(store.remove_group(&"staff".into()).await, Err(StoreError::Missing(what)) if what == "group staff")
+    );
+    assert!(matches!(store.replace_group(&plain).await, Err(StoreError::Missing(_))));
+    assert_eq!(store.groups().await.unwrap(), [rich]);
+}
+
+async fn users_are_in_groups_in_their_order(stage: &Stage) {
+    let store = &stage.store;
+    let group = |name: &str| Group { name: name.into(), settings: GroupSettings::default(), created_at: NOON };
+    for name in ["a", "b", "c"] {
+        store.add_group(&group(name)).await.unwrap();
+    }
+    let within = |groups: &[&str]| User { groups: groups.iter().map(|name| (*name).into()).collect(), ..user("alice") };
+    store.add_user(&within(&["c", "a"])).await.unwrap();
+    store.add_user(&user("bob")).await.unwrap();
+    let member = store.member(&"alice".into()).await.unwrap().unwrap();
+    assert_eq!((&member.user, &member.groups), (&within(&["c", "a"]), &vec![group("c"), group("a")]));
+    assert_eq!(store.member(&"bob".into()).await.unwrap().unwrap().groups, []);
+    assert_eq!(store.member(&"carol".into()).await.unwrap(), None);
+    assert_eq!(store.users().await.unwrap(), [within(&["c", "a"]), user("bob")]);
+
+    store.replace_user(&within(&["a", "b", "c"])).await.unwrap();
+    assert_eq!(store.user(&"alice".into()).await.unwrap(), Some(within(&["a", "b", "c"])));
+    assert_eq!(store.members(&"b".into()).await.unwrap(), ["alice".into()]);
+    assert!(
+        matches!(store.replace_user(&within(&["a", "zebra"])).await, Err(StoreError::Missing(what)) if what == "group zebra")
+    );
+    assert_eq!(store.user(&"alice".into()).await.unwrap(), Some(within(&["a", "b", "c"])), "all or nothing");
+    assert!(matches!(store.remove_group(&"b".into()).await, Err(StoreError::Refused(_))), "it has a member");
+    store.remove_user(&"alice".into()).await.unwrap();
+    assert_eq!(store.members(&"b".into()).await.unwrap(), []);
+    store.remove_group(&"b".into()).await.unwrap();
 }

@@ -1,0 +1,124 @@
+//! Groups, and who is in them.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+
+use super::{failure, user};
+use crate::model::{Group, GroupName, Member, User, UserName};
+use crate::store::row::{self, Cells, Columns};
+use crate::store::{StoreError, records};
+
+/// A user with all their groups, in one look.
+pub(super) async fn member(pool: &SqlitePool, name: &UserName) -> Result<Option<Member>, StoreError> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        user::read_columns!(),
+        ", (SELECT json_group_array(json_object('name', g.name, 'settings', json(g.settings), 'created_at', \
+         g.created_at) ORDER BY place, group_name) \
+         FROM group_members JOIN user_groups g ON g.name = group_name WHERE user_name = users.name) AS member_of FROM users WHERE name = ?1"
+    ))
+    .bind(row::text(name.as_str()))
+    .fetch_optional(pool)
+    .await
+    .map_err(failure)?;
+    let Some(row) = row else { return Ok(None) };
+    let groups = records::member_of(&Cells { table: "user_groups", row: &row })?;
+    Ok(Some(Member { user: user::user(&row)?, groups }))
+}
+
+/// The members, by name.
+pub(super) async fn members(pool: &SqlitePool, group: &GroupName) -> Result<Vec<UserName>, StoreError> {
+    let rows = sqlx::query("SELECT user_name FROM group_members WHERE group_name = ?1 ORDER BY user_name")
+        .bind(row::text(group.as_str()))
+        .fetch_all(pool)
+        .await
+        .map_err(failure)?;
+    let name = |row: &SqliteRow| (Cells { table: "group_members", row }).need("user_name", Columns::text);
+    rows.iter().map(|row| name(row).map(UserName::new)).collect()
+}
+
+pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<Group>, StoreError> {
+    let rows = sqlx::query("SELECT name, settings, created_at FROM user_groups ORDER BY name")
+        .fetch_all(pool)
+        .await
+        .map_err(failure)?;
+    rows.iter().map(|row| records::group(&Cells { table: "user_groups", row })).collect()
+}
+
+pub(super) async fn add(pool: &SqlitePool, group: &Group) -> Result<(), StoreError> {
+    const ADD: &str =
+        "INSERT INTO user_groups (name, settings, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING";
+    let done = sqlx::query(ADD)
+        .bind(row::text(group.name.as_str()))
+        .bind(row::json(&group.settings))
+        .bind(row::micros(group.created_at))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    if done.rows_affected() == 0 { Err(StoreError::Exists(format!("group {}", group.name))) } else { Ok(()) }
+}
+
+pub(super) async fn replace(pool: &SqlitePool, group: &Group) -> Result<(), StoreError> {
+    let done = sqlx::query("UPDATE user_groups SET settings = ?2, created_at = ?3 WHERE name = ?1")
+        .bind(row::text(group.name.as_str()))
+        .bind(row::json(&group.settings))
+        .bind(row::micros(group.created_at))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    if done.rows_affected() == 0 { Err(missing(&group.name)) } else { Ok(()) }
+}
+
+/// A group that still has members stays: what it demands of them must not be lost by the way.
+pub(super) async fn remove(mut tx: Transaction<'_, Sqlite>, name: &GroupName) -> Result<(), StoreError> {
+    let members: i64 = sqlx::query_scalar("SELECT count(*) FROM group_members WHERE group_name = ?1")
+        .bind(row::text(name.as_str()))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failure)?;
+    if members > 0 {
+        return Err(StoreError::Refused(format!("group {name} has members still: {members}")));
+    }
+    let done = sqlx::query("DELETE FROM user_groups WHERE name = ?1")
+        .bind(row::text(name.as_str()))
+        .execute(&mut *tx)
+        .await
+        .map_err(failure)?;
+    if done.rows_affected() == 0 {
+        return Err(missing(name));
+    }
+    tx.commit().await.map_err(failure)
+}
+
+/// Puts a user into their groups, in order.
+pub(super) async fn join(connection: &mut SqliteConnection, user: &User) -> Result<(), StoreError> {
+    const JOIN: &str = "INSERT INTO group_members (user_name, group_name, place) \
+                        SELECT ?1, name, ?3 FROM user_groups WHERE name = ?2";
+    for (place, group) in (0_i64..).zip(&user.groups) {
+        let done = sqlx::query(JOIN)
+            .bind(row::text(user.name.as_str()))
+            .bind(row::text(group.as_str()))
+            .bind(place)
+            .execute(&mut *connection)
+            .await
+            .map_err(failure)?;
+        if done.rows_affected() == 0 {
+            return Err(missing(group));
+        }
+    }
+    Ok(())
+}
+
+/// Takes a user out of all groups.
+pub(super) async fn leave_all(connection: &mut SqliteConnection, user: &UserName) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM group_members WHERE user_name = ?1")
+        .bind(row::text(user.as_str()))
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(failure)
+}
+
+fn missing(name: &GroupName) -> StoreError {
+    StoreError::Missing(format!("group {name}"))
+}
