@@ -28,6 +28,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, OnceCell};
 use tokio::time::Instant;
 
+pub(super) use self::notices::run as notices;
 use self::patience::Patience;
 use super::clock;
 use super::ledger::Ledger;
