@@ -70,3 +70,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+-- What people are told waits in a lane of its own, behind what they are asked.
+UPDATE outbox SET lane = 'notices' WHERE kind IN ('tell-approver', 'alert-operator');
+COMMENT ON COLUMN outbox.lane IS 'Whom it reaches: nas, people (who are asked), or notices (for people).';

@@ -66,3 +66,6 @@ BEGIN
            'session ' || id || ' on ' || nas || coalesce(' from ' || calling_station_id, '')
     FROM sessions WHERE id = NEW.session_id;
 END;
+
+-- What people are told waits in a lane of its own, behind what they are asked.
+UPDATE outbox SET lane = 'notices' WHERE kind IN ('tell-approver', 'alert-operator');

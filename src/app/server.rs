@@ -298,7 +298,7 @@ impl Server {
         let worker = Arc::new(worker);
         let (stop_workers, stopping) = watch::channel(false);
         let mut workers = JoinSet::new();
-        for lane in [Lane::Nas, Lane::People] {
+        for lane in [Lane::Nas, Lane::People, Lane::Notices] {
             workers.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders), stopping.clone()));
         }
         background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
