@@ -27,7 +27,8 @@ use crate::auth::{
 };
 use crate::config::WhileAway;
 use crate::eap;
-use crate::model::{Nas, SessionId, Timestamp, User, UserName};
+use crate::messages::Messages;
+use crate::model::{Language, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy::{self, Ban, Caller, Fatigue, Standing, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
@@ -88,6 +89,7 @@ pub(super) struct Guards {
     pub trusts: Arc<Trusts>,
     /// For the number on the screen.
     pub buttons: ButtonKey,
+    pub messages: Arc<Messages>,
 }
 
 /// An Access-Request on its way.
@@ -332,7 +334,7 @@ impl Access {
                 return self.reject(request, Some(method), method_label(method.kind()), Some(user), &no);
             }
         };
-        let reply = match accept_reply(request, user, proof, &offer, &self.guards.buttons) {
+        let reply = match accept_reply(request, user, proof, &offer, &self.guards) {
             Ok(reply) => reply,
             Err(error) => {
                 self.guards.prompts.withdraw(&user.name, id);
@@ -451,7 +453,7 @@ fn accept_reply(
     user: &User,
     proof: &Proof,
     offer: &Session,
-    buttons: &ButtonKey,
+    guards: &Guards,
 ) -> Result<Vec<u8>, String> {
     let grant = offer.grant.as_ref().ok_or("nothing was granted")?;
     let Settings { dialects, dictionary, class_key, .. } = &*request.settings;
@@ -466,16 +468,13 @@ fn accept_reply(
             reply.encoded(octets)?;
         }
         if offer.guards().is_some_and(|guards| guards.number_matching) {
-            reply.text(attribute::REPLY_MESSAGE, &on_screen(buttons.number(offer.id)))?;
+            let number = guards.buttons.number(offer.id).to_string();
+            let said = guards.messages.say(&Language::english(), "reply-number", &[("value", number.into())]);
+            reply.text(attribute::REPLY_MESSAGE, &said)?;
         }
         write_proof(reply, proof, &request.packet, request.nas.secret.expose(), salts())
     })
     .map_err(|error| error.to_string())
-}
-
-/// What the screen of whoever logs in shows, where numbers are matched.
-fn on_screen(number: u8) -> String {
-    format!("Confirm number {number} on your phone.")
 }
 
 fn build(

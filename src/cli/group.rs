@@ -14,8 +14,8 @@ use crate::model::{
 use crate::store::Store;
 
 use super::context::Context;
-use super::guards::{self, GuardArgs};
 use super::failure::Failure;
+use super::guards::{self, GuardArgs};
 use super::{audit, manual, output};
 
 /// Add, list, change and remove groups, and say who is in them.

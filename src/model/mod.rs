@@ -4,6 +4,7 @@
 
 mod approver;
 mod duration;
+mod enrolment;
 mod group;
 mod guards;
 mod identity;
@@ -17,6 +18,7 @@ mod user;
 
 pub use approver::{ApproverKind, ApproverStep, SecondPerson, WhenUnreachable};
 pub use duration::{DurationError, format_duration, parse_duration};
+pub use enrolment::{Enrolment, EnrolmentId, EnrolmentState, Taker};
 pub use group::{Group, GroupSettings, Member};
 pub use guards::GuardSettings;
 pub use identity::{Counters, Identity};

@@ -7,7 +7,9 @@ use clap::{Args, ValueEnum};
 use crate::app::{chance, clock};
 use crate::auth::{ClearPassword, Credential, CredentialForm, NtHash, PasswordCost, StoredCredential, hash_password};
 use crate::config::{format_duration, parse_duration};
-use crate::model::{ApproverStep, GroupName, GuardSettings, ReplyItem, SecondFactor, Secret, User, UserName, WhenUnreachable};
+use crate::model::{
+    ApproverStep, GroupName, GuardSettings, ReplyItem, SecondFactor, Secret, User, UserName, WhenUnreachable,
+};
 
 use super::super::context::Context;
 use super::super::failure::Failure;

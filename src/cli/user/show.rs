@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use crate::auth::StoredCredential;
 use crate::config::format_duration;
-use crate::model::{ApproverKind, ApproverStep, Binding, GroupName, GuardSettings, ReplyItem, SecondFactor, User, WhenUnreachable};
+use crate::model::{
+    ApproverKind, ApproverStep, Binding, GroupName, GuardSettings, ReplyItem, SecondFactor, User, WhenUnreachable,
+};
 
 use super::super::context::Context;
 use super::super::failure::Failure;
