@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 
 use super::desk::Desk;
 use super::ledger::Ledger;
+use super::voices;
 use crate::approver::{Answer, Incoming};
-use crate::session::{Press, Told};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -35,11 +35,11 @@ pub(super) async fn run(mut heard: mpsc::Receiver<Incoming>, store: Arc<dyn Stor
 }
 
 async fn press(store: &dyn Store, ledger: &Ledger, Answer { press, reply }: Answer) {
-    let told = match entitled(store, &press).await {
-        Ok(true) => ledger.press(press, true).await,
-        Ok(false) => Some(Told::NotEntitled),
+    let told = match voices::fact(store, press.clone()).await {
+        Ok(Ok(fact)) => ledger.press(press, Some(fact)).await,
+        Ok(Err(told)) => Some(told),
         // Kept until the store is back, and judged then.
-        Err(StoreError::Away(_)) => ledger.press(press, false).await,
+        Err(StoreError::Away(_)) => ledger.press(press, None).await,
         Err(error) => {
             tracing::warn!(%error, "a press cannot be checked; the person presses again");
             None
@@ -50,15 +50,4 @@ async fn press(store: &dyn Store, ledger: &Ledger, Answer { press, reply }: Answ
         // Dropping the reply tells the approver that nothing was kept; the person presses again.
         None => telemetry::count("answer.not-kept"),
     }
-}
-
-/// Whether the presser may still speak for the session's user: a binding may have been taken back since the question was put, as
-/// when a phone is lost.
-pub(super) async fn entitled(store: &dyn Store, press: &Press) -> Result<bool, StoreError> {
-    let Some(session) = store.sessions_by_id(&[press.session()]).await?.pop() else { return Ok(true) };
-    if store.user(&session.user).await?.is_none_or(|user| user.disabled) {
-        return Ok(false);
-    }
-    let bindings = store.bindings(&session.user).await?;
-    Ok(bindings.iter().any(|binding| binding.approver == press.approver() && binding.presser == press.presser()))
 }

@@ -33,6 +33,7 @@ mod trusts;
 mod turn;
 mod upkeep;
 mod users;
+mod voices;
 mod words;
 
 pub use apply::apply;

@@ -14,9 +14,10 @@ use super::clock;
 use super::ledger::Ledger;
 use super::nas_queue::{self, NasPlace, NasQueues};
 use super::settings::SettingsHandle;
-use crate::approver::{Approver, AskError, Question};
+use super::voices;
+use crate::approver::{Approver, AskError, Question, Whose};
 use crate::dynauth::{Answer, ErrorCause, Request};
-use crate::model::{ApproverKind, Nas, NodeName, SessionId};
+use crate::model::{ApproverKind, Binding, Nas, NodeName, SessionId, UserName};
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, Target};
 use crate::policy::Terms;
 use crate::session::{Alert, ButtonKey, Effect, Event, Lane, NumberChoice, Session};
@@ -165,8 +166,8 @@ impl Worker {
         match &order.effect {
             Effect::AskApprover { approver } => self.ask(order, &session, *approver).await,
             Effect::TellApprover { approver, reference, outcome } => {
-                let Some(channel) = self.approvers.get(approver) else { return self.store.finish(order.id).await };
-                let question = question(&session);
+                let Some(channel) = self.channel(*approver) else { return self.store.finish(order.id).await };
+                let question = question(&session, *approver);
                 let told = channel.tell(reference, &question, *outcome);
                 match tokio::time::timeout(APPROVER_PATIENCE, told).await.unwrap_or_else(|_| Err(timed_out())) {
                     Err(AskError::Later { after, reason }) if order.attempts < TELL_TRIES => {
@@ -205,22 +206,52 @@ impl Worker {
         }
     }
 
+    /// What reaches an approver. A second person is asked as anybody is, but elsewhere.
+    fn channel(&self, approver: ApproverKind) -> Option<&Arc<dyn Approver>> {
+        self.approvers.get(&match approver {
+            ApproverKind::Person => ApproverKind::Telegram,
+            other => other,
+        })
+    }
+
     async fn ask(&self, order: &Order, session: &Session, approver: ApproverKind) -> Result<(), StoreError> {
-        let asked = match self.approvers.get(&approver) {
+        let asked = match self.channel(approver) {
             Some(channel) => {
-                let bindings = self.store.bindings(&session.user).await?;
-                let bindings: Vec<_> = bindings.into_iter().filter(|binding| binding.approver == approver).collect();
-                let question = Question { numbers: self.numbers(session), ..question(session) };
-                let asked = channel.ask(&question, &bindings);
-                tokio::time::timeout(APPROVER_PATIENCE, asked).await.unwrap_or_else(|_| Err(timed_out()))
+                let question = Question { numbers: self.numbers(session, approver), ..question(session, approver) };
+                let asked = async {
+                    match approver {
+                        ApproverKind::Person => self.ask_others(channel, session, &question).await,
+                        _ => {
+                            let mut bindings = self.store.bindings(&session.user).await?;
+                            bindings.retain(|binding| binding.approver == approver);
+                            Ok(channel.ask(&question, &bindings).await)
+                        }
+                    }
+                };
+                tokio::time::timeout(APPROVER_PATIENCE, asked).await.unwrap_or_else(|_| Ok(Err(timed_out())))?
             }
             None => Err(AskError::Undeliverable(format!("{approver} is not configured on this server"))),
         };
+        // A service that is down for long is as good as none: somebody else may be reached.
+        let waited = clock::now().since(order.ordered_at);
+        let asked = match asked {
+            Err(AskError::Later { reason, .. }) if waited >= self.settings.current().unreachable_after => {
+                Err(AskError::Undeliverable(format!("{reason}; given up after {} s", waited.as_secs())))
+            }
+            asked => asked,
+        };
         let event = match asked {
-            Ok(reference) => Event::PromptSent { approver, reference },
+            Ok(reference) => {
+                if approver == ApproverKind::Operator {
+                    self.call_operator(session).await;
+                }
+                Event::PromptSent { approver, reference }
+            }
             Err(AskError::Later { after, reason }) => {
                 tracing::warn!(session = %session.id, user = %session.user, %approver, reason, "not asked yet");
-                return self.put_off(order, after, &reason).await;
+                let left = self.settings.current().unreachable_after.saturating_sub(waited);
+                let pause = after.unwrap_or_else(|| pause(order)).min(left.max(Duration::from_millis(100)));
+                return self.put_off(order, Some(pause), &reason).await;
             }
             Err(AskError::Undeliverable(reason)) => {
                 tracing::warn!(session = %session.id, user = %session.user, %approver, reason, "cannot ask");
@@ -230,11 +261,56 @@ impl Worker {
         self.conclude(order, event).await
     }
 
-    /// The numbers to choose from, where the session's hold is lifted by one.
-    fn numbers(&self, session: &Session) -> Option<NumberChoice> {
+    /// The numbers to choose from, where the session's hold is lifted by one. Somebody else does not see the screen.
+    fn numbers(&self, session: &Session, approver: ApproverKind) -> Option<NumberChoice> {
         match &session.grant.as_ref()?.terms {
-            Terms::Hold(terms) if terms.guards.number_matching => Some(self.buttons.choice(session.id)),
+            Terms::Hold(terms) if terms.guards.number_matching && approver == ApproverKind::Telegram => {
+                Some(self.buttons.choice(session.id))
+            }
             _ => None,
+        }
+    }
+
+    /// Asks those who may confirm somebody else's login, each in their own chats. As many people as must agree have to be reached.
+    async fn ask_others(
+        &self,
+        channel: &Arc<dyn Approver>,
+        session: &Session,
+        question: &Question,
+    ) -> Result<Result<String, AskError>, StoreError> {
+        let (bindings, needed) = voices::confirmers(&*self.store, session).await?;
+        let mut by_user: BTreeMap<UserName, Vec<Binding>> = BTreeMap::new();
+        for binding in bindings {
+            by_user.entry(binding.user.clone()).or_default().push(binding);
+        }
+        let (mut references, mut failures) = (Vec::new(), Vec::new());
+        for bindings in by_user.values() {
+            match channel.ask(question, bindings).await {
+                Ok(reference) => references.push(reference),
+                Err(error) => failures.push(error),
+            }
+        }
+        if !references.is_empty() && references.len() >= needed as usize {
+            return Ok(Ok(references.join(",")));
+        }
+        let later = failures.iter().find(|error| matches!(error, AskError::Later { .. }));
+        Ok(Err(later.cloned().unwrap_or_else(|| {
+            let reason = failures.first().map_or_else(String::new, |error| format!(" ({error})"));
+            AskError::Undeliverable(format!(
+                "{needed} other people must confirm, and {} can be asked{reason}",
+                references.len()
+            ))
+        })))
+    }
+
+    /// Tells the operator that a session waits for them. The question stands in `radhold session list` whether this arrives or not.
+    async fn call_operator(&self, session: &Session) {
+        let text = operator_text(session);
+        for channel in self.approvers.values() {
+            let sent = tokio::time::timeout(APPROVER_PATIENCE, channel.alert(&text)).await;
+            if let Err(error) = sent.unwrap_or_else(|_| Err(timed_out())) {
+                tracing::warn!(session = %session.id, approver = %channel.kind(), %error, "the operator was not told");
+            }
         }
     }
 
@@ -254,8 +330,7 @@ impl Worker {
     }
 
     async fn put_off(&self, order: &Order, after: Option<Duration>, reason: &str) -> Result<(), StoreError> {
-        let pause = Duration::from_secs(1).saturating_mul(1 << order.attempts.min(6)).min(LONGEST_PAUSE);
-        self.store.postpone(order, clock::now() + after.unwrap_or(pause), reason).await
+        self.store.postpone(order, clock::now() + after.unwrap_or_else(|| pause(order)), reason).await
     }
 
     /// Waits until the session's NAS may be sent something more. `None` when that takes too long, or the order was overtaken
@@ -350,8 +425,14 @@ impl Worker {
     }
 }
 
-fn question(session: &Session) -> Question {
+/// The wait before a service is tried again that does not say when.
+fn pause(order: &Order) -> Duration {
+    Duration::from_secs(1).saturating_mul(1 << order.attempts.min(6)).min(LONGEST_PAUSE)
+}
+
+fn question(session: &Session, approver: ApproverKind) -> Question {
     Question {
+        about: if approver == ApproverKind::Person { Whose::Anothers } else { Whose::Own },
         session: session.id,
         user: session.user.to_string(),
         nas: session.nas.to_string(),
@@ -373,10 +454,28 @@ fn timed_out() -> AskError {
     AskError::Later { after: None, reason: "no answer from the approver's service in time".to_owned() }
 }
 
+fn operator_text(session: &Session) -> String {
+    let left = session.deadline.map_or(0, |deadline| deadline.since(clock::now()).as_secs());
+    let caller = session.identity.calling_station_id.as_deref().unwrap_or("an unknown address");
+    format!(
+        "{} on {}, from {caller}, waits for an operator, {left} s at most: radhold session approve {id} (or deny {id}).",
+        session.user,
+        session.nas,
+        id = session.id
+    )
+}
+
 fn alert_text(session: &Session, alert: &Alert) -> String {
     let cause = |cause: &Option<u32>| cause.map_or("no Error-Cause".to_owned(), |cause| ErrorCause(cause).to_string());
     let what = match alert {
-        Alert::Undeliverable { reason } => format!("nobody could be asked ({reason}); the session is being ended"),
+        Alert::Undeliverable { reason, held: false } => {
+            format!("nobody could be asked ({reason}); the session is being ended")
+        }
+        Alert::Undeliverable { reason, held: true } => format!(
+            "nobody could be asked ({reason}); the session stays confined until its deadline, unless an operator decides: \
+             radhold session approve {}",
+            session.id
+        ),
         Alert::CoaRefused { error_cause } => format!(
             "the NAS refuses the CoA-Request ({}); the session stays confined until its deadline. Check the NAS's dialect",
             cause(error_cause)

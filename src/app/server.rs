@@ -32,7 +32,8 @@ use super::words::{self, WordsError};
 use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
-use crate::approver::telegram::{Pace, Telegram, TelegramError, TelegramOptions, Webhook};
+use crate::approver::telegram::{self, Pace, Telegram, TelegramError, TelegramOptions};
+use crate::approver::webhook::{Webhook, WebhookError, WebhookOptions};
 use crate::approver::{Approver, AskError, Incoming, Menu};
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
@@ -106,6 +107,9 @@ pub enum ServeError {
     /// The Telegram bot cannot be set up.
     #[error("telegram: {0}")]
     Telegram(#[from] TelegramError),
+    /// The webhook cannot be set up.
+    #[error("approver.webhook: {0}")]
+    Webhook(#[from] WebhookError),
     /// A port cannot be listened on.
     #[error("cannot listen on UDP {address}: {problem}")]
     Bind {
@@ -609,6 +613,7 @@ fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<S
         dictionary: Arc::new(dictionary),
         defaults: config.hold.defaults.clone(),
         timing: Timing { listening_since: Some(clock::now()), ..config.hold.timing },
+        unreachable_after: config.hold.unreachable_after,
         keep_intervals: config.accounting.keep_intervals,
         clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
         reject_delay: config.server.reject_delay,
@@ -668,7 +673,7 @@ fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKi
             operator_chat: telegram.operator_chat,
             pace: Pace { messages: telegram.messages_per_second, ..Pace::default() },
             proxy: telegram.proxy.clone(),
-            webhook: telegram.webhook.as_ref().map(|webhook| Webhook {
+            webhook: telegram.webhook.as_ref().map(|webhook| telegram::Webhook {
                 url: webhook.url.clone(),
                 listen: webhook.listen,
                 secret: webhook.secret.clone(),
@@ -676,6 +681,22 @@ fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKi
             ..TelegramOptions::new(telegram.token.clone())
         };
         approvers.insert(ApproverKind::Telegram, Arc::new(Telegram::new(options, buttons.clone())?));
+    }
+    if let Some(webhook) = &config.webhook {
+        let options = WebhookOptions {
+            url: webhook.url.clone(),
+            secret: webhook.secret.clone(),
+            timeout: webhook.timeout,
+            allow: webhook.allow.clone(),
+            listen: webhook.listen,
+            callback_url: webhook.callback_url.clone(),
+            clock: clock::now,
+        };
+        let webhook = Webhook::new(options, buttons.clone())?;
+        if let Some(callback) = webhook.callback_url() {
+            tracing::info!(%callback, "answers to the webhook are taken in");
+        }
+        approvers.insert(ApproverKind::Webhook, Arc::new(webhook));
     }
     Ok(approvers)
 }

@@ -30,6 +30,8 @@ pub(super) struct Settings {
     pub defaults: Defaults,
     /// How long sessions wait.
     pub timing: Timing,
+    /// How long an approver's service may be away before it counts as unreachable.
+    pub unreachable_after: Duration,
     /// Which times of NASes are believed.
     pub clock: ClockBounds,
     /// How long usage is kept by interval; `None` is for ever.

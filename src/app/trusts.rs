@@ -58,7 +58,7 @@ impl Trusts {
         now: Timestamp,
     ) -> Grant {
         let trust_for = match &grant.terms {
-            Terms::Hold(terms) if !terms.guards.trust_for.is_zero() => terms.guards.trust_for,
+            Terms::Hold(terms) if terms.may_be_trusted() => terms.guards.trust_for,
             _ => return grant,
         };
         let Some(place) = caller.and_then(|caller| TrustPlace::of(caller, nas)) else { return grant };

@@ -7,6 +7,7 @@
 
 pub mod operator;
 pub mod telegram;
+pub mod webhook;
 
 use std::time::Duration;
 
@@ -54,9 +55,21 @@ pub trait Approver: Send + Sync {
     async fn listen(&self, incoming: mpsc::Sender<Incoming>);
 }
 
+/// Whose login somebody is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Whose {
+    /// Their own.
+    #[default]
+    Own,
+    /// Somebody else's, which they are to confirm.
+    Anothers,
+}
+
 /// What a person is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
+    /// Whose login it is.
+    pub about: Whose,
     /// The session.
     pub session: SessionId,
     /// User-Name.

@@ -50,6 +50,7 @@ mod tests {
     #[tokio::test]
     async fn is_asked_without_any_binding_and_listens_until_closed() {
         let question = Question {
+            about: crate::approver::Whose::Own,
             session: SessionId(Uuid::from_u128(1)),
             user: "alice".into(),
             nas: "office".into(),

@@ -343,6 +343,11 @@ async fn check(store: &dyn Store, context: &Context, settings: &GroupSettings) -
     if asks(ApproverKind::Telegram) && context.config.telegram.is_none() {
         return Err(Failure::usage("--approvers names telegram, but the configuration has no [telegram] section"));
     }
+    if asks(ApproverKind::Webhook) && context.config.webhook.is_none() {
+        return Err(Failure::usage(
+            "--approvers names webhook, but the configuration has no [approver.webhook] section",
+        ));
+    }
     let Some(second) = &settings.second_person else {
         if asks(ApproverKind::Person) {
             return Err(Failure::usage(
@@ -447,7 +452,7 @@ fn shown<'a>(group: &'a Group, members: &'a [UserName]) -> Shown<'a> {
     Shown { name: group.name.as_str(), settings: &group.settings, members, created_at: group.created_at.to_string() }
 }
 
-fn group_name(text: &str) -> Result<GroupName, String> {
+pub(super) fn group_name(text: &str) -> Result<GroupName, String> {
     let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ');
     if text.trim() != text || text.is_empty() || text.len() > 64 || !text.chars().all(fine) {
         return Err(format!("{text:?} cannot name a group; use up to 64 of letters, digits, - _ . and space"));

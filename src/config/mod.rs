@@ -17,6 +17,7 @@ mod nearest;
 pub(crate) mod read;
 mod reader;
 mod surroundings;
+mod webhook;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ pub use enrolment::{Confirm, Enrolment};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontServer};
 pub use surroundings::Surroundings;
+pub use webhook::Webhook;
 
 use crate::model::{CallerLists, Nas, NodeName, Secret};
 use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
@@ -63,6 +65,8 @@ pub struct Config {
     pub telegram: Option<Telegram>,
     /// `[enrolment]`
     pub enrolment: Enrolment,
+    /// `[approver.webhook]`; `None` when there is no such section.
+    pub webhook: Option<Webhook>,
     /// `[nas.NAME]`, by name. More may be in the store.
     pub nas: Vec<Nas>,
     /// `[dynauth]`
@@ -166,6 +170,8 @@ pub struct Hold {
     pub defaults: Defaults,
     /// How long a session waits for what.
     pub timing: Timing,
+    /// How long an approver's service may be away before the next approver is asked in its place.
+    pub unreachable_after: Duration,
 }
 
 /// How reports of NASes are read, and how long what they say is kept. Where days begin is part of [`Timing`].
@@ -199,12 +205,12 @@ pub struct Telegram {
     /// Messages a second, at most, of all nodes together.
     pub messages_per_second: u32,
     /// `[telegram.webhook]`; `None` polls.
-    pub webhook: Option<Webhook>,
+    pub webhook: Option<TelegramWebhook>,
 }
 
 /// Where Telegram brings updates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Webhook {
+pub struct TelegramWebhook {
     /// The address Telegram is given.
     pub url: Url,
     /// Where we listen.

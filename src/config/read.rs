@@ -19,9 +19,10 @@ use super::front::front;
 use super::guards;
 use super::layers::Layers;
 use super::reader::{Report, Section};
+use super::webhook::webhook;
 use super::{
     Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
-    Surroundings, Telegram, Webhook, WhileAway,
+    Surroundings, Telegram, TelegramWebhook, WhileAway,
 };
 use crate::model::{ApproverKind, ApproverStep, Nas, NasName, NodeName, OctetDirection, Secret};
 use crate::policy::{Defaults, Guards, HoldTerms};
@@ -58,6 +59,7 @@ pub(super) fn keys() -> Vec<String> {
         "agent.filter.NAME.set",
         "agent.captive.permit_limit",
         "agent.front.server.NAME.secret",
+        "approver.webhook.url",
     ]
     .map(|key| super::Setting::new("", key, "x"));
     let flags = Flags { config: None, settings: settings.into() };
@@ -79,13 +81,18 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let telegram_section = top.section("telegram");
     let has_telegram = telegram_section.is_present();
     let (accounting, utc_offset) = accounting(top.section("accounting"));
+    let mut approver_section = top.section("approver");
+    let webhook_section = approver_section.section("webhook");
+    let configured = Configured { telegram: has_telegram, webhook: webhook_section.is_present() };
+    approver_section.finish();
+    let webhook = if configured.webhook { webhook(report, webhook_section) } else { None };
     let guards = guards::guards(top.section("guards"));
-    let hold = hold(top.section("hold"), has_telegram, utc_offset, guards);
+    let hold = hold(top.section("hold"), configured, utc_offset, guards);
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
     let administrators = telegram.as_ref().is_some_and(|telegram| !telegram.administrators.is_empty());
     let enrolment = enrolment(top.section("enrolment"), administrators);
     let nas: Vec<Option<Nas>> =
-        top.named("nas").into_iter().map(|section| nas(report, section, &hold, has_telegram)).collect();
+        top.named("nas").into_iter().map(|section| nas(report, section, &hold, configured)).collect();
     let dynauth = dynauth(top.section("dynauth"));
     let callers = bans::callers(top.section("callers"));
     let strikes = bans::strikes(top.section("strikes"));
@@ -99,7 +106,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let log = log(top.section("log"));
     top.finish();
 
-    if has_telegram && telegram.is_none() {
+    if (has_telegram && telegram.is_none()) || (configured.webhook && webhook.is_none()) {
         return None;
     }
     let nas = nas.into_iter().collect::<Option<Vec<Nas>>>()?;
@@ -115,6 +122,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         accounting,
         telegram,
         enrolment,
+        webhook,
         nas,
         dynauth,
         callers,
@@ -209,22 +217,33 @@ fn key_files(mut section: Section<'_>, state_dir: &Path) -> Keys {
     keys
 }
 
+/// Which approvers have a section of their own.
+#[derive(Debug, Clone, Copy)]
+struct Configured {
+    telegram: bool,
+    webhook: bool,
+}
+
 /// The order of asking; each is asked once, and by something that is configured.
-fn approvers(section: &mut Section<'_>, has_telegram: bool) -> Option<Vec<ApproverStep>> {
+fn approvers(section: &mut Section<'_>, configured: Configured) -> Option<Vec<ApproverStep>> {
     let steps: Vec<ApproverStep> = section.list("approvers", "an approver", str::parse)?;
     if let Err(message) = ApproverStep::no_repeats(&steps) {
         section.problem("approvers", message);
     }
-    if steps.iter().any(|step| step.kind == ApproverKind::Telegram) && !has_telegram {
+    let names = |kind| steps.iter().any(|step| step.kind == kind);
+    if names(ApproverKind::Telegram) && !configured.telegram {
         section.problem("approvers", "names telegram, but there is no [telegram] section");
+    }
+    if names(ApproverKind::Webhook) && !configured.webhook {
+        section.problem("approvers", "names webhook, but there is no [approver.webhook] section");
     }
     Some(steps)
 }
 
-fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32, guards: Guards) -> Hold {
-    let usual = [has_telegram.then_some(ApproverKind::Telegram), Some(ApproverKind::Operator)];
+fn hold(mut section: Section<'_>, configured: Configured, utc_offset: i32, guards: Guards) -> Hold {
+    let usual = [configured.telegram.then_some(ApproverKind::Telegram), Some(ApproverKind::Operator)];
     let usual = usual.into_iter().flatten().map(ApproverStep::from).collect();
-    let said = approvers(&mut section, has_telegram);
+    let said = approvers(&mut section, configured);
     if said.as_ref().is_some_and(Vec::is_empty) {
         section.problem("approvers", "lists nobody, so every hold would run out; name telegram or operator");
     }
@@ -240,6 +259,7 @@ fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32, guards: G
             guards,
         },
     };
+    let unreachable_after = section.duration("unreachable_after").unwrap_or(Duration::from_secs(45));
     let usual = Timing::default();
     let timing = Timing {
         start_within: section.duration("start_within").unwrap_or(usual.start_within),
@@ -254,6 +274,7 @@ fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32, guards: G
     };
     for (key, duration) in [
         ("window", defaults.hold.window),
+        ("unreachable_after", unreachable_after),
         ("start_within", timing.start_within),
         ("retry_first", timing.retry_first),
         ("stop_patience", timing.stop_patience),
@@ -271,7 +292,7 @@ fn hold(mut section: Section<'_>, has_telegram: bool, utc_offset: i32, guards: G
         section.problem("permit_filter", message);
     }
     section.finish();
-    Hold { defaults, timing }
+    Hold { defaults, timing, unreachable_after }
 }
 
 /// What is written down, and where days begin, which is the sessions' to know.
@@ -322,7 +343,7 @@ fn telegram(mut section: Section<'_>) -> Option<Telegram> {
     let messages_per_second = section.number("messages_per_second", 1).unwrap_or(30);
     let webhook_section = section.section("webhook");
     let has_webhook = webhook_section.is_present();
-    let webhook = if has_webhook { webhook(webhook_section) } else { None };
+    let webhook = if has_webhook { telegram_webhook(webhook_section) } else { None };
     section.finish();
     let api_url = api_url.unwrap_or_else(|| Url::parse("https://api.telegram.org").expect("a constant"));
     Some(Telegram {
@@ -343,7 +364,7 @@ fn is_proxy(proxy: &Secret) -> bool {
     url.is_some_and(|url| matches!(url.scheme(), "socks5" | "socks5h" | "http" | "https") && url.has_host())
 }
 
-fn webhook(mut section: Section<'_>) -> Option<Webhook> {
+fn telegram_webhook(mut section: Section<'_>) -> Option<TelegramWebhook> {
     let url = section.parsed("url", "an https URL", |text| {
         let url = Url::parse(text).map_err(|error| error.to_string())?;
         if url.scheme() == "https" { Ok(url) } else { Err("Telegram brings updates to https alone".to_owned()) }
@@ -367,10 +388,10 @@ fn webhook(mut section: Section<'_>) -> Option<Webhook> {
         section.problem("secret", "is none Telegram takes: 16 to 256 of letters, digits, - and _");
     }
     section.finish();
-    Some(Webhook { url: url?, listen: listen?, secret: secret? })
+    Some(TelegramWebhook { url: url?, listen: listen?, secret: secret? })
 }
 
-fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, has_telegram: bool) -> Option<Nas> {
+fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: Configured) -> Option<Nas> {
     let name = section.name().to_owned();
     if let Err(message) = nas_name(&name) {
         section.problem("address", message);
@@ -400,7 +421,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, has_telegram:
     let unique_ports = section.boolean("unique_ports");
     let sandbox_filter = section.text("sandbox_filter");
     let permit_filter = section.text("permit_filter");
-    let approvers = approvers(&mut section, has_telegram).unwrap_or_default();
+    let approvers = approvers(&mut section, configured).unwrap_or_default();
     let when_unreachable = section.parsed("when_unreachable", "end or hold", str::parse);
     let guards = guards::settings(&mut section);
     let callers = bans::lists(&mut section, "allow_callers", "deny_callers");

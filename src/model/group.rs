@@ -43,7 +43,7 @@ pub struct GroupSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_prompt: Option<bool>,
     /// How long nobody is asked again after a "not me"; zero is not at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
     pub cool_down: Option<Duration>,
     /// How often one is asked an hour without a yes, at most; zero is without limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,8 +51,8 @@ pub struct GroupSettings {
     /// Filter that lets members' sessions through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permit_filter: Option<String>,
-    /// How long a permitted session may last.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// How long a permitted session may last; kept in whole seconds.
+    #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
     pub session_timeout: Option<Duration>,
 }
 
@@ -70,6 +70,24 @@ impl GroupSettings {
     }
 }
 
+/// A span in whole seconds, for a JSON column that people read.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => to.serialize_u64(span.as_secs()),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_secs))
+    }
+}
+
 /// A user with the groups they are in, nearest first: all that decides a login.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
@@ -84,5 +102,21 @@ impl std::ops::Deref for Member {
 
     fn deref(&self) -> &User {
         &self.user
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_kept_as_they_were_said_and_what_is_not_known_is_not_passed_over() {
+        let kept = r#"{"approvers":["telegram:1m","operator"],"when_unreachable":"hold","session_timeout":28800}"#;
+        let settings: GroupSettings = serde_json::from_str(kept).unwrap();
+        assert_eq!(settings.session_timeout, Some(Duration::from_secs(28_800)));
+        assert_eq!(serde_json::to_string(&settings).unwrap(), kept);
+        assert_eq!(serde_json::from_str::<GroupSettings>("{}").unwrap(), GroupSettings::default());
+        let newer = serde_json::from_str::<GroupSettings>(r#"{"third_person":true}"#);
+        assert!(newer.unwrap_err().to_string().contains("third_person"));
     }
 }

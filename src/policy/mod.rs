@@ -85,6 +85,11 @@ impl HoldTerms {
 }
 
 impl HoldTerms {
+    /// Whether an approval may count again: where it is on, and nobody else must agree each time.
+    pub fn may_be_trusted(&self) -> bool {
+        !self.guards.trust_for.is_zero() && self.second_person.is_none()
+    }
+
     /// Whether a person's own device may be asked.
     pub fn ring(&self) -> bool {
         self.approvers.iter().any(|step| step.kind.rings())

@@ -154,7 +154,7 @@ impl TrustBook {
 /// A grant for somebody whose approval counts again: no hold.
 pub fn with_trust(grant: Grant, trusted: Option<Trusted>) -> Grant {
     match (&grant.terms, trusted) {
-        (Terms::Hold(_), Some(Trusted { until })) => {
+        (Terms::Hold(terms), Some(Trusted { until })) if terms.may_be_trusted() => {
             Grant { terms: Terms::Waived(Waiver { reason: format!("trusted until {until}") }), ..grant }
         }
         _ => grant,
@@ -229,7 +229,10 @@ mod tests {
         let held = Grant {
             sandbox_filter: "sandbox".into(),
             permit_filter: "permit".into(),
-            terms: Terms::Hold(super::super::HoldTerms::new(HOUR, HOUR, [])),
+            terms: Terms::Hold(super::super::HoldTerms {
+                guards: super::super::Guards { trust_for: HOUR, ..Default::default() },
+                ..super::super::HoldTerms::new(HOUR, HOUR, [])
+            }),
             session_timeout: None,
             reply: vec![],
         };

@@ -1,15 +1,16 @@
 //! Proof that somebody entitled to has decided.
 //!
-//! [`Approval`] and [`Denial`] have no public constructor but these: a verified [`Press`] of a button, or an operator with
-//! access to the store. Leaving the sandbox takes an [`Approval`] or a policy's waiver, so a skipped check does not
-//! compile.
+//! [`Approval`] and [`Denial`] have no public constructor but these: a verified [`Press`] of somebody who has a voice about the
+//! session ([`Voices`]), or an operator with access to the store. Leaving the sandbox takes [`Approval`]s, as many as the terms of the
+//! hold demand, or a policy's waiver, so a skipped check does not compile.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::button::Press;
-use crate::model::{ApproverKind, Timestamp};
+use super::voices::{Speaks, Voices};
+use crate::model::{ApproverKind, Timestamp, UserName};
 
 /// Yes or no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ impl fmt::Display for Verdict {
 }
 
 /// Who decided, and by which channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DecidedBy {
     /// The channel.
     pub approver: ApproverKind,
@@ -57,10 +58,24 @@ pub struct Decision {
     pub at: Timestamp,
 }
 
+/// A yes that is not enough by itself, as it is kept until there are enough.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// By whom.
+    pub by: DecidedBy,
+    /// Who that is, when it is somebody else than the session's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<UserName>,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// Proof of a yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approval {
     by: DecidedBy,
+    speaks: Speaks,
+    voices: Voices,
     /// By the number on the screen of whoever logs in.
     by_number: bool,
 }
@@ -73,10 +88,29 @@ pub struct Denial {
     wrong_number: bool,
 }
 
+/// Proof of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// Of a yes.
+    Yes(Approval),
+    /// Of a no.
+    No(Denial),
+}
+
+/// Whoever answered has no voice about this session, or none any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("whoever answered does not speak for this session")]
+pub struct NotEntitled;
+
 impl Approval {
-    /// An operator's word, given with access to the store.
+    /// An operator's word, given with access to the store. It is enough by itself.
     pub fn by_operator(login: impl Into<String>) -> Self {
-        Self { by: DecidedBy { approver: ApproverKind::Operator, who: login.into() }, by_number: false }
+        Self {
+            by: DecidedBy { approver: ApproverKind::Operator, who: login.into() },
+            speaks: Speaks::ForAll,
+            voices: Voices::default(),
+            by_number: false,
+        }
     }
 
     /// By whom.
@@ -87,6 +121,16 @@ impl Approval {
     /// Whether it was given by choosing the right number.
     pub fn is_by_number(&self) -> bool {
         self.by_number
+    }
+
+    /// For whom they speak.
+    pub(super) fn speaks(&self) -> &Speaks {
+        &self.speaks
+    }
+
+    /// Who else has a voice at this moment.
+    pub(super) fn voices(&self) -> &Voices {
+        &self.voices
     }
 }
 
@@ -108,12 +152,21 @@ impl Denial {
 }
 
 impl Press {
-    /// The proof this press is: of a yes, or of a no.
-    pub fn into_proof(self) -> Result<Approval, Denial> {
-        let by = DecidedBy { approver: self.approver(), who: self.presser().to_owned() };
-        match self.verdict() {
-            Verdict::Approved => Ok(Approval { by, by_number: self.is_by_number() }),
-            Verdict::Denied => Err(Denial { by, wrong_number: self.is_by_number() }),
-        }
+    /// The proof this press is, among those who have a voice about its session now.
+    ///
+    /// # Errors
+    /// [`NotEntitled`] when the presser has none.
+    pub fn into_proof(self, voices: Voices) -> Result<Proof, NotEntitled> {
+        let by_number = self.is_by_number();
+        let hand = DecidedBy { approver: self.approver(), who: self.presser().to_owned() };
+        let speaks = voices.of(&hand).ok_or(NotEntitled)?;
+        let by = match speaks {
+            Speaks::AsOther(_) => DecidedBy { approver: ApproverKind::Person, ..hand },
+            _ => hand,
+        };
+        Ok(match self.verdict() {
+            Verdict::Approved => Proof::Yes(Approval { by, speaks, voices, by_number }),
+            Verdict::Denied => Proof::No(Denial { by, wrong_number: by_number }),
+        })
     }
 }

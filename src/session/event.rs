@@ -194,10 +194,13 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "alert", rename_all = "kebab-case")]
 pub enum Alert {
-    /// No approver could be reached; the session is being ended.
+    /// No approver is left that can be reached.
     Undeliverable {
         /// The last one's reason.
         reason: String,
+        /// It stays in the sandbox until its deadline; else it is being ended.
+        #[serde(default)]
+        held: bool,
     },
     /// The NAS refuses the CoA-Request in a way that repeating cannot mend.
     CoaRefused {
@@ -220,6 +223,11 @@ pub enum Alert {
 pub enum Told {
     /// It took effect.
     Done,
+    /// It counts, and so many more must say yes.
+    Counted {
+        /// How many.
+        more: u32,
+    },
     /// It changed nothing (a repeat, or out of place), and nobody waits for an answer.
     Nothing,
     /// Too late: somebody had decided already, thus.

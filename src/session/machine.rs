@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::decision::{Approval, DecidedBy, Decision, Denial, Verdict};
+use super::decision::{Approval, DecidedBy, Decision, Denial, Verdict, Vote};
 use super::event::{Alert, Effect, Event, Outcome, Told};
 use super::record::{Ask, AskState, End, EndCause, Record, Session, State};
 use super::table::{self, Action, Kind};
+use super::voices::Speaks;
 use crate::accounting::{self, Report};
 use crate::dynauth::{ErrorCause, Remedy};
-use crate::model::{ApproverKind, Counters, Timestamp};
+use crate::model::{ApproverKind, ApproverStep, Counters, SecondPerson, Timestamp, WhenUnreachable};
 use crate::policy::{Grant, HoldTerms, Terms};
 
 /// After so many orders to one session its accounting is not compared with the filter any more.
@@ -96,8 +97,8 @@ impl Session {
     /// When the session next wants [`Event::TimerPassed`].
     pub fn wake_at(&self, timing: &Timing) -> Option<Timestamp> {
         match self.state {
-            State::Offered => Some(self.accepted_at + timing.start_within),
-            State::Held => earliest(self.deadline, self.retry_at),
+            State::Offered => earliest(Some(self.accepted_at + timing.start_within), self.next_ask_at()),
+            State::Held => earliest(earliest(self.deadline, self.retry_at), self.next_ask_at()),
             State::Permitting => self.deadline,
             State::Evicting => earliest(Some(self.eviction_limit(timing)), self.retry_at),
             // Silence means something only on a NAS that sends Interim-Updates.
@@ -124,6 +125,11 @@ impl Session {
             Effect::SendDisconnect { attempt } => self.state == State::Evicting && self.attempt == *attempt,
             Effect::AlertOperator { .. } => true,
         }
+    }
+
+    /// When the patience of somebody who was asked is over.
+    fn next_ask_at(&self) -> Option<Timestamp> {
+        if self.decision.is_some() { None } else { self.asks.iter().filter_map(|ask| ask.next_at).min() }
     }
 
     fn eviction_limit(&self, timing: &Timing) -> Timestamp {
@@ -175,7 +181,7 @@ impl Turn<'_> {
             self.learn_interval(report);
         }
         match (action, event) {
-            (Action::Ask, _) if self.record.asks.is_empty() => self.ask_next(),
+            (Action::Ask, _) if self.record.asks.is_empty() => self.ask_first(),
             (Action::Begin, Event::Started(report) | Event::Interim(report)) => self.begin(report),
             (Action::Refresh, Event::Started(report) | Event::Interim(report)) => self.refresh(report),
             (Action::Verify, Event::Interim(report)) => self.verify(report),
@@ -235,7 +241,8 @@ impl Turn<'_> {
                 // Whoever was asked has been told that it was over.
                 self.record.outcome = None;
                 self.record.asks.clear();
-                self.ask_next();
+                self.record.votes.clear();
+                self.ask_first();
             }
         }
     }
@@ -356,15 +363,95 @@ impl Turn<'_> {
 
     // -- the person
 
-    fn ask_next(&mut self) {
+    fn ask_first(&mut self) {
         let Some(terms) = self.hold_terms() else { return };
-        if self.record.decision.is_some() || self.is_superseded() {
+        if self.is_superseded() {
             return;
         }
-        let asked = |approver: &ApproverKind| self.record.asks.iter().any(|ask| ask.approver == *approver);
-        if let Some(approver) = terms.approvers.iter().map(|step| step.kind).find(|approver| !asked(approver)) {
-            self.record.asks.push(Ask { approver, state: AskState::Sending });
-            self.effects.push(Effect::AskApprover { approver });
+        self.ask_next();
+        if terms.second_person.is_some_and(|second| second.own) {
+            // Both must confirm, and neither waits for the other.
+            let asked = |kind| self.record.asks.iter().any(|ask| ask.approver == kind);
+            let missing = |step: &&ApproverStep| match asked(ApproverKind::Person) {
+                true => speaks_for_own(step.kind),
+                false => step.kind == ApproverKind::Person,
+            };
+            if let Some(step) = terms.approvers.iter().find(missing).copied() {
+                self.ask(step);
+            }
+        }
+        self.ask_until_somebody_can_answer("nobody is named who could be asked");
+    }
+
+    /// Asks the next one; `false` when none is left.
+    fn ask_next(&mut self) -> bool {
+        let Some(terms) = self.hold_terms() else { return false };
+        if self.record.decision.is_some() || self.is_superseded() {
+            return false;
+        }
+        let (own, _) = self.tally();
+        let left = |step: &&ApproverStep| {
+            let asked = self.record.asks.iter().any(|ask| ask.approver == step.kind);
+            !asked && !(own && speaks_for_own(step.kind))
+        };
+        match terms.approvers.iter().find(left).copied() {
+            Some(step) => {
+                self.ask(step);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn ask(&mut self, step: ApproverStep) {
+        let next_at = step.patience.map(|patience| self.now + patience);
+        self.record.asks.push(Ask { approver: step.kind, state: AskState::Sending, next_at });
+        self.effects.push(Effect::AskApprover { approver: step.kind });
+    }
+
+    /// Whoever was patiently waited for may still answer; but the next is asked too.
+    fn ask_when_due(&mut self) {
+        let now = self.now;
+        let due = |ask: &&mut Ask| ask.next_at.is_some_and(|at| now >= at);
+        let is_due = self.record.asks.iter_mut().filter(due).map(|ask| ask.next_at = None).count() > 0;
+        if is_due {
+            self.ask_next();
+        }
+    }
+
+    /// Goes on asking while those who were asked could not bring about a decision; gives up when nobody is left.
+    fn ask_until_somebody_can_answer(&mut self, reason: &str) {
+        while !self.can_be_answered() {
+            if !self.ask_next() {
+                return self.unreachable(reason);
+            }
+        }
+    }
+
+    /// Whether a yes may come yet from those who were asked.
+    fn can_be_answered(&self) -> bool {
+        let Some(terms) = self.hold_terms() else { return true };
+        let can = |asked: &dyn Fn(ApproverKind) -> bool| {
+            let there = |ask: &Ask| asked(ask.approver) && !matches!(ask.state, AskState::Undeliverable(_));
+            self.record.asks.iter().any(there)
+        };
+        if self.record.decision.is_some() || self.is_superseded() || can(&|kind| kind == ApproverKind::Operator) {
+            return true;
+        }
+        let Some(second) = terms.second_person else { return can(&|_| true) };
+        let (own, others) = self.tally();
+        (others >= second.needed || can(&|kind| kind == ApproverKind::Person))
+            && (!second.own || own || can(&speaks_for_own))
+    }
+
+    fn unreachable(&mut self, reason: &str) {
+        let policy = self.hold_terms().map_or(WhenUnreachable::End, |terms| terms.when_unreachable);
+        self.alert(Alert::Undeliverable { reason: reason.to_owned(), held: policy == WhenUnreachable::Hold });
+        match (policy, self.record.state) {
+            (WhenUnreachable::Hold, _) => (),
+            (WhenUnreachable::End, State::Held) => self.evict(Outcome::Expired),
+            // Not started yet: there is nothing to end, so let its deadline be over when it does start.
+            (WhenUnreachable::End, _) => self.record.deadline = Some(self.now),
         }
     }
 
@@ -372,7 +459,7 @@ impl Turn<'_> {
         let sent = AskState::Sent(reference.to_owned());
         match self.record.asks.iter_mut().find(|ask| ask.approver == approver) {
             Some(ask) => ask.state = sent,
-            None => self.record.asks.push(Ask { approver, state: sent }),
+            None => self.record.asks.push(Ask { approver, state: sent, next_at: None }),
         }
         if let Some(outcome) = self.record.outcome {
             self.effects.push(Effect::TellApprover { approver, reference: reference.to_owned(), outcome });
@@ -380,39 +467,79 @@ impl Turn<'_> {
     }
 
     fn undeliverable(&mut self, approver: ApproverKind, reason: &str) {
-        for ask in &mut self.record.asks {
-            if ask.approver == approver && ask.state == AskState::Sending {
-                ask.state = AskState::Undeliverable(reason.to_owned());
-            }
-        }
+        let sending = |ask: &&mut Ask| ask.approver == approver && ask.state == AskState::Sending;
+        let Some(ask) = self.record.asks.iter_mut().find(sending) else { return };
+        (ask.state, ask.next_at) = (AskState::Undeliverable(reason.to_owned()), None);
         if self.record.decision.is_some() || self.is_superseded() {
             return;
         }
         self.ask_next();
-        if self.record.asks.iter().any(|ask| !matches!(ask.state, AskState::Undeliverable(_))) {
-            return;
-        }
-        self.alert(Alert::Undeliverable { reason: reason.to_owned() });
-        match self.record.state {
-            State::Held => self.evict(Outcome::Expired),
-            // Not started yet: there is nothing to end, so let its deadline be over when it does start.
-            _ => self.record.deadline = Some(self.now),
-        }
+        self.ask_until_somebody_can_answer(reason);
     }
 
     fn approve(&mut self, approval: &Approval) -> Told {
-        match self.may_decide() {
-            // A prompt of an older node that knows no numbers shows a plain yes.
-            Ok(()) if self.wants_number(approval) => Told::Nothing,
-            Ok(()) => {
-                self.decide(Verdict::Approved, approval.by());
-                if self.record.state == State::Held {
-                    self.order_coa();
-                }
-                Told::Done
-            }
-            Err(told) => told,
+        if let Err(told) = self.may_decide() {
+            return told;
         }
+        // A prompt of an older node that knows no numbers shows a plain yes.
+        if self.wants_number(approval) {
+            return Told::Nothing;
+        }
+        let by = match self.count(approval) {
+            Ok(by) => by,
+            Err(told) => return told,
+        };
+        self.decide(Verdict::Approved, &by);
+        if self.record.state == State::Held {
+            self.order_coa();
+        }
+        Told::Done
+    }
+
+    /// Counts a yes. `Ok` when there are enough, with all who said it.
+    fn count(&mut self, approval: &Approval) -> Result<DecidedBy, Told> {
+        let second = self.hold_terms().and_then(|terms| terms.second_person);
+        let other = match (approval.speaks(), &second) {
+            (Speaks::ForAll, _) | (Speaks::AsOwn, None) => return Ok(approval.by().clone()),
+            (Speaks::AsOwn, Some(second)) if second.own => None,
+            (Speaks::AsOther(user), Some(_)) if *user != self.record.user => Some(user.clone()),
+            (Speaks::AsOwn | Speaks::AsOther(_), _) => return Err(Told::NotEntitled),
+        };
+        let Some(second) = second else { return Err(Told::NotEntitled) };
+        let votes = &mut self.record.votes;
+        // Bindings may have been taken back since.
+        votes.retain(|vote| approval.voices().still(vote));
+        // Different people: neither one account with two phones nor one phone with two accounts.
+        let said_so =
+            |vote: &Vote| vote.other.is_some() == other.is_some() && (vote.other == other || vote.by == *approval.by());
+        if !votes.iter().any(said_so) {
+            votes.push(Vote { by: approval.by().clone(), other, at: self.now });
+        }
+        match self.missing(&second) {
+            0 => Ok(self.voters()),
+            more => Err(Told::Counted { more }),
+        }
+    }
+
+    /// Whether the person has said yes, and how many others have.
+    fn tally(&self) -> (bool, u32) {
+        let others = self.record.votes.iter().filter(|vote| vote.other.is_some()).count();
+        (others < self.record.votes.len(), u32::try_from(others).unwrap_or(u32::MAX))
+    }
+
+    fn missing(&self, second: &SecondPerson) -> u32 {
+        let (own, others) = self.tally();
+        second.needed.max(1).saturating_sub(others) + u32::from(second.own && !own)
+    }
+
+    /// All who have said yes, as one.
+    fn voters(&self) -> DecidedBy {
+        let name = |vote: &Vote| match &vote.other {
+            Some(user) => format!("{user} ({})", vote.by.who),
+            None => format!("{} {}", vote.by.approver, vote.by.who),
+        };
+        let who: Vec<_> = self.record.votes.iter().map(name).collect();
+        DecidedBy { approver: ApproverKind::Person, who: who.join(", ") }
     }
 
     fn deny(&mut self, denial: &Denial) -> Told {
@@ -488,6 +615,8 @@ impl Turn<'_> {
             self.record.state = State::Dropped;
             self.record.end = Some(End { at: self.now, cause: EndCause::NeverStarted, terminate_cause: None });
             self.tell(Outcome::Disconnected);
+        } else {
+            self.ask_when_due();
         }
     }
 
@@ -499,6 +628,8 @@ impl Turn<'_> {
             }
         } else if self.record.state == State::Held && self.retry_is_due() {
             self.order_coa();
+        } else if self.record.state == State::Held {
+            self.ask_when_due();
         }
     }
 
@@ -687,6 +818,11 @@ impl Turn<'_> {
             Terms::Waived(_) => None,
         }
     }
+}
+
+/// Whether its answer is the person's own.
+fn speaks_for_own(kind: ApproverKind) -> bool {
+    !matches!(kind, ApproverKind::Person | ApproverKind::Operator)
 }
 
 /// The Acct-Interim-Interval of the Access-Accept (RFC 2869 §5.16), when the user's reply items name one.

@@ -48,9 +48,10 @@ impl Session {
     }
 
     /// What the approval of this session is worth for later logins. `None` unless it is lifted, its owner's side said yes (an operator who
-    /// helps somebody out of a hold says nothing about next time), trust is on, and its caller is at a place.
+    /// helps somebody out of a hold says nothing about next time), trust is on, nobody else must agree each time, and its caller is at a
+    /// place.
     pub fn trust(&self) -> Option<Trust> {
-        let terms = self.terms_of_hold().filter(|terms| !terms.guards.trust_for.is_zero())?;
+        let terms = self.terms_of_hold().filter(|terms| terms.may_be_trusted())?;
         let decision = self.decision.as_ref()?;
         let said_yes = decision.verdict == Verdict::Approved && decision.by.approver != ApproverKind::Operator;
         if self.state != State::Permitted || !said_yes {

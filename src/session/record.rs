@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::decision::Decision;
+use super::decision::{Decision, Vote};
 use super::event::Outcome;
 use super::machine::interval_asked;
 use crate::model::{ApproverKind, Counters, Identity, NasName, SessionId, Timestamp, UserName};
@@ -57,6 +57,8 @@ pub struct Record {
     pub disconnect_acked_at: Option<Timestamp>,
     /// Who has been asked, in the order of asking.
     pub asks: Vec<Ask>,
+    /// Who has said yes so far, where one is not enough.
+    pub votes: Vec<Vote>,
     /// The answer, once there is one.
     pub decision: Option<Decision>,
     /// What the prompts have been told to say.
@@ -153,6 +155,9 @@ pub struct Ask {
     pub approver: ApproverKind,
     /// How far that went.
     pub state: AskState,
+    /// When the next is asked too, if nobody has decided by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
 }
 
 /// How far an ask went.
@@ -321,6 +326,7 @@ fn blank(
         evicting_since: None,
         disconnect_acked_at: None,
         asks: Vec::new(),
+        votes: Vec::new(),
         decision: None,
         outcome: None,
         attempt: 0,

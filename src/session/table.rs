@@ -35,7 +35,7 @@ pub enum Kind {
 pub enum Action {
     /// Nothing: a repeat, or out of place.
     Ignore,
-    /// Ask the first approver.
+    /// Ask the first approver, or the first of each where several must agree.
     Ask,
     /// The session is on the NAS: hold it, lift it or end it, as was decided meanwhile.
     Begin,
@@ -57,11 +57,11 @@ pub enum Action {
     CloseIfBefore,
     /// Remember where the prompt is; tell it the outcome if there is one already.
     NotePrompt,
-    /// Ask the next approver, or give up.
+    /// Ask the next approver, or give up as the terms say.
     AskNext,
     /// Remember the answer until Start.
     Remember,
-    /// Take the answer, if it is the first and in time: yes lifts, no ends.
+    /// Take the answer, if it is the first and in time: yes lifts when it is enough, no ends.
     Decide,
     /// Ask nobody about it any more.
     Supersede,
@@ -73,9 +73,9 @@ pub enum Action {
     TooLate,
     /// Answer that there was never anything to decide.
     NothingToDecide,
-    /// No Start came: give the offer up.
+    /// No Start came: give the offer up. Before that, ask the next approver when the one before was waited for long enough.
     Drop,
-    /// Deadline, or next try to lift.
+    /// Deadline, next try to lift, or the next approver's turn.
     Wake,
     /// Next try to end, or give up waiting for the Stop.
     WakeEvicting,

@@ -126,6 +126,7 @@ pub(super) fn session(row: &impl Columns) -> Result<Session, StoreError> {
         evicting_since: row.time("evicting_since")?,
         disconnect_acked_at: row.time("disconnect_acked_at")?,
         asks: row.need("asks", Columns::json)?,
+        votes: row.need("votes", Columns::json)?,
         decision: decision(row)?,
         outcome: row.word("outcome")?,
         attempt: row.need("attempt", Columns::number)?,

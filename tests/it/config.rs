@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use radhold::config::{Config, Flags, Loaded, Place, Setting, Surroundings, WhileAway};
-use radhold::model::ApproverKind;
+use radhold::model::{ApproverKind, ApproverStep};
 use tempfile::TempDir;
 
 /// The file we ship.
@@ -99,6 +99,12 @@ fn uncommented(leave: impl Fn(&str) -> bool) -> String {
     text
 }
 
+/// The `url` of a webhook has nothing to stand in its place, unlike other keys of that name.
+fn with_webhook_url(text: &str) -> String {
+    text.replace("#url = \"https://ask.", "url = \"https://ask.")
+        .replace("#url = \"https://radius", "url = \"https://radius")
+}
+
 #[test]
 fn every_key_is_in_the_shipped_file() {
     let text = uncommented(|_| false);
@@ -120,8 +126,8 @@ fn every_setting_of_the_shipped_file_loads() {
             Some(inline) => pairs.contains(&inline) && !in_files,
             None => pairs.contains(&key) && in_files,
         });
-        let text = with_webhook_url(&text);
-        let bench = Bench::new(&text)
+        let bench = Bench::new(&with_webhook_url(&text))
+            .file("webhook-secret", "0123456789abcdef\n")
             .file("store-url", "postgres://db/radhold\n")
             .file("store-direct-url", "postgres://direct/radhold\n")
             .file("telegram-token", "123:abc\n")
@@ -146,11 +152,6 @@ fn every_setting_of_the_shipped_file_loads() {
             assert_eq!(config.nas[0].secret.expose(), b"0123456789abcdef");
         }
     }
-}
-
-/// The webhook's address is a setting of its own, and in no file.
-fn with_webhook_url(text: &str) -> String {
-    text.replace("#url = \"https://radius", "url = \"https://radius")
 }
 
 /// What the file calls a default is one.
@@ -192,7 +193,8 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     let text = uncommented(|key| depend_on_the_host.contains(&key) || examples.contains(&key));
     let all = Bench::new(&with_webhook_url(&text)).config();
     let bare = Bench::new(
-        "[telegram]\ntoken = \"123456789:replace-me-by-your-own-token\"\n\
+        "[approver.webhook]\nurl = \"https://ask.example/radhold\"\nsecret = \"replace-me-by-32-random-octets-in-hex\"\n\
+         [telegram]\ntoken = \"123456789:replace-me-by-your-own-token\"\n\
          [telegram.webhook]\nurl = \"https://radius.example/telegram\"\nlisten = \"127.0.0.1\"\n\
          secret = \"replace-me-by-64-hexadecimal-digits\"\n\
          [nas.example]\naddress = \"192.0.2.1\"\nsecret = \"replace-me-by-32-random-octets\"\n\
@@ -207,6 +209,8 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     assert_eq!(all.accounting, bare.accounting);
     assert_eq!(all.telegram, bare.telegram);
     assert_eq!(all.enrolment, bare.enrolment);
+    let timeout = |config: &Config| config.webhook.as_ref().map(|webhook| webhook.timeout);
+    assert_eq!(timeout(&all), timeout(&bare));
     assert_eq!(all.dynauth, bare.dynauth);
     assert_eq!((all.callers, all.strikes), (bare.callers, bare.strikes));
     assert_eq!((all.lockout, all.audit), (bare.lockout, bare.audit));
@@ -280,7 +284,10 @@ fn the_environment_says_all_types() {
     assert_eq!(config.server.accounting, ["[::1]:11813".parse().unwrap()]);
     assert_eq!(config.server.password_checks, 3);
     assert_eq!(config.telegram.unwrap().token.expose(), b"0123:45");
-    assert_eq!(config.hold.defaults.hold.approvers, [ApproverKind::Telegram, ApproverKind::Operator]);
+    assert_eq!(
+        config.hold.defaults.hold.approvers,
+        [ApproverKind::Telegram, ApproverKind::Operator].map(ApproverStep::from)
+    );
     assert_eq!(config.nas[0].name.as_str(), "edge");
     assert_eq!(config.nas[0].secret.expose(), b"0001112223334445");
     assert!(!config.nas[0].require_message_authenticator);
@@ -296,7 +303,7 @@ fn with_nothing_configured_it_stays_on_loopback() {
     assert_eq!(config.keys.sealing_file, Path::new("/state/sealing.key"));
     assert_eq!(config.node.as_str(), "host");
     assert_eq!((config.telegram, config.nas.len()), (None, 0));
-    assert_eq!(config.hold.defaults.hold.approvers, [ApproverKind::Operator]);
+    assert_eq!(config.hold.defaults.hold.approvers, [ApproverKind::Operator.into()] as [ApproverStep; 1]);
 }
 
 #[test]
@@ -415,7 +422,7 @@ fn wrong_types_and_values_are_all_told_at_once() {
         "radhold.toml:6: server.max_pending: -1 is out of range",
         "radhold.toml:8: hold.window: expected a duration such as \"90s\" or \"2m\", or a number of seconds, found true or false",
         "radhold.toml:9: hold.grace: \"soon\" is no duration; write 90s, 2m, 1h30m, 500ms or 7d",
-        "radhold.toml:10: hold.approvers: \"carrier-pigeon\" is not an approver: no approver is called \"carrier-pigeon\"; there are telegram and operator",
+        "radhold.toml:10: hold.approvers: \"carrier-pigeon\" is not an approver: no approver is called \"carrier-pigeon\"; there are telegram, operator, webhook, person",
         "radhold.toml:12: log.format: \"xml\" is not text or json: there are only these two",
         "radhold.toml:14: nas.edge.address: \"10.0.0.300\" is not an address or network: write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32",
         "radhold.toml:15: nas.edge.secret_file: not-there cannot be read: No such file or directory (os error 2)",
@@ -467,10 +474,47 @@ fn variables_an_orchestrator_sets_for_itself_are_warned_of_only() {
 #[test]
 fn what_cannot_hold_together_is_refused() {
     let nas = "[nas.a]\naddress = \"10.0.0.1\"\nsecret = \"0123456789abcdef\"\n";
+    let webhook = "[approver.webhook]\nurl = \"https://ask.example/\"\n";
     for (toml, message) in [
         ("[hold]\npermit_filter = \"sandbox\"", "radhold.toml:2: hold.permit_filter: is \"sandbox\" like"),
         ("[hold]\napprovers = []", "radhold.toml:2: hold.approvers: lists nobody"),
         ("[hold]\napprovers = [\"telegram\"]", "radhold.toml:2: hold.approvers: names telegram, but there is no"),
+        (
+            "[hold]\napprovers = [\"operatro:1m\"]",
+            "radhold.toml:2: hold.approvers: \"operatro:1m\" is not an approver: no approver is called \"operatro\"; there are \
+             telegram, operator, webhook, person; did you mean operator?",
+        ),
+        (
+            "[hold]\napprovers = [\"operator:x\"]",
+            "radhold.toml:2: hold.approvers: \"operator:x\" is not an approver: the patience of",
+        ),
+        (
+            "[hold]\napprovers = [\"operator\", \"operator:1m\"]",
+            "radhold.toml:2: hold.approvers: operator stands there twice",
+        ),
+        ("[hold]\napprovers = [\"webhook\"]", "radhold.toml:2: hold.approvers: names webhook, but there is no"),
+        ("[hold]\nwhen_unreachable = \"open\"", "radhold.toml:2: hold.when_unreachable: \"open\" is not end or hold"),
+        ("[hold]\nunreachable_after = \"0s\"", "radhold.toml:2: hold.unreachable_after: cannot be zero"),
+        (&format!("{nas}approvers = [\"webhook\"]"), "radhold.toml:4: nas.a.approvers: names webhook, but there is no"),
+        ("[approver.webhook]", "radhold.toml:1: approver.webhook.url: is missing"),
+        (
+            "[approver.webhook]\nurl = \"ftp://x/\"",
+            "radhold.toml:2: approver.webhook.url: \"ftp://x/\" is not an http or https URL",
+        ),
+        (&format!("{webhook}secret = \"short\""), "radhold.toml:3: approver.webhook.secret: is shorter than 16"),
+        (&format!("{webhook}timeout = \"1m\""), "radhold.toml:3: approver.webhook.timeout: is not between"),
+        (
+            &format!("{webhook}allow = [\"home\"]"),
+            "radhold.toml:3: approver.webhook.allow: \"home\" is not an address or network",
+        ),
+        (
+            &format!("{webhook}callback_url = \"https://x/\""),
+            "radhold.toml:3: approver.webhook.callback_url: is of no use without",
+        ),
+        (
+            &format!("{webhook}listen = \"0.0.0.0:80\""),
+            "radhold.toml:1: approver.webhook.callback_url: is missing: listen is all",
+        ),
         ("[hold]\nretry_first = \"2m\"", "radhold.toml:2: hold.retry_first: is longer than retry_most"),
         ("[telegram]", "radhold.toml:1: telegram.token: is missing"),
         ("[server]\nauth = []", "radhold.toml:2: server.auth: lists no address"),

@@ -206,7 +206,14 @@ async fn a_check_can_be_dropped_and_a_database_that_is_none_is_named() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.contains("users: 15 added, 4 of them disabled, 2 not imported\nNASes: 0 added"), "{ran:?}");
     assert!(ran.stderr.contains("the list of processes shows the password"), "{ran:?}");
+    let groups: serde_json::Value =
+        serde_json::from_str(&radhold.cli(&["group", "list", "--json"], "").stdout).unwrap();
+    let members =
+        |name: &str| groups.as_array().unwrap().iter().find(|it| it["name"] == name).unwrap()["members"].clone();
+    assert_eq!(members("staff"), serde_json::json!(["grouped", "own"]));
     let list = users(&radhold);
+    let rich = list.as_array().unwrap().iter().find(|user| user["name"] == "rich").unwrap();
+    assert_eq!(rich["groups"], serde_json::json!(["first", "second"]), "by priority");
     assert_eq!(disabled(&list), ["assigned", "bound", "compared", "rejected"]);
     assert!(list.as_array().unwrap().iter().all(|user| user["stored_as"] == "nt" && user["second_factor"] == "none"));
 

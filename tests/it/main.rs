@@ -5,6 +5,7 @@ mod agent;
 mod bans;
 mod bot;
 mod bot_api;
+mod chain;
 mod chance;
 mod cli;
 mod client;

@@ -165,14 +165,34 @@ async fn what_is_changed_at_one_node_is_known_at_the_others() {
     let pool = two.database.pool().await;
     sqlx::query("UPDATE users SET disabled = true").execute(&pool).await.unwrap();
     until("another-pass", 1);
+    let set = here.cli(&["user", "set", "alice", "--enable"], "");
+    assert_eq!(set.code, 0, "{set:?}");
+    until("another-pass", 0);
+    // What a group says, and who is in it, is remembered with her.
+    let until_filter = |filter: &str| {
+        let begun = Instant::now();
+        loop {
+            assert_eq!(login(there, "another-pass").code, 0);
+            let sessions = there.sessions();
+            if sessions.iter().any(|session| session["permit_filter"] == filter) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "never {filter}: {sessions:#?}");
+        }
+    };
+    for arguments in
+        [["group", "add", "some", "--permit-filter", "gold"].as_slice(), &["group", "member", "add", "some", "alice"]]
+    {
+        assert_eq!(here.cli(arguments, "").code, 0, "{arguments:?}");
+    }
+    until_filter("gold");
+    assert_eq!(here.cli(&["group", "set", "some", "--permit-filter", "silver"], "").code, 0);
+    until_filter("silver");
     // A NAS is heard of sooner than it would be looked for.
     let added = here.cli(&["nas", "add", "edge", "--address", "127.0.0.9", "--secret-stdin"], "edge-secret-edge\n");
     assert_eq!(added.code, 0, "{added:?}");
     there.wait_for_log(0, |line| message(line).contains("list of NASes has changed"));
     // A ban, and its end.
-    let set = here.cli(&["user", "set", "alice", "--enable"], "");
-    assert_eq!(set.code, 0, "{set:?}");
-    until("another-pass", 0);
     assert_eq!(here.cli(&["ban", "add", "203.0.113.7"], "").code, 0);
     until("another-pass", 1);
     assert_eq!(here.cli(&["ban", "lift", "203.0.113.7"], "").code, 0);

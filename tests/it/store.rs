@@ -37,6 +37,7 @@ mod commit;
 mod engines;
 mod enrolments;
 mod fixtures;
+mod guards;
 mod outbox;
 mod people;
 mod records;

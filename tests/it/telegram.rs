@@ -572,6 +572,7 @@ fn key() -> ButtonKey {
 
 fn question() -> Question {
     Question {
+        about: radhold::approver::Whose::Own,
         session: SessionId(Uuid::from_u128(0x77)),
         user: "alice".into(),
         nas: "office".into(),

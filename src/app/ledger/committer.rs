@@ -12,7 +12,7 @@ use super::super::orders::NewOrders;
 use super::super::recall::{self, Meant, Origin};
 use super::super::settings::SettingsHandle;
 use super::super::turn::Turn;
-use super::super::{answers, clock};
+use super::super::{clock, voices};
 use super::ticket::Ticket;
 use crate::accounting::{Request, Status, same_nas};
 use crate::model::{Nas, SessionId};
@@ -105,11 +105,14 @@ impl Committer {
                 Item::Press(press, ticket) => {
                     // Whose session it is must be known before it is asked who may speak for it.
                     self.rounds(&mut work).await?;
-                    match answers::entitled(&*self.store, &press).await {
-                        Ok(true) => work.push_back(Work::new(press.session(), Kind::of_press(press), ticket)),
-                        Ok(false) => {
+                    let session = press.session();
+                    match voices::fact(&*self.store, press).await {
+                        Ok(Ok(event)) => {
+                            work.push_back(Work::new(session, Kind::Fact { event, settles: None }, ticket));
+                        }
+                        Ok(Err(told)) => {
                             telemetry::count("answer.not-entitled");
-                            ticket.kept(Told::NotEntitled);
+                            ticket.kept(told);
                         }
                         Err(error @ StoreError::Away(_)) => return Err(error),
                         Err(error) => self.quarantine(&ticket, error.to_string()).await?,
@@ -421,20 +424,6 @@ impl Work {
             Kind::Fact { settles, .. } => settles,
             Kind::Offer(_) | Kind::Report { .. } => None,
         }
-    }
-}
-
-impl Kind {
-    fn of_press(press: Press) -> Self {
-        Self::Fact { event: press_event(press), settles: None }
-    }
-}
-
-/// The fact that a press is.
-pub(super) fn press_event(press: Press) -> Event {
-    match press.into_proof() {
-        Ok(approval) => Event::Approved(approval),
-        Err(denial) => Event::Denied(denial),
     }
 }
 

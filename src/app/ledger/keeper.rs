@@ -17,7 +17,7 @@ use super::super::alarms::Alarms;
 use super::super::clock;
 use super::super::orders::NewOrders;
 use super::super::settings::SettingsHandle;
-use super::committer::{Committer, Item, press_event};
+use super::committer::{Committer, Item};
 use super::drain::Drain;
 use super::ticket::{Done, Ticket};
 use super::{Job, QUEUE};
@@ -217,18 +217,14 @@ impl Keeper {
                 tickets.push(Arc::clone(&ticket));
                 items.push(Item::Fact { session, event: *event, settles, ticket });
             }
-            Job::Press { press, entitled, told } => {
+            Job::Press { press, fact, told } => {
                 let ticket = Ticket::new(Some(self.sealed(&press)), Done::Told(told));
-                if entitled {
-                    tickets.push(Arc::clone(&ticket));
-                    items.push(Item::Fact {
-                        session: press.session(),
-                        event: press_event(press),
-                        settles: None,
-                        ticket,
-                    });
-                } else {
-                    unchecked.push(ticket);
+                match fact {
+                    Some(event) => {
+                        tickets.push(Arc::clone(&ticket));
+                        items.push(Item::Fact { session: press.session(), event: *event, settles: None, ticket });
+                    }
+                    None => unchecked.push(ticket),
                 }
             }
             Job::Accounting { nas, packet, request, kept } => {

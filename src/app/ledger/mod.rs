@@ -38,8 +38,8 @@ pub(super) enum Job {
     Offer(Box<Session>),
     /// A fact about a session; the outcome of an order, when it settles one.
     Fact { session: SessionId, event: Box<Event>, settles: Option<OrderId>, told: oneshot::Sender<Told> },
-    /// A button was pressed. Whether the presser may still speak for the user has been seen in the store, or could not be.
-    Press { press: Press, entitled: bool, told: oneshot::Sender<Told> },
+    /// A button was pressed, and that is the fact it is; `None` when the store could not say whether the presser may still speak.
+    Press { press: Press, fact: Option<Box<Event>>, told: oneshot::Sender<Told> },
     /// An Accounting-Request: as it was received, and what it says.
     Accounting { nas: Arc<Nas>, packet: Box<AccountingPacket>, request: Box<Request>, kept: oneshot::Sender<()> },
     /// An Access-Request was answered.
@@ -89,11 +89,11 @@ impl Ledger {
         answer.await.ok()
     }
 
-    /// Hands a press over and waits until it is kept; [`Told::Noted`] when that is in the spool. One that is not known to be
-    /// `entitled` goes there at once, and is judged when the store is back.
-    pub(super) async fn press(&self, press: Press, entitled: bool) -> Option<Told> {
+    /// Hands a press over and waits until it is kept; [`Told::Noted`] when that is in the spool. One without the `fact`
+    /// it is goes there at once, and is judged when the store is back.
+    pub(super) async fn press(&self, press: Press, fact: Option<Event>) -> Option<Told> {
         let (told, answer) = oneshot::channel();
-        self.jobs.send(Job::Press { press, entitled, told }).await.ok()?;
+        self.jobs.send(Job::Press { press, fact: fact.map(Box::new), told }).await.ok()?;
         answer.await.ok()
     }
 }

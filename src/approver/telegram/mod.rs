@@ -148,7 +148,7 @@ impl Telegram {
                 let number = |number| self.key.seal_number(question.session, number, place);
                 texts::number_keyboard(choice, number, answer(Verdict::Denied))
             }
-            None => texts::keyboard(answer),
+            None => texts::keyboard(question.about, answer),
         };
         let message = self.api.send(chat, texts::prompt(question), Some(keyboard), Urgency::Prompt).await?;
         Ok(Reference { chat, message })

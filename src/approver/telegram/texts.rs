@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use teloxide::types::{InlineKeyboardButton, InlineKeyboardMarkup};
 use teloxide::utils::html;
 
-use crate::approver::Question;
+use crate::approver::{Question, Whose};
 use crate::model::Timestamp;
 use crate::session::{ButtonError, NumberChoice, Outcome, Told, Verdict};
 
@@ -18,6 +18,10 @@ use crate::session::{ButtonError, NumberChoice, Outcome, Told, Verdict};
 pub(super) const YES: &str = "It's me";
 /// What the denying button says.
 pub(super) const NO: &str = "Not me";
+/// The same about somebody else's login.
+pub(super) const YES_FOR_ANOTHER: &str = "Confirm";
+/// The same about somebody else's login.
+pub(super) const NO_FOR_ANOTHER: &str = "Refuse";
 
 /// The longest answer to a press, in characters (Bot API, answerCallbackQuery).
 const REPLY: usize = 200;
@@ -27,10 +31,14 @@ const GUEST: usize = 64;
 const ALERT: usize = 2000;
 
 /// The two buttons, with the data `seal` makes for each.
-pub(super) fn keyboard(seal: impl Fn(Verdict) -> String) -> InlineKeyboardMarkup {
+pub(super) fn keyboard(about: Whose, seal: impl Fn(Verdict) -> String) -> InlineKeyboardMarkup {
+    let (yes, no) = match about {
+        Whose::Own => (YES, NO),
+        Whose::Anothers => (YES_FOR_ANOTHER, NO_FOR_ANOTHER),
+    };
     InlineKeyboardMarkup::new([[
-        InlineKeyboardButton::callback(YES, seal(Verdict::Approved)),
-        InlineKeyboardButton::callback(NO, seal(Verdict::Denied)),
+        InlineKeyboardButton::callback(yes, seal(Verdict::Approved)),
+        InlineKeyboardButton::callback(no, seal(Verdict::Denied)),
     ]])
 }
 
@@ -44,8 +52,16 @@ pub(super) fn number_keyboard(choice: NumberChoice, seal: impl Fn(u8) -> String,
 pub(super) fn prompt(question: &Question) -> String {
     let seconds = question.deadline.since(question.now).as_secs();
     let matching = if question.numbers.is_some() { MATCHING } else { "" };
+    let head = match question.about {
+        Whose::Own => "<b>Is this you?</b>\nSomebody has logged in with your password.".to_owned(),
+        Whose::Anothers => format!(
+            "<b>Do you confirm this login of somebody else?</b>\n{} has logged in, and you are one of those who must agree. It is not \
+             your own login.",
+            guest(&question.user)
+        ),
+    };
     format!(
-        "<b>Is this you?</b>\nSomebody has logged in with your password.\n\n{}\n\n{matching}\
+        "{head}\n\n{}\n\n{matching}\
          Answer within {seconds} s (by {} UTC); without an answer the connection ends.",
         facts(question),
         clock(question.deadline),
@@ -86,7 +102,11 @@ pub(super) fn outcome(question: &Question, outcome: Outcome) -> String {
             "If it was not you who logged in, change your password and tell your administrator.",
         ),
     };
-    format!("<b>{head}</b>\n\n{}\n\n{then}", facts(question))
+    match question.about {
+        Whose::Own => format!("<b>{head}</b>\n\n{}\n\n{then}", facts(question)),
+        // Advice about passwords is for whoever's login it is.
+        Whose::Anothers => format!("<b>{head}</b>\n\n{}", facts(question)),
+    }
 }
 
 const AGAIN_OR_NOT_YOU: &str = "If it was you, log in again. If it was not, somebody knows your password: change it now \
@@ -121,6 +141,7 @@ pub(super) fn told(verdict: Verdict, by_number: bool, told: Told) -> Reply {
         }
         (Told::Done, Verdict::Approved) => ("Confirmed. Your connection is being opened.", false),
         (Told::Done, Verdict::Denied) => ("Denied. The connection is being ended. Change your password.", false),
+        (Told::Counted { .. }, _) => ("Your yes counts. Somebody else must agree too.", false),
         (Told::Nothing, _) => ("That changed nothing.", false),
         (Told::AlreadyDecided(Verdict::Approved), Verdict::Approved) => ("Already confirmed.", true),
         (Told::AlreadyDecided(Verdict::Denied), Verdict::Denied) => ("Already denied.", true),
@@ -142,7 +163,9 @@ pub(super) fn told(verdict: Verdict, by_number: bool, told: Told) -> Reply {
         }
         (Told::NotHeld, _) => ("There is nothing to confirm: that connection is not waiting for an answer.", true),
     };
-    Reply { text: Cow::Borrowed(text), alert: told != Told::Done || (by_number && verdict == Verdict::Denied), spent }
+    let wrong_number = by_number && verdict == Verdict::Denied;
+    let alert = wrong_number || !matches!(told, Told::Done | Told::Counted { .. });
+    Reply { text: Cow::Borrowed(text), alert, spent }
 }
 
 /// What a presser is told whose press is refused.
@@ -231,6 +254,7 @@ mod tests {
 
     fn question(user: &str, from: Option<&str>) -> Question {
         Question {
+            about: Whose::Own,
             session: SessionId(Uuid::from_u128(1)),
             user: user.into(),
             nas: "office".into(),
@@ -259,6 +283,18 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_about_somebody_else_says_so() {
+        let question = Question { about: Whose::Anothers, ..question("bob", None) };
+        let text = prompt(&question);
+        assert!(text.contains("<code>bob</code> has logged in") && text.contains("not your own login"), "{text}");
+        assert!(!text.contains("your password"));
+        assert!(OUTCOMES.into_iter().all(|end| !outcome(&question, end).contains("password")));
+        let keyboard = keyboard(Whose::Anothers, |verdict| verdict.to_string()).inline_keyboard;
+        let buttons: Vec<_> = keyboard.iter().flatten().map(|button| button.text.as_str()).collect();
+        assert_eq!(buttons, ["Confirm", "Refuse"]);
+    }
+
+    #[test]
     fn a_guest_cannot_pose_as_us() {
         let text = prompt(&question("</code><b>Confirmed</b>&\n\u{202e}\u{0}", Some(" \u{200b} ")));
         assert!(text.contains("User: <code>&lt;/code&gt;&lt;b&gt;Confirmed&lt;/b&gt;&amp;</code>\n"), "{text}");
@@ -278,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_keyboard_has_two_buttons_each_with_its_own_data() {
-        let keyboard = keyboard(|verdict| verdict.to_string()).inline_keyboard;
+        let keyboard = keyboard(Whose::Own, |verdict| verdict.to_string()).inline_keyboard;
         let buttons: Vec<_> = keyboard.iter().flatten().map(|button| (button.text.as_str(), &button.kind)).collect();
         let data = |text: &str| InlineKeyboardButtonKind::CallbackData(text.into());
         assert_eq!(buttons, [("It's me", &data("approved")), ("Not me", &data("denied"))]);
@@ -311,6 +347,7 @@ mod tests {
                 Told::NotHeld,
                 Told::NotEntitled,
                 Told::Noted,
+                Told::Counted { more: 1 },
             ] {
                 all.push(told(verdict, false, said));
                 all.push(told(verdict, true, said));

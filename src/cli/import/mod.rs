@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use crate::app::{chance, clock, keys};
 use crate::auth::{ClearPassword, Credential, NtHash, PasswordCost, SealingKey, StoredCredential, hash_password};
-use crate::model::{Nas, ReplyItem, SecondFactor, Secret, User, UserName};
-use crate::store::{StoreError, freeradius};
+use crate::model::{Group, GroupName, GroupSettings, Nas, ReplyItem, SecondFactor, Secret, User, UserName};
+use crate::store::{Store, StoreError, freeradius};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -150,6 +150,7 @@ async fn freeradius(args: &FreeradiusArgs, context: &Context) -> Result<(), Fail
         let sealed = sealed.collect::<Result<Vec<_>, _>>()?;
         let sealed_nases =
             new_nases.iter().cloned().map(|nas| keys::seal_nas(nas, &key)).collect::<Result<Vec<_>, _>>()?;
+        add_groups(&*store, &sealed).await?;
         let imported = store.import(&sealed, &sealed_nases, &|done| bar.inc(done)).await;
         bar.finish_and_clear();
         let imported = imported?;
@@ -197,10 +198,14 @@ fn plan_users(args: &FreeradiusArgs, context: &Context, tables: &freeradius::Tab
         judged.borrow_mut().entry(key).or_insert_with(|| judge(item)).clone()
     };
     let name = |name: &str| super::user::user_name(name).map(drop).map_err(|failure| failure.message);
+    let group = |name: &str| super::group::group_name(name).map(drop);
     let drop_checks = args.drop_check.iter().map(|name| name.to_ascii_lowercase()).collect();
     let bar = bar("reading", tables.check.len());
-    let plan =
-        plan::users(tables, &plan::Rules { drop_checks: &drop_checks, name: &name, reply: &reply }, &|| bar.inc(1));
+    let plan = plan::users(
+        tables,
+        &plan::Rules { drop_checks: &drop_checks, name: &name, group: &group, reply: &reply },
+        &|| bar.inc(1),
+    );
     bar.finish_and_clear();
     Ok(plan)
 }
@@ -223,7 +228,23 @@ fn user(planned: &Planned, args: &FreeradiusArgs, key: &SealingKey) -> Result<Us
     user.permit_filter = planned.permit_filter.clone();
     user.session_timeout = planned.session_timeout;
     user.reply = planned.reply.clone();
+    user.groups = planned.groups.iter().map(GroupName::new).collect();
     Ok(user)
+}
+
+/// Adds the groups these users are in and that are not there, with nothing to say yet.
+async fn add_groups(store: &dyn Store, users: &[User]) -> Result<(), Failure> {
+    let there: BTreeSet<GroupName> = store.groups().await?.into_iter().map(|group| group.name).collect();
+    let wanted: BTreeSet<&GroupName> = users.iter().flat_map(|user| &user.groups).collect();
+    for name in wanted.into_iter().filter(|name| !there.contains(*name)) {
+        let group = Group { name: name.clone(), settings: GroupSettings::default(), created_at: clock::now() };
+        match store.add_group(&group).await {
+            // Somebody else has just added it.
+            Ok(()) | Err(StoreError::Exists(_)) => (),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn tell(done: &Done<'_>, require_message_authenticator: bool) -> Result<(), Failure> {

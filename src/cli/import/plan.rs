@@ -23,6 +23,8 @@ pub(super) struct Planned {
     pub(super) permit_filter: Option<String>,
     pub(super) session_timeout: Option<Duration>,
     pub(super) reply: Vec<ReplyItem>,
+    /// The groups they are in, by priority. What the groups' rows say is in the user already.
+    pub(super) groups: Vec<String>,
 }
 
 /// A row that is not carried over.
@@ -77,6 +79,8 @@ pub(super) struct Rules<'r> {
     pub(super) drop_checks: &'r BTreeSet<String>,
     /// Why a name cannot be a User-Name.
     pub(super) name: &'r dyn Fn(&str) -> Result<(), String>,
+    /// Why a name cannot be a group's.
+    pub(super) group: &'r dyn Fn(&str) -> Result<(), String>,
     /// Why an attribute cannot be in an Access-Accept.
     pub(super) reply: &'r dyn Fn(&ReplyItem) -> Result<(), String>,
 }
@@ -103,6 +107,7 @@ pub(super) fn users(tables: &Tables, rules: &Rules<'_>, done: &dyn Fn()) -> Plan
     for name in names {
         let of = |items: &'_ BTreeMap<String, Vec<Item>>| items.get(name).unwrap_or(&none).clone();
         let groups = groups.get(name).into_iter().flatten().map(|group| Group {
+            name: group,
             check: group_check.get(*group).unwrap_or(&none),
             reply: group_reply.get(*group).unwrap_or(&none),
         });
@@ -113,6 +118,7 @@ pub(super) fn users(tables: &Tables, rules: &Rules<'_>, done: &dyn Fn()) -> Plan
 }
 
 struct Group<'t> {
+    name: &'t str,
     check: &'t [Item],
     reply: &'t [Item],
 }
@@ -155,6 +161,7 @@ impl Planner<'_> {
             items.extend(reply.iter().map(|item| ("radreply", item.clone())));
             goes_on = fall_through(reply).unwrap_or(true);
         }
+        let named = self.named(name, &groups);
         for group in groups {
             if !goes_on {
                 break;
@@ -179,11 +186,32 @@ impl Planner<'_> {
             permit_filter: None,
             session_timeout: None,
             reply: Vec::new(),
+            groups: named,
         };
         for (table, item) in &items {
             self.reply(table, item, &mut planned);
         }
         self.plan.users.push(planned);
+    }
+
+    /// The names of a user's groups, each once, that can name a group here.
+    fn named(&mut self, user: &str, groups: &[Group<'_>]) -> Vec<String> {
+        let mut named: Vec<String> = Vec::new();
+        for group in groups {
+            match (self.rules.group)(group.name) {
+                Ok(()) if named.iter().any(|other| other == group.name) => (),
+                Ok(()) => named.push(group.name.to_owned()),
+                Err(reason) => self.plan.left_out.push(LeftOut {
+                    table: "radusergroup",
+                    row: None,
+                    whose: user.to_owned(),
+                    what: format!("the group {:?}", group.name),
+                    reason,
+                    effect: Effect::WithoutIt,
+                }),
+            }
+        }
+        named
     }
 
     /// Takes the check rows of a user or a group in; whether they apply to every login.
@@ -375,7 +403,7 @@ mod tests {
             if item.name == "No-Such" { Err("unknown".to_owned()) } else { Ok(()) }
         };
         let name = |name: &str| if name.contains('\n') { Err("bad name".to_owned()) } else { Ok(()) };
-        users(tables, &Rules { drop_checks: &drop_checks, name: &name, reply: &reply }, &|| ())
+        users(tables, &Rules { drop_checks: &drop_checks, name: &name, group: &|_| Ok(()), reply: &reply }, &|| ())
     }
 
     fn replies(user: &Planned) -> Vec<String> {

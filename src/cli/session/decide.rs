@@ -115,6 +115,10 @@ async fn bring(target: &Target, event: &Event, context: &Context) -> Result<Stat
         Told::SessionOver => too_late("the session is over"),
         Told::AlreadySuperseded => too_late("a newer login of the same user has taken its place"),
         Told::NotEntitled => Err(Failure::failed("you do not speak for this user")),
+        Told::Counted { more } => {
+            output::print(&format!("counted; {more} more must say yes"))?;
+            Ok(session.state)
+        }
         Told::NotHeld => Err(Failure::failed("this session is not held; there is nothing to decide")),
         Told::Noted => Err(Failure::failed("this is kept, but nobody can say yet what comes of it")),
         Told::Nothing => Err(Failure::failed(format!("nothing to do for a session that is {}", session.state))),

@@ -74,6 +74,8 @@ struct Shown<'a> {
     sandbox_filter: Option<&'a str>,
     permit_filter: Option<&'a str>,
     asked: Vec<Asked<'a>>,
+    /// User-Names of those who have said yes so far, where more than one must.
+    confirmed_by: Vec<&'a str>,
     decision: Option<Decided<'a>>,
     identity: &'a Identity,
     counters: &'a Counters,
@@ -179,6 +181,10 @@ pub(super) async fn show(args: &ShowArgs, context: &Context) -> Result<(), Failu
         let reason = asked.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         facts.push(("asked", Some(format!("{}, {}{reason}", asked.approver, asked.state))));
     }
+    for vote in &session.votes {
+        let who = vote.other.as_ref().unwrap_or(&session.user);
+        facts.push(("confirmed by", Some(format!("{who} ({} {}) at {}", vote.by.approver, vote.by.who, vote.at))));
+    }
     if let Some(decision) = &session.decision {
         let by = &decision.by;
         facts.push((
@@ -211,6 +217,7 @@ fn shown<'a>(session: &'a Session, usage: Option<&[Usage]>) -> Shown<'a> {
         sandbox_filter: session.grant.as_ref().map(|grant| grant.sandbox_filter.as_str()),
         permit_filter: session.grant.as_ref().map(|grant| grant.permit_filter.as_str()),
         asked: asked(session),
+        confirmed_by: session.votes.iter().map(|vote| vote.other.as_ref().unwrap_or(&session.user).as_str()).collect(),
         decision: session.decision.as_ref().map(|decision| Decided {
             verdict: decision.verdict,
             approver: decision.by.approver.as_str(),

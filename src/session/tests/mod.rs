@@ -1,6 +1,8 @@
 //! Tests of the hold: each row that matters by itself, then random lives beside a simpler model.
 
 mod accounting;
+mod chain;
+mod guards;
 mod lives;
 mod world;
 
@@ -11,7 +13,7 @@ use uuid::Uuid;
 use super::*;
 use crate::accounting::Report;
 use crate::model::Nas;
-use crate::model::{ApproverKind, Counters, Identity, SecondFactor, Secret, SessionId, Timestamp, User};
+use crate::model::{ApproverKind, Binding, Counters, Identity, SecondFactor, Secret, SessionId, Timestamp, User};
 use crate::policy::{self, Defaults, Grant, Guards, HoldTerms};
 
 const WINDOW: Duration = Duration::from_secs(120);
@@ -47,9 +49,23 @@ pub(super) fn press(verdict: Verdict) -> Event {
     let key = ButtonKey::new(&Secret::new("cluster"));
     let place = Place { approver: ApproverKind::Telegram, chat: "7", presser: "7" };
     let data = key.seal(SessionId(Uuid::from_u128(1)), verdict, place);
-    match key.redeem(&data, place).unwrap().into_proof() {
-        Ok(approval) => Event::Approved(approval),
-        Err(denial) => Event::Denied(denial),
+    answer(key.redeem(&data, place).unwrap(), Voices::of_own(&[binding("alice", "7")], []))
+}
+
+pub(super) fn binding(user: &str, presser: &str) -> Binding {
+    Binding {
+        user: user.into(),
+        approver: ApproverKind::Telegram,
+        address: presser.to_owned(),
+        presser: presser.to_owned(),
+        bound_at: at(0),
+    }
+}
+
+fn answer(press: Press, voices: Voices) -> Event {
+    match press.into_proof(voices).unwrap() {
+        Proof::Yes(approval) => Event::Approved(approval),
+        Proof::No(denial) => Event::Denied(denial),
     }
 }
 
@@ -279,7 +295,8 @@ fn an_undeliverable_prompt_goes_to_the_next_approver_then_evicts_and_alerts() {
     life.event(3, &lost(ApproverKind::Operator));
     assert_eq!(life.session.state, State::Evicting);
     assert!(
-        life.orders().contains(&Effect::AlertOperator { alert: Alert::Undeliverable { reason: "blocked".into() } })
+        life.orders()
+            .contains(&Effect::AlertOperator { alert: Alert::Undeliverable { reason: "blocked".into(), held: false } })
     );
 }
 

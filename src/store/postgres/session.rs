@@ -29,7 +29,7 @@ macro_rules! columns {
          accepted_at, started_at, heard_at, deadline, permitted_at, evicting_since, disconnect_acked_at, asks, decision, \
          decided_via, decided_by, decided_at, outcome, attempt, tries, retry_at, identify_fully, input_octets, \
          output_octets, input_packets, output_packets, session_time, ended_at, end_cause, terminate_cause, wake_at, \
-         interim_interval, medium"
+         interim_interval, medium, votes"
     };
 }
 
@@ -49,7 +49,7 @@ macro_rules! with_columns {
             input_octets "$34::int8[]", output_octets "$35::int8[]", input_packets "$36::int8[]",
             output_packets "$37::int8[]", session_time "$38::int8[]", ended_at "$39::timestamptz[]",
             end_cause "$40::text[]", terminate_cause "$41::int8[]", wake_at "$42::timestamptz[]",
-            interim_interval "$43::int8[]", medium "$44::text[]"
+            interim_interval "$43::int8[]", medium "$44::text[]", votes "$45::jsonb[]"
         }
     };
 }
@@ -341,6 +341,7 @@ struct Written {
     wake_at: Option<DateTime<Utc>>,
     interim_interval: Option<i64>,
     medium: Option<&'static str>,
+    votes: Json<serde_json::Value>,
 }
 
 fn written(change: &Change) -> Written {
@@ -393,6 +394,7 @@ fn written(change: &Change) -> Written {
         wake_at: change.wake_at.map(time),
         interim_interval: interim_interval(session),
         medium: session.identity.medium.map(Medium::as_str),
+        votes: Json(row::json(&session.votes)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The real binary, on an SQLite file of its own: what it prints, what it keeps, how it fails.
 
+mod groups;
 mod nases;
 mod serve;
 mod sessions;

@@ -33,6 +33,10 @@ fn a_nas_is_added_listed_and_removed() {
         "192.0.2.7",
         "--deny-callers",
         "0.0.0.0/0",
+        "--approvers",
+        "operator:90s",
+        "--when-unreachable",
+        "hold",
     ]);
     let list = house.json(&["nas", "list"]);
     assert_eq!((&list[0]["name"], &list[0]["kept_in"]), (&json!("core"), &json!("configuration")));
@@ -43,7 +47,7 @@ fn a_nas_is_added_listed_and_removed() {
             "limit_proxy_state": false, "allow_ms_chap_v1": false, "coa_address": null, "coa_port": 1700,
             "coa_source": null, "reject_delay": 2.0, "octet_direction": "swapped",
             "octet_wrap": false, "unique_ports": null, "sandbox_filter": null,
-            "permit_filter": null, "allow_callers": ["10.0.0.0/8"], "deny_callers": ["192.0.2.7/32", "0.0.0.0/0"],
+            "permit_filter": null, "approvers": ["operator:1m30s"], "when_unreachable": "hold", "allow_callers": ["10.0.0.0/8"], "deny_callers": ["192.0.2.7/32", "0.0.0.0/0"],
             "kept_in": "store",
         })
     );

@@ -11,7 +11,7 @@ use radhold::model::{
 use radhold::policy::{Grant, HoldTerms, Terms};
 use radhold::session::{
     Ask, AskState, DecidedBy, Decision, Effect, End, EndCause, Event, Outcome, Record, Session, State, Step, Timing,
-    Verdict, step,
+    Verdict, Vote, step,
 };
 use radhold::store::{Change, Committed, Extent, Store, Usage};
 use uuid::Uuid;
@@ -32,6 +32,7 @@ pub(super) fn rich_user(name: &str) -> User {
         session_timeout: Some(Duration::from_secs(3 * 86_400)),
         reject_delay: Some(Duration::from_micros(1_500_001)),
         monthly_quota: Some(50_000_000_000),
+        guards: radhold::model::GuardSettings { trust_hours: Some(8), ..Default::default() },
         reply: vec![ReplyItem { name: "Framed-IP-Address".into(), value: "10.0.0.7".into() }],
         created_at: NOON + Duration::from_micros(1),
         ..user(name)
@@ -99,8 +100,20 @@ pub(super) fn rich_record(number: u128) -> Record {
         evicting_since: Some(at(5)),
         disconnect_acked_at: Some(at(6)),
         asks: vec![
-            Ask { approver: ApproverKind::Telegram, state: AskState::Sent("-100/5".into()) },
-            Ask { approver: ApproverKind::Operator, state: AskState::Undeliverable("nobody there".into()) },
+            Ask { approver: ApproverKind::Telegram, state: AskState::Sent("-100/5".into()), next_at: None },
+            Ask {
+                approver: ApproverKind::Operator,
+                state: AskState::Undeliverable("nobody there".into()),
+                next_at: Some(at(9)),
+            },
+        ],
+        votes: vec![
+            Vote {
+                by: DecidedBy { approver: ApproverKind::Person, who: "78".into() },
+                other: Some("boss".into()),
+                at: at(4),
+            },
+            Vote { by: DecidedBy { approver: ApproverKind::Telegram, who: "77".into() }, other: None, at: at(5) },
         ],
         decision: Some(Decision {
             verdict: Verdict::Approved,
@@ -171,7 +184,7 @@ prop_compose! {
         framed in proptest::option::of(any::<IpAddr>()),
         prefix in (any::<std::net::Ipv6Addr>(), 0u8..=128),
         outcome in proptest::option::of(proptest::sample::select(&[
-            Outcome::Permitted, Outcome::NasUnreachable, Outcome::Denied, Outcome::Expired, Outcome::NotLifted,
+            Outcome::WrongNumber, Outcome::Superseded, Outcome::Permitted, Outcome::NasUnreachable, Outcome::Denied, Outcome::Expired, Outcome::NotLifted,
             Outcome::Disconnected, Outcome::Kicked,
         ][..])),
         decided in proptest::option::of((any::<bool>(), any::<bool>())),
@@ -204,7 +217,12 @@ prop_compose! {
             evicting_since: time(5),
             disconnect_acked_at: time(6),
             asks: texts.iter().flatten().map(|reference| Ask {
-                approver: ApproverKind::Telegram, state: AskState::Sent(reference.clone()),
+                approver: ApproverKind::Telegram, state: AskState::Sent(reference.clone()), next_at: time(1),
+            }).collect(),
+            votes: texts.iter().flatten().map(|who| Vote {
+                by: DecidedBy { approver: ApproverKind::Person, who: who.clone() },
+                other: text(1).map(UserName::new),
+                at: time(3).unwrap_or_default(),
             }).collect(),
             decision: decided.map(|(yes, telegram)| Decision {
                 verdict: if yes { Verdict::Approved } else { Verdict::Denied },

@@ -58,7 +58,7 @@ async fn what_no_column_holds_is_kept_at_its_limit(stage: &Stage) {
     let strange = Session::restore(record);
     let plain = Session::restore(rich_record(2));
     let mut with_usage = added(&strange);
-    with_usage.orders = vec![Effect::AlertOperator { alert: Alert::Undeliverable { reason: "\0".into() } }];
+    with_usage.orders = vec![Effect::AlertOperator { alert: Alert::Undeliverable { reason: "\0".into(), held: true } }];
     let kept = store.commit(&[with_usage, added(&plain)]).await.unwrap();
     assert_eq!(kept, [Committed::Done; 2]);
 
