@@ -22,6 +22,7 @@ mod failover;
 mod fleet;
 mod flood;
 mod front;
+mod guards;
 mod hold;
 mod house;
 mod import;
