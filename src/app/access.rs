@@ -13,8 +13,10 @@ use zeroize::Zeroizing;
 use super::bans::Bans;
 use super::ledger::{Job, Ledger};
 use super::lockouts::{Checking, Lockouts};
+use super::prompts::KnownPrompts;
 use super::refusal::No;
 use super::settings::{Settings, SettingsHandle};
+use super::trusts::Trusts;
 use super::users::Users;
 use super::{chance, clock};
 use crate::accounting::identity_of;
@@ -25,11 +27,12 @@ use crate::auth::{
 };
 use crate::config::WhileAway;
 use crate::eap;
-use crate::model::{Nas, SessionId, Timestamp, User, UserName};
-use crate::policy::{self, Ban, Caller, Standing, Terms};
+use crate::messages::Messages;
+use crate::model::{Language, Nas, SessionId, Timestamp, User, UserName};
+use crate::policy::{self, Ban, Caller, Fatigue, Standing, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
-use crate::session::{Class, Session};
+use crate::session::{ButtonKey, Class, Event, Session};
 use crate::store::{AuthAttempt, StoreError};
 use crate::telemetry::{self, OncePerWindow};
 
@@ -45,7 +48,8 @@ const LONGEST_USER_NAME: usize = 253;
 /// No NAS waits longer for its answer.
 const LONGEST_REJECT_DELAY: Duration = Duration::from_secs(60);
 
-/// A login that is locked out is answered no sooner than this, right password or wrong.
+/// A login that is locked out is answered no sooner than this, right password or wrong; and so is a wrong password that was looked at
+/// between two locks.
 const LOCKED_OUT_DELAY: Duration = Duration::from_secs(2);
 
 /// What becomes of an Access-Request.
@@ -70,11 +74,22 @@ pub(super) struct Access {
     checks: Arc<Semaphore>,
     /// Those who may wait for a check; whoever finds no place here is not answered.
     queue: Semaphore,
-    bans: Arc<Bans>,
-    lockouts: Arc<Lockouts>,
+    guards: Guards,
     /// Whether anybody met so far has an argon2id password: then a name nobody has must cost as much.
     slow_users: AtomicBool,
     away_said: OncePerWindow<()>,
+}
+
+/// What stands between a password and a hold, all in memory.
+#[derive(Debug)]
+pub(super) struct Guards {
+    pub bans: Arc<Bans>,
+    pub lockouts: Arc<Lockouts>,
+    pub prompts: Arc<KnownPrompts>,
+    pub trusts: Arc<Trusts>,
+    /// For the number on the screen.
+    pub buttons: ButtonKey,
+    pub messages: Arc<Messages>,
 }
 
 /// An Access-Request on its way.
@@ -98,6 +113,12 @@ impl Request<'_> {
         self.received_at + delay.unwrap_or(self.settings.reject_delay).min(LONGEST_REJECT_DELAY)
     }
 
+    /// User-Name, as the store can keep it.
+    fn account(&self) -> Option<String> {
+        let name = self.packet.first(attribute::USER_NAME)?;
+        Some(String::from_utf8_lossy(name).replace('\0', "\u{fffd}"))
+    }
+
     /// What wrong passwords of this caller are counted under; empty where the NAS does not say who calls.
     fn caller_key(&self) -> String {
         self.caller.as_ref().map(Caller::key).unwrap_or_default()
@@ -111,15 +132,14 @@ impl Access {
         ledger: Ledger,
         sealing_key: SealingKey,
         password_checks: usize,
-        bans: Arc<Bans>,
-        lockouts: Arc<Lockouts>,
+        guards: Guards,
     ) -> Self {
         let decoy = Decoy::new(PasswordCost::default());
         let checks = Arc::new(Semaphore::new(password_checks.max(1)));
         let queue = Semaphore::new(password_checks.max(1) * QUEUE_PER_CHECK);
         let slow_users = AtomicBool::new(false);
         let away_said = OncePerWindow::new(AWAY_SAID, 1);
-        Self { settings, users, ledger, sealing_key, decoy, checks, queue, bans, lockouts, slow_users, away_said }
+        Self { settings, users, ledger, sealing_key, decoy, checks, queue, guards, slow_users, away_said }
     }
 
     /// Answers an Access-Request whose authenticity has been settled.
@@ -150,23 +170,22 @@ impl Access {
         if standing == Standing::Denied {
             return Err(No::DeniedCaller);
         }
-        let ban = request.caller.as_ref().and_then(|caller| self.bans.against_caller(caller, standing, now));
+        let ban = request.caller.as_ref().and_then(|caller| self.guards.bans.against_caller(caller, standing, now));
         if let Some(Ban { until, .. }) = ban {
             return Err(No::BannedCaller(until));
         }
-        self.lockouts.admits(account, &request.caller_key(), now).ok_or(No::LockedOut)
+        self.guards.lockouts.admits(account, &request.caller_key(), now).ok_or(No::LockedOut)
     }
 
     async fn check(&self, request: &Request<'_>, name: &[u8], method: &Method<'_>) -> Fate {
         let label = method_label(method.kind());
-        // As the store can keep it.
-        let account = String::from_utf8_lossy(name).replace('\0', "\u{fffd}");
+        let account = request.account().unwrap_or_default();
         // Kept until what came of the check is counted.
         let _checking = match self.let_in(request, &account) {
             Ok(checking) => checking,
             Err(no) => return self.reject(request, Some(method), label, None, &no),
         };
-        if !self.bans.are_known() || !self.lockouts.are_known() {
+        if !self.guards.bans.are_known() || !self.guards.lockouts.are_known() {
             let error = StoreError::Away("bans and lockouts have not been read since the start".to_owned());
             return self.without_store(request, method, label, &error);
         }
@@ -191,22 +210,26 @@ impl Access {
         };
         let Some(verdict) = verdict else { return Fate::Drop("access.checks-overload") };
         match &verdict {
-            Verdict::Accepted(_) => self.lockouts.succeeded(&account, &request.caller_key()),
+            Verdict::Accepted(_) => self.guards.lockouts.succeeded(&account, &request.caller_key()),
             Verdict::Refused(Why::WrongPassword | Why::UnknownUser) => {
-                self.lockouts.failed(&account, &request.caller_key(), request.received_at);
+                self.guards.lockouts.failed(&account, &request.caller_key(), request.received_at);
             }
             // Nobody guesses like that.
             Verdict::Refused(_) => (),
         }
         match (user, verdict) {
             (Some(user), Verdict::Accepted(proof)) => {
-                let ban = self.bans.against_account(&user.name, request.standing, request.received_at);
+                let ban = self.guards.bans.against_account(&user.name, request.standing, request.received_at);
                 if let Some(Ban { until, .. }) = ban {
                     let no = No::BannedAccount(until);
                     return self.reject(request, Some(method), label, Some(&user), &no);
                 }
                 match policy::decide(&user, &user.groups, request.nas, &request.settings.defaults) {
-                    Ok(grant) => self.accept(request, &user, method, &proof, grant),
+                    Ok(grant) => {
+                        let (nas, caller) = (&request.nas.name, request.caller.as_ref());
+                        let grant = self.guards.trusts.consider(grant, &user.name, nas, caller, request.received_at);
+                        self.accept(request, &user, method, &proof, grant)
+                    }
                     Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)),
                 }
             }
@@ -301,22 +324,54 @@ impl Access {
     ) -> Fate {
         let now = clock::now();
         let id = chance::session_id(now);
-        let reply = match accept_reply(request, user, proof, &grant, id, now) {
+        let identity = identity_of(&request.packet);
+        let offer =
+            Session::offer(id, user.name.clone(), request.nas.name.clone(), request.source, identity, grant, now);
+        let superseded = match self.may_ask(request, &offer, now) {
+            Ok(superseded) => superseded,
+            Err(fatigue) => {
+                let no = No::Fatigue(fatigue);
+                return self.reject(request, Some(method), method_label(method.kind()), Some(user), &no);
+            }
+        };
+        let reply = match accept_reply(request, user, proof, &offer, &self.guards) {
             Ok(reply) => reply,
             Err(error) => {
+                self.guards.prompts.withdraw(&user.name, id);
                 tracing::error!(user = %user.name, nas = %request.nas.name, error, "the Access-Accept cannot be written");
                 return self.reject(request, Some(method), method_label(method.kind()), Some(user), &No::Unwritable);
             }
         };
-        let identity = identity_of(&request.packet);
-        let session =
-            Session::offer(id, user.name.clone(), request.nas.name.clone(), request.source, identity, grant, now);
         // The offer is on its way to the store before the NAS can speak of the session.
-        if self.ledger.try_send(Job::Offer(Box::new(session))).is_err() {
+        if self.ledger.try_send(Job::Offer(Box::new(offer))).is_err() {
+            self.guards.prompts.withdraw(&user.name, id);
             return Fate::Drop("access.overload");
+        }
+        for older in superseded {
+            self.supersede(older);
         }
         self.record(request, method_label(method.kind()), "accepted", Some(id));
         Fate::Reply(reply)
+    }
+
+    /// Whether somebody's own device may ring for this login, and which of theirs it makes way for.
+    fn may_ask(&self, request: &Request<'_>, offer: &Session, now: Timestamp) -> Result<Vec<SessionId>, Fatigue> {
+        let Some((prompt, guards)) = offer.prompt(now).zip(offer.guards()) else { return Ok(Vec::new()) };
+        let usual =
+            || request.settings.dialects.get(&request.nas.dialect).is_some_and(|dialect| dialect.unique_ports());
+        let unique_port = request.nas.unique_ports.unwrap_or_else(usual);
+        let known = |caller: &str| self.guards.lockouts.knows(offer.user.as_str(), caller, now);
+        self.guards.prompts.admit(prompt, unique_port, &guards, known, now)
+    }
+
+    /// An older login is asked about no more. Should there be no room for that, it waits in vain until its deadline.
+    fn supersede(&self, older: SessionId) {
+        telemetry::count("access.superseded");
+        let (told, _) = tokio::sync::oneshot::channel();
+        let job = Job::Fact { session: older, event: Box::new(Event::Superseded), settles: None, told };
+        if self.ledger.try_send(job).is_err() {
+            telemetry::count("access.superseded-not-told");
+        }
     }
 
     fn refuse_eap(&self, request: &Request<'_>, octets: &[u8]) -> Fate {
@@ -350,9 +405,15 @@ impl Access {
             reply.text(attribute::REPLY_MESSAGE, &message)?;
             method.map_or(Ok(()), |method| write_refusal(reply, method, no.ms_chap_code(), &chance::octets(), &message))
         });
-        let at = match no {
-            No::LockedOut => request.rejected_at(user).max(request.received_at + LOCKED_OUT_DELAY),
-            _ => request.rejected_at(user),
+        let account = request.account().unwrap_or_default();
+        let slow = match no {
+            No::LockedOut => true,
+            No::Credentials(_) => self.guards.lockouts.slows(&account, &request.caller_key(), request.received_at),
+            _ => false,
+        };
+        let at = match slow {
+            true => request.rejected_at(user).max(request.received_at + LOCKED_OUT_DELAY),
+            false => request.rejected_at(user),
         };
         later_or_drop(reply, at)
     }
@@ -391,19 +452,25 @@ fn accept_reply(
     request: &Request<'_>,
     user: &User,
     proof: &Proof,
-    grant: &policy::Grant,
-    session: SessionId,
-    now: Timestamp,
+    offer: &Session,
+    guards: &Guards,
 ) -> Result<Vec<u8>, String> {
+    let grant = offer.grant.as_ref().ok_or("nothing was granted")?;
     let Settings { dialects, dictionary, class_key, .. } = &*request.settings;
     let dialect = &request.nas.dialect;
     let dialect = dialects.get(dialect).ok_or_else(|| format!("there is no dialect {dialect:?}; see radhold check"))?;
-    let class = Class { session, accepted_at: now, waived: matches!(grant.terms, Terms::Waived(_)) };
+    let class =
+        Class { session: offer.id, accepted_at: offer.accepted_at, waived: matches!(grant.terms, Terms::Waived(_)) };
     let class = class_key.seal(&class, &request.nas.name);
     let attributes = dialect.accept(dictionary, &user.name, grant, &class).map_err(|error| error.to_string())?;
     build(request, Code::AccessAccept, |reply| {
         for octets in &attributes {
             reply.encoded(octets)?;
+        }
+        if offer.guards().is_some_and(|guards| guards.number_matching) {
+            let number = guards.buttons.number(offer.id).to_string();
+            let said = guards.messages.say(&Language::english(), "reply-number", &[("value", number.into())]);
+            reply.text(attribute::REPLY_MESSAGE, &said)?;
         }
         write_proof(reply, proof, &request.packet, request.nas.secret.expose(), salts())
     })

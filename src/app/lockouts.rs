@@ -61,6 +61,18 @@ impl Lockouts {
         })
     }
 
+    /// Whether a login of the account was confirmed from there not long ago.
+    pub(super) fn knows(&self, account: &str, caller: &str, now: Timestamp) -> bool {
+        let limits = self.settings.current().lockout;
+        self.lockout().knows(account, caller, &limits, now)
+    }
+
+    /// Whether so many passwords were wrong that the next answer is to be as slow as that of a lock.
+    pub(super) fn slows(&self, account: &str, caller: &str, now: Timestamp) -> bool {
+        let limits = self.settings.current().lockout;
+        self.lockout().slows(account, caller, &limits, now)
+    }
+
     /// A wrong password was given.
     pub(super) fn failed(&self, account: &str, caller: &str, now: Timestamp) {
         let limits = self.settings.current().lockout;

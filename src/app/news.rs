@@ -10,6 +10,7 @@ use super::bans::Bans;
 use super::clock;
 use super::orders::NewOrders;
 use super::settings::SettingsHandle;
+use super::trusts::Trusts;
 use super::users::Users;
 use crate::model::{NodeName, SessionId};
 use crate::store::{News, Presence, Store, Turn};
@@ -44,6 +45,7 @@ impl Default for Share {
 pub(super) struct Hearers {
     pub users: Arc<Users>,
     pub bans: Arc<Bans>,
+    pub trusts: Arc<Trusts>,
     /// NASes may have changed.
     pub nases: Arc<Notify>,
     pub new_orders: Arc<NewOrders>,
@@ -71,6 +73,7 @@ impl Hearers {
                 self.users.hear(clock::now());
                 self.nases.notify_one();
                 self.bans.hear();
+                self.trusts.hear();
                 self.new_orders.call_all();
             }
             News::Heard => self.users.heard(clock::now()),
@@ -84,6 +87,10 @@ impl Hearers {
             News::Bans => {
                 telemetry::count("news.bans");
                 self.bans.hear();
+            }
+            News::Trust => {
+                telemetry::count("news.trust");
+                self.trusts.hear();
             }
             News::Orders => self.new_orders.call_all(),
             // What it has not brought yet may be word of any session: none is silent for that long. Deadlines pass all the same.

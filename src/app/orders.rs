@@ -20,7 +20,8 @@ use crate::approver::{Approver, AskError, Question, Whose};
 use crate::dynauth::{Answer, ErrorCause, Request};
 use crate::model::{ApproverKind, Binding, Nas, NodeName, Secret, SessionId, UserName};
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError, Target};
-use crate::session::{Alert, Effect, Event, Lane, Session};
+use crate::policy::Terms;
+use crate::session::{Alert, ButtonKey, Effect, Event, Lane, NumberChoice, Session};
 use crate::store::{Order, Store, StoreError};
 use crate::telemetry;
 
@@ -52,6 +53,7 @@ const MOST_HANDOVERS: u32 = 16;
 pub(super) struct NewOrders {
     nas: Notify,
     people: Notify,
+    notices: Notify,
 }
 
 impl NewOrders {
@@ -66,12 +68,14 @@ impl NewOrders {
     pub(super) fn call_all(&self) {
         self.nas.notify_one();
         self.people.notify_one();
+        self.notices.notify_one();
     }
 
     fn of(&self, lane: Lane) -> &Notify {
         match lane {
             Lane::Nas => &self.nas,
             Lane::People => &self.people,
+            Lane::Notices => &self.notices,
         }
     }
 }
@@ -90,6 +94,8 @@ pub(super) struct Worker {
     pub lease: Duration,
     pub queues: NasQueues,
     pub tls: TlsWays,
+    /// For the numbers a person chooses from.
+    pub buttons: ButtonKey,
 }
 
 impl Worker {
@@ -106,7 +112,7 @@ impl Worker {
         let mut tasks = JoinSet::new();
         let places = Arc::new(Semaphore::new(match lane {
             Lane::Nas => AT_ONCE.0,
-            Lane::People => AT_ONCE.1,
+            Lane::People | Lane::Notices => AT_ONCE.1,
         }));
         while !*stop.borrow() {
             while tasks.try_join_next().is_some() {}
@@ -225,7 +231,7 @@ impl Worker {
     async fn ask(&self, order: &Order, session: &Session, approver: ApproverKind) -> Result<(), StoreError> {
         let asked = match self.channel(approver) {
             Some(channel) => {
-                let question = question(session, approver);
+                let question = Question { numbers: self.numbers(session, approver), ..question(session, approver) };
                 let asked = async {
                     match approver {
                         ApproverKind::Person => self.ask_others(channel, session, &question).await,
@@ -267,6 +273,16 @@ impl Worker {
             }
         };
         self.conclude(order, event).await
+    }
+
+    /// The numbers to choose from, where the session's hold is lifted by one. Somebody else does not see the screen.
+    fn numbers(&self, session: &Session, approver: ApproverKind) -> Option<NumberChoice> {
+        match &session.grant.as_ref()?.terms {
+            Terms::Hold(terms) if terms.guards.number_matching && approver == ApproverKind::Telegram => {
+                Some(self.buttons.choice(session.id))
+            }
+            _ => None,
+        }
     }
 
     /// Asks those who may confirm somebody else's login, each in their own chats. As many people as must agree have to be reached.
@@ -490,6 +506,7 @@ fn question(session: &Session, approver: ApproverKind) -> Question {
         accepted_at: session.accepted_at,
         deadline: session.deadline.unwrap_or(session.accepted_at),
         now: clock::now(),
+        numbers: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::auth::{MsChapErrorCode, Why};
 use crate::model::Timestamp;
-use crate::policy::Refusal;
+use crate::policy::{Fatigue, Refusal};
 
 /// Why nobody is let in.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(super) enum No {
     BannedAccount(Option<Timestamp>),
     /// Too many wrong passwords; this one was not looked at.
     LockedOut,
+    /// The password is right, but nobody is asked about it now.
+    Fatigue(Fatigue),
 }
 
 impl No {
@@ -42,6 +44,9 @@ impl No {
             Self::BannedCaller(_) => "caller-banned",
             Self::BannedAccount(_) => "account-banned",
             Self::LockedOut => "locked-out",
+            Self::Fatigue(Fatigue::TooMany) => "prompts-exceeded",
+            Self::Fatigue(Fatigue::CoolDown(_)) => "cool-down",
+            Self::Fatigue(Fatigue::Waiting(_)) => "prompt-open",
         }
     }
 
@@ -52,6 +57,9 @@ impl No {
             Self::BannedCaller(_) => Some("access.caller-banned"),
             Self::BannedAccount(_) => Some("access.account-banned"),
             Self::LockedOut => Some("access.locked-out"),
+            Self::Fatigue(Fatigue::TooMany) => Some("access.prompts-exceeded"),
+            Self::Fatigue(Fatigue::CoolDown(_)) => Some("access.cool-down"),
+            Self::Fatigue(Fatigue::Waiting(_)) => Some("access.prompt-open"),
             Self::Credentials(_) | Self::Policy(_) | Self::Unusable(_) | Self::StoreAway | Self::Unwritable => None,
         }
     }
@@ -73,7 +81,18 @@ impl No {
             Self::Credentials(_) | Self::Unusable(_) | Self::LockedOut => {
                 "Login failed. Check the name and the password.".into()
             }
-            Self::StoreAway => "Login is not possible at the moment. Try again later.".into(),
+            // To somebody who has had so many prompts already, no more than that.
+            Self::StoreAway | Self::Fatigue(Fatigue::TooMany) => {
+                "Login is not possible at the moment. Try again later.".into()
+            }
+            Self::Fatigue(Fatigue::CoolDown(until)) => {
+                format!("A login was denied a moment ago. Try again in {} s.", until.since(now).as_secs() + 1).into()
+            }
+            Self::Fatigue(Fatigue::Waiting(until)) => format!(
+                "Another login of yours waits for your answer. Answer it on your phone, or try again in {} s.",
+                until.since(now).as_secs() + 1
+            )
+            .into(),
             Self::Unwritable => "This account is set up wrongly. Ask your administrator.".into(),
             Self::DeniedCaller => "Logins from your address are not allowed.".into(),
             Self::BannedCaller(until) => banned("Logins from your address are", *until),
@@ -92,7 +111,8 @@ impl No {
             | Self::DeniedCaller
             | Self::BannedCaller(_)
             | Self::BannedAccount(_)
-            | Self::LockedOut => MsChapErrorCode::AuthenticationFailure,
+            | Self::LockedOut
+            | Self::Fatigue(_) => MsChapErrorCode::AuthenticationFailure,
         }
     }
 }
@@ -112,6 +132,12 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_is_told_in_seconds_that_are_never_too_few() {
+        let rest = No::Fatigue(Fatigue::CoolDown(Timestamp::from_secs(1_059)));
+        assert_eq!(rest.message(NOW), "A login was denied a moment ago. Try again in 60 s.");
+    }
+
+    #[test]
     fn every_message_is_short_enough_for_pppd() {
         let far = Some(Timestamp::from_micros(i64::MAX));
         for no in [
@@ -123,6 +149,9 @@ mod tests {
             No::BannedCaller(far),
             No::BannedAccount(far),
             No::LockedOut,
+            No::Fatigue(Fatigue::TooMany),
+            No::Fatigue(Fatigue::CoolDown(Timestamp::from_secs(4_600))),
+            No::Fatigue(Fatigue::Waiting(Timestamp::from_secs(4_600))),
         ] {
             assert!(no.message(NOW).len() < 200, "{no:?}");
         }

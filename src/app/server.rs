@@ -12,9 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::access::Access;
+use super::access::{Access, Guards};
 use super::alarms::{self, Alarms};
 use super::bans::Bans;
+use super::desk::{self, Desk};
 use super::door::{Door, Port};
 use super::keys::{self, KeyError};
 use super::ledger::{self, Ledger};
@@ -22,19 +23,22 @@ use super::lockouts::Lockouts;
 use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
 use super::orders::{NewOrders, Worker};
+use super::prompts::KnownPrompts;
 use super::radsec::{self, TlsGate, TlsWays};
 use super::settings::{NasTable, Settings, SettingsHandle};
+use super::trusts::Trusts;
 use super::users::Users;
 use super::words::{self, WordsError};
 use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
-use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
+use crate::approver::telegram::{self, Pace, Telegram, TelegramError, TelegramOptions};
 use crate::approver::webhook::{Webhook, WebhookError, WebhookOptions};
-use crate::approver::{Answer, Approver};
+use crate::approver::{Approver, AskError, Incoming, Menu};
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
+use crate::messages::{Messages, MessagesError};
 use crate::model::{ApproverKind, Nas, NodeName, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
@@ -56,8 +60,8 @@ const LAST_KEEPING: Duration = Duration::from_secs(10);
 const NAS_PERIOD: Duration = Duration::from_secs(5);
 /// Between tries to make a store ready that was away at the start.
 const LATE: Duration = Duration::from_millis(500);
-/// Answers of approvers waiting.
-const ANSWERS: usize = 64;
+/// What approvers hear and nobody has taken up yet.
+const INCOMING: usize = 64;
 
 /// Why a server does not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +104,9 @@ pub enum ServeError {
         /// What it could say.
         known: String,
     },
+    /// A text people read is wrong.
+    #[error(transparent)]
+    Messages(#[from] MessagesError),
     /// The Telegram bot cannot be set up.
     #[error("telegram: {0}")]
     Telegram(#[from] TelegramError),
@@ -229,6 +236,7 @@ impl Server {
             None => None,
         };
         let approvers = approvers(config, &ButtonKey::new(&cluster_key))?;
+        let messages = Arc::new(Messages::load(None)?);
 
         // Known before the first login is answered.
         let bans = Arc::new(Bans::new(Arc::clone(&store), settings.clone()));
@@ -243,6 +251,12 @@ impl Server {
         let new_orders = Arc::<NewOrders>::default();
         let (alarms, raised) = Alarms::new(config.node.clone());
         let (spools, spooled) = watch::channel(Spooled::default());
+        let prompts = Arc::new(KnownPrompts::new(Arc::clone(&store), settings.clone(), alarms.clone()));
+        let trusts = Arc::new(Trusts::new(Arc::clone(&store)));
+        if away.is_none() {
+            prompts.hear(&mut None).await?;
+            trusts.refresh().await?;
+        }
         let (ledger, keeper) = Ledger::new(ledger::Parts {
             store: Arc::clone(&store),
             spool: open_spool(config, &alarms).await?,
@@ -268,15 +282,39 @@ impl Server {
             );
             background.spawn(open_schema_late(Arc::clone(&store), config.node.clone()));
         }
-        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared));
+        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared.clone()));
         background.spawn(upkeep::run(Arc::clone(&store), settings.clone()));
-        let (answers, heard) = mpsc::channel::<Answer>(ANSWERS);
-        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone()));
+        let (incoming, heard) = mpsc::channel::<Incoming>(INCOMING);
+        let telegram = config.telegram.as_ref();
+        let desk = Arc::new(Desk::new(desk::Parts {
+            store: Arc::clone(&store),
+            ledger: ledger.clone(),
+            settings: settings.clone(),
+            approvers: approvers.clone(),
+            messages: Arc::clone(&messages),
+            enrolment: config.enrolment,
+            administrators: telegram
+                .map(|telegram| telegram.administrators.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            strike_notices: telegram.is_some_and(|telegram| telegram.strike_notices),
+            bot_name: telegram.and_then(|telegram| telegram.bot_name.clone()),
+        }));
+        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone(), Arc::clone(&desk)));
+        background.spawn(desk::notices(Arc::clone(&desk)));
+        let polls = telegram.is_some_and(|telegram| telegram.webhook.is_none());
         for approver in approvers.values() {
-            let (approver, answers) = (Arc::clone(approver), answers.clone());
+            let (approver, incoming) = (Arc::clone(approver), incoming.clone());
             match approver.kind() {
-                ApproverKind::Telegram => background.spawn(listen_in_turn(approver, answers, our_turn.clone())),
-                _ => background.spawn(async move { approver.listen(answers).await }),
+                ApproverKind::Telegram => {
+                    background.spawn(offer(Arc::clone(&approver), desk.menus()));
+                    background.spawn(share_limits(Arc::clone(&approver), shared.clone()));
+                    match polls {
+                        true => background.spawn(listen_in_turn(approver, incoming, our_turn.clone())),
+                        // To whichever node it is brought: none has a turn.
+                        false => background.spawn(async move { approver.listen(incoming).await }),
+                    }
+                }
+                _ => background.spawn(async move { approver.listen(incoming).await }),
             };
         }
         background.spawn(alarms::run(raised, approvers.clone()));
@@ -297,18 +335,21 @@ impl Server {
             lease: Worker::lease(&dynauth),
             queues: NasQueues::default(),
             tls: TlsWays::new(Arc::clone(&links), credentials.clone(), tls_limits(config)),
+            buttons: ButtonKey::new(&cluster_key),
         };
         let sources = config.nas.iter().filter_map(|nas| nas.coa_source).chain(config.dynauth.source);
         sources.into_iter().try_for_each(|source| worker.dynauth.bind(source))?;
         let worker = Arc::new(worker);
         let (stop_workers, stopping) = watch::channel(false);
         let mut workers = JoinSet::new();
-        for lane in [Lane::Nas, Lane::People] {
+        for lane in [Lane::Nas, Lane::People, Lane::Notices] {
             workers.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders), stopping.clone()));
         }
         background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
         background.spawn(Arc::clone(&bans).run());
         background.spawn(Arc::clone(&lockouts).run());
+        background.spawn(Arc::clone(&prompts).run());
+        background.spawn(Arc::clone(&trusts).run());
         background.spawn(ban_notices::run(Arc::clone(&worker), Arc::clone(&bans)));
         let nases = Arc::<Notify>::default();
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
@@ -317,6 +358,7 @@ impl Server {
         let hearers = Hearers {
             users: Arc::clone(&users),
             bans: Arc::clone(&bans),
+            trusts: Arc::clone(&trusts),
             nases,
             new_orders,
             share,
@@ -330,8 +372,14 @@ impl Server {
             ledger.clone(),
             sealing_key.clone(),
             config.server.password_checks,
-            bans,
-            Arc::clone(&lockouts),
+            Guards {
+                bans,
+                lockouts: Arc::clone(&lockouts),
+                prompts,
+                trusts,
+                buttons: ButtonKey::new(&cluster_key),
+                messages: Arc::clone(&messages),
+            },
         ));
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(max_pending));
@@ -686,6 +734,13 @@ fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKi
         let options = TelegramOptions {
             api_url: Some(telegram.api_url.clone()),
             operator_chat: telegram.operator_chat,
+            pace: Pace { messages: telegram.messages_per_second, ..Pace::default() },
+            proxy: telegram.proxy.clone(),
+            webhook: telegram.webhook.as_ref().map(|webhook| telegram::Webhook {
+                url: webhook.url.clone(),
+                listen: webhook.listen,
+                secret: webhook.secret.clone(),
+            }),
             ..TelegramOptions::new(telegram.token.clone())
         };
         approvers.insert(ApproverKind::Telegram, Arc::new(Telegram::new(options, buttons.clone())?));
@@ -719,22 +774,62 @@ fn presence(config: &Config, spooled: watch::Receiver<Spooled>) -> Presence {
         node: config.node.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: clock::now(),
-        wants_turn: config.telegram.as_ref().map(|telegram| number(&telegram.token)),
+        wants_turn: config
+            .telegram
+            .as_ref()
+            .filter(|telegram| telegram.webhook.is_none())
+            .map(|telegram| number(&telegram.token)),
         spooled,
+    }
+}
+
+/// Has the commands offered; tried until it is done.
+async fn offer(approver: Arc<dyn Approver>, menus: Vec<Menu>) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        let wait = match approver.publish(&menus).await {
+            Ok(()) => break,
+            Err(AskError::Later { after, reason }) => {
+                tracing::info!(approver = %approver.kind(), reason, "its commands are not offered yet");
+                after.unwrap_or(pause)
+            }
+            Err(AskError::Undeliverable(reason)) => {
+                tracing::warn!(approver = %approver.kind(), reason, "its commands cannot be offered");
+                break;
+            }
+        };
+        tokio::time::sleep(wait).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
+    }
+    // A part of the server does not end by itself.
+    std::future::pending::<()>().await;
+}
+
+/// Tells an approver among how many nodes its limits are shared, for ever.
+async fn share_limits(approver: Arc<dyn Approver>, mut shared: watch::Receiver<Share>) {
+    loop {
+        approver.share_among(usize::try_from(shared.borrow_and_update().of).unwrap_or(usize::MAX));
+        if shared.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
 /// Listens while it is this node's turn. A press that was in hand when the turn ends is not confirmed to Telegram, and comes to
 /// whoever has the turn next.
-async fn listen_in_turn(approver: Arc<dyn Approver>, answers: mpsc::Sender<Answer>, mut turn: watch::Receiver<Turn>) {
+async fn listen_in_turn(
+    approver: Arc<dyn Approver>,
+    incoming: mpsc::Sender<Incoming>,
+    mut turn: watch::Receiver<Turn>,
+) {
     let kind = approver.kind();
     while turn.wait_for(|turn| *turn != Turn::Others).await.is_ok() {
         tracing::info!(approver = %kind, "this node polls");
         let polled_elsewhere = tokio::select! {
-            () = approver.listen(answers.clone()) => true,
+            () = approver.listen(incoming.clone()) => true,
             _ = turn.wait_for(|turn| *turn == Turn::Others) => false,
         };
-        if answers.is_closed() {
+        if incoming.is_closed() {
             return;
         }
         if polled_elsewhere {

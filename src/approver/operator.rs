@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Answer, Approver, AskError, Question};
+use super::{Approver, AskError, Incoming, Question};
 use crate::model::{ApproverKind, Binding};
 use crate::session::Outcome;
 
@@ -35,8 +35,8 @@ impl Approver for Operator {
         Ok(())
     }
 
-    async fn listen(&self, answers: mpsc::Sender<Answer>) {
-        answers.closed().await;
+    async fn listen(&self, incoming: mpsc::Sender<Incoming>) {
+        incoming.closed().await;
     }
 }
 
@@ -58,6 +58,7 @@ mod tests {
             accepted_at: Timestamp::from_secs(0),
             deadline: Timestamp::from_secs(60),
             now: Timestamp::from_secs(0),
+            numbers: None,
         };
         assert_eq!(Operator.kind(), ApproverKind::Operator);
         assert_eq!(Operator.ask(&question, &[]).await, Ok(REFERENCE.to_owned()));

@@ -15,6 +15,7 @@ use crate::store::Store;
 
 use super::context::Context;
 use super::failure::Failure;
+use super::guards::{self, GuardArgs};
 use super::{audit, manual, output};
 
 /// Add, list, change and remove groups, and say who is in them.
@@ -154,21 +155,14 @@ struct SettingsArgs {
     /// The person must confirm as well.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     second_person_own: Option<bool>,
-    /// Whether the prompt shows numbers, and the person picks the one on their screen: true, false or none.
-    #[arg(long, value_name = "BOOL", value_parser = said::<bool>)]
-    number_matching: Option<Said<bool>>,
-    /// For how many hours a confirmed login spares the next from the same place; 0 for never, or none.
-    #[arg(long, value_name = "HOURS", value_parser = said::<u32>)]
-    trust_hours: Option<Said<u32>>,
-    /// How often a member is asked an hour at most; 0 for without limit, or none.
-    #[arg(long, value_name = "NUMBER", value_parser = said::<u32>)]
-    prompts_per_hour: Option<Said<u32>>,
     /// Filter that lets members' sessions through, or none.
     #[arg(long, value_name = "NAME", value_parser = said::<String>)]
     permit_filter: Option<Said<String>>,
     /// How long a permitted session may last, such as 8h, or none.
     #[arg(long, value_name = "DURATION", value_parser = timeout)]
     session_timeout: Option<Said<Duration>>,
+    #[command(flatten)]
+    guards: GuardArgs,
 }
 
 /// A setting, or that it is for others to say.
@@ -389,9 +383,7 @@ impl SettingsArgs {
         }
         put(&mut settings.approvers, self.approvers);
         put(&mut settings.when_unreachable, self.when_unreachable);
-        put(&mut settings.number_matching, self.number_matching);
-        put(&mut settings.trust_hours, self.trust_hours);
-        put(&mut settings.prompts_per_hour, self.prompts_per_hour);
+        *settings = settings.clone().with_guards(self.guards.over(settings.guards()));
         put(&mut settings.permit_filter, self.permit_filter);
         put(&mut settings.session_timeout, self.session_timeout);
         let names_somebody = !self.second_person.is_empty() || self.second_person_group.is_some();
@@ -422,11 +414,14 @@ fn facts(settings: &GroupSettings) -> Vec<(&'static str, String)> {
         approvers,
         when_unreachable,
         second_person,
-        number_matching,
-        trust_hours,
-        prompts_per_hour,
         permit_filter,
         session_timeout,
+        // Told in one line.
+        number_matching: _,
+        one_prompt: _,
+        cool_down: _,
+        prompts_per_hour: _,
+        trust_hours: _,
     } = settings;
     let second = second_person.as_ref().map(|second| {
         let mut who: Vec<String> = second.approvers.iter().map(ToString::to_string).collect();
@@ -438,9 +433,7 @@ fn facts(settings: &GroupSettings) -> Vec<(&'static str, String)> {
         ("approvers", approvers.as_ref().map(|steps| joined(steps))),
         ("when unreachable", when_unreachable.map(|policy| policy.to_string())),
         ("second person", second),
-        ("number matching", number_matching.map(|on| on.to_string())),
-        ("trust hours", trust_hours.map(|hours| hours.to_string())),
-        ("prompts per hour", prompts_per_hour.map(|number| number.to_string())),
+        ("guards", guards::words(&settings.guards())),
         ("permit filter", permit_filter.clone()),
         ("session timeout", session_timeout.map(format_duration)),
     ];

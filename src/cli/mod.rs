@@ -13,6 +13,7 @@ pub mod demo;
 mod doctor;
 mod failure;
 mod group;
+mod guards;
 mod import;
 mod migrate;
 mod nas;
@@ -25,6 +26,7 @@ mod serve;
 mod session;
 mod size;
 mod spool;
+mod trust;
 mod user;
 
 use std::ffi::OsString;
@@ -99,6 +101,8 @@ enum Command {
     Session(session::SessionCommand),
     #[command(subcommand)]
     Ban(ban::BanCommand),
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
     Audit(audit::AuditArgs),
     #[command(subcommand)]
     Client(client::ClientCommand),
@@ -157,6 +161,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Quarantine(command) => wait(quarantine::run(command, &Context::load(&flags)?)),
         Command::Spool(args) => wait(spool::run(&args, &Context::load(&flags)?)),
         Command::Ban(command) => wait(ban::run(command, &Context::load(&flags)?)),
+        Command::Trust(command) => wait(trust::run(command, &Context::load(&flags)?)),
         Command::Audit(args) => wait(audit::run(args, &Context::load(&flags)?)),
         // Its exit code is the answer.
         Command::Client(command) => return wait(client::run(command, &flags)),

@@ -10,12 +10,13 @@ use serde::Serialize;
 use crate::app::{chance, clock, keys};
 use crate::config::{format_duration, parse_duration, read};
 use crate::model::{
-    ApproverStep, CallerLists, CertificateId, DynauthPath, Nas, NasName, OctetDirection, PreviousSecret, Secret,
-    WhenUnreachable,
+    ApproverStep, CallerLists, CertificateId, DynauthPath, GuardSettings, Nas, NasName, OctetDirection, PreviousSecret,
+    Secret, WhenUnreachable,
 };
 
 use super::context::Context;
 use super::failure::Failure;
+use super::guards::GuardArgs;
 use super::secret_input::SecretArgs;
 use super::{audit, manual, output};
 
@@ -115,6 +116,8 @@ pub(super) struct AddArgs {
     /// A network its callers are refused from; may be repeated.
     #[arg(long, value_name = "NETWORK", value_parser = read::network)]
     deny_callers: Vec<IpNet>,
+    #[command(flatten)]
+    guards: GuardArgs,
 }
 
 /// List all NASes, of the store and of the configuration.
@@ -186,6 +189,7 @@ struct Shown<'a> {
     radsec_only: bool,
     dynauth: DynauthPath,
     previous_secret_until: Option<String>,
+    guards: GuardSettings,
     kept_in: &'static str,
 }
 
@@ -267,6 +271,7 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         permit_filter: args.permit_filter,
         approvers: args.approvers,
         when_unreachable: args.when_unreachable,
+        guards: args.guards.over(GuardSettings::default()),
         callers: CallerLists { allow: args.allow_callers, deny: args.deny_callers },
         nas_identifier: args.nas_identifier,
         radsec,
@@ -423,6 +428,7 @@ fn shown<'a>(nas: &'a Nas, kept_in: &'static str) -> Shown<'a> {
             .as_ref()
             .and_then(|previous| previous.until)
             .map(|at| at.to_string()),
+        guards: nas.guards,
         kept_in,
     }
 }

@@ -13,21 +13,23 @@ use url::Url;
 
 use super::agent::agent;
 use super::bans;
+use super::enrolment::enrolment;
 use super::error::ConfigError;
 use super::front::front;
+use super::guards;
 use super::layers::Layers;
 use super::radsec::radsec;
 use super::reader::{Report, Section};
 use super::webhook::webhook;
 use super::{
     Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
-    Surroundings, Telegram, WhileAway,
+    Surroundings, Telegram, TelegramWebhook, WhileAway,
 };
 use crate::model::{
     ApproverKind, ApproverStep, CertificateId, DynauthPath, Nas, NasName, NodeName, OctetDirection, PreviousSecret,
     Secret,
 };
-use crate::policy::{Defaults, HoldTerms};
+use crate::policy::{Defaults, Guards, HoldTerms};
 use crate::session::Timing;
 
 /// RFC 2865 §3 wants a secret at least as long as a good password, and better 16 octets.
@@ -35,6 +37,8 @@ pub(crate) const SECRET_LEAST: usize = 16;
 
 pub(super) const AUTH_PORT: u16 = 1812;
 pub(super) const ACCOUNTING_PORT: u16 = 1813;
+/// Where a webhook is listened for, unless its address says otherwise.
+const WEBHOOK_PORT: u16 = 8443;
 
 pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
@@ -53,6 +57,7 @@ pub(super) fn keys() -> Vec<String> {
     // Sections that may be missing are only read when something is said in them.
     let settings = [
         "telegram.token",
+        "telegram.webhook.secret",
         "nas.NAME.secret",
         "radsec.certificate",
         "agent.peer.NAME.secret",
@@ -86,11 +91,14 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let configured = Configured { telegram: has_telegram, webhook: webhook_section.is_present() };
     approver_section.finish();
     let webhook = if configured.webhook { webhook(report, webhook_section) } else { None };
-    let hold = hold(top.section("hold"), configured, utc_offset);
+    let guards = guards::guards(top.section("guards"));
+    let hold = hold(top.section("hold"), configured, utc_offset, guards);
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
     let radsec_section = top.section("radsec");
     let has_radsec = radsec_section.is_present();
     let radsec = radsec(radsec_section);
+    let administrators = telegram.as_ref().is_some_and(|telegram| !telegram.administrators.is_empty());
+    let enrolment = enrolment(top.section("enrolment"), administrators);
     let nas: Vec<Option<Nas>> =
         top.named("nas").into_iter().map(|section| nas(report, section, &hold, configured)).collect();
     let dynauth = dynauth(top.section("dynauth"));
@@ -124,6 +132,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         hold,
         accounting,
         telegram,
+        enrolment,
         webhook,
         nas,
         radsec,
@@ -243,7 +252,7 @@ fn approvers(section: &mut Section<'_>, configured: Configured) -> Option<Vec<Ap
     Some(steps)
 }
 
-fn hold(mut section: Section<'_>, configured: Configured, utc_offset: i32) -> Hold {
+fn hold(mut section: Section<'_>, configured: Configured, utc_offset: i32, guards: Guards) -> Hold {
     let usual = [configured.telegram.then_some(ApproverKind::Telegram), Some(ApproverKind::Operator)];
     let usual = usual.into_iter().flatten().map(ApproverStep::from).collect();
     let said = approvers(&mut section, configured);
@@ -259,6 +268,7 @@ fn hold(mut section: Section<'_>, configured: Configured, utc_offset: i32) -> Ho
             approvers: said.unwrap_or(usual),
             when_unreachable: section.parsed("when_unreachable", "end or hold", str::parse).unwrap_or_default(),
             second_person: None,
+            guards,
         },
     };
     let unreachable_after = section.duration("unreachable_after").unwrap_or(Duration::from_secs(45));
@@ -334,9 +344,66 @@ fn telegram(mut section: Section<'_>) -> Option<Telegram> {
         if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("another scheme".to_owned()) }
     });
     let operator_chat = section.number("operator_chat", i64::MIN);
+    let administrators =
+        section.list("administrators", "a chat id", |text| text.parse::<i64>().map_err(|error| error.to_string()));
+    let strike_notices = section.boolean("strike_notices").unwrap_or(true);
+    let bot_name = section.parsed("bot_name", "the bot's user name, without the @", |text| {
+        let fine = text.len() >= 5 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if fine { Ok(text.to_owned()) } else { Err("letters, digits and _, five or more".to_owned()) }
+    });
+    let proxy = section.secret("proxy");
+    if proxy.as_ref().is_some_and(|proxy| !is_proxy(proxy)) {
+        section.problem("proxy", "is no proxy; write socks5://HOST:PORT or http://USER:PASSWORD@HOST:PORT");
+    }
+    let messages_per_second = section.number("messages_per_second", 1).unwrap_or(30);
+    let webhook_section = section.section("webhook");
+    let has_webhook = webhook_section.is_present();
+    let webhook = if has_webhook { telegram_webhook(webhook_section) } else { None };
     section.finish();
     let api_url = api_url.unwrap_or_else(|| Url::parse("https://api.telegram.org").expect("a constant"));
-    Some(Telegram { token: token?, api_url, operator_chat })
+    Some(Telegram {
+        token: token?,
+        api_url,
+        operator_chat,
+        administrators: administrators.unwrap_or_default(),
+        strike_notices,
+        bot_name,
+        proxy,
+        messages_per_second,
+        webhook,
+    })
+}
+
+fn is_proxy(proxy: &Secret) -> bool {
+    let url = std::str::from_utf8(proxy.expose()).ok().and_then(|text| Url::parse(text.trim()).ok());
+    url.is_some_and(|url| matches!(url.scheme(), "socks5" | "socks5h" | "http" | "https") && url.has_host())
+}
+
+fn telegram_webhook(mut section: Section<'_>) -> Option<TelegramWebhook> {
+    let url = section.parsed("url", "an https URL", |text| {
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        if url.scheme() == "https" { Ok(url) } else { Err("Telegram brings updates to https alone".to_owned()) }
+    });
+    let listen = section.parsed("listen", "an address with port", |text| address_with_port(text, WEBHOOK_PORT));
+    for key in ["url", "listen"] {
+        if !section.has(key) {
+            section.problem(key, "is missing; a webhook needs it");
+        }
+    }
+    if !section.has("secret") && !section.has("secret_file") {
+        section.problem("secret", "is missing; draw one with `openssl rand -hex 32`");
+    }
+    let secret = section.secret("secret");
+    let fits = |secret: &Secret| {
+        let octets = secret.expose();
+        (16..=256).contains(&octets.len())
+            && octets.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+    };
+    if secret.as_ref().is_some_and(|secret| !fits(secret)) {
+        section.problem("secret", "is none Telegram takes: 16 to 256 of letters, digits, - and _");
+    }
+    section.finish();
+    Some(TelegramWebhook { url: url?, listen: listen?, secret: secret? })
 }
 
 fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: Configured) -> Option<Nas> {
@@ -391,6 +458,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: C
     let permit_filter = section.text("permit_filter");
     let approvers = approvers(&mut section, configured).unwrap_or_default();
     let when_unreachable = section.parsed("when_unreachable", "end or hold", str::parse);
+    let guards = guards::settings(&mut section);
     let callers = bans::lists(&mut section, "allow_callers", "deny_callers");
     let sandbox = sandbox_filter.as_ref().unwrap_or(&hold.defaults.sandbox_filter);
     let permit = permit_filter.as_ref().unwrap_or(&hold.defaults.permit_filter);
@@ -417,6 +485,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: C
         permit_filter,
         approvers,
         when_unreachable,
+        guards,
         callers,
         nas_identifier,
         radsec,

@@ -23,6 +23,11 @@ pub enum ApproverKind {
 }
 
 impl ApproverKind {
+    /// Whether asking by this channel disturbs a person: an operator's list, read when there is time, is not rung.
+    pub const fn rings(self) -> bool {
+        !matches!(self, Self::Operator)
+    }
+
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Telegram, Self::Operator, Self::Webhook, Self::Person];
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApproverStep, GroupName, SecondPerson, Timestamp, User, WhenUnreachable};
+use super::{ApproverStep, GroupName, GuardSettings, SecondPerson, Timestamp, User, WhenUnreachable};
 
 /// A group.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +39,13 @@ pub struct GroupSettings {
     /// For so many hours after a confirmed login another from the same place needs no confirmation; zero is never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust_hours: Option<u32>,
-    /// How often one is asked an hour, at most; zero is without limit.
+    /// No second prompt on the same NAS while one is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_prompt: Option<bool>,
+    /// How long nobody is asked again after a "not me"; zero is not at all.
+    #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
+    pub cool_down: Option<Duration>,
+    /// How often one is asked an hour without a yes, at most; zero is without limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompts_per_hour: Option<u32>,
     /// Filter that lets members' sessions through.
@@ -50,6 +56,21 @@ pub struct GroupSettings {
     pub session_timeout: Option<Duration>,
 }
 
+impl GroupSettings {
+    /// What it says about how its members are asked.
+    pub fn guards(&self) -> GuardSettings {
+        let Self { number_matching, one_prompt, cool_down, prompts_per_hour, trust_hours, .. } = *self;
+        GuardSettings { number_matching, one_prompt, cool_down, prompts_per_hour, trust_hours }
+    }
+
+    /// The same with this said about how its members are asked.
+    pub fn with_guards(self, guards: GuardSettings) -> Self {
+        let GuardSettings { number_matching, one_prompt, cool_down, prompts_per_hour, trust_hours } = guards;
+        Self { number_matching, one_prompt, cool_down, prompts_per_hour, trust_hours, ..self }
+    }
+}
+
+/// A span in whole seconds, for a JSON column that people read.
 mod seconds {
     use std::time::Duration;
 

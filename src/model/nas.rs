@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{ApproverStep, CertificateId, DynauthPath, NasName, Secret, Timestamp, WhenUnreachable};
+use super::{ApproverStep, CertificateId, DynauthPath, GuardSettings, NasName, Secret, Timestamp, WhenUnreachable};
 
 /// A NAS: who may send us packets, with which secret, and how it is spoken to.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,8 @@ pub struct Nas {
     pub approvers: Vec<ApproverStep>,
     /// What becomes of a hold when nobody can be asked; `None` is the server's setting. Users and their groups are nearer.
     pub when_unreachable: Option<WhenUnreachable>,
+    /// How people are asked about logins on it; what is not said is the server's.
+    pub guards: GuardSettings,
     /// Where its callers may come from, and may not; these go before the server's own lists.
     pub callers: CallerLists,
     /// The NAS-Identifier that tells it from others at the same address; `None` when none does.
@@ -109,6 +111,7 @@ impl Nas {
             permit_filter: None,
             approvers: Vec::new(),
             when_unreachable: None,
+            guards: GuardSettings::default(),
             callers: CallerLists::default(),
             nas_identifier: None,
             radsec: Vec::new(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApproverKind, ApproverStep, GroupName, Secret, Timestamp, UserName, WhenUnreachable};
+use super::{ApproverKind, ApproverStep, GroupName, GuardSettings, Secret, Timestamp, UserName, WhenUnreachable};
 
 /// Somebody who may log in.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,8 @@ pub struct User {
     pub reject_delay: Option<Duration>,
     /// Octets a month, both directions together; `None` is without. For reports: nothing is refused or ended when it is used up.
     pub monthly_quota: Option<u64>,
+    /// How they are asked; what is not said is the groups', the NAS's or the server's.
+    pub guards: GuardSettings,
     /// Further attributes of their Access-Accept, in dictionary words.
     pub reply: Vec<ReplyItem>,
     /// When they were added.
@@ -52,6 +54,7 @@ impl User {
             session_timeout: None,
             reject_delay: None,
             monthly_quota: None,
+            guards: GuardSettings::default(),
             reply: Vec::new(),
             created_at,
         }

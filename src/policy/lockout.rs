@@ -128,6 +128,17 @@ impl Lockout {
         })
     }
 
+    /// Whether the free failures are used up, so that a password that was looked at must be answered as slowly as one that was not:
+    /// the clock would tell which of a thousand guesses were worth something.
+    pub fn slows(&self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> bool {
+        !self.knows(account, caller, limits, now)
+            && keys(account, caller).iter().any(|key| {
+                let failed = self.failures.get(key).filter(|entry| now.since(entry.last) < limits.forget);
+                let free = limits.free.saturating_mul(key.patience());
+                free > 0 && failed.is_some_and(|entry| entry.shared.saturating_add(entry.untold) >= free)
+            })
+    }
+
     /// Whether a login is to be looked at, until it is [`Lockout::settled`]. Until then it counts as a failure, so that neither the
     /// free ones nor a delay that is over let a volley of passwords through.
     pub fn admits(&mut self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> bool {

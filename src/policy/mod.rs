@@ -5,8 +5,11 @@
 
 mod bans;
 mod callers;
+mod guards;
 mod lockout;
+mod prompts;
 mod strikes;
+mod trust;
 
 use std::fmt;
 use std::time::Duration;
@@ -20,8 +23,11 @@ use crate::model::{
 
 pub use bans::{Ban, BanList, BanTarget};
 pub use callers::{Caller, Standing, network_text, standing};
+pub use guards::{Guards, HOUR};
 pub use lockout::{FailureCount, FailureKey, Lockout, LockoutLimits};
+pub use prompts::{Fatigue, Prompt, PromptEnd, PromptFate, Prompts};
 pub use strikes::{BY_ITSELF, Strike, StrikeLimits, StrikeReason, due};
+pub use trust::{Trust, TrustBook, TrustPlace, TrustVoid, Trusted, with_trust};
 
 /// What a correct password is worth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,17 +70,33 @@ pub struct HoldTerms {
     /// off the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_person: Option<SecondPerson>,
+    /// How they are asked.
+    #[serde(default, skip_serializing_if = "Guards::are_usual")]
+    pub guards: Guards,
 }
 
 impl HoldTerms {
     /// A hold in which these are asked one after the other, each when the one before cannot be.
     pub fn new(window: Duration, grace: Duration, approvers: impl IntoIterator<Item = ApproverKind>) -> Self {
         let approvers = approvers.into_iter().map(ApproverStep::from).collect();
-        Self { window, grace, approvers, when_unreachable: WhenUnreachable::default(), second_person: None }
+        let (when_unreachable, guards) = (WhenUnreachable::default(), Guards::default());
+        Self { window, grace, approvers, when_unreachable, second_person: None, guards }
     }
 }
 
-/// Proof that a policy said "no hold". Only this module makes one.
+impl HoldTerms {
+    /// Whether an approval may count again: where it is on, and nobody else must agree each time.
+    pub fn may_be_trusted(&self) -> bool {
+        !self.guards.trust_for.is_zero() && self.second_person.is_none()
+    }
+
+    /// Whether a person's own device may be asked.
+    pub fn ring(&self) -> bool {
+        self.approvers.iter().any(|step| step.kind.rings())
+    }
+}
+
+/// Proof that a policy said "no hold". Only this part makes one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Waiver {
     reason: String,
@@ -175,10 +197,13 @@ fn hold_terms(user: &User, groups: &[Group], nas: &Nas, defaults: &Defaults) -> 
         .unwrap_or_else(|| defaults.hold.approvers.clone());
     let when_unreachable = user.when_unreachable.or_else(|| nearest(groups, |group| group.when_unreachable));
     let second_person = second_person(groups).or(defaults.hold.second_person.as_ref()).cloned();
+    let of_groups = groups.iter().map(|group| group.settings.guards());
+    let settings: Vec<_> = [user.guards].into_iter().chain(of_groups).chain([nas.guards]).collect();
     HoldTerms {
         approvers: asked(steps, second_person.as_ref()),
         when_unreachable: when_unreachable.or(nas.when_unreachable).unwrap_or(defaults.hold.when_unreachable),
         second_person,
+        guards: defaults.hold.guards.nearer(settings.iter()),
         ..defaults.hold.clone()
     }
 }

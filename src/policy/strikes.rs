@@ -39,9 +39,11 @@ pub struct Strike {
 pub enum StrikeReason {
     /// Somebody entitled said no.
     Denied,
+    /// Somebody entitled chose a number that is not on the screen of whoever logs in.
+    WrongNumber,
     /// Somebody was asked, and nobody answered in time.
     Unanswered,
-    /// Somebody was asked, and the caller was gone before anybody answered.
+    /// Somebody was asked, and the caller was gone, or had dialled again, before anybody answered.
     GaveUp,
 }
 
@@ -50,6 +52,7 @@ impl StrikeReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "denied",
+            Self::WrongNumber => "wrong-number",
             Self::Unanswered => "unanswered",
             Self::GaveUp => "gave-up",
         }
@@ -66,7 +69,7 @@ impl FromStr for StrikeReason {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Denied, Self::Unanswered, Self::GaveUp]
+        [Self::Denied, Self::WrongNumber, Self::Unanswered, Self::GaveUp]
             .into_iter()
             .find(|reason| reason.as_str() == text)
             .ok_or_else(|| format!("no strike is for {text:?}"))

@@ -76,11 +76,17 @@ pub struct Approval {
     by: DecidedBy,
     speaks: Speaks,
     voices: Voices,
+    /// By the number on the screen of whoever logs in.
+    by_number: bool,
 }
 
 /// Proof of a no.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial(DecidedBy);
+pub struct Denial {
+    by: DecidedBy,
+    /// By choosing another number than that.
+    wrong_number: bool,
+}
 
 /// Proof of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,12 +109,18 @@ impl Approval {
             by: DecidedBy { approver: ApproverKind::Operator, who: login.into() },
             speaks: Speaks::ForAll,
             voices: Voices::default(),
+            by_number: false,
         }
     }
 
     /// By whom.
     pub fn by(&self) -> &DecidedBy {
         &self.by
+    }
+
+    /// Whether it was given by choosing the right number.
+    pub fn is_by_number(&self) -> bool {
+        self.by_number
     }
 
     /// For whom they speak.
@@ -125,12 +137,17 @@ impl Approval {
 impl Denial {
     /// An operator's word, given with access to the store.
     pub fn by_operator(login: impl Into<String>) -> Self {
-        Self(DecidedBy { approver: ApproverKind::Operator, who: login.into() })
+        Self { by: DecidedBy { approver: ApproverKind::Operator, who: login.into() }, wrong_number: false }
     }
 
     /// By whom.
     pub fn by(&self) -> &DecidedBy {
-        &self.0
+        &self.by
+    }
+
+    /// Whether it was given by choosing a wrong number.
+    pub fn is_wrong_number(&self) -> bool {
+        self.wrong_number
     }
 }
 
@@ -140,6 +157,7 @@ impl Press {
     /// # Errors
     /// [`NotEntitled`] when the presser has none.
     pub fn into_proof(self, voices: Voices) -> Result<Proof, NotEntitled> {
+        let by_number = self.is_by_number();
         let hand = DecidedBy { approver: self.approver(), who: self.presser().to_owned() };
         let speaks = voices.of(&hand).ok_or(NotEntitled)?;
         let by = match speaks {
@@ -147,8 +165,8 @@ impl Press {
             _ => hand,
         };
         Ok(match self.verdict() {
-            Verdict::Approved => Proof::Yes(Approval { by, speaks, voices }),
-            Verdict::Denied => Proof::No(Denial(by)),
+            Verdict::Approved => Proof::Yes(Approval { by, speaks, voices, by_number }),
+            Verdict::Denied => Proof::No(Denial { by, wrong_number: by_number }),
         })
     }
 }

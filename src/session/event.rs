@@ -45,6 +45,8 @@ pub enum Event {
     Approved(Approval),
     /// Somebody said no.
     Denied(Denial),
+    /// A newer login has taken its place: nobody is to be asked about this one any more.
+    Superseded,
     /// An operator ends the session.
     Kicked(Denial),
     /// The time of [`super::Session::wake_at`] has come.
@@ -135,7 +137,8 @@ impl Effect {
     /// Whom it reaches.
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::AskApprover { .. } | Self::TellApprover { .. } | Self::AlertOperator { .. } => Lane::People,
+            Self::AskApprover { .. } => Lane::People,
+            Self::TellApprover { .. } | Self::AlertOperator { .. } => Lane::Notices,
             Self::SendCoa { .. } | Self::SendDisconnect { .. } => Lane::Nas,
         }
     }
@@ -146,8 +149,10 @@ impl Effect {
 pub enum Lane {
     /// A NAS.
     Nas,
-    /// People, by way of an approver.
+    /// People who are asked something, by way of an approver.
     People,
+    /// People who are told something: what they are asked goes first.
+    Notices,
 }
 
 impl Lane {
@@ -156,6 +161,7 @@ impl Lane {
         match self {
             Self::Nas => "nas",
             Self::People => "people",
+            Self::Notices => "notices",
         }
     }
 }
@@ -178,6 +184,10 @@ pub enum Outcome {
     Disconnected,
     /// An operator ended it.
     Kicked,
+    /// The person chose a number that is not on the screen of whoever logs in, which denies.
+    WrongNumber,
+    /// A newer login has taken its place before anybody answered.
+    Superseded,
 }
 
 /// What an operator should know.
@@ -226,6 +236,8 @@ pub enum Told {
     AlreadyExpired,
     /// Too late: the session is over.
     SessionOver,
+    /// Too late: a newer login has taken its place.
+    AlreadySuperseded,
     /// This session was never offered by us: there is nothing to approve.
     NotHeld,
     /// Whoever answered does not speak for this user any more.

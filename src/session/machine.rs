@@ -117,6 +117,7 @@ impl Session {
             Effect::AskApprover { approver } => {
                 matches!(self.state, State::Offered | State::Held)
                     && self.decision.is_none()
+                    && self.outcome != Some(Outcome::Superseded)
                     && self.asks.iter().any(|ask| ask.approver == *approver && ask.state == AskState::Sending)
             }
             Effect::TellApprover { outcome, .. } => self.outcome == Some(*outcome),
@@ -194,6 +195,7 @@ impl Turn<'_> {
             (Action::AskNext, Event::PromptUndeliverable { approver, reason }) => self.undeliverable(*approver, reason),
             (Action::Remember | Action::Decide, Event::Approved(approval)) => return self.approve(approval),
             (Action::Remember | Action::Decide, Event::Denied(denial)) => return self.deny(denial),
+            (Action::Supersede, _) => self.supersede(),
             (Action::Evict, Event::Kicked(denial)) => self.kick(denial),
             (Action::EvictAtStart, Event::Kicked(denial)) => self.decide(Verdict::Denied, denial.by()),
             (Action::TooLate, _) => return self.too_late(),
@@ -224,7 +226,9 @@ impl Turn<'_> {
         self.record.end = None;
         let decision = self.record.decision.as_ref().map(|decision| decision.verdict);
         if decision == Some(Verdict::Denied) {
-            self.evict(Outcome::Denied);
+            // Said before, and in the prompt's own words.
+            let wrong_number = self.record.outcome.filter(|outcome| *outcome == Outcome::WrongNumber);
+            self.evict(wrong_number.unwrap_or(Outcome::Denied));
         } else if self.hold_terms().is_none() {
             self.lift();
         } else if self.past_deadline() {
@@ -233,7 +237,7 @@ impl Turn<'_> {
             self.order_coa();
         } else {
             self.record.state = State::Held;
-            if was_over {
+            if was_over && !self.is_superseded() {
                 // Whoever was asked has been told that it was over.
                 self.record.outcome = None;
                 self.record.asks.clear();
@@ -361,6 +365,9 @@ impl Turn<'_> {
 
     fn ask_first(&mut self) {
         let Some(terms) = self.hold_terms() else { return };
+        if self.is_superseded() {
+            return;
+        }
         self.ask_next();
         if terms.second_person.is_some_and(|second| second.own) {
             // Both must confirm, and neither waits for the other.
@@ -379,7 +386,7 @@ impl Turn<'_> {
     /// Asks the next one; `false` when none is left.
     fn ask_next(&mut self) -> bool {
         let Some(terms) = self.hold_terms() else { return false };
-        if self.record.decision.is_some() {
+        if self.record.decision.is_some() || self.is_superseded() {
             return false;
         }
         let (own, _) = self.tally();
@@ -428,7 +435,7 @@ impl Turn<'_> {
             let there = |ask: &Ask| asked(ask.approver) && !matches!(ask.state, AskState::Undeliverable(_));
             self.record.asks.iter().any(there)
         };
-        if self.record.decision.is_some() || can(&|kind| kind == ApproverKind::Operator) {
+        if self.record.decision.is_some() || self.is_superseded() || can(&|kind| kind == ApproverKind::Operator) {
             return true;
         }
         let Some(second) = terms.second_person else { return can(&|_| true) };
@@ -463,7 +470,7 @@ impl Turn<'_> {
         let sending = |ask: &&mut Ask| ask.approver == approver && ask.state == AskState::Sending;
         let Some(ask) = self.record.asks.iter_mut().find(sending) else { return };
         (ask.state, ask.next_at) = (AskState::Undeliverable(reason.to_owned()), None);
-        if self.record.decision.is_some() {
+        if self.record.decision.is_some() || self.is_superseded() {
             return;
         }
         self.ask_next();
@@ -473,6 +480,10 @@ impl Turn<'_> {
     fn approve(&mut self, approval: &Approval) -> Told {
         if let Err(told) = self.may_decide() {
             return told;
+        }
+        // A prompt of an older node that knows no numbers shows a plain yes.
+        if self.wants_number(approval) {
+            return Told::Nothing;
         }
         let by = match self.count(approval) {
             Ok(by) => by,
@@ -535,14 +546,23 @@ impl Turn<'_> {
         match self.may_decide() {
             Ok(()) => {
                 self.decide(Verdict::Denied, denial.by());
+                let outcome = if denial.is_wrong_number() { Outcome::WrongNumber } else { Outcome::Denied };
                 if self.record.state == State::Held {
-                    self.evict(Outcome::Denied);
+                    self.evict(outcome);
                 } else {
-                    self.tell(Outcome::Denied);
+                    self.tell(outcome);
                 }
                 Told::Done
             }
             Err(told) => told,
+        }
+    }
+
+    /// Nobody is asked about it any more, or heard. What is left of it on its NAS ends at its deadline: a Disconnect-Request now might
+    /// hit the newer login, on a NAS that tells sessions apart by User-Name.
+    fn supersede(&mut self) {
+        if self.record.decision.is_none() {
+            self.tell(Outcome::Superseded);
         }
     }
 
@@ -565,6 +585,9 @@ impl Turn<'_> {
             self.wake();
             return Err(Told::AlreadyExpired);
         }
+        if self.is_superseded() {
+            return Err(Told::AlreadySuperseded);
+        }
         Ok(())
     }
 
@@ -575,6 +598,7 @@ impl Turn<'_> {
     fn too_late(&self) -> Told {
         match (&self.record.decision, self.record.state) {
             (Some(decision), _) => Told::AlreadyDecided(decision.verdict),
+            (None, _) if self.is_superseded() => Told::AlreadySuperseded,
             (None, State::Evicting) => Told::AlreadyExpired,
             (None, State::Dropped | State::Closed) if self.record.outcome == Some(Outcome::Expired) => {
                 Told::AlreadyExpired
@@ -752,7 +776,8 @@ impl Turn<'_> {
     }
 
     fn tell(&mut self, outcome: Outcome) {
-        if self.record.outcome == Some(outcome) || self.hold_terms().is_none() {
+        // Whoever was asked must not read of the older login again.
+        if self.record.outcome == Some(outcome) || self.is_superseded() || self.hold_terms().is_none() {
             return;
         }
         self.record.outcome = Some(outcome);
@@ -762,6 +787,16 @@ impl Turn<'_> {
                 self.effects.push(Effect::TellApprover { approver: ask.approver, reference, outcome });
             }
         }
+    }
+
+    fn is_superseded(&self) -> bool {
+        self.record.outcome == Some(Outcome::Superseded)
+    }
+
+    /// Whether a yes from the person's own device lacks the number that this hold demands.
+    fn wants_number(&self, approval: &Approval) -> bool {
+        let demanded = self.hold_terms().is_some_and(|terms| terms.guards.number_matching);
+        demanded && approval.by().approver == ApproverKind::Telegram && !approval.is_by_number()
     }
 
     fn backoff(&self) -> Duration {

@@ -14,16 +14,19 @@ mod class;
 mod decision;
 mod event;
 mod machine;
+mod number;
+mod prompt;
 mod record;
 mod strike;
 pub mod table;
 mod voices;
 
-pub use button::{ButtonError, ButtonKey, Place, Press};
+pub use button::{ANYONE, Act, ActPress, ButtonError, ButtonKey, Place, Press, Pressed, Verb};
 pub use class::{Class, ClassError, ClassKey};
 pub use decision::{Approval, DecidedBy, Decision, Denial, NotEntitled, Proof, Verdict, Vote};
 pub use event::{Alert, Effect, Event, Lane, Outcome, Told};
 pub use machine::{Step, Timing, step};
+pub use number::NumberChoice;
 pub use record::{Ask, AskState, End, EndCause, Record, Session, State};
 pub use voices::Voices;
 

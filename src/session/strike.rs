@@ -32,9 +32,12 @@ impl Session {
             self.evicting_since == Some(at) && self.deadline.is_some_and(|deadline| at.since(deadline) <= LATE);
         let why = match self.outcome? {
             Outcome::Denied => StrikeReason::Denied,
+            Outcome::WrongNumber => StrikeReason::WrongNumber,
             _ if self.excused => return None,
             Outcome::Expired if asked && watched => StrikeReason::Unanswered,
             Outcome::Disconnected if rung && caller_left && self.decision.is_none() => StrikeReason::GaveUp,
+            // Dialling again before the answer is no way around either.
+            Outcome::Superseded if rung => StrikeReason::GaveUp,
             _ => return None,
         };
         Some(Strike {
@@ -58,7 +61,7 @@ mod tests {
     use super::*;
     use crate::accounting::Report;
     use crate::model::{Counters, Identity, SessionId};
-    use crate::policy::{Grant, HoldTerms, Terms};
+    use crate::policy::{Grant, Guards, HoldTerms, Terms};
 
     const NOON: Timestamp = Timestamp::from_secs(1_795_176_000);
 

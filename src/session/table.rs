@@ -19,6 +19,7 @@ pub enum Kind {
     PromptUndeliverable,
     Approved,
     Denied,
+    Superseded,
     Kicked,
     TimerPassed,
     CoaAcked,
@@ -62,6 +63,8 @@ pub enum Action {
     Remember,
     /// Take the answer, if it is the first and in time: yes lifts when it is enough, no ends.
     Decide,
+    /// Ask nobody about it any more.
+    Supersede,
     /// End it.
     Evict,
     /// Remember that it must end at Start.
@@ -94,7 +97,7 @@ pub enum Action {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Accepted,
         Self::Started,
         Self::Interim,
@@ -105,6 +108,7 @@ impl Kind {
         Self::PromptUndeliverable,
         Self::Approved,
         Self::Denied,
+        Self::Superseded,
         Self::Kicked,
         Self::TimerPassed,
         Self::CoaAcked,
@@ -128,6 +132,7 @@ impl Kind {
             Event::PromptUndeliverable { .. } => Self::PromptUndeliverable,
             Event::Approved(_) => Self::Approved,
             Event::Denied(_) => Self::Denied,
+            Event::Superseded => Self::Superseded,
             Event::Kicked(_) => Self::Kicked,
             Event::TimerPassed => Self::TimerPassed,
             Event::CoaAcked { .. } => Self::CoaAcked,
@@ -179,6 +184,9 @@ pub const fn action(state: State, kind: Kind) -> Action {
         (S::Held,       K::Approved | K::Denied) => A::Decide,
         (S::Observed,   K::Approved | K::Denied) => A::NothingToDecide,
         (_,             K::Approved | K::Denied) => A::TooLate,
+        (S::Offered | S::Held,
+                        K::Superseded)           => A::Supersede,
+        (_,             K::Superseded)           => A::Ignore,
         (S::Offered,    K::Kicked)               => A::EvictAtStart,
         (S::Held | S::Permitting | S::Permitted | S::Observed,
                         K::Kicked)               => A::Evict,

@@ -8,6 +8,7 @@ mod audit;
 mod ban;
 mod error;
 pub mod freeradius;
+mod guards;
 mod news;
 pub mod postgres;
 mod records;
@@ -30,10 +31,10 @@ pub use error::StoreError;
 pub use news::{Cluster, News, NodeStatus, Options, Presence, Spooled, Turn};
 
 use crate::model::{
-    Binding, Counters, Day, Group, GroupName, Member, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User,
-    UserName,
+    ApproverKind, Binding, Counters, Day, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member,
+    Nas, NasName, NodeName, Preferences, Secret, SessionId, Timestamp, User, UserName,
 };
-use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
+use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Effect, Lane, Session, State};
 use reports::{Asked, Cell, Report};
 
@@ -132,6 +133,20 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn bind(&self, binding: &Binding) -> Result<(), StoreError>;
     /// Removes a binding; [`StoreError::Missing`] when there is none such.
     async fn unbind(&self, binding: &Binding) -> Result<(), StoreError>;
+
+    // -- how chats want to be spoken to
+
+    /// What a chat has said about it; the default when it has said nothing.
+    async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError>;
+    /// Replaces what a chat has said about it.
+    async fn set_preferences(
+        &self,
+        approver: ApproverKind,
+        address: &str,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError>;
+    /// Remembers in which language a chat was heard, and leaves alone what was chosen there.
+    async fn hear_language(&self, approver: ApproverKind, address: &str, heard: &Language) -> Result<(), StoreError>;
 
     // -- sessions and what they order
 
@@ -282,6 +297,26 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Forgets some of the failures that were quiet since before then; says whether there may be more.
     async fn forget_failures(&self, before: Timestamp) -> Result<bool, StoreError>;
 
+    // -- guards around a prompt (prompts and trust are kept by [`Store::commit`] with their session)
+
+    /// The prompts that began or ended at that time or later; of very many the latest.
+    async fn prompts(&self, changed_since: Timestamp) -> Result<Vec<Prompt>, StoreError>;
+    /// Notes that somebody is asked too often, at the time of the act: `true`, and the act is kept, unless that was noted within the
+    /// window before.
+    async fn notice_prompts(&self, user: &UserName, window: Duration, act: &AuditEntry) -> Result<bool, StoreError>;
+    /// Forgets prompts that changed last before then.
+    async fn forget_prompts(&self, before: Timestamp) -> Result<(), StoreError>;
+    /// The approvals that were remembered or taken back at that time or later, and up to when approvals are void, where that changed.
+    async fn trust_changes(&self, since: Timestamp) -> Result<(Vec<Trust>, Vec<TrustVoid>), StoreError>;
+    /// The approvals that count now, of one user or of all, by user, the oldest first.
+    async fn trusted(&self, user: Option<&UserName>, now: Timestamp) -> Result<Vec<Trust>, StoreError>;
+    /// Takes back the approval of that session, or all of the user's, at the time of the act, which is kept when there were any; says
+    /// how many.
+    async fn revoke_trust(&self, user: &UserName, only: Option<SessionId>, act: &AuditEntry)
+    -> Result<u64, StoreError>;
+    /// Forgets approvals whose time was over before then.
+    async fn forget_trust(&self, before: Timestamp) -> Result<(), StoreError>;
+
     // -- the audit record
 
     /// Adds acts. Decisions about sessions are added by [`Store::commit`], bans by [`Store::set_ban`] and [`Store::lift_ban`].
@@ -290,6 +325,65 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn audited(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError>;
     /// Removes acts from before then, the only way to remove any; says how many.
     async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    // -- enrolment, and what a bot hears
+
+    /// The bindings of a chat, by user.
+    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError>;
+    /// Adds an enrolment; [`StoreError::Missing`] when there is no such user.
+    async fn add_enrolment(&self, enrolment: &Enrolment, act: &AuditEntry) -> Result<(), StoreError>;
+    /// The enrolment of that number.
+    async fn enrolment(&self, id: EnrolmentId) -> Result<Option<Enrolment>, StoreError>;
+    /// The enrolment whose token has that hash.
+    async fn enrolment_by_token(&self, hash: &[u8]) -> Result<Option<Enrolment>, StoreError>;
+    /// Those that wait for an administrator at that time, the longest waiting first.
+    async fn enrolments_waiting(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError>;
+    /// Moves an enrolment to its next state, with taker and expiry, but only from the state it was in and before it expired then;
+    /// whoever comes second gets `false`, and nothing was kept. One that becomes bound is bound by this, the user's other chats
+    /// unbound when it replaces them; the act goes with it. `false` too when the user is gone.
+    async fn move_enrolment(
+        &self,
+        enrolment: &Enrolment,
+        from: EnrolmentState,
+        now: Timestamp,
+        act: &AuditEntry,
+    ) -> Result<bool, StoreError>;
+    /// Takes enrolments that wait and of which administrators are to be told, for `lease`.
+    async fn claim_enrolment_notices(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Enrolment>, StoreError>;
+    /// Administrators know of it.
+    async fn enrolment_told(&self, id: EnrolmentId) -> Result<(), StoreError>;
+    /// Takes denied logins since then of which administrators are to be told, for `lease`.
+    async fn claim_strike_notices(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Strike>, StoreError>;
+    /// Administrators know of it.
+    async fn strike_told(&self, session: SessionId) -> Result<(), StoreError>;
+    /// Writes down that something a channel brought is begun, and says how it stood before.
+    async fn begin_update(&self, channel: &str, number: i64, now: Timestamp) -> Result<Heard, StoreError>;
+    /// Writes down that it is done.
+    async fn finish_update(&self, channel: &str, number: i64) -> Result<(), StoreError>;
+    /// Forgets what was heard before then, and enrolments that ended before then.
+    async fn forget_heard(&self, before: Timestamp) -> Result<(), StoreError>;
+}
+
+/// How something that a channel brought stood before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It is new.
+    Never,
+    /// It was begun, and perhaps done in part: whoever began it may have died, or is at it.
+    Begun,
+    /// It is done.
+    Done,
 }
 
 /// Which sessions to list. Every field narrows.

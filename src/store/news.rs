@@ -24,6 +24,8 @@ pub enum News {
     Nases,
     /// Bans were set or lifted.
     Bans,
+    /// Approvals that were remembered count no more.
+    Trust,
     /// There are orders in the outbox that nobody may be at.
     Orders,
     /// Which nodes are alive, this one among them, by name.

@@ -253,18 +253,33 @@ async fn a_thousand_wrong_passwords_slow_the_attacker_and_not_the_owner() {
     radhold.stop();
     radhold.restart();
     flood(&radhold, "alice", EVIL, 1000);
-    let timed = |password: &str| {
+    let timed = |user: &str, password: &str, caller: &str| {
         let begun = Instant::now();
-        let ran = login(&radhold, "alice", password, EVIL);
+        let ran = login(&radhold, user, password, caller);
         assert!(ran.stdout.contains("Received Access-Reject"), "{ran:?}");
         let (_, answer) = ran.stdout.split_once("Received ").unwrap();
+        // But for what differs in any two answers to any two requests.
         let lines = answer.lines().skip(1).filter(|line| !line.contains("Authenticator"));
         (lines.map(str::to_owned).collect::<Vec<_>>(), begun.elapsed())
     };
-    let (right, wrong) = (timed(PASSWORD), timed("wrong"));
-    assert_eq!(right.0, wrong.0, "the answers tell nothing");
-    assert!(right.1 > Duration::from_secs(2) && wrong.1 > Duration::from_secs(2), "{right:?} {wrong:?}");
+    let slow = Duration::from_secs(2);
+    let (right, wrong) = (timed("alice", PASSWORD, EVIL), timed("alice", "wrong", EVIL));
+    let (nobody, other) = (timed("nobody", "wrong", EVIL), timed("bob", "wrong", EVIL));
+    for answer in [&wrong, &nobody, &other] {
+        assert_eq!(right.0, answer.0, "the answers tell nothing");
+        // All are kept back until the same time after the request; what is left is radclient's own start.
+        assert!(answer.1 > slow && answer.1.abs_diff(right.1) < slow, "{right:?} {answer:?}");
+    }
+    assert!(right.1 > slow, "{right:?}");
+    // Nor does it where nobody is locked out yet: a name nobody has, and one that somebody has.
+    let elsewhere = "203.0.113.70";
+    let (unknown, known) = (timed("nobody-else", "wrong", elsewhere), timed("bob", "wrong", elsewhere));
+    assert_eq!(unknown.0, known.0);
+    assert_eq!(unknown.0, wrong.0, "looked at or not, it reads the same");
+    // The owner, from where they are known, waits for nothing.
+    let begun = Instant::now();
     accepted(&radhold, "alice", HOME);
+    assert!(begun.elapsed() < slow, "{:?}", begun.elapsed());
     accepted(&radhold, "bob", HOME);
     let counted = radhold.counters();
     assert!(counted["access.locked-out"] > 600, "those beside the first volley were not looked at: {counted:?}");
@@ -361,4 +376,25 @@ async fn the_agent_is_told_of_a_ban_and_its_end_until_it_says_it_knows() {
         assert_eq!(told["attributes"]["Calling-Station-Id"][0], network);
         assert_eq!(told["attributes"]["Session-Timeout"], Value::Null, "until it is lifted");
     }
+}
+
+/// Between two locks a password is looked at: its answer must not come sooner than that of a lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clock_does_not_tell_which_password_was_looked_at() {
+    let (mut radhold, _das) = scene("[lockout]\nfree = 2\ndelay_first = \"10ms\"\ndelay_most = \"10ms\"\n").await;
+    let timed = |user: &str| {
+        let begun = Instant::now();
+        refusal(&radhold, user, "wrong", EVIL);
+        begun.elapsed()
+    };
+    let slow = Duration::from_secs(2);
+    for user in ["alice", "nobody"] {
+        let first = timed(user);
+        assert!(first < slow, "the first is free: {first:?}");
+        for _ in 0..2 {
+            let next = timed(user);
+            assert!(next > slow, "the free ones are used up: {next:?}");
+        }
+    }
+    assert!(!radhold.counters().contains_key("access.locked-out"), "none was locked out");
 }

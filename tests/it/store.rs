@@ -35,7 +35,9 @@ macro_rules! battery {
 mod bans;
 mod commit;
 mod engines;
+mod enrolments;
 mod fixtures;
+mod guards;
 mod outbox;
 mod people;
 mod records;

@@ -502,7 +502,7 @@ impl Keeper {
         let place = Place { approver: press.approver(), chat: NO_CHAT, presser: press.presser() };
         Entry::Press {
             at: clock::now(),
-            button: self.buttons.seal(press.session(), press.verdict(), place),
+            button: self.buttons.seal_again(press, place),
             approver: press.approver(),
             presser: press.presser().to_owned(),
         }

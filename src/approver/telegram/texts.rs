@@ -4,6 +4,7 @@
 //! direction-changing characters, escaped, and set as code, so that it can neither pose as our words nor become a link.
 //! Knows no chat and no key.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use teloxide::types::{InlineKeyboardButton, InlineKeyboardMarkup};
@@ -11,7 +12,7 @@ use teloxide::utils::html;
 
 use crate::approver::{Question, Whose};
 use crate::model::Timestamp;
-use crate::session::{ButtonError, Outcome, Told, Verdict};
+use crate::session::{ButtonError, NumberChoice, Outcome, Told, Verdict};
 
 /// What the approving button says.
 pub(super) const YES: &str = "It's me";
@@ -22,6 +23,8 @@ pub(super) const YES_FOR_ANOTHER: &str = "Confirm";
 /// The same about somebody else's login.
 pub(super) const NO_FOR_ANOTHER: &str = "Refuse";
 
+/// The longest answer to a press, in characters (Bot API, answerCallbackQuery).
+const REPLY: usize = 200;
 /// Longest text from the network that is shown, in characters.
 const GUEST: usize = 64;
 /// Telegram's limit for a message, in UTF-16 code units at worst; ours are counted in characters, so stay well below.
@@ -39,9 +42,16 @@ pub(super) fn keyboard(about: Whose, seal: impl Fn(Verdict) -> String) -> Inline
     ]])
 }
 
+/// Three numbers in a row, and the no below, with the data made for each.
+pub(super) fn number_keyboard(choice: NumberChoice, seal: impl Fn(u8) -> String, no: String) -> InlineKeyboardMarkup {
+    let numbers = choice.numbers().map(|number| InlineKeyboardButton::callback(number.to_string(), seal(number)));
+    InlineKeyboardMarkup::new([numbers.to_vec(), vec![InlineKeyboardButton::callback(NO, no)]])
+}
+
 /// The question, as HTML.
 pub(super) fn prompt(question: &Question) -> String {
     let seconds = question.deadline.since(question.now).as_secs();
+    let matching = if question.numbers.is_some() { MATCHING } else { "" };
     let head = match question.about {
         Whose::Own => "<b>Is this you?</b>\nSomebody has logged in with your password.".to_owned(),
         Whose::Anothers => format!(
@@ -51,12 +61,14 @@ pub(super) fn prompt(question: &Question) -> String {
         ),
     };
     format!(
-        "{head}\n\n{}\n\n\
+        "{head}\n\n{}\n\n{matching}\
          Answer within {seconds} s (by {} UTC); without an answer the connection ends.",
         facts(question),
         clock(question.deadline),
     )
 }
+
+const MATCHING: &str = "Press the number that the screen you log in at shows. If you see none there, it is not you.\n";
 
 /// The question with its end, as HTML.
 pub(super) fn outcome(question: &Question, outcome: Outcome) -> String {
@@ -69,6 +81,15 @@ pub(super) fn outcome(question: &Question, outcome: Outcome) -> String {
         Outcome::Denied => (
             "Denied. The connection is ended.",
             "If it was not you, somebody knows your password: change it now and tell your administrator.",
+        ),
+        Outcome::WrongNumber => (
+            "Wrong number: denied. The connection is ended.",
+            "If it was you, log in again in a minute, and choose the number on the screen you log in at. If it was not, somebody \
+             knows your password: change it now and tell your administrator.",
+        ),
+        Outcome::Superseded => (
+            "A newer login has taken its place before anybody answered.",
+            "Answer the newer question. If neither was you, somebody knows your password: change it now and tell your administrator.",
         ),
         Outcome::Expired => ("Nobody answered in time. The connection is ended.", AGAIN_OR_NOT_YOU),
         Outcome::NotLifted => (
@@ -94,19 +115,30 @@ const NOT_YOU_CONFIRMED: &str =
     "If it was not you who confirmed, change your password and tell your administrator now.";
 
 /// The answer to a press, and whether it must be acknowledged by the presser.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
     /// At most 200 characters (Bot API, answerCallbackQuery).
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
     /// Shown as an alert instead of a line that passes.
     pub(super) alert: bool,
     /// The buttons of that message are of no more use.
     pub(super) spent: bool,
 }
 
+impl Reply {
+    /// Words from elsewhere, cut to what fits.
+    pub(super) fn plain(text: String, alert: bool) -> Self {
+        let fits = text.char_indices().nth(REPLY).map_or(text.len(), |(at, _)| at);
+        Self { text: Cow::Owned(text[..fits].to_owned()), alert, spent: false }
+    }
+}
+
 /// What a presser is told when their press has reached its session.
-pub(super) fn told(verdict: Verdict, told: Told) -> Reply {
+pub(super) fn told(verdict: Verdict, by_number: bool, told: Told) -> Reply {
     let (text, spent) = match (told, verdict) {
+        (Told::Done, Verdict::Denied) if by_number => {
+            ("Wrong number: denied. The connection is being ended. If it was you, log in again in a minute.", false)
+        }
         (Told::Done, Verdict::Approved) => ("Confirmed. Your connection is being opened.", false),
         (Told::Done, Verdict::Denied) => ("Denied. The connection is being ended. Change your password.", false),
         (Told::Counted { .. }, _) => ("Your yes counts. Somebody else must agree too.", false),
@@ -123,6 +155,7 @@ pub(super) fn told(verdict: Verdict, told: Told) -> Reply {
         (Told::AlreadyExpired, _) => {
             ("Already expired: the time to answer is over. If it was you, log in again.", true)
         }
+        (Told::AlreadySuperseded, _) => ("Too late: a newer login has taken its place. Answer that one.", true),
         (Told::SessionOver, _) => ("Too late: that connection is over. If it was you, log in again.", true),
         (Told::NotEntitled, _) => ("This chat is not bound to that user any more. Ask your administrator.", true),
         (Told::Noted, _) => {
@@ -130,7 +163,9 @@ pub(super) fn told(verdict: Verdict, told: Told) -> Reply {
         }
         (Told::NotHeld, _) => ("There is nothing to confirm: that connection is not waiting for an answer.", true),
     };
-    Reply { text, alert: !matches!(told, Told::Done | Told::Counted { .. }), spent }
+    let wrong_number = by_number && verdict == Verdict::Denied;
+    let alert = wrong_number || !matches!(told, Told::Done | Told::Counted { .. });
+    Reply { text: Cow::Borrowed(text), alert, spent }
 }
 
 /// What a presser is told whose press is refused.
@@ -139,31 +174,19 @@ pub(super) fn refused(error: ButtonError) -> Reply {
         ButtonError::Foreign => "Refused: this button is not one of ours.",
         ButtonError::NotYours => "Refused: this button is not yours to press.",
     };
-    Reply { text, alert: true, spent: false }
+    Reply { text: Cow::Borrowed(text), alert: true, spent: false }
 }
 
 /// The session took the press, but has not said yet what became of it.
 pub(super) const UNSETTLED: Reply = Reply {
-    text: "Your answer is in, but not carried out yet. This message will say how it ends.",
+    text: Cow::Borrowed("Your answer is in, but not carried out yet. This message will say how it ends."),
     alert: true,
     spent: false,
 };
 
 /// The press could not be brought to its session.
 pub(super) const NOT_TAKEN: Reply =
-    Reply { text: "Your answer could not be recorded. Please press again.", alert: true, spent: false };
-
-/// How a person gets bound, as HTML: the answer to whoever writes to the bot.
-pub(super) fn greeting(chat: i64) -> String {
-    format!(
-        "This bot asks you to confirm your logins.\n\nYour chat id is <code>{chat}</code>. To connect it, the operator runs\n\
-         <code>radhold user bind NAME --telegram {chat}</code>\nwith your user name for NAME."
-    )
-}
-
-/// The answer to `/start` in a group, as HTML.
-pub(super) const GREETING_IN_A_GROUP: &str =
-    "Please write to me in a private chat: who can confirm your logins is nobody else's business.";
+    Reply { text: Cow::Borrowed("Your answer could not be recorded. Please press again."), alert: true, spent: false };
 
 /// An alert, as HTML.
 pub(super) fn alert(text: &str) -> String {
@@ -217,7 +240,9 @@ mod tests {
     use super::*;
     use crate::model::SessionId;
 
-    const OUTCOMES: [Outcome; 7] = [
+    const OUTCOMES: [Outcome; 9] = [
+        Outcome::WrongNumber,
+        Outcome::Superseded,
         Outcome::Permitted,
         Outcome::NasUnreachable,
         Outcome::Denied,
@@ -237,6 +262,7 @@ mod tests {
             accepted_at: Timestamp::from_secs(1_795_166_709),
             deadline: Timestamp::from_secs(1_795_166_829),
             now: Timestamp::from_secs(1_795_166_711),
+            numbers: None,
         }
     }
 
@@ -295,6 +321,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_stand_in_a_row_above_the_no() {
+        let key = crate::session::ButtonKey::new(&crate::model::Secret::new("cluster"));
+        let choice = key.choice(SessionId(Uuid::from_u128(1)));
+        let keyboard = number_keyboard(choice, |number| format!("data of {number}"), "no".into()).inline_keyboard;
+        let texts = |row: usize| keyboard[row].iter().map(|button| button.text.clone()).collect::<Vec<_>>();
+        assert_eq!(texts(0), choice.numbers().map(|number| number.to_string()));
+        assert_eq!((texts(1), keyboard.len()), (vec![NO.to_owned()], 2));
+        let with_numbers = Question { numbers: Some(choice), ..question("alice", None) };
+        assert!(prompt(&with_numbers).contains("Press the number"));
+    }
+
+    #[test]
     fn every_answer_to_a_press_fits_and_tells_verdicts_apart() {
         let mut all = vec![UNSETTLED, NOT_TAKEN, refused(ButtonError::Foreign), refused(ButtonError::NotYours)];
         for verdict in [Verdict::Approved, Verdict::Denied] {
@@ -305,25 +343,25 @@ mod tests {
                 Told::AlreadyDecided(Verdict::Denied),
                 Told::AlreadyExpired,
                 Told::SessionOver,
+                Told::AlreadySuperseded,
                 Told::NotHeld,
                 Told::NotEntitled,
                 Told::Noted,
                 Told::Counted { more: 1 },
             ] {
-                all.push(told(verdict, said));
+                all.push(told(verdict, false, said));
+                all.push(told(verdict, true, said));
             }
         }
         for reply in all {
             let length = reply.text.chars().count();
             assert!((1..=200).contains(&length), "{length}: {}", reply.text);
         }
-        assert_ne!(told(Verdict::Approved, Told::Done), told(Verdict::Denied, Told::Done));
-        assert!(!told(Verdict::Approved, Told::Done).alert && told(Verdict::Approved, Told::AlreadyExpired).alert);
-    }
-
-    #[test]
-    fn a_greeting_gives_the_command_to_run() {
-        assert!(greeting(42).contains("radhold user bind NAME --telegram 42"));
+        assert_ne!(told(Verdict::Approved, false, Told::Done), told(Verdict::Denied, false, Told::Done));
+        assert_ne!(told(Verdict::Denied, true, Told::Done), told(Verdict::Denied, false, Told::Done));
+        let alerts = |told: Reply| told.alert;
+        assert!(!alerts(told(Verdict::Approved, false, Told::Done)) && alerts(told(Verdict::Denied, true, Told::Done)));
+        assert!(alerts(told(Verdict::Approved, false, Told::AlreadyExpired)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::Desk;
 use super::sign::{SIGNATURE, Signer, TIMESTAMP, WINDOW};
 use super::words;
-use crate::approver::Answer;
+use crate::approver::Incoming;
 use crate::model::Timestamp;
 use crate::session::Told;
 use crate::telemetry;
@@ -43,7 +43,7 @@ struct Door {
 }
 
 /// Works until nobody takes answers any more.
-pub(super) async fn run(listener: TcpListener, signer: Signer, desk: Desk, answers: mpsc::Sender<Answer>) {
+pub(super) async fn run(listener: TcpListener, signer: Signer, desk: Desk, answers: mpsc::Sender<Incoming>) {
     let door = Arc::new(Door { signer, desk, places: Semaphore::new(AT_ONCE), used: Mutex::default() });
     let routes = Router::new()
         .route("/answer", post(answer))

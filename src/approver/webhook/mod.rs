@@ -31,7 +31,7 @@ use url::Url;
 use self::call::Caller;
 use self::sign::Signer;
 use self::words::Said;
-use super::{Answer, Approver, AskError, Question};
+use super::{Answer, Approver, AskError, Incoming, Question};
 use crate::model::{ApproverKind, Binding, Secret, SessionId, Timestamp};
 use crate::session::{ButtonKey, Outcome, Place, Press, Verdict};
 
@@ -78,7 +78,7 @@ pub struct Webhook {
     listener: Option<std::net::TcpListener>,
     callback_url: Option<Url>,
     /// Where answers go, once somebody takes them.
-    answers: Arc<OnceLock<mpsc::Sender<Answer>>>,
+    answers: Arc<OnceLock<mpsc::Sender<Incoming>>>,
 }
 
 /// The chat of the button that stands for a question: no chat of anybody's.
@@ -126,7 +126,7 @@ impl std::fmt::Debug for Webhook {
 #[derive(Clone)]
 struct Desk {
     buttons: ButtonKey,
-    answers: Arc<OnceLock<mpsc::Sender<Answer>>>,
+    answers: Arc<OnceLock<mpsc::Sender<Incoming>>>,
 }
 
 impl Desk {
@@ -148,7 +148,7 @@ impl Desk {
     /// Carries a press to its session; `None` when nobody takes answers.
     async fn carry(&self, press: Press) -> Option<oneshot::Receiver<crate::session::Told>> {
         let (reply, told) = oneshot::channel();
-        self.answers.get()?.send(Answer { press, reply }).await.ok()?;
+        self.answers.get()?.send(Incoming::Press(Answer { press, reply })).await.ok()?;
         Some(told)
     }
 }
@@ -190,7 +190,7 @@ impl Approver for Webhook {
         Ok(())
     }
 
-    async fn listen(&self, answers: mpsc::Sender<Answer>) {
+    async fn listen(&self, answers: mpsc::Sender<Incoming>) {
         let _ = self.answers.set(answers.clone());
         let listener = self.listener.as_ref().map(|listener| listener.try_clone().and_then(TcpListener::from_std));
         match listener {

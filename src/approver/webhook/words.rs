@@ -125,6 +125,7 @@ pub(super) const fn told(told: Told) -> &'static str {
         Told::AlreadyDecided(Verdict::Approved) => "already-approved",
         Told::AlreadyDecided(Verdict::Denied) => "already-denied",
         Told::AlreadyExpired => "already-expired",
+        Told::AlreadySuperseded => "already-superseded",
         Told::SessionOver => "session-over",
         Told::NotHeld => "not-held",
         Told::NotEntitled => "not-entitled",

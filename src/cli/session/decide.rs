@@ -113,6 +113,7 @@ async fn bring(target: &Target, event: &Event, context: &Context) -> Result<Stat
         }
         Told::AlreadyExpired => too_late("the deadline had passed"),
         Told::SessionOver => too_late("the session is over"),
+        Told::AlreadySuperseded => too_late("a newer login of the same user has taken its place"),
         Told::NotEntitled => Err(Failure::failed("you do not speak for this user")),
         Told::Counted { more } => {
             output::print(&format!("counted; {more} more must say yes"))?;

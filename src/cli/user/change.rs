@@ -7,10 +7,13 @@ use clap::{Args, ValueEnum};
 use crate::app::{chance, clock};
 use crate::auth::{ClearPassword, Credential, CredentialForm, NtHash, PasswordCost, StoredCredential, hash_password};
 use crate::config::{format_duration, parse_duration};
-use crate::model::{ApproverStep, GroupName, ReplyItem, SecondFactor, Secret, User, UserName, WhenUnreachable};
+use crate::model::{
+    ApproverStep, GroupName, GuardSettings, ReplyItem, SecondFactor, Secret, User, UserName, WhenUnreachable,
+};
 
 use super::super::context::Context;
 use super::super::failure::Failure;
+use super::super::guards::{self, GuardArgs};
 use super::super::secret_input::PasswordArgs;
 use super::super::size::parse_size;
 use super::super::{audit, manual, output};
@@ -71,6 +74,8 @@ pub(in crate::cli) struct AddArgs {
     /// A further attribute of their Access-Accept, in the dictionary's words; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = reply_item)]
     reply: Vec<ReplyItem>,
+    #[command(flatten)]
+    guards: GuardArgs,
 }
 
 /// Change a user: what is named, and nothing else.
@@ -129,6 +134,8 @@ pub(in crate::cli) struct SetArgs {
     /// No further attributes.
     #[arg(long)]
     no_reply: bool,
+    #[command(flatten)]
+    guards: GuardArgs,
 }
 
 /// How a password is stored.
@@ -182,6 +189,7 @@ pub(super) async fn add(args: AddArgs, context: &Context) -> Result<(), Failure>
         session_timeout: args.session_timeout,
         reject_delay: args.reject_delay,
         monthly_quota: args.monthly_quota,
+        guards: args.guards.over(GuardSettings::default()),
         reply: args.reply,
         created_at: clock::now(),
         name,
@@ -231,6 +239,7 @@ pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure>
     if let Some(SizeOrNone(quota)) = args.monthly_quota {
         user.monthly_quota = quota;
     }
+    user.guards = args.guards.over(user.guards);
     if args.no_reply || !args.reply.is_empty() {
         user.reply = args.reply;
     }
@@ -252,6 +261,8 @@ fn differences(before: &User, after: &User) -> String {
         (before.session_timeout != after.session_timeout).then(|| "session timeout".to_owned()),
         (before.reject_delay != after.reject_delay).then(|| "reject delay".to_owned()),
         (before.reply != after.reply).then(|| "reply".to_owned()),
+        (before.guards != after.guards)
+            .then(|| format!("guards: {}", guards::words(&after.guards).unwrap_or_else(|| "default".to_owned()))),
     ];
     changes.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -266,6 +277,7 @@ impl SetArgs {
             && self.session_timeout.is_none()
             && self.reject_delay.is_none()
             && self.monthly_quota.is_none()
+            && self.guards.is_silent()
     }
 }
 

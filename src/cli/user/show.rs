@@ -5,12 +5,14 @@ use serde::Serialize;
 
 use crate::auth::StoredCredential;
 use crate::config::format_duration;
-use crate::model::{ApproverKind, ApproverStep, Binding, GroupName, ReplyItem, SecondFactor, User, WhenUnreachable};
+use crate::model::{
+    ApproverKind, ApproverStep, Binding, GroupName, GuardSettings, ReplyItem, SecondFactor, User, WhenUnreachable,
+};
 
 use super::super::context::Context;
 use super::super::failure::Failure;
 use super::super::size::format_size;
-use super::super::{manual, output};
+use super::super::{guards, manual, output};
 
 /// List all users.
 ///
@@ -50,6 +52,7 @@ struct Shown<'a> {
     session_timeout: Option<f64>,
     reject_delay: Option<f64>,
     monthly_quota: Option<u64>,
+    guards: GuardSettings,
     reply: &'a [ReplyItem],
     stored_as: String,
     created_at: String,
@@ -104,6 +107,7 @@ pub(super) async fn show(args: &ShowArgs, context: &Context) -> Result<(), Failu
         ("session timeout", user.session_timeout.map(format_duration)),
         ("reject delay", user.reject_delay.map(format_duration)),
         ("monthly quota", user.monthly_quota.map(|octets| format!("{} (not enforced)", format_size(octets)))),
+        ("guards", guards::words(&user.guards)),
         ("added", Some(user.created_at.to_string())),
     ];
     facts.extend(user.reply.iter().map(|item| ("reply", Some(format!("{} = {}", item.name, item.value)))));
@@ -130,6 +134,7 @@ fn shown<'a>(user: &'a User, bindings: Option<&'a [Binding]>) -> Shown<'a> {
         session_timeout: user.session_timeout.map(|timeout| timeout.as_secs_f64()),
         reject_delay: user.reject_delay.map(|delay| delay.as_secs_f64()),
         monthly_quota: user.monthly_quota,
+        guards: user.guards,
         reply: &user.reply,
         stored_as: stored_as(user),
         created_at: user.created_at.to_string(),

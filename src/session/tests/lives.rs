@@ -31,6 +31,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(press(Verdict::Approved)),
         Just(press(Verdict::Denied)),
         Just(Event::Kicked(Denial::by_operator("root"))),
+        Just(Event::Superseded),
         Just(Event::TimerPassed),
         attempt.clone().prop_map(|attempt| Event::CoaAcked { attempt }),
         (attempt.clone(), cause.clone()).prop_map(|(attempt, error_cause)| Event::CoaNaked { attempt, error_cause }),

@@ -2,6 +2,7 @@
 
 mod accounting;
 mod chain;
+mod guards;
 mod lives;
 mod world;
 
@@ -13,7 +14,7 @@ use super::*;
 use crate::accounting::Report;
 use crate::model::Nas;
 use crate::model::{ApproverKind, Binding, Counters, Identity, SecondFactor, Secret, SessionId, Timestamp, User};
-use crate::policy::{self, Defaults, Grant, HoldTerms};
+use crate::policy::{self, Defaults, Grant, Guards, HoldTerms};
 
 const WINDOW: Duration = Duration::from_secs(120);
 

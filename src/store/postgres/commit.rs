@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 
-use super::{decision, failure, outbox, session, strike, usage};
+use super::{decision, failure, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
-use crate::store::{Change, Committed, Extent, StoreError};
+use crate::store::{Change, Committed, Extent, StoreError, guards};
 
 /// What keeps two nodes that do meet from meeting again at once.
 const PAUSES: [Duration; 4] =
@@ -118,6 +118,9 @@ async fn keep_the_rest(connection: &mut PgConnection, kept: &[&Change]) -> Resul
     let may_be_decided = kept.iter().filter(|change| change.extent == Extent::Whole);
     decision::add(connection, may_be_decided.map(|change| &change.session)).await?;
     strike::add(connection, kept.iter().filter_map(|change| change.session.strike(change.at))).await?;
+    prompts::keep(connection, kept.iter().filter_map(|change| guards::prompt_of(change))).await?;
+    trusts::void(connection, kept.iter().filter_map(|change| guards::void_of(change)), guards::DENIED).await?;
+    trusts::add(connection, kept.iter().filter_map(|change| guards::trust_of(change))).await?;
     let settled: Vec<_> = kept.iter().filter_map(|change| change.settles).collect();
     if !settled.is_empty() {
         outbox::strike_off(connection, &settled).await?;

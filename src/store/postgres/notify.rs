@@ -143,6 +143,7 @@ fn read(heard: &PgNotification) -> Option<News> {
         ("users", _) => Some(News::Users),
         ("nases", _) => Some(News::Nases),
         ("bans", _) => Some(News::Bans),
+        ("trust", _) => Some(News::Trust),
         ("orders", _) => Some(News::Orders),
         // A newer node may say more.
         _ => None,

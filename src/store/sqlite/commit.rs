@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::SqliteConnection;
 
-use super::{decision, outbox, session, strike, usage};
+use super::{decision, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
-use crate::store::{Change, Committed, Extent, StoreError};
+use crate::store::{Change, Committed, Extent, StoreError, guards};
 
 /// Rows of one statement. Few sizes, so that few statements are prepared.
 pub(super) const ROWS: [usize; 3] = [64, 8, 1];
@@ -59,9 +59,19 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
         if let Some(strike) = change.session.strike(change.at) {
             strike::add(&mut *connection, &strike).await?;
         }
+        if let Some((void, at)) = guards::void_of(change) {
+            trusts::void(&mut *connection, &void, guards::DENIED, at).await?;
+        }
+        if let Some((trust, at)) = guards::trust_of(change) {
+            trusts::add(&mut *connection, &trust, at).await?;
+        }
         if let Some(order) = change.settles {
             outbox::strike_off(&mut *connection, order).await?;
         }
+    }
+    let asked: Vec<_> = kept().filter_map(guards::prompt_of).collect();
+    for some in chunks(&asked) {
+        prompts::keep(connection, some).await?;
     }
     let added: Vec<_> =
         kept().flat_map(|change| change.usage.iter().map(|usage| (change.session.version, usage))).collect();

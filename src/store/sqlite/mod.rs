@@ -11,18 +11,23 @@ mod binding;
 mod columns;
 mod commit;
 mod decision;
+mod enrolment;
 mod failures;
 mod group;
+mod heard;
 mod import;
 mod links;
 mod nas;
 mod nodes;
 mod outbox;
+mod preferences;
+mod prompts;
 mod quarantine;
 mod report;
 mod secret;
 mod session;
 mod strike;
+mod trusts;
 mod usage;
 mod user;
 
@@ -41,13 +46,14 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, Named, News, Order, OrderId,
-    Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Heard, Imported, Named, News, Order,
+    OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
 use crate::model::{
-    Binding, Group, GroupName, Member, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName,
+    ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
+    NodeName, Preferences, Secret, SessionId, Timestamp, User, UserName,
 };
-use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
+use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Lane, Session};
 
 /// How long to wait for another's transaction.
@@ -190,6 +196,23 @@ impl Store for SqliteStore {
 
     async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
         binding::remove(&self.writer, binding).await
+    }
+
+    async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
+        preferences::of(&self.readers, approver, address).await
+    }
+
+    async fn set_preferences(
+        &self,
+        approver: ApproverKind,
+        address: &str,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError> {
+        preferences::put(&self.writer, approver, address, preferences).await
+    }
+
+    async fn hear_language(&self, approver: ApproverKind, address: &str, heard: &Language) -> Result<(), StoreError> {
+        preferences::hear(&self.writer, approver, address, heard).await
     }
 
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
@@ -384,6 +407,39 @@ impl Store for SqliteStore {
         failures::forget(self.write().await?, before).await
     }
 
+    async fn prompts(&self, changed_since: Timestamp) -> Result<Vec<Prompt>, StoreError> {
+        prompts::changed(&self.readers, changed_since).await
+    }
+
+    async fn notice_prompts(&self, user: &UserName, window: Duration, act: &AuditEntry) -> Result<bool, StoreError> {
+        prompts::notice(self.write().await?, user, window, act).await
+    }
+
+    async fn forget_prompts(&self, before: Timestamp) -> Result<(), StoreError> {
+        prompts::forget(self.write().await?, before).await
+    }
+
+    async fn trust_changes(&self, since: Timestamp) -> Result<(Vec<Trust>, Vec<TrustVoid>), StoreError> {
+        trusts::changed(&self.readers, since).await
+    }
+
+    async fn trusted(&self, user: Option<&UserName>, now: Timestamp) -> Result<Vec<Trust>, StoreError> {
+        trusts::of(&self.readers, user, now).await
+    }
+
+    async fn revoke_trust(
+        &self,
+        user: &UserName,
+        only: Option<SessionId>,
+        act: &AuditEntry,
+    ) -> Result<u64, StoreError> {
+        trusts::revoke(self.write().await?, user, only, act).await
+    }
+
+    async fn forget_trust(&self, before: Timestamp) -> Result<(), StoreError> {
+        trusts::forget(self.write().await?, before).await
+    }
+
     async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         audit::add(&mut tx, acts).await?;
@@ -396,6 +452,76 @@ impl Store for SqliteStore {
 
     async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError> {
         audit::prune(self.write().await?, before).await
+    }
+
+    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
+        binding::at(&self.readers, approver, address).await
+    }
+
+    async fn add_enrolment(&self, enrolment: &Enrolment, act: &AuditEntry) -> Result<(), StoreError> {
+        enrolment::add(self.write().await?, enrolment, act).await
+    }
+
+    async fn enrolment(&self, id: EnrolmentId) -> Result<Option<Enrolment>, StoreError> {
+        enrolment::find(&self.readers, id).await
+    }
+
+    async fn enrolment_by_token(&self, hash: &[u8]) -> Result<Option<Enrolment>, StoreError> {
+        enrolment::by_token(&self.readers, hash).await
+    }
+
+    async fn enrolments_waiting(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
+        enrolment::waiting(&self.readers, now).await
+    }
+
+    async fn move_enrolment(
+        &self,
+        enrolment: &Enrolment,
+        from: EnrolmentState,
+        now: Timestamp,
+        act: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        enrolment::advance(self.write().await?, enrolment, from, now, act).await
+    }
+
+    async fn claim_enrolment_notices(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Enrolment>, StoreError> {
+        enrolment::claim_notices(&self.writer, now, lease, limit).await
+    }
+
+    async fn enrolment_told(&self, id: EnrolmentId) -> Result<(), StoreError> {
+        enrolment::told(&self.writer, id).await
+    }
+
+    async fn claim_strike_notices(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Strike>, StoreError> {
+        strike::claim_notices(&self.writer, since, now, lease, limit).await
+    }
+
+    async fn strike_told(&self, session: SessionId) -> Result<(), StoreError> {
+        strike::told(&self.writer, session).await
+    }
+
+    async fn begin_update(&self, channel: &str, number: i64, now: Timestamp) -> Result<Heard, StoreError> {
+        heard::begin(&self.writer, channel, number, now).await
+    }
+
+    async fn finish_update(&self, channel: &str, number: i64) -> Result<(), StoreError> {
+        heard::finish(&self.writer, channel, number).await
+    }
+
+    async fn forget_heard(&self, before: Timestamp) -> Result<(), StoreError> {
+        heard::forget(&self.writer, before).await?;
+        enrolment::forget(&self.writer, before).await
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn attend(writer: &SqlitePool, me: &Presence, news: &mpsc::Send
                 } else if version == Some(seen) {
                     items.push(News::Heard);
                 } else {
-                    items.extend([News::Users, News::Nases, News::Orders, News::Heard]);
+                    items.extend([News::Users, News::Nases, News::Trust, News::Orders, News::Heard]);
                 }
                 version = Some(seen);
             }

@@ -32,6 +32,7 @@ pub(super) fn rich_user(name: &str) -> User {
         session_timeout: Some(Duration::from_secs(3 * 86_400)),
         reject_delay: Some(Duration::from_micros(1_500_001)),
         monthly_quota: Some(50_000_000_000),
+        guards: radhold::model::GuardSettings { trust_hours: Some(8), ..Default::default() },
         reply: vec![ReplyItem { name: "Framed-IP-Address".into(), value: "10.0.0.7".into() }],
         created_at: NOON + Duration::from_micros(1),
         ..user(name)
@@ -83,6 +84,7 @@ pub(super) fn rich_record(number: u128) -> Record {
             acct_session_id: Some("81d00a3f".into()),
             framed_ip: Some("10.8.0.2".parse().unwrap()),
             framed_ipv6_prefix: Some("2001:db8:1::1/64".parse().unwrap()),
+            medium: Some(Medium::SslVpn),
         },
         grant: Some(Grant {
             session_timeout: Some(Duration::new(5, 9)),
@@ -182,7 +184,7 @@ prop_compose! {
         framed in proptest::option::of(any::<IpAddr>()),
         prefix in (any::<std::net::Ipv6Addr>(), 0u8..=128),
         outcome in proptest::option::of(proptest::sample::select(&[
-            Outcome::Permitted, Outcome::NasUnreachable, Outcome::Denied, Outcome::Expired, Outcome::NotLifted,
+            Outcome::WrongNumber, Outcome::Superseded, Outcome::Permitted, Outcome::NasUnreachable, Outcome::Denied, Outcome::Expired, Outcome::NotLifted,
             Outcome::Disconnected, Outcome::Kicked,
         ][..])),
         decided in proptest::option::of((any::<bool>(), any::<bool>())),
