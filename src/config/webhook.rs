@@ -34,7 +34,8 @@ pub struct Webhook {
 
 pub(super) fn webhook(report: &Report<'_>, mut section: Section<'_>) -> Option<Webhook> {
     for (key, or) in [("url", ""), ("secret", " (or secret_file)")] {
-        if !section.has(key) && !(key == "secret" && section.has("secret_file")) {
+        let in_a_file = key == "secret" && section.has("secret_file");
+        if !section.has(key) && !in_a_file {
             section.problem(key, format!("is missing; a webhook needs it{or}"));
         }
     }

@@ -392,7 +392,8 @@ impl Turn<'_> {
         let (own, _) = self.tally();
         let left = |step: &&ApproverStep| {
             let asked = self.record.asks.iter().any(|ask| ask.approver == step.kind);
-            !asked && !(own && speaks_for_own(step.kind))
+            let answered = own && speaks_for_own(step.kind);
+            !asked && !answered
         };
         match terms.approvers.iter().find(left).copied() {
             Some(step) => {
