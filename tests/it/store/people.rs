@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use radhold::model::{
-    ApproverKind, Binding, DynauthPath, Nas, OctetDirection, PreviousSecret, Secret, User, UserName,
-};
+use radhold::model::{ApproverKind, Binding, DynauthPath, Nas, OctetDirection, PreviousSecret, Secret, User, UserName};
 use radhold::store::StoreError;
 
 use super::Stage;
@@ -70,7 +68,10 @@ async fn nases_are_kept_as_given(stage: &Stage) {
         radsec: vec!["dns:core.example.org".parse().unwrap(), "ip:2001:db8::9".parse().unwrap()],
         radsec_only: true,
         dynauth: DynauthPath::Radsec,
-        previous_secret: Some(PreviousSecret { secret: Secret::new("sealed-before"), until: Some(NOON + Duration::from_secs(60)) }),
+        previous_secret: Some(PreviousSecret {
+            secret: Secret::new("sealed-before"),
+            until: Some(NOON + Duration::from_secs(60)),
+        }),
         ..nas("core", "2001:db8::/64")
     };
     store.add_nas(&plain).await.unwrap();
