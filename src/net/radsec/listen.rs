@@ -262,6 +262,9 @@ pub(super) fn advice(error: &io::Error) -> String {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "its certificate does not show the name it is to go by"
             }
+            CertificateError::BadSignature => {
+                "its certificate was not signed by the CA we know by that name; has the CA a new key, and our file of roots the old one?"
+            }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 "its certificate is not for this side of TLS (extended key usage clientAuth or serverAuth)"
             }

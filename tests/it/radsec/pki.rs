@@ -30,7 +30,9 @@ impl Pki {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(rcgen::DnType::CommonName, "CA of a test");
+        // Two CAs of one name would be one that has changed its key.
+        let name = format!("CA {}", dir.path().display());
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let certificate = params.self_signed(&key).unwrap();
         fs::write(dir.path().join("ca.pem"), certificate.pem()).unwrap();
         Self { dir, issuer: Issuer::new(params, key) }

@@ -240,11 +240,13 @@ realm radhold {{
 }}
 listen {{
     type = auth
+    virtual_server = default
     ipaddr = 127.0.0.1
     port = {auth}
 }}
 listen {{
     type = acct
+    virtual_server = default
     ipaddr = 127.0.0.1
     port = {acct}
 }}
