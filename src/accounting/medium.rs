@@ -60,7 +60,11 @@ fn by_port(packet: &Packet<'_>) -> Option<Medium> {
     let kind = match packet.integer(attribute::NAS_PORT_TYPE)? {
         0 | 1 => Medium::Ppp,
         2..=4 | 14 => Medium::Isdn,
-        5 => return Some(hint(packet, attribute::NAS_PORT_ID).unwrap_or_else(|| service(packet).unwrap_or(Medium::Virtual))),
+        5 => {
+            return Some(
+                hint(packet, attribute::NAS_PORT_ID).unwrap_or_else(|| service(packet).unwrap_or(Medium::Virtual)),
+            );
+        }
         11..=13 | 16 => Medium::Dsl,
         15 => Medium::Ethernet,
         17 => Medium::Cable,

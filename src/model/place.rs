@@ -151,7 +151,9 @@ mod tests {
 
     #[test]
     fn a_place_is_named_in_the_language_or_else_in_english() {
-        let names: Names = Names([("en", "Germany"), ("ru", "Германия")].map(|(tag, name)| (tag.parse().unwrap(), name.to_owned())).into());
+        let names: Names = Names(
+            [("en", "Germany"), ("ru", "Германия")].map(|(tag, name)| (tag.parse().unwrap(), name.to_owned())).into(),
+        );
         assert_eq!(names.in_language(&"ru".parse().unwrap()), Some("Германия"));
         assert_eq!(names.in_language(&"fr".parse().unwrap()), Some("Germany"));
         assert_eq!(Names::default().in_language(&Language::english()), None);

@@ -29,7 +29,10 @@ pub use ban::BanNotice;
 pub use error::StoreError;
 pub use news::{Cluster, News, NodeStatus, Options, Presence, Turn};
 
-use crate::model::{Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{
+    ApproverKind, Binding, Counters, Day, Language, Nas, NasName, NodeName, Preferences, Secret, SessionId, Timestamp,
+    User, UserName,
+};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Effect, Lane, Session, State};
 use reports::{Asked, Cell, Report};
@@ -111,6 +114,20 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn bind(&self, binding: &Binding) -> Result<(), StoreError>;
     /// Removes a binding; [`StoreError::Missing`] when there is none such.
     async fn unbind(&self, binding: &Binding) -> Result<(), StoreError>;
+
+    // -- how chats want to be spoken to
+
+    /// What a chat has said about it; the default when it has said nothing.
+    async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError>;
+    /// Replaces what a chat has said about it.
+    async fn set_preferences(
+        &self,
+        approver: ApproverKind,
+        address: &str,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError>;
+    /// Remembers in which language a chat was heard, and leaves alone what was chosen there.
+    async fn hear_language(&self, approver: ApproverKind, address: &str, heard: &Language) -> Result<(), StoreError>;
 
     // -- sessions and what they order
 

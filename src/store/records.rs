@@ -3,11 +3,12 @@
 //! Knows no statement. Writing is each engine's own, in its own types.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::row::Columns;
 use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage};
-use crate::model::{Binding, CallerLists, Counters, Identity, Nas, NasName, Secret, User, UserName};
+use crate::model::{Binding, CallerLists, Counters, Identity, Nas, NasName, Preferences, Secret, User, UserName};
 use crate::session::{DecidedBy, Decision, End, Record, Session};
 
 pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
@@ -62,6 +63,18 @@ pub(super) fn binding(row: &impl Columns) -> Result<Binding, StoreError> {
         address: row.need("address", Columns::text)?,
         presser: row.need("presser", Columns::text)?,
         bound_at: row.need("bound_at", Columns::time)?,
+    })
+}
+
+pub(super) fn preferences(row: &impl Columns) -> Result<Preferences, StoreError> {
+    fn parsed<T: FromStr<Err = String>>(row: &impl Columns, column: &'static str) -> Result<Option<T>, StoreError> {
+        row.text(column)?.map(|text| text.parse().map_err(|reason: String| row.bad(column, reason))).transpose()
+    }
+    Ok(Preferences {
+        language: parsed(row, "language")?,
+        heard: parsed(row, "heard")?,
+        zone: parsed(row, "zone")?,
+        quiet: row.need("quiet", Columns::flag)?,
     })
 }
 
@@ -158,6 +171,7 @@ fn identity(row: &impl Columns) -> Result<Identity, StoreError> {
         acct_session_id: row.text("acct_session_id")?,
         framed_ip: row.address("framed_ip")?,
         framed_ipv6_prefix,
+        medium: row.word("medium")?,
     })
 }
 

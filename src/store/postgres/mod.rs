@@ -20,6 +20,7 @@ mod nas;
 mod nodes;
 mod notify;
 mod outbox;
+mod preferences;
 mod quarantine;
 mod report;
 mod secret;
@@ -41,7 +42,9 @@ use super::{
     AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, Named, News, Options, Order,
     OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
-use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{
+    ApproverKind, Binding, Language, Nas, NasName, NodeName, Preferences, Secret, SessionId, Timestamp, User, UserName,
+};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Lane, Session};
 
@@ -151,6 +154,23 @@ impl Store for PostgresStore {
 
     async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
         on!(self, pool => binding::remove(pool, binding))
+    }
+
+    async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
+        on!(self, pool => preferences::of(pool, approver, address))
+    }
+
+    async fn set_preferences(
+        &self,
+        approver: ApproverKind,
+        address: &str,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError> {
+        on!(self, pool => preferences::put(pool, approver, address, preferences))
+    }
+
+    async fn hear_language(&self, approver: ApproverKind, address: &str, heard: &Language) -> Result<(), StoreError> {
+        on!(self, pool => preferences::hear(pool, approver, address, heard))
     }
 
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {

@@ -16,6 +16,7 @@ mod import;
 mod nas;
 mod nodes;
 mod outbox;
+mod preferences;
 mod quarantine;
 mod report;
 mod secret;
@@ -42,7 +43,9 @@ use super::{
     AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Imported, Named, News, Order, OrderId,
     Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
 };
-use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{
+    ApproverKind, Binding, Language, Nas, NasName, NodeName, Preferences, Secret, SessionId, Timestamp, User, UserName,
+};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Lane, Session};
 
@@ -146,6 +149,23 @@ impl Store for SqliteStore {
 
     async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
         binding::remove(&self.writer, binding).await
+    }
+
+    async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
+        preferences::of(&self.readers, approver, address).await
+    }
+
+    async fn set_preferences(
+        &self,
+        approver: ApproverKind,
+        address: &str,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError> {
+        preferences::put(&self.writer, approver, address, preferences).await
+    }
+
+    async fn hear_language(&self, approver: ApproverKind, address: &str, heard: &Language) -> Result<(), StoreError> {
+        preferences::hear(&self.writer, approver, address, heard).await
     }
 
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use radhold::model::{
-    ApproverKind, Counters, Day, Identity, Nas, NasName, ReplyItem, SecondFactor, Secret, SessionId, Timestamp, User,
-    UserName,
+    ApproverKind, Counters, Day, Identity, Medium, Nas, NasName, ReplyItem, SecondFactor, Secret, SessionId, Timestamp,
+    User, UserName,
 };
 use radhold::policy::{Grant, HoldTerms, Terms};
 use radhold::session::{
@@ -82,6 +82,7 @@ pub(super) fn rich_record(number: u128) -> Record {
             acct_session_id: Some("81d00a3f".into()),
             framed_ip: Some("10.8.0.2".parse().unwrap()),
             framed_ipv6_prefix: Some("2001:db8:1::1/64".parse().unwrap()),
+            medium: Some(Medium::SslVpn),
         },
         grant: Some(Grant {
             session_timeout: Some(Duration::new(5, 9)),
