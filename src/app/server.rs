@@ -31,8 +31,8 @@ use super::words::{self, WordsError};
 use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
-use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
-use crate::approver::{Approver, Incoming, Voice};
+use crate::approver::telegram::{Pace, Telegram, TelegramError, TelegramOptions, Webhook};
+use crate::approver::{Approver, AskError, Incoming, Menu, Voice};
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
@@ -246,15 +246,38 @@ impl Server {
             );
             background.spawn(open_schema_late(Arc::clone(&store), config.node.clone()));
         }
-        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared));
+        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared.clone()));
         background.spawn(upkeep::run(Arc::clone(&store), settings.clone()));
         let (incoming, heard) = mpsc::channel::<Incoming>(INCOMING);
-        let desk = Arc::new(Desk::new(desk::Parts { store: Arc::clone(&store) }));
-        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone(), desk));
+        let telegram = config.telegram.as_ref();
+        let desk = Arc::new(Desk::new(desk::Parts {
+            store: Arc::clone(&store),
+            ledger: ledger.clone(),
+            settings: settings.clone(),
+            approvers: approvers.clone(),
+            voice: voice.clone(),
+            enrolment: config.enrolment,
+            administrators: telegram
+                .map(|telegram| telegram.administrators.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            strike_notices: telegram.is_some_and(|telegram| telegram.strike_notices),
+            bot_name: telegram.and_then(|telegram| telegram.bot_name.clone()),
+        }));
+        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone(), Arc::clone(&desk)));
+        background.spawn(desk::notices(Arc::clone(&desk)));
+        let polls = telegram.is_some_and(|telegram| telegram.webhook.is_none());
         for approver in approvers.values() {
             let (approver, incoming) = (Arc::clone(approver), incoming.clone());
             match approver.kind() {
-                ApproverKind::Telegram => background.spawn(listen_in_turn(approver, incoming, our_turn.clone())),
+                ApproverKind::Telegram => {
+                    background.spawn(offer(Arc::clone(&approver), desk.menus()));
+                    background.spawn(share_limits(Arc::clone(&approver), shared.clone()));
+                    match polls {
+                        true => background.spawn(listen_in_turn(approver, incoming, our_turn.clone())),
+                        // To whichever node it is brought: none has a turn.
+                        false => background.spawn(async move { approver.listen(incoming).await }),
+                    }
+                }
                 ApproverKind::Operator => background.spawn(async move { approver.listen(incoming).await }),
             };
         }
@@ -277,7 +300,7 @@ impl Server {
         let worker = Arc::new(worker);
         let (stop_workers, stopping) = watch::channel(false);
         let mut workers = JoinSet::new();
-        for lane in [Lane::Nas, Lane::People] {
+        for lane in [Lane::Nas, Lane::People, Lane::Notices] {
             workers.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders), stopping.clone()));
         }
         background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
@@ -452,7 +475,7 @@ fn print_next_steps(nas: &Nas, auth: &[SocketAddr], no_users: bool) {
     println!("                                              log in: Access-Accept with Filter-Id \"sandbox\"");
     println!("  radhold session list                        see the session, held");
     println!("  radhold nas add NAME --address ADDRESS      add your own NAS");
-    println!("  radhold user bind alice --telegram CHAT     let Telegram ask (see README, \"Telegram\")\n");
+    println!("  radhold user enrol alice                    let Telegram ask (see README, \"Telegram\")\n");
 }
 
 /// Opens the store of a configuration.
@@ -635,6 +658,13 @@ fn approvers(
             api_url: Some(telegram.api_url.clone()),
             operator_chat: telegram.operator_chat,
             voice: voice.clone(),
+            pace: Pace { messages: telegram.messages_per_second, ..Pace::default() },
+            proxy: telegram.proxy.clone(),
+            webhook: telegram.webhook.as_ref().map(|webhook| Webhook {
+                url: webhook.url.clone(),
+                listen: webhook.listen,
+                secret: webhook.secret.clone(),
+            }),
             ..TelegramOptions::new(telegram.token.clone())
         };
         approvers.insert(ApproverKind::Telegram, Arc::new(Telegram::new(options, buttons.clone())?));
@@ -652,7 +682,43 @@ fn presence(config: &Config) -> Presence {
         node: config.node.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: clock::now(),
-        wants_turn: config.telegram.as_ref().map(|telegram| number(&telegram.token)),
+        wants_turn: config
+            .telegram
+            .as_ref()
+            .filter(|telegram| telegram.webhook.is_none())
+            .map(|telegram| number(&telegram.token)),
+    }
+}
+
+/// Has the commands offered; tried until it is done.
+async fn offer(approver: Arc<dyn Approver>, menus: Vec<Menu>) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        let wait = match approver.publish(&menus).await {
+            Ok(()) => break,
+            Err(AskError::Later { after, reason }) => {
+                tracing::info!(approver = %approver.kind(), reason, "its commands are not offered yet");
+                after.unwrap_or(pause)
+            }
+            Err(AskError::Undeliverable(reason)) => {
+                tracing::warn!(approver = %approver.kind(), reason, "its commands cannot be offered");
+                break;
+            }
+        };
+        tokio::time::sleep(wait).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
+    }
+    // A part of the server does not end by itself.
+    std::future::pending::<()>().await;
+}
+
+/// Tells an approver among how many nodes its limits are shared, for ever.
+async fn share_limits(approver: Arc<dyn Approver>, mut shared: watch::Receiver<Share>) {
+    loop {
+        approver.share_among(usize::try_from(shared.borrow_and_update().of).unwrap_or(usize::MAX));
+        if shared.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -29,18 +29,16 @@ impl Messages {
         if bytes < 1000 {
             return self.say(language, "word-bytes", &[("bytes", bytes.into())]);
         }
-        // In tenths of the unit, rounded to the nearest; what rounds up to a thousand is one of the next unit.
-        let (mut unit, mut tenths) = (0, rounded(bytes, 100));
-        let mut size = 1000_u64;
-        while tenths >= 9995 && unit + 1 < UNITS.len() {
+        // What rounds up to a thousand is one of the next unit.
+        let (mut unit, mut size) = (0, 1000_u64);
+        while rounded(bytes, size) >= 1000 && unit + 1 < UNITS.len() {
             size *= 1000;
             unit += 1;
-            tenths = rounded(bytes, size / 10);
         }
         let mark = self.say(language, "word-decimal-mark", &[]);
-        let size = match tenths {
-            0..100 => format!("{}{mark}{}", tenths / 10, tenths % 10),
-            _ => rounded(tenths, 10).to_string(),
+        let size = match rounded(bytes, size / 10) {
+            tenths @ 0..100 => format!("{}{mark}{}", tenths / 10, tenths % 10),
+            _ => rounded(bytes, size).to_string(),
         };
         self.say(language, UNITS[unit], &[("size", size.into())])
     }

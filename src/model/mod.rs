@@ -2,6 +2,7 @@
 //!
 //! Decides nothing and knows no protocol, no table and no clock.
 
+mod enrolment;
 mod identity;
 mod ids;
 mod nas;
@@ -11,6 +12,7 @@ mod secret;
 mod time;
 mod user;
 
+pub use enrolment::{Enrolment, EnrolmentId, EnrolmentState, Taker};
 pub use identity::{Counters, Identity};
 pub use ids::{ApproverKind, NasName, NodeName, SessionId, UserName};
 pub use nas::{CallerLists, Nas, OctetDirection};

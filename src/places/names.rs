@@ -113,7 +113,7 @@ mod tests {
         let (go_on, wait) = std::sync::mpsc::channel::<()>();
         let wait = Mutex::new(wait);
         let resolve = move |_: IpAddr| {
-            drop(wait.lock().unwrap().recv());
+            let _ = wait.lock().unwrap().recv();
             Some("late.example".to_owned())
         };
         let names = HostNames::by(Duration::from_millis(20), Arc::new(resolve));

@@ -143,10 +143,8 @@ impl Effect {
     /// Whom it reaches.
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::AskApprover { .. }
-            | Self::TellApprover { .. }
-            | Self::TellEnd { .. }
-            | Self::AlertOperator { .. } => Lane::People,
+            Self::AskApprover { .. } => Lane::People,
+            Self::TellApprover { .. } | Self::TellEnd { .. } | Self::AlertOperator { .. } => Lane::Notices,
             Self::SendCoa { .. } | Self::SendDisconnect { .. } => Lane::Nas,
         }
     }
@@ -157,8 +155,10 @@ impl Effect {
 pub enum Lane {
     /// A NAS.
     Nas,
-    /// People, by way of an approver.
+    /// People who are asked something, by way of an approver.
     People,
+    /// People who are told something: what they are asked goes first.
+    Notices,
 }
 
 impl Lane {
@@ -167,6 +167,7 @@ impl Lane {
         match self {
             Self::Nas => "nas",
             Self::People => "people",
+            Self::Notices => "notices",
         }
     }
 }

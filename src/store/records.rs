@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use super::row::Columns;
 use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage};
-use crate::model::{Binding, CallerLists, Counters, Identity, Nas, NasName, Preferences, Secret, User, UserName};
+use crate::model::{
+    Binding, CallerLists, Counters, Enrolment, EnrolmentId, Identity, Nas, NasName, Preferences, Secret, Taker, User,
+    UserName,
+};
 use crate::session::{DecidedBy, Decision, End, Record, Session};
 
 pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
@@ -195,6 +198,31 @@ fn counters(row: &impl Columns) -> Result<Counters, StoreError> {
 fn end(row: &impl Columns) -> Result<Option<End>, StoreError> {
     let Some(cause) = row.word("end_cause")? else { return Ok(None) };
     Ok(Some(End { at: row.need("ended_at", Columns::time)?, cause, terminate_cause: row.number("terminate_cause")? }))
+}
+
+pub(super) fn enrolment(row: &impl Columns) -> Result<Enrolment, StoreError> {
+    let taker = match row.text("address")? {
+        Some(address) => Some(Taker {
+            address,
+            presser: row.need("presser", Columns::text)?,
+            person: row.text("person")?.unwrap_or_default(),
+            language: row.text("language")?,
+            at: row.need("taken_at", Columns::time)?,
+        }),
+        None => None,
+    };
+    Ok(Enrolment {
+        id: EnrolmentId(row.need("id", Columns::session_id)?.0),
+        user: UserName::new(row.need("user_name", Columns::text)?),
+        approver: row.need("approver", Columns::word)?,
+        token_hash: row.octets("token_hash")?,
+        replace: row.need("replace", Columns::flag)?,
+        made_by: row.need("made_by", Columns::text)?,
+        made_at: row.need("made_at", Columns::time)?,
+        expires_at: row.need("expires_at", Columns::time)?,
+        state: row.need("state", Columns::word)?,
+        taker,
+    })
 }
 
 pub(super) fn no_such_binding(binding: &Binding) -> StoreError {

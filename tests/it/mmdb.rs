@@ -74,6 +74,23 @@ fn bits(network: &str) -> (u128, u32) {
 
 /// One value: a control octet with type and size, and its payload.
 fn put(out: &mut Vec<u8>, value: &Value) {
+    put_as(out, value, UINT32);
+}
+
+const UINT16: u8 = 5;
+const UINT32: u8 = 6;
+const UINT64: u8 = 9;
+
+/// The type the specification gives a number of that name.
+fn number_type(key: &str) -> u8 {
+    match key {
+        "build_epoch" => UINT64,
+        "record_size" | "ip_version" | "binary_format_major_version" | "binary_format_minor_version" => UINT16,
+        _ => UINT32,
+    }
+}
+
+fn put_as(out: &mut Vec<u8>, value: &Value, kind: u8) {
     match value {
         Value::String(text) => {
             control(out, 2, text.len());
@@ -82,14 +99,6 @@ fn put(out: &mut Vec<u8>, value: &Value) {
         Value::Number(number) => {
             let number = number.as_u64().unwrap();
             let octets: Vec<u8> = number.to_be_bytes().into_iter().skip_while(|octet| *octet == 0).collect();
-            // uint16, uint32 and uint64 differ in their type alone.
-            let kind = if number <= u64::from(u16::MAX) {
-                5
-            } else if u32::try_from(number).is_ok() {
-                6
-            } else {
-                9
-            };
             control(out, kind, octets.len());
             out.extend(octets);
         }
@@ -97,7 +106,7 @@ fn put(out: &mut Vec<u8>, value: &Value) {
             control(out, 7, map.len());
             for (key, value) in map {
                 put(out, &Value::String(key.clone()));
-                put(out, value);
+                put_as(out, value, number_type(key));
             }
         }
         Value::Array(values) => {

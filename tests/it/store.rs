@@ -35,6 +35,7 @@ macro_rules! battery {
 mod bans;
 mod commit;
 mod engines;
+mod enrolments;
 mod fixtures;
 mod outbox;
 mod people;

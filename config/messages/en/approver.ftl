@@ -145,11 +145,11 @@ outcome-disconnected-confirmed =
 
 # $facts (text 1200): as in the question.
 outcome-kicked =
-    <b>An operator has ended the connection.</b>
+    <b>The connection was ended by hand.</b>
 
     { $facts }
 
-    If it was not you who logged in, change your password and tell your administrator.
+    An operator has ended it, or somebody in one of your chats. If it was not you who logged in, change your password and tell your administrator.
 
 ## Later: the session has ended.
 

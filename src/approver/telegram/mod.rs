@@ -249,15 +249,20 @@ impl Approver for Telegram {
     }
 
     async fn publish(&self, menus: &[Menu]) -> Result<(), AskError> {
+        let mut failed = None;
         for menu in menus {
             let chat = match &menu.chat {
                 Some(chat) => Some(ChatId(chat.parse().map_err(|_| AskError::Undeliverable(format!("chat {chat}")))?)),
                 None => None,
             };
             let commands = menu.commands.iter().map(|(name, what)| BotCommand::new(name, what)).collect();
-            self.api.offer(chat, menu.language.as_deref(), commands).await?;
+            match self.api.offer(chat, menu.language.as_deref(), commands).await {
+                // A chat that never wrote to the bot keeps no other from its menu.
+                Err(AskError::Undeliverable(reason)) => failed = Some(AskError::Undeliverable(reason)),
+                offered => offered?,
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     fn share_among(&self, nodes: usize) {

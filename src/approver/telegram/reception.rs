@@ -80,7 +80,7 @@ impl Reception {
             },
             Ok(Pressed::Act(press)) => {
                 let private = query.message.as_ref().is_some_and(|message| message.chat().is_private());
-                let by = speaker(&query.from, press.chat(), private);
+                let by = self.speaker(&query.from, press.chat(), private);
                 match self.carry_act(update, by, press, self.tone(&query)).await {
                     Some(ActReply { note, alert, then }) => (Reply::plain(note, alert), then),
                     None => return false,
@@ -130,7 +130,7 @@ impl Reception {
         match word {
             Word::Said(told) => Some(texts::told(&tone, verdict, told)),
             Word::NotTaken => Some(texts::not_taken(&tone)),
-            Word::NotYet => Some(texts::unsettled(&tone)),
+            Word::NotYet(_) => Some(texts::unsettled(&tone)),
             Word::Nobody => None,
         }
     }
@@ -149,13 +149,15 @@ impl Reception {
         match word {
             Word::Said(reply) => Some(reply),
             Word::NotTaken => Some(plain(texts::not_taken(&tone))),
-            Word::NotYet => Some(plain(texts::unsettled(&tone))),
+            Word::NotYet(_) => Some(plain(texts::unsettled(&tone))),
             Word::Nobody => None,
         }
     }
 
     async fn message(&self, update: i64, message: Written) -> bool {
-        let Some(from) = message.from.as_ref().filter(|from| !from.is_bot) else { return true };
+        // What comes in the name of a chat or a channel is nobody's word.
+        let anonymous = message.sender_chat.is_some();
+        let Some(from) = message.from.as_ref().filter(|from| !from.is_bot && !anonymous) else { return true };
         let private = message.chat.is_private();
         let text: String = message.text().unwrap_or_default().chars().take(LONGEST).collect();
         // In a group people talk to each other; only what is a command can be meant for us.
@@ -168,10 +170,20 @@ impl Reception {
             drop(self.voice.tone(ApproverKind::Telegram, &chat.to_string(), Some(&spoken)).await);
         }
         let (reply, word) = oneshot::channel();
-        let by = speaker(from, &chat.to_string(), private);
+        let by = self.speaker(from, &chat.to_string(), private);
+        let from = from.id.0;
         match self.hand_over(Incoming::Message(Message { update, by, text, reply }), word).await {
-            Word::Said(Some(post)) => self.say(Words::Post(chat, from.id.0, post)),
-            Word::Said(None) | Word::NotYet => {}
+            Word::Said(Some(post)) => self.say(Words::Post(chat, from, post)),
+            Word::Said(None) => {}
+            // What it takes long to find out is said when it is known.
+            Word::NotYet(word) => {
+                let reception = self.clone();
+                tokio::spawn(async move {
+                    if let Ok(Ok(Some(post))) = tokio::time::timeout(POST_PATIENCE, word).await {
+                        reception.say(Words::Post(chat, from, post));
+                    }
+                });
+            }
             // Nothing was done, and what is not confirmed comes again; but not in a hurry, and not for ever.
             Word::NotTaken => telemetry::count("message.not-taken"),
             Word::Nobody => return false,
@@ -179,18 +191,30 @@ impl Reception {
         true
     }
 
-    async fn hand_over<T>(&self, incoming: Incoming, word: oneshot::Receiver<T>) -> Word<T> {
+    fn speaker(&self, from: &User, chat: &str, private: bool) -> Speaker {
+        Speaker {
+            approver: ApproverKind::Telegram,
+            line: self.api.line().to_owned(),
+            chat: chat.to_owned(),
+            private,
+            presser: from.id.to_string(),
+            name: from.full_name(),
+            language: from.language_code.clone(),
+        }
+    }
+
+    async fn hand_over<T>(&self, incoming: Incoming, mut word: oneshot::Receiver<T>) -> Word<T> {
         let deadline = Instant::now() + self.patience;
         match self.incoming.send_timeout(incoming, self.patience).await {
             Ok(()) => {}
             Err(SendTimeoutError::Timeout(_)) => return Word::NotTaken,
             Err(SendTimeoutError::Closed(_)) => return Word::Nobody,
         }
-        match tokio::time::timeout_at(deadline, word).await {
+        match tokio::time::timeout_at(deadline, &mut word).await {
             Ok(Ok(said)) => Word::Said(said),
             Ok(Err(_)) if self.incoming.is_closed() => Word::Nobody,
             Ok(Err(_)) => Word::NotTaken,
-            Err(_) => Word::NotYet,
+            Err(_) => Word::NotYet(word),
         }
     }
 
@@ -265,21 +289,10 @@ enum Words {
 enum Word<T> {
     Said(T),
     NotTaken,
-    NotYet,
+    NotYet(oneshot::Receiver<T>),
     Nobody,
 }
 
 fn language(from: &User) -> Option<Language> {
     from.language_code.as_deref()?.parse().ok()
-}
-
-fn speaker(from: &User, chat: &str, private: bool) -> Speaker {
-    Speaker {
-        approver: ApproverKind::Telegram,
-        chat: chat.to_owned(),
-        private,
-        presser: from.id.to_string(),
-        name: from.full_name(),
-        language: from.language_code.clone(),
-    }
 }
