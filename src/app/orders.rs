@@ -16,12 +16,13 @@ use super::nas_queue::{self, NasPlace, NasQueues};
 use super::radsec::{self, Path, TlsWays};
 use super::settings::SettingsHandle;
 use super::voices;
-use crate::approver::{Approver, AskError, Question, Whose};
+use crate::approver::{Approver, AskError, Ending, Question, Whose};
 use crate::dynauth::{Answer, ErrorCause, Request};
-use crate::model::{ApproverKind, Binding, Nas, NodeName, Secret, SessionId, UserName};
+use crate::model::{ApproverKind, Binding, Nas, NodeName, Secret, SessionId, Timestamp, UserName, Whereabouts};
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError, Target};
-use crate::policy::Terms;
-use crate::session::{Alert, ButtonKey, Effect, Event, Lane, NumberChoice, Session};
+use crate::places::Places;
+use crate::policy::{Caller, Terms};
+use crate::session::{Alert, ButtonKey, Effect, End, Event, Lane, NumberChoice, Session, State};
 use crate::store::{Order, Store, StoreError};
 use crate::telemetry;
 
@@ -96,6 +97,7 @@ pub(super) struct Worker {
     pub tls: TlsWays,
     /// For the numbers a person chooses from.
     pub buttons: ButtonKey,
+    pub places: Arc<Places>,
 }
 
 impl Worker {
@@ -175,7 +177,7 @@ impl Worker {
             Effect::AskApprover { approver } => self.ask(order, &session, *approver).await,
             Effect::TellApprover { approver, reference, outcome } => {
                 let Some(channel) = self.channel(*approver) else { return self.store.finish(order.id).await };
-                let question = question(&session, *approver);
+                let question = self.question(&session, *approver).await;
                 let told = channel.tell(reference, &question, *outcome);
                 match tokio::time::timeout(APPROVER_PATIENCE, told).await.unwrap_or_else(|_| Err(timed_out())) {
                     Err(AskError::Later { after, reason }) if order.attempts < TELL_TRIES => {
@@ -184,6 +186,23 @@ impl Worker {
                     Ok(()) => self.store.finish(order.id).await,
                     Err(error) => {
                         tracing::info!(session = %session.id, %error, "a prompt keeps its old words");
+                        self.store.finish(order.id).await
+                    }
+                }
+            }
+            Effect::TellEnd { approver, reference } => {
+                let Some((channel, outcome)) = self.channel(*approver).zip(session.outcome) else {
+                    return self.store.finish(order.id).await;
+                };
+                let question = self.question(&session, *approver).await;
+                let told = channel.tell_end(reference, &question, outcome);
+                match tokio::time::timeout(APPROVER_PATIENCE, told).await.unwrap_or_else(|_| Err(timed_out())) {
+                    Err(AskError::Later { after, reason }) if order.attempts < TELL_TRIES => {
+                        self.put_off(order, after, &reason).await
+                    }
+                    Ok(()) => self.store.finish(order.id).await,
+                    Err(error) => {
+                        tracing::info!(session = %session.id, %error, "nobody hears of the end of a session");
                         self.store.finish(order.id).await
                     }
                 }
@@ -231,7 +250,8 @@ impl Worker {
     async fn ask(&self, order: &Order, session: &Session, approver: ApproverKind) -> Result<(), StoreError> {
         let asked = match self.channel(approver) {
             Some(channel) => {
-                let question = Question { numbers: self.numbers(session, approver), ..question(session, approver) };
+                let question = self.question(session, approver).await;
+                let question = Question { numbers: self.numbers(session, approver), ..question };
                 let asked = async {
                     match approver {
                         ApproverKind::Person => self.ask_others(channel, session, &question).await,
@@ -473,6 +493,37 @@ impl Worker {
         self.conclude(order, event).await
     }
 
+    async fn question(&self, session: &Session, approver: ApproverKind) -> Question {
+        let caller = session.identity.calling_station_id.as_deref().and_then(Caller::read);
+        let whereabouts = match caller {
+            Some(Caller::Address(address)) => self.places.whereabouts(address).await,
+            _ => Whereabouts::default(),
+        };
+        let ending = |end: End| Ending {
+            at: end.at,
+            lasted: lasted(session, end.at),
+            input_octets: session.counters.input_octets,
+            output_octets: session.counters.output_octets,
+            cause: end.cause,
+            terminate_cause: end.terminate_cause,
+        };
+        Question {
+            about: if approver == ApproverKind::Person { Whose::Anothers } else { Whose::Own },
+            session: session.id,
+            user: session.user.to_string(),
+            nas: session.nas.to_string(),
+            calling_station_id: session.identity.calling_station_id.clone(),
+            accepted_at: session.accepted_at,
+            deadline: session.deadline.unwrap_or(session.accepted_at),
+            now: clock::now(),
+            medium: session.identity.medium,
+            whereabouts,
+            decided: session.decision.as_ref().map(|decision| decision.by.approver),
+            ended: session.end.filter(|_| session.state == State::Closed).map(ending),
+            numbers: None,
+        }
+    }
+
     async fn alert(&self, order: &Order, session: &Session, alert: &Alert) -> Result<(), StoreError> {
         let text = alert_text(session, alert);
         tracing::error!(session = %session.id, user = %session.user, nas = %session.nas, "{text}");
@@ -496,17 +547,11 @@ fn pause(order: &Order) -> Duration {
     Duration::from_secs(1).saturating_mul(1 << order.attempts.min(6)).min(LONGEST_PAUSE)
 }
 
-fn question(session: &Session, approver: ApproverKind) -> Question {
-    Question {
-        about: if approver == ApproverKind::Person { Whose::Anothers } else { Whose::Own },
-        session: session.id,
-        user: session.user.to_string(),
-        nas: session.nas.to_string(),
-        calling_station_id: session.identity.calling_station_id.clone(),
-        accepted_at: session.accepted_at,
-        deadline: session.deadline.unwrap_or(session.accepted_at),
-        now: clock::now(),
-        numbers: None,
+/// Acct-Session-Time, which pauses may be taken out of; else the time between start and end.
+fn lasted(session: &Session, end: Timestamp) -> Duration {
+    match session.counters.session_time {
+        0 => end.since(session.started_at.unwrap_or(session.accepted_at)),
+        seconds => Duration::from_secs(seconds),
     }
 }
 

@@ -45,7 +45,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{SessionId, Timestamp};
+    use crate::model::{SessionId, Timestamp, Whereabouts};
 
     #[tokio::test]
     async fn is_asked_without_any_binding_and_listens_until_closed() {
@@ -59,6 +59,10 @@ mod tests {
             deadline: Timestamp::from_secs(60),
             now: Timestamp::from_secs(0),
             numbers: None,
+            medium: None,
+            whereabouts: Whereabouts::default(),
+            decided: None,
+            ended: None,
         };
         assert_eq!(Operator.kind(), ApproverKind::Operator);
         assert_eq!(Operator.ask(&question, &[]).await, Ok(REFERENCE.to_owned()));

@@ -14,6 +14,7 @@ mod front;
 pub(crate) mod guards;
 mod layers;
 mod nearest;
+mod people;
 mod radsec;
 pub(crate) mod read;
 mod reader;
@@ -33,6 +34,7 @@ pub use bans::Audit;
 pub use enrolment::{Confirm, Enrolment};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontRadsec, FrontServer};
+pub use people::{Messages, Places};
 pub use radsec::{Radsec, TlsFiles};
 pub use surroundings::Surroundings;
 pub use webhook::Webhook;
@@ -91,6 +93,10 @@ pub struct Config {
     pub dictionary: Option<PathBuf>,
     /// `[dialects]`: a directory whose `*.toml` files extend the embedded ones.
     pub dialects: Option<PathBuf>,
+    /// `[messages]`
+    pub messages: Messages,
+    /// `[places]`
+    pub places: Places,
     /// `[log]`
     pub log: Log,
 }

@@ -18,6 +18,7 @@ use super::error::ConfigError;
 use super::front::front;
 use super::guards;
 use super::layers::Layers;
+use super::people;
 use super::radsec::radsec;
 use super::reader::{Report, Section};
 use super::webhook::webhook;
@@ -111,6 +112,8 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let agent = agent(report, agent_section, &state_dir);
     let dictionary = directory(top.section("dictionary"));
     let dialects = directory(top.section("dialects"));
+    let messages = people::messages(top.section("messages"));
+    let places = people::places(top.section("places"));
     let log = log(top.section("log"));
     top.finish();
 
@@ -145,6 +148,8 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         front,
         dictionary,
         dialects,
+        messages,
+        places,
         log,
     })
 }

@@ -121,6 +121,7 @@ impl Session {
                     && self.asks.iter().any(|ask| ask.approver == *approver && ask.state == AskState::Sending)
             }
             Effect::TellApprover { outcome, .. } => self.outcome == Some(*outcome),
+            Effect::TellEnd { .. } => self.state == State::Closed && self.permitted_at.is_some(),
             Effect::SendCoa { attempt } => self.state == State::Permitting && self.attempt == *attempt,
             Effect::SendDisconnect { attempt } => self.state == State::Evicting && self.attempt == *attempt,
             Effect::AlertOperator { .. } => true,
@@ -465,6 +466,9 @@ impl Turn<'_> {
         if let Some(outcome) = self.record.outcome {
             self.effects.push(Effect::TellApprover { approver, reference: reference.to_owned(), outcome });
         }
+        if self.record.state == State::Closed && self.record.permitted_at.is_some() {
+            self.effects.push(Effect::TellEnd { approver, reference: reference.to_owned() });
+        }
     }
 
     fn undeliverable(&mut self, approver: ApproverKind, reason: &str) {
@@ -751,6 +755,8 @@ impl Turn<'_> {
         self.record.end = Some(End { at, cause, terminate_cause });
         if waiting {
             self.tell(Outcome::Disconnected);
+        } else if self.record.permitted_at.is_some() {
+            self.tell_end();
         }
     }
 
@@ -798,6 +804,15 @@ impl Turn<'_> {
     fn wants_number(&self, approval: &Approval) -> bool {
         let demanded = self.hold_terms().is_some_and(|terms| terms.guards.number_matching);
         demanded && approval.by().approver == ApproverKind::Telegram && !approval.is_by_number()
+    }
+
+    /// Whoever was told that it is open hears of its end, too.
+    fn tell_end(&mut self) {
+        for ask in &self.record.asks {
+            if let AskState::Sent(reference) = &ask.state {
+                self.effects.push(Effect::TellEnd { approver: ask.approver, reference: reference.clone() });
+            }
+        }
     }
 
     fn backoff(&self) -> Duration {

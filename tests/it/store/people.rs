@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use radhold::model::{ApproverKind, ApproverStep, Binding, DynauthPath, Group, GroupSettings, Nas, OctetDirection, PreviousSecret, SecondPerson, Secret, User, UserName, WhenUnreachable};
+use radhold::model::{
+    ApproverKind, ApproverStep, Binding, DynauthPath, Group, GroupSettings, Nas, OctetDirection, PreviousSecret,
+    SecondPerson, Secret, User, UserName, WhenUnreachable,
+};
 use radhold::store::StoreError;
 
 use super::Stage;
