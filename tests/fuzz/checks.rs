@@ -19,10 +19,10 @@ use radhold::radius::{Code, Packet, PacketBuilder, ValueError, hiding, tag, tlv,
 use radhold::session::{ButtonKey, ClassKey, Place};
 
 /// A check of any octets.
-pub type Check = fn(&[u8]);
+pub(crate) type Check = fn(&[u8]);
 
 /// Every target by its name.
-pub const ALL: [(&str, Check); 8] = [
+pub(crate) const ALL: [(&str, Check); 8] = [
     ("packet", packet),
     ("attribute_value", attribute_value),
     ("dictionary", dictionary),
@@ -62,7 +62,7 @@ const DATA_TYPES: [DataType; 22] = [
 ];
 
 /// Any datagram: parse, read everything, verify everything, build it again and parse that.
-pub fn packet(datagram: &[u8]) {
+pub(crate) fn packet(datagram: &[u8]) {
     let Ok(packet) = Packet::parse(datagram) else { return };
     for attribute in packet.attributes() {
         packet.text(attribute.kind);
@@ -97,7 +97,7 @@ pub fn packet(datagram: &[u8]) {
 
 /// Any value as any type: what decodes must encode to something that decodes to the same. Also everything that looks inside a value:
 /// tags, TLVs, vendors, hiding.
-pub fn attribute_value(octets: &[u8]) {
+pub(crate) fn attribute_value(octets: &[u8]) {
     for data_type in DATA_TYPES {
         if let Ok(value) = Value::decode(data_type, octets) {
             let mut again = Vec::new();
@@ -122,14 +122,14 @@ fn walk(tlvs: Result<tlv::Tlvs<'_>, ValueError>) {
 }
 
 /// Any text as a dictionary: an error or a dictionary, never a panic and never without end.
-pub fn dictionary(octets: &[u8]) {
+pub(crate) fn dictionary(octets: &[u8]) {
     if let Ok(text) = std::str::from_utf8(octets) {
         let _ = Dictionary::parse_str(text);
     }
 }
 
 /// Any octets as Class: nothing that we did not seal opens; a changed octet of one that we did closes it.
-pub fn class(octets: &[u8]) {
+pub(crate) fn class(octets: &[u8]) {
     let key = ClassKey::new(&Secret::new("cluster"));
     let nas = "edge".into();
     if let Ok(class) = key.open(octets, &nas) {
@@ -140,7 +140,7 @@ pub fn class(octets: &[u8]) {
 }
 
 /// Any text as the data of a button: nothing that we did not seal is redeemed, and nothing anywhere else than where it was shown.
-pub fn button(octets: &[u8]) {
+pub(crate) fn button(octets: &[u8]) {
     let Ok(data) = std::str::from_utf8(octets) else { return };
     let key = ButtonKey::new(&Secret::new("cluster"));
     let place = Place { approver: ApproverKind::Telegram, chat: "42", presser: "42" };
@@ -157,7 +157,7 @@ pub fn button(octets: &[u8]) {
 }
 
 /// Any text as a configuration file: a configuration, or an error that says something.
-pub fn configuration(octets: &[u8]) {
+pub(crate) fn configuration(octets: &[u8]) {
     let Ok(text) = std::str::from_utf8(octets) else { return };
     let directory = std::env::temp_dir().join(format!("radhold-fuzz-{}", std::process::id()));
     let file = directory.join("radhold.toml");
@@ -172,7 +172,7 @@ pub fn configuration(octets: &[u8]) {
 }
 
 /// Any datagram as an Accounting-Request: read, or an error that says something.
-pub fn accounting(datagram: &[u8]) {
+pub(crate) fn accounting(datagram: &[u8]) {
     let Ok(packet) = Packet::parse(datagram) else { return };
     let identity = identity_of(&packet);
     if let Some(caller) = identity.calling_station_id.as_deref() {
@@ -188,7 +188,7 @@ pub fn accounting(datagram: &[u8]) {
 }
 
 /// Any text as a stored credential: what is read is written as it was read.
-pub fn stored(octets: &[u8]) {
+pub(crate) fn stored(octets: &[u8]) {
     let Ok(text) = std::str::from_utf8(octets) else { return };
     if let Ok(credential) = StoredCredential::parse(text) {
         let written = credential.to_text();

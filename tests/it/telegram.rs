@@ -572,6 +572,7 @@ fn key() -> ButtonKey {
 
 fn question() -> Question {
     Question {
+        numbers: None,
         about: radhold::approver::Whose::Own,
         medium: None,
         whereabouts: Whereabouts::default(),

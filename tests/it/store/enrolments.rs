@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use radhold::model::{ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Taker, Timestamp};
-use radhold::session::{Approval, Event};
+use radhold::session::{Approval, Event, Proof, Voices};
 use radhold::store::{AuditEntry, AuditQuery, Heard, StoreError};
 use uuid::Uuid;
 
@@ -211,7 +211,8 @@ async fn a_decision_says_where_it_came_from(stage: &Stage) {
     let key = radhold::session::ButtonKey::new(&radhold::model::Secret::new("k"));
     let place = radhold::session::Place { approver: ApproverKind::Telegram, chat: "-100", presser: "77" };
     let sealed = key.seal(id(1), radhold::session::Verdict::Approved, place);
-    let press = key.redeem(&sealed, place).unwrap().into_proof().unwrap();
+    let voices = Voices::of_own(&[Binding { presser: "77".into(), ..binding("-100", NOON) }], []);
+    let Ok(Proof::Yes(press)) = key.redeem(&sealed, place).unwrap().into_proof(voices) else { unreachable!() };
     let approvals = [
         press,
         Approval::by_operator("root"),

@@ -148,6 +148,8 @@ async fn groups_are_kept_as_given(stage: &Stage) {
             number_matching: Some(true),
             trust_hours: Some(12),
             prompts_per_hour: Some(6),
+            one_prompt: Some(false),
+            cool_down: Some(Duration::from_secs(90)),
             permit_filter: Some("guests".into()),
             session_timeout: Some(Duration::from_secs(3600)),
         },
