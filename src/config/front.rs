@@ -122,6 +122,7 @@ fn loopback(section: &mut Section<'_>, key: &str, port: u16) -> Vec<SocketAddr> 
 
 fn server(report: &Report<'_>, mut section: Section<'_>) -> Option<FrontServer> {
     let name = section.name().to_owned();
+    let has_address = section.has("address");
     let radsec =
         section.parsed("address", "an address, or radsec://HOST:PORT", |text| match text.strip_prefix(RADSEC) {
             Some(place) => radsec(place).map(Place::Radsec),
@@ -129,7 +130,7 @@ fn server(report: &Report<'_>, mut section: Section<'_>) -> Option<FrontServer> 
         });
     let over_tls = matches!(radsec, Some(Place::Radsec(_)));
     let needs_secret = !over_tls && !section.has("secret") && !section.has("secret_file");
-    for (key, missing) in [("address", !section.has("address")), ("secret", needs_secret)] {
+    for (key, missing) in [("address", !has_address), ("secret", needs_secret)] {
         if missing {
             section.problem(key, "is missing; a server needs it");
         }

@@ -121,7 +121,7 @@ fn every_key_is_in_the_shipped_file() {
 #[test]
 fn every_setting_of_the_shipped_file_loads() {
     for in_files in [false, true] {
-        let pairs = ["url", "direct_url", "token", "secret", "proxy"];
+        let pairs = ["url", "direct_url", "token", "secret", "proxy", "previous_secret"];
         let text = uncommented(|key| match key.strip_suffix("_file") {
             Some(inline) => pairs.contains(&inline) && !in_files,
             None => pairs.contains(&key) && in_files,
@@ -134,6 +134,7 @@ fn every_setting_of_the_shipped_file_loads() {
             .file("telegram-proxy", "http://radhold:secret@proxy.example:3128\n")
             .file("telegram-webhook-secret", "0123456789abcdef\n")
             .file("nas-example.secret", "0123456789abcdef\n")
+            .file("nas-example.previous", "fedcba9876543210\n")
             .file("peer-example.secret", "0123456789abcdef\n")
             .file("front.secret", "0123456789abcdef\n")
             .file("server-example.secret", "0123456789abcdef\n");
@@ -190,6 +191,8 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "unique_ports",
         "keep_intervals",
         "keep_sessions",
+        "previous_secret",
+        "previous_secret_file",
     ];
     let text = uncommented(|key| depend_on_the_host.contains(&key) || examples.contains(&key));
     let all = Bench::new(&with_webhook_url(&text)).config();
@@ -200,6 +203,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
          secret = \"replace-me-by-64-hexadecimal-digits\"\n\
          [nas.example]\naddress = \"192.0.2.1\"\nsecret = \"replace-me-by-32-random-octets\"\n\
          [agent.peer.example]\naddress = \"192.0.2.200\"\nsecret = \"replace-me-by-32-random-octets\"\n\
+         [radsec]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca.pem\"\n\
          [agent.filter.example]\n[agent.captive]\ninterfaces = [\"br-guest\"]\n",
     )
     .config();
@@ -218,6 +222,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     assert_eq!(all.log, bare.log);
     assert_eq!((all.store.gather, all.store.batch), (bare.store.gather, bare.store.batch));
     assert_eq!(all.spool, bare.spool);
+    assert_eq!(all.radsec, bare.radsec);
     let (all, bare) = (&all.nas[0], &bare.nas[0]);
     assert_eq!(all.dialect, bare.dialect);
     assert_eq!(all.require_message_authenticator, bare.require_message_authenticator);
@@ -225,6 +230,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     assert_eq!(all.allow_ms_chap_v1, bare.allow_ms_chap_v1);
     assert_eq!(all.octet_direction, bare.octet_direction);
     assert_eq!(all.octet_wrap, bare.octet_wrap);
+    assert_eq!((all.radsec_only, all.dynauth), (bare.radsec_only, bare.dynauth));
 }
 
 // -- what wins

@@ -141,9 +141,10 @@ fn nases_behind_one_address_are_told_apart_by_nas_identifier_and_secret() {
         (&rest, String::new(), "rest"),
         (&rest, as_("east"), "rest"),
     ] {
+        let from = radhold.log().len();
         let ran = login(&radhold, secret, &format!("{SIGNED}{identifier}"));
         assert_eq!(ran.code, 0, "{nas}: {ran:?} {:#?}", radhold.log());
-        let line = radhold.log().into_iter().rev().find(|line| message(line) == "Access-Request answered").unwrap();
+        let line = radhold.wait_for_log(from, |line| message(line) == "Access-Request answered");
         assert_eq!(line["nas"], nas);
     }
     // Another's secret, or no proof at all: whoever may write a NAS-Identifier has shown nothing.

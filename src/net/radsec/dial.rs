@@ -1,7 +1,6 @@
 //! The client's side: one connection to a peer, opened when it is needed, and again when it has ended.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,7 +112,7 @@ impl Dialer {
         tune(&stream);
         let address = stream.peer_addr().map_err(|error| error.to_string())?;
         let name = self.peer.ids.iter().find_map(server_name);
-        let name = name.unwrap_or_else(|| ServerName::IpAddress(IpAddr::from(address.ip()).into()));
+        let name = name.unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
         let connected = TlsConnector::from(config).connect(name, stream).await;
         let stream = connected.map_err(|error: io::Error| advice(&error))?;
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| Certificate::read(chain.first()?));

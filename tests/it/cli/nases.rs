@@ -119,7 +119,7 @@ fn mistakes_about_nases_are_told_in_one_line() {
 #[test]
 fn a_short_secret_is_warned_of() {
     let house = House::new();
-    let ran = house.run_with(&["nas", "add", "edge", "--address", "192.0.2.1", "--secret-stdin"], "testing123\n");
+    let ran = house.run_with(&["nas", "add", "edge", "--address", "192.0.2.1", "--secret-stdin"], "a-short-one\n");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "added NAS edge\n"));
     assert!(ran.stderr.contains("shorter than 16 octets"), "{}", ran.stderr);
 }
