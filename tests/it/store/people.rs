@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use radhold::model::{
-    ApproverKind, ApproverStep, Binding, DynauthPath, Group, GroupSettings, Nas, OctetDirection, PreviousSecret,
-    SecondPerson, Secret, User, UserName, WhenUnreachable,
-};
+use radhold::model::{ApproverKind, ApproverStep, Binding, DynauthPath, Group, GroupSettings, Language, Nas, OctetDirection, Preferences, PreviousSecret, SecondPerson, Secret, User, UserName, WhenUnreachable};
 use radhold::store::StoreError;
 
 use super::Stage;
@@ -19,7 +16,33 @@ battery! {
         bindings_belong_to_users,
         groups_are_kept_as_given,
         users_are_in_groups_in_their_order,
+        chats_are_spoken_to_as_they_want,
     }
+}
+
+async fn chats_are_spoken_to_as_they_want(stage: &Stage) {
+    let store = &stage.store;
+    let language = |tag: &str| tag.parse::<Language>().unwrap();
+    let at = async |address: &str| store.preferences(ApproverKind::Telegram, address).await.unwrap();
+    assert_eq!(at("42").await, Preferences::default());
+    store.hear_language(ApproverKind::Telegram, "42", &language("ru")).await.unwrap();
+    let heard = Preferences { heard: Some(language("ru")), ..Preferences::default() };
+    assert_eq!(at("42").await, heard);
+    let all = Preferences {
+        language: Some(language("en")),
+        zone: Some("Europe/Moscow".parse().unwrap()),
+        quiet: true,
+        ..heard.clone()
+    };
+    store.set_preferences(ApproverKind::Telegram, "42", &all).await.unwrap();
+    assert_eq!(at("42").await, all);
+    // What was chosen stays, whatever is heard.
+    store.hear_language(ApproverKind::Telegram, "42", &language("de")).await.unwrap();
+    assert_eq!(at("42").await, Preferences { heard: Some(language("de")), ..all });
+    assert_eq!(at("43").await, Preferences::default(), "another chat");
+    assert_eq!(store.preferences(ApproverKind::Operator, "42").await.unwrap(), Preferences::default());
+    store.set_preferences(ApproverKind::Telegram, "42", &Preferences::default()).await.unwrap();
+    assert_eq!(at("42").await, Preferences::default());
 }
 
 async fn users_are_kept_as_given(stage: &Stage) {
