@@ -20,6 +20,7 @@
 //! | adapters | [`store`] | the only SQL | decide who wins: it compares versions |
 //! | | [`approver`] | ways to ask a person | change a session |
 //! | | [`messages`] | every word people read, by language | know whom it is for |
+//! | | [`places`] | where an address is: local files, the DNS | ask the web |
 //! | | [`dialect`] | intent to attributes, per family of NAS | know a state or a socket |
 //! | | [`spool`] | what was acknowledged while the store was away, on disk | know a store, or what an entry means |
 //! | core | [`session`] | the hold: event + now → effects + next deadline | read a clock, do I/O |
@@ -44,6 +45,7 @@ pub mod eap;
 pub mod messages;
 pub mod model;
 pub mod net;
+pub mod places;
 pub mod policy;
 pub mod radius;
 pub mod session;

@@ -14,11 +14,13 @@ use super::clock;
 use super::ledger::Ledger;
 use super::nas_queue::{self, NasPlace, NasQueues};
 use super::settings::SettingsHandle;
-use crate::approver::{Approver, AskError, Question};
+use crate::approver::{Approver, AskError, Ending, Question};
 use crate::dynauth::{Answer, ErrorCause, Request};
-use crate::model::{ApproverKind, Nas, NodeName, SessionId};
+use crate::model::{ApproverKind, Nas, NodeName, SessionId, Timestamp, Whereabouts};
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, Target};
-use crate::session::{Alert, Effect, Event, Lane, Session};
+use crate::places::Places;
+use crate::policy::Caller;
+use crate::session::{Alert, Effect, End, Event, Lane, Session, State};
 use crate::store::{Order, Store, StoreError};
 use crate::telemetry;
 
@@ -85,6 +87,7 @@ pub(super) struct Worker {
     /// How long an order is ours: longer than the slowest takes.
     pub lease: Duration,
     pub queues: NasQueues,
+    pub places: Arc<Places>,
 }
 
 impl Worker {
@@ -163,7 +166,7 @@ impl Worker {
             Effect::AskApprover { approver } => self.ask(order, &session, *approver).await,
             Effect::TellApprover { approver, reference, outcome } => {
                 let Some(channel) = self.approvers.get(approver) else { return self.store.finish(order.id).await };
-                let question = question(&session);
+                let question = self.question(&session).await;
                 let told = channel.tell(reference, &question, *outcome);
                 match tokio::time::timeout(APPROVER_PATIENCE, told).await.unwrap_or_else(|_| Err(timed_out())) {
                     Err(AskError::Later { after, reason }) if order.attempts < TELL_TRIES => {
@@ -172,6 +175,23 @@ impl Worker {
                     Ok(()) => self.store.finish(order.id).await,
                     Err(error) => {
                         tracing::info!(session = %session.id, %error, "a prompt keeps its old words");
+                        self.store.finish(order.id).await
+                    }
+                }
+            }
+            Effect::TellEnd { approver, reference } => {
+                let Some((channel, outcome)) = self.approvers.get(approver).zip(session.outcome) else {
+                    return self.store.finish(order.id).await;
+                };
+                let question = self.question(&session).await;
+                let told = channel.tell_end(reference, &question, outcome);
+                match tokio::time::timeout(APPROVER_PATIENCE, told).await.unwrap_or_else(|_| Err(timed_out())) {
+                    Err(AskError::Later { after, reason }) if order.attempts < TELL_TRIES => {
+                        self.put_off(order, after, &reason).await
+                    }
+                    Ok(()) => self.store.finish(order.id).await,
+                    Err(error) => {
+                        tracing::info!(session = %session.id, %error, "nobody hears of the end of a session");
                         self.store.finish(order.id).await
                     }
                 }
@@ -207,7 +227,7 @@ impl Worker {
             Some(channel) => {
                 let bindings = self.store.bindings(&session.user).await?;
                 let bindings: Vec<_> = bindings.into_iter().filter(|binding| binding.approver == approver).collect();
-                let question = question(session);
+                let question = self.question(session).await;
                 let asked = channel.ask(&question, &bindings);
                 tokio::time::timeout(APPROVER_PATIENCE, asked).await.unwrap_or_else(|_| Err(timed_out()))
             }
@@ -321,6 +341,35 @@ impl Worker {
         self.conclude(order, event).await
     }
 
+    async fn question(&self, session: &Session) -> Question {
+        let caller = session.identity.calling_station_id.as_deref().and_then(Caller::read);
+        let whereabouts = match caller {
+            Some(Caller::Address(address)) => self.places.whereabouts(address).await,
+            _ => Whereabouts::default(),
+        };
+        let ending = |end: End| Ending {
+            at: end.at,
+            lasted: lasted(session, end.at),
+            input_octets: session.counters.input_octets,
+            output_octets: session.counters.output_octets,
+            cause: end.cause,
+            terminate_cause: end.terminate_cause,
+        };
+        Question {
+            session: session.id,
+            user: session.user.to_string(),
+            nas: session.nas.to_string(),
+            calling_station_id: session.identity.calling_station_id.clone(),
+            accepted_at: session.accepted_at,
+            deadline: session.deadline.unwrap_or(session.accepted_at),
+            now: clock::now(),
+            medium: session.identity.medium,
+            whereabouts,
+            decided: session.decision.as_ref().map(|decision| decision.by.approver),
+            ended: session.end.filter(|_| session.state == State::Closed).map(ending),
+        }
+    }
+
     async fn alert(&self, order: &Order, session: &Session, alert: &Alert) -> Result<(), StoreError> {
         let text = alert_text(session, alert);
         tracing::error!(session = %session.id, user = %session.user, nas = %session.nas, "{text}");
@@ -339,15 +388,11 @@ impl Worker {
     }
 }
 
-fn question(session: &Session) -> Question {
-    Question {
-        session: session.id,
-        user: session.user.to_string(),
-        nas: session.nas.to_string(),
-        calling_station_id: session.identity.calling_station_id.clone(),
-        accepted_at: session.accepted_at,
-        deadline: session.deadline.unwrap_or(session.accepted_at),
-        now: clock::now(),
+/// Acct-Session-Time, which pauses may be taken out of; else the time between start and end.
+fn lasted(session: &Session, end: Timestamp) -> Duration {
+    match session.counters.session_time {
+        0 => end.since(session.started_at.unwrap_or(session.accepted_at)),
+        seconds => Duration::from_secs(seconds),
     }
 }
 

@@ -24,6 +24,7 @@ use super::lockouts::Lockouts;
 use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
 use super::orders::{NewOrders, Worker};
+use super::readers::StoreReaders;
 use super::settings::{NasTable, Settings, SettingsHandle};
 use super::users::Users;
 use super::words::{self, WordsError};
@@ -31,14 +32,14 @@ use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{Pace, Telegram, TelegramError, TelegramOptions, Webhook};
-use crate::approver::{Approver, AskError, Incoming, Menu};
+use crate::approver::{Approver, AskError, Incoming, Menu, Voice};
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
-use crate::messages::{Messages, MessagesError};
 use crate::model::{ApproverKind, Nas, NodeName, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
+use crate::places::PlacesError;
 use crate::session::{ButtonKey, ClassKey, Lane, Timing};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{self, Presence, Store, StoreError, Turn};
@@ -98,12 +99,12 @@ pub enum ServeError {
         /// What it could say.
         known: String,
     },
-    /// A text people read is wrong.
-    #[error(transparent)]
-    Messages(#[from] MessagesError),
     /// The Telegram bot cannot be set up.
     #[error("telegram: {0}")]
     Telegram(#[from] TelegramError),
+    /// A file of places cannot be used.
+    #[error("places: {0}")]
+    Places(#[from] PlacesError),
     /// A port cannot be listened on.
     #[error("cannot listen on UDP {address}: {problem}")]
     Bind {
@@ -206,8 +207,8 @@ impl Server {
         // Those of the store are taken in when it is back.
         let stored = if away.is_some() { Vec::new() } else { stored_nases(&*store, &sealing_key).await? };
         let settings = SettingsHandle::new(settings(config, stored, &class_key)?);
-        let approvers = approvers(config, &ButtonKey::new(&cluster_key))?;
-        let messages = Arc::new(Messages::load(None)?);
+        let voice = voice(config, &store)?;
+        let approvers = approvers(config, &ButtonKey::new(&cluster_key), &voice)?;
 
         // Known before the first login is answered.
         let bans = Arc::new(Bans::new(Arc::clone(&store), settings.clone()));
@@ -254,7 +255,7 @@ impl Server {
             ledger: ledger.clone(),
             settings: settings.clone(),
             approvers: approvers.clone(),
-            messages: Arc::clone(&messages),
+            voice: voice.clone(),
             enrolment: config.enrolment,
             administrators: telegram
                 .map(|telegram| telegram.administrators.iter().map(ToString::to_string).collect())
@@ -292,6 +293,7 @@ impl Server {
             dynauth_source: config.dynauth.source,
             lease: Worker::lease(&dynauth),
             queues: NasQueues::default(),
+            places: Arc::new(words::places(&config.places)?),
         };
         let sources = config.nas.iter().filter_map(|nas| nas.coa_source).chain(config.dynauth.source);
         sources.into_iter().try_for_each(|source| worker.dynauth.bind(source))?;
@@ -634,13 +636,28 @@ async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsH
     }
 }
 
-fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKind, Arc<dyn Approver>>, ServeError> {
+/// All words, and how chats want them, as the store knows.
+fn voice(config: &Config, store: &Arc<dyn Store>) -> Result<Voice, ServeError> {
+    Ok(Voice {
+        messages: Arc::new(words::messages(&config.messages)?),
+        language: config.messages.language.clone(),
+        zone: config.messages.zone,
+        readers: Arc::new(StoreReaders(Arc::clone(store))),
+    })
+}
+
+fn approvers(
+    config: &Config,
+    buttons: &ButtonKey,
+    voice: &Voice,
+) -> Result<BTreeMap<ApproverKind, Arc<dyn Approver>>, ServeError> {
     let mut approvers: BTreeMap<ApproverKind, Arc<dyn Approver>> = BTreeMap::new();
     approvers.insert(ApproverKind::Operator, Arc::new(Operator));
     if let Some(telegram) = &config.telegram {
         let options = TelegramOptions {
             api_url: Some(telegram.api_url.clone()),
             operator_chat: telegram.operator_chat,
+            voice: voice.clone(),
             pace: Pace { messages: telegram.messages_per_second, ..Pace::default() },
             proxy: telegram.proxy.clone(),
             webhook: telegram.webhook.as_ref().map(|webhook| Webhook {

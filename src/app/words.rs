@@ -1,9 +1,13 @@
-//! The words a server speaks: embedded dictionaries and dialects, and those the operator adds from directories.
+//! The words a server speaks: embedded dictionaries, dialects and messages, and those the operator adds from directories.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::config;
 use crate::dialect::{DialectError, Dialects};
+use crate::messages::{Messages, MessagesError};
+use crate::model::Language;
+use crate::places::{Places, PlacesError, PlacesSettings};
 use crate::radius::dictionary::{Dictionary, DictionaryError};
 
 /// Why the words cannot be read.
@@ -23,6 +27,12 @@ pub enum WordsError {
     /// A dialect is wrong.
     #[error(transparent)]
     Dialect(#[from] DialectError),
+    /// A message is wrong.
+    #[error(transparent)]
+    Messages(#[from] MessagesError),
+    /// A message cannot be in that language.
+    #[error("messages.language: nothing is said in {0}; there are {1}")]
+    Language(Language, String),
 }
 
 /// The embedded dictionary, extended by the files named `dictionary*` of a directory, in the order of their names.
@@ -51,6 +61,28 @@ pub fn dialects(directory: Option<&Path>, dictionary: &Dictionary) -> Result<Dia
         }
     }
     Ok(dialects)
+}
+
+/// The embedded messages, and those of the configured directory over them.
+///
+/// # Errors
+/// [`WordsError`], naming file and line, and a language in which nothing is said.
+pub fn messages(config: &config::Messages) -> Result<Messages, WordsError> {
+    let messages = Messages::load(config.directory.as_deref())?;
+    if !messages.speaks(&config.language) {
+        let known = messages.languages().map(Language::as_str).collect::<Vec<_>>().join(", ");
+        return Err(WordsError::Language(config.language.clone(), known));
+    }
+    Ok(messages)
+}
+
+/// What places are looked up in.
+///
+/// # Errors
+/// [`PlacesError`], naming the file.
+pub fn places(config: &config::Places) -> Result<Places, PlacesError> {
+    let config::Places { files, host_names, patience } = config.clone();
+    Places::open(&PlacesSettings { files, host_names, patience })
 }
 
 fn files(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, WordsError> {

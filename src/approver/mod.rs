@@ -7,14 +7,16 @@
 
 pub mod operator;
 pub mod telegram;
+mod voice;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{ApproverKind, Binding, SessionId, Timestamp};
-use crate::session::{Act, ActPress, Outcome, Press, Told};
+pub use self::voice::{Readers, Tone, Voice};
+use crate::model::{ApproverKind, Binding, Medium, SessionId, Timestamp, Whereabouts};
+use crate::session::{Act, ActPress, EndCause, Outcome, Press, Told};
 
 /// A way to ask a person.
 #[async_trait]
@@ -27,6 +29,11 @@ pub trait Approver: Send + Sync {
 
     /// Makes a prompt say how it ended, and takes its buttons away.
     async fn tell(&self, reference: &str, question: &Question, outcome: Outcome) -> Result<(), AskError>;
+
+    /// Says at a prompt that the session it led to has ended; [`Question::ended`] says how. Nothing where nobody would read it.
+    async fn tell_end(&self, _reference: &str, _question: &Question, _outcome: Outcome) -> Result<(), AskError> {
+        Ok(())
+    }
 
     /// Tells the operator something, where this approver has an address for that.
     async fn alert(&self, text: &str) -> Result<(), AskError>;
@@ -71,6 +78,31 @@ pub struct Question {
     pub deadline: Timestamp,
     /// Now.
     pub now: Timestamp,
+    /// What the caller comes by.
+    pub medium: Option<Medium>,
+    /// Where the caller's address is.
+    pub whereabouts: Whereabouts,
+    /// By which channel it was decided, once it is.
+    pub decided: Option<ApproverKind>,
+    /// How the session ended, once it has.
+    pub ended: Option<Ending>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// When.
+    pub at: Timestamp,
+    /// After how long.
+    pub lasted: Duration,
+    /// What the user sent, octets.
+    pub input_octets: u64,
+    /// What the user received, octets.
+    pub output_octets: u64,
+    /// How we know.
+    pub cause: EndCause,
+    /// Acct-Terminate-Cause (RFC 2866 §5.10), when the NAS gave one.
+    pub terminate_cause: Option<u32>,
 }
 
 /// Something a person did, on its way to where it is answered. Whoever drops its `reply` unanswered says that nothing was done,

@@ -45,7 +45,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{SessionId, Timestamp};
+    use crate::model::{SessionId, Timestamp, Whereabouts};
 
     #[tokio::test]
     async fn is_asked_without_any_binding_and_listens_until_closed() {
@@ -57,6 +57,10 @@ mod tests {
             accepted_at: Timestamp::from_secs(0),
             deadline: Timestamp::from_secs(60),
             now: Timestamp::from_secs(0),
+            medium: None,
+            whereabouts: Whereabouts::default(),
+            decided: None,
+            ended: None,
         };
         assert_eq!(Operator.kind(), ApproverKind::Operator);
         assert_eq!(Operator.ask(&question, &[]).await, Ok(REFERENCE.to_owned()));

@@ -13,8 +13,8 @@ use super::{manual, output};
 
 /// Check the configuration, and start nothing.
 ///
-/// Reads the file, the environment and the flags as `serve` would, with all the files they name: secrets, keys, dictionaries
-/// and dialects. Opens no store and no socket, makes no key. Prints every error and warning with its place, and fails when
+/// Reads the file, the environment and the flags as `serve` would, with all the files they name: secrets, keys, dictionaries,
+/// dialects, messages and places. Opens no store and no socket, makes no key. Prints every error and warning with its place, and fails when
 /// there is an error.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(
@@ -65,6 +65,14 @@ fn findings(loaded: Loaded) -> Findings {
         }
         Err(error) => errors.push(error.to_string()),
     }
+    // All that is wrong with messages is named at once, a line each.
+    errors.extend(
+        app::messages(&config.messages)
+            .err()
+            .iter()
+            .flat_map(|error| error.to_string().lines().map(str::to_owned).collect::<Vec<_>>()),
+    );
+    errors.extend(app::places(&config.places).err().map(|error| format!("places.files: {error}")));
     for path in [&config.keys.cluster_file, &config.keys.sealing_file] {
         if path.exists()
             && let Err(error) = keys::sealing_key(path)

@@ -14,6 +14,7 @@ mod error;
 mod front;
 mod layers;
 mod nearest;
+mod people;
 pub(crate) mod read;
 mod reader;
 mod surroundings;
@@ -31,6 +32,7 @@ pub use duration::{DurationError, format_duration, parse_duration};
 pub use enrolment::{Confirm, Enrolment};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontServer};
+pub use people::{Messages, Places};
 pub use surroundings::Surroundings;
 
 use crate::model::{CallerLists, Nas, NodeName, Secret};
@@ -83,6 +85,10 @@ pub struct Config {
     pub dictionary: Option<PathBuf>,
     /// `[dialects]`: a directory whose `*.toml` files extend the embedded ones.
     pub dialects: Option<PathBuf>,
+    /// `[messages]`
+    pub messages: Messages,
+    /// `[places]`
+    pub places: Places,
     /// `[log]`
     pub log: Log,
 }

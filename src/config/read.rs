@@ -17,6 +17,7 @@ use super::enrolment::enrolment;
 use super::error::ConfigError;
 use super::front::front;
 use super::layers::Layers;
+use super::people;
 use super::reader::{Report, Section};
 use super::{
     Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
@@ -93,6 +94,8 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let agent = agent(report, agent_section, &state_dir);
     let dictionary = directory(top.section("dictionary"));
     let dialects = directory(top.section("dialects"));
+    let messages = people::messages(top.section("messages"));
+    let places = people::places(top.section("places"));
     let log = log(top.section("log"));
     top.finish();
 
@@ -122,6 +125,8 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         front,
         dictionary,
         dialects,
+        messages,
+        places,
         log,
     })
 }

@@ -268,6 +268,16 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// A list of paths, from where they were written.
+    pub(super) fn paths(&mut self, key: &str) -> Option<Vec<PathBuf>> {
+        let base = self.values.get(key).map(|value| self.report.layers.base(value)).unwrap_or_default();
+        self.list(
+            key,
+            "a path",
+            |text| if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(base.join(text)) },
+        )
+    }
+
     /// A secret: `key` itself, or the content of the file `key_file` without its trailing newline. When both are given, the
     /// later layer counts; both in one layer is a contradiction.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {

@@ -20,8 +20,8 @@ const FORMS: [(&str, Form); 5] = [
     ("command-", Form { limit: 256, html: false }),
     // A line a NAS may show in a Reply-Message of one attribute (RFC 2865 §5.18), which counts octets.
     ("reply-", Form { limit: 100, html: false }),
-    // A word or two inside other messages.
-    ("word-", Form { limit: 80, html: false }),
+    // A word or two inside other messages, which are HTML.
+    ("word-", Form { limit: 160, html: true }),
 ];
 
 /// sendMessage: 1-4096 characters after entities parsing.
@@ -52,7 +52,7 @@ impl Form {
 }
 
 /// What is seen of HTML, or why Telegram would refuse it.
-pub(super) fn seen(html: &str) -> Result<String, String> {
+pub(crate) fn seen(html: &str) -> Result<String, String> {
     let mut seen = String::new();
     let mut open: Vec<&str> = Vec::new();
     let mut rest = html;

@@ -5,10 +5,11 @@
 //! | `config/messages/LANGUAGE/*.ftl` | the texts, read into the binary by `build.rs` |
 //! | `load.rs` | the embedded texts and the operator's over them; checks all of them |
 //! | `arguments.rs` | which arguments a message has, and samples of them; pure |
+//! | `measures.rs` | how long and how much; pure |
 //! | `form.rs` | what Telegram takes: length and tags; pure |
 //! | `error.rs` | what is wrong, by file and line |
 //!
-//! What begins with `answer-`, `button-`, `command-`, `reply-` or `word-` is plain text with its own limit; all else is HTML.
+//! What begins with `answer-`, `button-`, `command-` or `reply-` is plain text with a limit of its own; all else is HTML.
 //! Text from the network is a guest: the caller escapes it before it becomes an argument, and says so by which [`Value`]
 //! it makes of it. Never knows whom a text is for, or what becomes of it.
 
@@ -16,6 +17,9 @@ mod arguments;
 mod error;
 mod form;
 mod load;
+mod measures;
+#[cfg(test)]
+mod snapshot;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,6 +29,10 @@ use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 
 pub use self::error::{MessageProblem, MessagesError};
+#[cfg(test)]
+pub(crate) use self::form::seen;
+#[cfg(test)]
+pub(crate) use self::snapshot::compare_snapshot;
 pub use crate::model::Language;
 
 /// All texts in all languages, checked.

@@ -103,6 +103,13 @@ pub enum Effect {
         /// How it ended.
         outcome: Outcome,
     },
+    /// Say at a delivered prompt that the session it led to has ended.
+    TellEnd {
+        /// Which channel.
+        approver: ApproverKind,
+        /// The prompt.
+        reference: String,
+    },
     /// Send a CoA-Request that lifts the session.
     SendCoa {
         /// Number of the order, given back with its outcome.
@@ -126,6 +133,7 @@ impl Effect {
         match self {
             Self::AskApprover { .. } => "ask-approver",
             Self::TellApprover { .. } => "tell-approver",
+            Self::TellEnd { .. } => "tell-end",
             Self::SendCoa { .. } => "send-coa",
             Self::SendDisconnect { .. } => "send-disconnect",
             Self::AlertOperator { .. } => "alert-operator",
@@ -136,7 +144,7 @@ impl Effect {
     pub const fn lane(&self) -> Lane {
         match self {
             Self::AskApprover { .. } => Lane::People,
-            Self::TellApprover { .. } | Self::AlertOperator { .. } => Lane::Notices,
+            Self::TellApprover { .. } | Self::TellEnd { .. } | Self::AlertOperator { .. } => Lane::Notices,
             Self::SendCoa { .. } | Self::SendDisconnect { .. } => Lane::Nas,
         }
     }

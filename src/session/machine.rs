@@ -119,6 +119,7 @@ impl Session {
                     && self.asks.iter().any(|ask| ask.approver == *approver && ask.state == AskState::Sending)
             }
             Effect::TellApprover { outcome, .. } => self.outcome == Some(*outcome),
+            Effect::TellEnd { .. } => self.state == State::Closed && self.permitted_at.is_some(),
             Effect::SendCoa { attempt } => self.state == State::Permitting && self.attempt == *attempt,
             Effect::SendDisconnect { attempt } => self.state == State::Evicting && self.attempt == *attempt,
             Effect::AlertOperator { .. } => true,
@@ -373,6 +374,9 @@ impl Turn<'_> {
         if let Some(outcome) = self.record.outcome {
             self.effects.push(Effect::TellApprover { approver, reference: reference.to_owned(), outcome });
         }
+        if self.record.state == State::Closed && self.record.permitted_at.is_some() {
+            self.effects.push(Effect::TellEnd { approver, reference: reference.to_owned() });
+        }
     }
 
     fn undeliverable(&mut self, approver: ApproverKind, reason: &str) {
@@ -600,6 +604,8 @@ impl Turn<'_> {
         self.record.end = Some(End { at, cause, terminate_cause });
         if waiting {
             self.tell(Outcome::Disconnected);
+        } else if self.record.permitted_at.is_some() {
+            self.tell_end();
         }
     }
 
@@ -634,6 +640,15 @@ impl Turn<'_> {
             if let AskState::Sent(reference) = &ask.state {
                 let reference = reference.clone();
                 self.effects.push(Effect::TellApprover { approver: ask.approver, reference, outcome });
+            }
+        }
+    }
+
+    /// Whoever was told that it is open hears of its end, too.
+    fn tell_end(&mut self) {
+        for ask in &self.record.asks {
+            if let AskState::Sent(reference) = &ask.state {
+                self.effects.push(Effect::TellEnd { approver: ask.approver, reference: reference.clone() });
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use radhold::approver::telegram::{Telegram, TelegramOptions};
 use radhold::approver::{Answer, Approver, AskError, Incoming, Question};
-use radhold::model::{ApproverKind, Binding, Secret, SessionId, Timestamp, UserName};
+use radhold::model::{ApproverKind, Binding, Secret, SessionId, Timestamp, UserName, Whereabouts};
 use radhold::session::{ButtonKey, Outcome, Place, Told, Verdict};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -130,7 +130,7 @@ async fn each_outcome_is_written_over_the_prompt_and_takes_its_buttons() {
         (Outcome::Expired, "Nobody answered in time"),
         (Outcome::NotLifted, "could not be told in time"),
         (Outcome::Disconnected, "ended before anybody answered"),
-        (Outcome::Kicked, "An operator has ended"),
+        (Outcome::Kicked, "ended by hand"),
     ] {
         let reference = scene.ask(&[alice(), binding(BOB, BOB)]).await.unwrap();
         scene.tell(&reference, outcome).await.unwrap();
@@ -572,6 +572,10 @@ fn key() -> ButtonKey {
 
 fn question() -> Question {
     Question {
+        medium: None,
+        whereabouts: Whereabouts::default(),
+        decided: None,
+        ended: None,
         session: SessionId(Uuid::from_u128(0x77)),
         user: "alice".into(),
         nas: "office".into(),

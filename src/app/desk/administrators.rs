@@ -6,7 +6,6 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::lines::{caller, guest, printable, short};
-use super::people::carried;
 use super::{Desk, Person, Said};
 use crate::app::clock;
 use crate::approver::{ActReply, Button, Post, Then};
@@ -178,7 +177,7 @@ impl Desk {
                     ("nas", guest(session.nas.as_str()).into()),
                     ("from", caller(session, &unknown).into()),
                     ("at", person.zone.moment(session.started_at.unwrap_or(session.accepted_at)).into()),
-                    ("size", carried(session).into()),
+                    ("size", self.carried(session, &person.language).into()),
                     ("id", short(session.id).into()),
                 ],
             ));

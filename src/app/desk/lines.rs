@@ -34,21 +34,6 @@ pub(super) fn caller(session: &Session, unknown: &str) -> String {
     session.identity.calling_station_id.as_deref().map_or_else(|| unknown.to_owned(), guest)
 }
 
-/// `1.5 GiB`, cut and not rounded.
-pub(super) fn size(octets: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if octets < 1024 {
-        return format!("{octets} B");
-    }
-    let (mut at, mut unit) = (0, 1024_u128);
-    while at + 1 < UNITS.len() && u128::from(octets) >= unit * 1024 {
-        unit *= 1024;
-        at += 1;
-    }
-    let tenths = u128::from(octets) * 10 / unit;
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[at])
-}
-
 /// The last characters of an id: sessions of one minute share their first.
 pub(super) fn short(id: SessionId) -> String {
     let text = id.to_string();
@@ -75,19 +60,5 @@ mod tests {
         assert_eq!(guest("</code><b>Hi</b>&\n\u{202e}"), "<code>&lt;/code&gt;&lt;b&gt;Hi&lt;/b&gt;&amp;</code>");
         assert_eq!(guest(" \u{200b} "), "<code>-</code>");
         assert_eq!(guest(&"é".repeat(500)), format!("<code>{}…</code>", "é".repeat(64)));
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        for (octets, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_048_575, "1023.9 KiB"),
-            (1_610_612_736, "1.5 GiB"),
-            (u64::MAX, "16383.9 PiB"),
-        ] {
-            assert_eq!(size(octets), text);
-        }
     }
 }

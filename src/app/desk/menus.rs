@@ -30,7 +30,7 @@ impl Desk {
     /// What is offered where. English is for those whose language we do not speak, too.
     pub(in crate::app) fn menus(&self) -> Vec<Menu> {
         let english = Language::english();
-        let languages = self.parts.messages.languages().filter(|language| **language != english);
+        let languages = self.parts.voice.messages.languages().filter(|language| **language != english);
         let languages: Vec<_> = std::iter::once((None, &english))
             .chain(languages.map(|language| (Some(language.as_str().to_owned()), language)))
             .collect();

@@ -33,9 +33,9 @@ use self::patience::Patience;
 use super::clock;
 use super::ledger::Ledger;
 use super::settings::SettingsHandle;
-use crate::approver::{ActPressed, ActReply, Approver, Message, Post, Speaker, Then};
+use crate::approver::{ActPressed, ActReply, Approver, Message, Post, Speaker, Then, Voice};
 use crate::config;
-use crate::messages::{Messages, Value};
+use crate::messages::Value;
 use crate::model::{ApproverKind, Language, Preferences, Timestamp, UserName, Zone};
 use crate::session::{Act, Verb};
 use crate::store::{AuditEntry, Heard, Store, StoreError};
@@ -47,7 +47,7 @@ pub(super) struct Parts {
     pub ledger: Ledger,
     pub settings: SettingsHandle,
     pub approvers: BTreeMap<ApproverKind, Arc<dyn Approver>>,
-    pub messages: Arc<Messages>,
+    pub voice: Voice,
     pub enrolment: config::Enrolment,
     /// Ids of the Telegram chats in which administrators speak.
     pub administrators: BTreeSet<String>,
@@ -101,7 +101,7 @@ impl Desk {
                 tracing::warn!(%error, "a message cannot be answered");
                 // Whoever they are, which nobody can say now.
                 let may = by.private && self.patience.lock().await.may_be_greeted(&by.chat, Instant::now());
-                may.then(|| Post::text(self.say(&spoken(&by), "bot-later", &[])))
+                may.then(|| Post::text(self.say(&self.spoken(&by), "bot-later", &[])))
             }
         };
         drop(reply.send(post));
@@ -120,7 +120,7 @@ impl Desk {
         let done = done.unwrap_or_else(|error| {
             telemetry::count("act.not-done");
             tracing::warn!(%error, "a button's act could not be done; the person presses again");
-            self.note(&spoken(&by), "answer-bot-later", &[])
+            self.note(&self.spoken(&by), "answer-bot-later", &[])
         });
         drop(reply.send(done));
     }
@@ -218,16 +218,13 @@ impl Desk {
         let bindings = self.parts.store.bindings_at(by.approver, &by.chat).await?;
         let users = bindings.into_iter().filter(|binding| binding.presser == by.presser).map(|binding| binding.user);
         let preferences = self.preferences(by.approver, &by.chat).await?;
-        let language = match &preferences.language {
-            Some(chosen) if self.parts.messages.speaks(chosen) => chosen.clone(),
-            _ => self.language_of(by.language.as_deref()),
-        };
+        let tone = self.parts.voice.tone_of(&preferences, heard(by.language.as_deref()).as_ref());
         Ok(Person {
             by,
             users: users.collect(),
             administrator: self.is_administrator(by),
-            language,
-            zone: preferences.zone.unwrap_or_default(),
+            language: tone.language().clone(),
+            zone: tone.zone(),
         })
     }
 
@@ -241,19 +238,18 @@ impl Desk {
     }
 
     /// The language of a chat we write to unasked.
-    async fn language_at(&self, chat: &str, heard: Option<&str>) -> Language {
+    async fn language_at(&self, chat: &str, tag: Option<&str>) -> Language {
         let preferences = self.preferences(ApproverKind::Telegram, chat).await.unwrap_or_default();
-        let chosen = preferences.language.or(preferences.heard).filter(|tag| self.parts.messages.speaks(tag));
-        chosen.unwrap_or_else(|| self.language_of(heard))
+        self.parts.voice.tone_of(&preferences, heard(tag).as_ref()).language().clone()
     }
 
-    fn language_of(&self, tag: Option<&str>) -> Language {
-        let language = tag.and_then(|tag| tag.parse::<Language>().ok());
-        language.filter(|language| self.parts.messages.speaks(language)).unwrap_or_default()
+    /// The language somebody's client speaks, while nothing else can be asked.
+    fn spoken(&self, by: &Speaker) -> Language {
+        self.parts.voice.tone_of(&Preferences::default(), heard(by.language.as_deref()).as_ref()).language().clone()
     }
 
     fn say(&self, language: &Language, id: &str, arguments: &[(&str, Value<'_>)]) -> String {
-        self.parts.messages.say(language, id, arguments)
+        self.parts.voice.messages.say(language, id, arguments)
     }
 
     /// An answer to a press that leaves its message as it is.
@@ -310,9 +306,9 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The language somebody's client speaks, while nothing else can be asked.
-fn spoken(by: &Speaker) -> Language {
-    by.language.as_deref().and_then(|tag| tag.parse().ok()).unwrap_or_default()
+/// The language a client says it speaks.
+fn heard(tag: Option<&str>) -> Option<Language> {
+    tag?.parse().ok()
 }
 
 #[cfg(test)]

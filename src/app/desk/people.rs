@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::lines::{caller, guest, guests, size};
+use super::heard;
+use super::lines::{caller, guest, guests};
 use super::{Desk, Person};
 use crate::app::clock;
 use crate::approver::{ActReply, Button, Post, Then};
-use crate::config::format_duration;
-use crate::model::{SessionId, UserName};
+use crate::model::{Language, SessionId, UserName};
 use crate::session::{Act, Denial, Event, Session, State, Told, Verb, Verdict};
 use crate::store::{SessionQuery, StoreError};
 
@@ -50,7 +50,7 @@ impl Desk {
                     ("from", caller(session, &unknown).into()),
                     ("at", person.zone.moment(session.started_at.unwrap_or(session.accepted_at)).into()),
                     ("state", session.state.as_str().into()),
-                    ("size", carried(session).into()),
+                    ("size", self.carried(session, &person.language).into()),
                 ],
             ));
             buttons.push(Button {
@@ -78,7 +78,8 @@ impl Desk {
                 (_, None) if session.permitted_at.is_some() => "confirmed",
                 (_, None) => "unconfirmed",
             };
-            let time = format_duration(Duration::from_secs(session.counters.session_time));
+            let lasted = Duration::from_secs(session.counters.session_time);
+            let time = self.parts.voice.messages.duration(&person.language, lasted);
             lines.push(self.say(
                 &person.language,
                 "bot-past",
@@ -88,7 +89,7 @@ impl Desk {
                     ("at", person.zone.moment(session.accepted_at).into()),
                     ("end", end.into()),
                     ("time", time.into()),
-                    ("size", carried(session).into()),
+                    ("size", self.carried(session, &person.language).into()),
                 ],
             ));
         }
@@ -101,7 +102,8 @@ impl Desk {
     }
 
     pub(super) async fn lang(&self, person: &Person<'_>, rest: &str) -> Result<Post, StoreError> {
-        let tags = self.parts.messages.languages().map(|language| language.as_str().to_owned()).collect::<Vec<_>>();
+        let tags =
+            self.parts.voice.messages.languages().map(|language| language.as_str().to_owned()).collect::<Vec<_>>();
         let languages = tags.join(", ");
         let mut language = person.language.clone();
         if !rest.is_empty() {
@@ -109,7 +111,7 @@ impl Desk {
             preferences.language = match rest {
                 "auto" => None,
                 tag => match tag.parse() {
-                    Ok(chosen) if self.parts.messages.speaks(&chosen) => Some(chosen),
+                    Ok(chosen) if self.parts.voice.messages.speaks(&chosen) => Some(chosen),
                     _ => {
                         let say = self.say(&language, "bot-lang-unknown", &[("languages", languages.into())]);
                         return Ok(Post::text(say));
@@ -117,7 +119,8 @@ impl Desk {
                 },
             };
             self.parts.store.set_preferences(person.by.approver, &person.by.chat, &preferences).await?;
-            language = preferences.language.unwrap_or_else(|| self.language_of(person.by.language.as_deref()));
+            let heard = heard(person.by.language.as_deref());
+            language = self.parts.voice.tone_of(&preferences, heard.as_ref()).language().clone();
         }
         let arguments = [("language", language.as_str().into()), ("languages", languages.into())];
         Ok(Post::text(self.say(&language, "bot-lang", &arguments)))
@@ -187,6 +190,12 @@ impl Desk {
         Ok(Some(ours))
     }
 
+    /// What it carried, both directions together.
+    pub(super) fn carried(&self, session: &Session, language: &Language) -> String {
+        let carried = session.counters.input_octets.saturating_add(session.counters.output_octets);
+        self.parts.voice.messages.size(language, carried)
+    }
+
     async fn sessions_of(&self, person: &Person<'_>, open: bool) -> Result<Vec<Session>, StoreError> {
         let mut all = Vec::new();
         for user in &person.users {
@@ -197,9 +206,4 @@ impl Desk {
         all.sort_by_key(|session| std::cmp::Reverse(session.accepted_at));
         Ok(all)
     }
-}
-
-/// Both directions together.
-pub(super) fn carried(session: &Session) -> String {
-    size(session.counters.input_octets.saturating_add(session.counters.output_octets))
 }

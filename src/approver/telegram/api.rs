@@ -12,7 +12,7 @@ use teloxide::payloads::{
 use teloxide::prelude::Requester as _;
 use teloxide::types::{
     AllowedUpdate, BotCommand, BotCommandScope, CallbackQueryId, ChatId, InlineKeyboardMarkup, LinkPreviewOptions,
-    MessageId, ParseMode, Recipient, Update,
+    MessageId, ParseMode, Recipient, ReplyParameters, Update,
 };
 use teloxide::{Bot, RequestError};
 use url::Url;
@@ -144,6 +144,18 @@ impl Api {
         }
         let sent = self.paced(chat, urgency, call).await?;
         sent.map(|message| message.id).map_err(|error| failure::classify(&error))
+    }
+
+    /// Sends a message of HTML in reply to another one, or by itself when that is gone.
+    pub(super) async fn answer_to(&self, at: Reference, html: String) -> Result<(), AskError> {
+        let call = self
+            .bot
+            .send_message(at.chat, html)
+            .parse_mode(ParseMode::Html)
+            .link_preview_options(no_preview())
+            .reply_parameters(ReplyParameters::new(at.message).allow_sending_without_reply());
+        let sent = self.paced(at.chat, Urgency::Notice, call).await?;
+        sent.map(drop).map_err(|error| failure::classify(&error))
     }
 
     /// Replaces a message's text and buttons; without any, its buttons go. A message that is gone, or says so already, is done.

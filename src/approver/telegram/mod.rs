@@ -39,7 +39,7 @@ pub use self::pace::Pace;
 use self::pace::Urgency;
 use self::reception::Reception;
 use self::reference::Reference;
-use super::{Approver, AskError, Incoming, Menu, Post, Question};
+use super::{Approver, AskError, Incoming, Menu, Post, Question, Tone, Voice};
 use crate::model::{ApproverKind, Binding, Secret};
 use crate::session::{ANYONE, ButtonKey, Outcome, Place};
 
@@ -68,6 +68,8 @@ pub struct TelegramOptions {
     pub proxy: Option<Secret>,
     /// Have updates brought here, instead of polling for them.
     pub webhook: Option<Webhook>,
+    /// In which words.
+    pub voice: Voice,
 }
 
 /// Where Telegram brings updates.
@@ -96,6 +98,7 @@ impl TelegramOptions {
             pace: Pace::default(),
             proxy: None,
             webhook: None,
+            voice: Voice::default(),
         }
     }
 }
@@ -140,13 +143,19 @@ impl Telegram {
 
     async fn ask_at(&self, question: &Question, binding: &Binding) -> Result<Reference, AskError> {
         let (chat, presser) = parse_binding(binding)?;
-        let keyboard = texts::keyboard(|verdict| {
+        let tone = self.tone(chat).await;
+        let keyboard = texts::keyboard(&tone, |verdict| {
             let (chat, presser) = (chat.to_string(), presser.to_string());
             let place = Place { approver: ApproverKind::Telegram, chat: &chat, presser: &presser };
             self.key.seal(question.session, verdict, place)
         });
-        let message = self.api.send(chat, texts::prompt(question), Some(keyboard), Urgency::Prompt).await?;
+        let message = self.api.send(chat, texts::prompt(&tone, question), Some(keyboard), Urgency::Prompt).await?;
         Ok(Reference { chat, message })
+    }
+
+    /// How that chat is spoken to.
+    async fn tone(&self, chat: ChatId) -> Tone {
+        self.options.voice.tone(ApproverKind::Telegram, &chat.to_string(), None).await
     }
 }
 
@@ -184,12 +193,10 @@ impl Approver for Telegram {
     }
 
     async fn tell(&self, reference: &str, question: &Question, outcome: Outcome) -> Result<(), AskError> {
-        let prompts = reference::parse(reference)
-            .ok_or_else(|| AskError::Undeliverable(format!("{reference:?} names no Telegram message")))?;
-        let text = texts::outcome(question, outcome);
         let mut failures = Vec::new();
-        for prompt in prompts {
-            if let Err(error) = self.api.edit(prompt, text.clone(), None).await {
+        for prompt in prompts(reference)? {
+            let tone = self.tone(prompt.chat).await;
+            if let Err(error) = self.api.edit(prompt, texts::outcome(&tone, question, outcome), None).await {
                 failures.push(error);
             }
         }
@@ -197,9 +204,33 @@ impl Approver for Telegram {
         if failures.is_empty() { Ok(()) } else { Err(failure::of_all(failures)) }
     }
 
+    async fn tell_end(&self, reference: &str, question: &Question, outcome: Outcome) -> Result<(), AskError> {
+        let Some(ending) = &question.ended else { return Ok(()) };
+        let mut failures = Vec::new();
+        let mut told = false;
+        for prompt in prompts(reference)? {
+            let tone = self.tone(prompt.chat).await;
+            let done = match tone.is_quiet() {
+                // An edit never sounds.
+                true => self.api.edit(prompt, texts::outcome(&tone, question, outcome), None).await,
+                false => self.api.answer_to(prompt, texts::ended(&tone, question, ending)).await,
+            };
+            match done {
+                Ok(()) => told = true,
+                Err(error) => failures.push(error),
+            }
+        }
+        // Told at one of several chats is enough: telling again would tell that one twice.
+        if told || failures.is_empty() { Ok(()) } else { Err(failure::of_all(failures)) }
+    }
+
     async fn alert(&self, text: &str) -> Result<(), AskError> {
         match self.options.operator_chat {
-            Some(chat) => self.api.send(ChatId(chat), texts::alert(text), None, Urgency::Notice).await.map(drop),
+            Some(chat) => self
+                .api
+                .send(ChatId(chat), texts::alert(&self.tone(ChatId(chat)).await, text), None, Urgency::Notice)
+                .await
+                .map(drop),
             None => Ok(()),
         }
     }
@@ -239,7 +270,7 @@ impl Approver for Telegram {
     }
 
     async fn listen(&self, incoming: mpsc::Sender<Incoming>) {
-        let reception = Arc::new(Reception::new(&self.api, &self.key, incoming, self.options.told_timeout));
+        let reception = Arc::new(Reception::new(&self.api, &self.key, incoming, &self.options));
         match &self.options.webhook {
             Some(webhook) => webhook::run(&self.api, &reception, webhook, &self.options).await,
             None => listen::run(&self.api, &reception, &self.options).await,
@@ -266,6 +297,11 @@ fn keyboard_of(key: &ButtonKey, post: &Post, chat: ChatId, presser: Option<u64>)
             .map(|button| InlineKeyboardButton::callback(button.label.clone(), key.seal_act(button.act, place)))
             .collect::<Vec<_>>()
     })))
+}
+
+fn prompts(reference: &str) -> Result<Vec<Reference>, AskError> {
+    reference::parse(reference)
+        .ok_or_else(|| AskError::Undeliverable(format!("{reference:?} names no Telegram message")))
 }
 
 /// The chat and the person of a binding. A group is no person: there the presser must be a user's own id.

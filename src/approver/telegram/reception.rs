@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use super::api::Api;
 use super::reference::Reference;
 use super::texts::{self, Reply};
-use super::{keyboard_of, pace::Urgency};
-use crate::approver::{ActPressed, ActReply, Answer, AskError, Incoming, Message, Post, Speaker, Then};
-use crate::model::ApproverKind;
+use super::{TelegramOptions, keyboard_of, pace::Urgency};
+use crate::approver::{ActPressed, ActReply, Answer, AskError, Incoming, Message, Post, Speaker, Then, Tone, Voice};
+use crate::model::{ApproverKind, Language, Preferences};
 use crate::session::{ActPress, ButtonError, ButtonKey, Place, Press, Pressed};
 use crate::telemetry;
 
@@ -40,12 +40,20 @@ pub(super) struct Reception {
     pub(super) key: ButtonKey,
     pub(super) incoming: mpsc::Sender<Incoming>,
     pub(super) patience: Duration,
+    voice: Voice,
     posts: Arc<Semaphore>,
 }
 
 impl Reception {
-    pub(super) fn new(api: &Api, key: &ButtonKey, incoming: mpsc::Sender<Incoming>, patience: Duration) -> Self {
-        Self { api: api.clone(), key: key.clone(), incoming, patience, posts: Arc::new(Semaphore::new(POSTS)) }
+    pub(super) fn new(api: &Api, key: &ButtonKey, incoming: mpsc::Sender<Incoming>, options: &TelegramOptions) -> Self {
+        Self {
+            api: api.clone(),
+            key: key.clone(),
+            incoming,
+            patience: options.told_timeout,
+            voice: options.voice.clone(),
+            posts: Arc::new(Semaphore::new(POSTS)),
+        }
     }
 
     /// Handles one update; `false` when it may not be confirmed, since nobody took it.
@@ -66,20 +74,21 @@ impl Reception {
     async fn press(&self, update: i64, query: CallbackQuery) -> bool {
         let at = query.message.as_ref().map(|message| Reference { chat: message.chat().id, message: message.id() });
         let (reply, then) = match self.verify(&query, at) {
-            Ok(Pressed::Answer(press)) => match self.carry(press).await {
+            Ok(Pressed::Answer(press)) => match self.carry(press, self.tone(&query)).await {
                 Some(reply) => (reply, Then::Stay),
                 None => return false,
             },
             Ok(Pressed::Act(press)) => {
                 let private = query.message.as_ref().is_some_and(|message| message.chat().is_private());
-                match self.carry_act(update, self.speaker(&query.from, press.chat(), private), press).await {
+                let by = self.speaker(&query.from, press.chat(), private);
+                match self.carry_act(update, by, press, self.tone(&query)).await {
                     Some(ActReply { note, alert, then }) => (Reply::plain(note, alert), then),
                     None => return false,
                 }
             }
             Err(error) => {
                 tracing::warn!(from = %query.from.id, chat = ?at.map(|at| at.chat.0), %error, "press refused");
-                (texts::refused(error), Then::Stay)
+                (texts::refused(&self.tone(&query).await, error), Then::Stay)
             }
         };
         self.answer(query.id, &reply).await;
@@ -100,25 +109,47 @@ impl Reception {
         self.key.redeem_any(data, Place { approver: ApproverKind::Telegram, chat: &chat, presser: &presser })
     }
 
+    /// How whoever pressed is spoken to, where they pressed.
+    async fn tone(&self, query: &CallbackQuery) -> Tone {
+        let spoken = language(&query.from);
+        match query.message.as_ref().map(|message| message.chat()) {
+            Some(chat) if chat.is_private() => {
+                self.voice.tone(ApproverKind::Telegram, &chat.id.to_string(), spoken.as_ref()).await
+            }
+            // A group hears the language it chose, whoever pressed.
+            Some(chat) => self.voice.tone(ApproverKind::Telegram, &chat.id.to_string(), None).await,
+            None => self.voice.tone_of(&Preferences::default(), spoken.as_ref()),
+        }
+    }
+
     /// Carries an answer to its session; `None` when nobody takes answers any more.
-    async fn carry(&self, press: Press) -> Option<Reply> {
+    async fn carry(&self, press: Press, tone: impl Future<Output = Tone>) -> Option<Reply> {
         let verdict = press.verdict();
         let (reply, word) = oneshot::channel();
-        match self.hand_over(Incoming::Press(Answer { press, reply }), word).await {
-            Word::Said(told) => Some(texts::told(verdict, told)),
-            Word::NotTaken => Some(texts::NOT_TAKEN),
-            Word::NotYet(_) => Some(texts::UNSETTLED),
+        let (word, tone) = tokio::join!(self.hand_over(Incoming::Press(Answer { press, reply }), word), tone);
+        match word {
+            Word::Said(told) => Some(texts::told(&tone, verdict, told)),
+            Word::NotTaken => Some(texts::not_taken(&tone)),
+            Word::NotYet(_) => Some(texts::unsettled(&tone)),
             Word::Nobody => None,
         }
     }
 
-    async fn carry_act(&self, update: i64, by: Speaker, press: ActPress) -> Option<ActReply> {
+    async fn carry_act(
+        &self,
+        update: i64,
+        by: Speaker,
+        press: ActPress,
+        tone: impl Future<Output = Tone>,
+    ) -> Option<ActReply> {
         let (reply, word) = oneshot::channel();
-        let plain = |reply: Reply| ActReply { note: reply.text.into_owned(), alert: reply.alert, then: Then::Stay };
-        match self.hand_over(Incoming::Act(ActPressed { update, by, press, reply }), word).await {
+        let plain = |reply: Reply| ActReply { note: reply.text, alert: reply.alert, then: Then::Stay };
+        let pressed = Incoming::Act(ActPressed { update, by, press, reply });
+        let (word, tone) = tokio::join!(self.hand_over(pressed, word), tone);
+        match word {
             Word::Said(reply) => Some(reply),
-            Word::NotTaken => Some(plain(texts::NOT_TAKEN)),
-            Word::NotYet(_) => Some(plain(texts::UNSETTLED)),
+            Word::NotTaken => Some(plain(texts::not_taken(&tone))),
+            Word::NotYet(_) => Some(plain(texts::unsettled(&tone))),
             Word::Nobody => None,
         }
     }
@@ -134,6 +165,10 @@ impl Reception {
             return true;
         }
         let chat = message.chat.id;
+        if private && let Some(spoken) = language(from) {
+            // Remembered before the answer, which is given in it.
+            drop(self.voice.tone(ApproverKind::Telegram, &chat.to_string(), Some(&spoken)).await);
+        }
         let (reply, word) = oneshot::channel();
         let by = self.speaker(from, &chat.to_string(), private);
         let from = from.id.0;
@@ -256,4 +291,8 @@ enum Word<T> {
     NotTaken,
     NotYet(oneshot::Receiver<T>),
     Nobody,
+}
+
+fn language(from: &User) -> Option<Language> {
+    from.language_code.as_deref()?.parse().ok()
 }

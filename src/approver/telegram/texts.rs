@@ -1,23 +1,16 @@
-//! Every word a person reads in Telegram, and the keyboard.
+//! What a person reads in Telegram, and the keyboard. The words themselves are `messages`'.
 //!
 //! Pure. What came from the network (user names, addresses) is a guest here: shortened, freed of control and
 //! direction-changing characters, escaped, and set as code, so that it can neither pose as our words nor become a link.
 //! Knows no chat and no key.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-
 use teloxide::types::{InlineKeyboardButton, InlineKeyboardMarkup};
 use teloxide::utils::html;
 
-use crate::approver::Question;
-use crate::model::Timestamp;
-use crate::session::{ButtonError, Outcome, Told, Verdict};
-
-/// What the approving button says.
-pub(super) const YES: &str = "It's me";
-/// What the denying button says.
-pub(super) const NO: &str = "Not me";
+use crate::approver::{Ending, Question, Tone};
+use crate::messages::Value;
+use crate::model::{ApproverKind, Medium, Whereabouts, hardware_address};
+use crate::session::{ButtonError, EndCause, Outcome, Told, Verdict};
 
 /// The longest answer to a press, in characters (Bot API, answerCallbackQuery).
 const REPLY: usize = 200;
@@ -27,60 +20,118 @@ const GUEST: usize = 64;
 const ALERT: usize = 2000;
 
 /// The two buttons, with the data `seal` makes for each.
-pub(super) fn keyboard(seal: impl Fn(Verdict) -> String) -> InlineKeyboardMarkup {
+pub(super) fn keyboard(tone: &Tone, seal: impl Fn(Verdict) -> String) -> InlineKeyboardMarkup {
     InlineKeyboardMarkup::new([[
-        InlineKeyboardButton::callback(YES, seal(Verdict::Approved)),
-        InlineKeyboardButton::callback(NO, seal(Verdict::Denied)),
+        InlineKeyboardButton::callback(tone.say("button-yes", &[]), seal(Verdict::Approved)),
+        InlineKeyboardButton::callback(tone.say("button-no", &[]), seal(Verdict::Denied)),
     ]])
 }
 
 /// The question, as HTML.
-pub(super) fn prompt(question: &Question) -> String {
+pub(super) fn prompt(tone: &Tone, question: &Question) -> String {
     let seconds = question.deadline.since(question.now).as_secs();
-    format!(
-        "<b>Is this you?</b>\nSomebody has logged in with your password.\n\n{}\n\n\
-         Answer within {seconds} s (by {} UTC); without an answer the connection ends.",
-        facts(question),
-        clock(question.deadline),
+    let until = tone.zone().clock(question.deadline);
+    let arguments = [("facts", facts(tone, question).into()), ("seconds", seconds.into()), ("until", until.into())];
+    tone.say("prompt", &arguments)
+}
+
+/// The question with its outcome, as HTML; where nothing may sound, with its end too.
+pub(super) fn outcome(tone: &Tone, question: &Question, outcome: Outcome) -> String {
+    let by_operator = question.decided == Some(ApproverKind::Operator);
+    let id = match outcome {
+        Outcome::Permitted if by_operator => "outcome-lifted",
+        Outcome::Permitted => "outcome-permitted",
+        Outcome::NasUnreachable => "outcome-nas-unreachable",
+        Outcome::Denied if by_operator => "outcome-refused",
+        Outcome::Denied => "outcome-denied",
+        Outcome::Expired => "outcome-expired",
+        Outcome::NotLifted => "outcome-not-lifted",
+        Outcome::Disconnected if question.decided.is_some() => "outcome-disconnected-confirmed",
+        Outcome::Disconnected => "outcome-disconnected",
+        Outcome::Kicked => "outcome-kicked",
+    };
+    let said = tone.say(id, &[("facts", facts(tone, question).into())]);
+    match &question.ended {
+        Some(ending) if tone.is_quiet() => {
+            let below = tone.say("ended-below", &[("summary", summary(tone, ending).into())]);
+            format!("{said}\n\n{below}")
+        }
+        _ => said,
+    }
+}
+
+/// The end of what was open, as HTML: a message of its own.
+pub(super) fn ended(tone: &Tone, question: &Question, ending: &Ending) -> String {
+    let facts = [
+        tone.say("fact-user", &[("user", guest(tone, &question.user).into())]),
+        tone.say("fact-nas", &[("nas", guest(tone, &question.nas).into())]),
+    ];
+    tone.say("ended", &[("facts", facts.join("\n").into()), ("summary", summary(tone, ending).into())])
+}
+
+fn summary(tone: &Tone, ending: &Ending) -> String {
+    let (messages, language) = (tone.messages(), tone.language());
+    tone.say(
+        "ended-summary",
+        &[
+            ("at", tone.zone().moment(ending.at).into()),
+            ("lasted", messages.duration(language, ending.lasted).into()),
+            ("received", messages.size(language, ending.output_octets).into()),
+            ("sent", messages.size(language, ending.input_octets).into()),
+            ("why", why(tone, ending).into()),
+        ],
     )
 }
 
-/// The question with its end, as HTML.
-pub(super) fn outcome(question: &Question, outcome: Outcome) -> String {
-    let (head, then) = match outcome {
-        Outcome::Permitted => ("Confirmed. The connection is open.", NOT_YOU_CONFIRMED),
-        Outcome::NasUnreachable => (
-            "Confirmed, but the server has not reacted yet.",
-            "We keep trying until the time is over. If it was not you, tell your administrator now.",
-        ),
-        Outcome::Denied => (
-            "Denied. The connection is ended.",
-            "If it was not you, somebody knows your password: change it now and tell your administrator.",
-        ),
-        Outcome::Expired => ("Nobody answered in time. The connection is ended.", AGAIN_OR_NOT_YOU),
-        Outcome::NotLifted => (
-            "Confirmed, but the server could not be told in time. The connection is ended.",
-            "Please log in again, and tell your administrator if it happens again.",
-        ),
-        Outcome::Disconnected => ("The connection ended before anybody answered.", AGAIN_OR_NOT_YOU),
-        Outcome::Kicked => (
-            "An operator has ended the connection.",
-            "If it was not you who logged in, change your password and tell your administrator.",
-        ),
+/// Acct-Terminate-Cause in words, or how we know of the end without one.
+fn why(tone: &Tone, ending: &Ending) -> String {
+    let id = match (ending.cause, ending.terminate_cause) {
+        (EndCause::NasRestart, _) => "word-end-nas-restart",
+        (EndCause::SessionGone, _) => "word-end-session-gone",
+        (EndCause::Stale, _) => "word-end-stale",
+        (EndCause::PortReused, _) => "word-end-port-reused",
+        (EndCause::Stop | EndCause::NeverStarted, None) => "word-cause-none",
+        (EndCause::Stop | EndCause::NeverStarted, Some(number)) => match CAUSES.get(number as usize) {
+            Some(id) if number > 0 => id,
+            _ => return tone.say("word-cause-other", &[("number", number.into())]),
+        },
     };
-    format!("<b>{head}</b>\n\n{}\n\n{then}", facts(question))
+    tone.say(id, &[])
 }
 
-const AGAIN_OR_NOT_YOU: &str = "If it was you, log in again. If it was not, somebody knows your password: change it now \
-     and tell your administrator.";
-const NOT_YOU_CONFIRMED: &str =
-    "If it was not you who confirmed, change your password and tell your administrator now.";
+/// By Acct-Terminate-Cause; there is no 0.
+const CAUSES: [&str; 24] = [
+    "",
+    "word-cause-1",
+    "word-cause-2",
+    "word-cause-3",
+    "word-cause-4",
+    "word-cause-5",
+    "word-cause-6",
+    "word-cause-7",
+    "word-cause-8",
+    "word-cause-9",
+    "word-cause-10",
+    "word-cause-11",
+    "word-cause-12",
+    "word-cause-13",
+    "word-cause-14",
+    "word-cause-15",
+    "word-cause-16",
+    "word-cause-17",
+    "word-cause-18",
+    "word-cause-19",
+    "word-cause-20",
+    "word-cause-21",
+    "word-cause-22",
+    "word-cause-23",
+];
 
 /// The answer to a press, and whether it must be acknowledged by the presser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
     /// At most 200 characters (Bot API, answerCallbackQuery).
-    pub(super) text: Cow<'static, str>,
+    pub(super) text: String,
     /// Shown as an alert instead of a line that passes.
     pub(super) alert: bool,
     /// The buttons of that message are of no more use.
@@ -91,82 +142,132 @@ impl Reply {
     /// Words from elsewhere, cut to what fits.
     pub(super) fn plain(text: String, alert: bool) -> Self {
         let fits = text.char_indices().nth(REPLY).map_or(text.len(), |(at, _)| at);
-        Self { text: Cow::Owned(text[..fits].to_owned()), alert, spent: false }
+        Self { text: text[..fits].to_owned(), alert, spent: false }
+    }
+
+    fn alert(tone: &Tone, id: &str) -> Self {
+        Self { text: tone.say(id, &[]), alert: true, spent: false }
     }
 }
 
 /// What a presser is told when their press has reached its session.
-pub(super) fn told(verdict: Verdict, told: Told) -> Reply {
-    let (text, spent) = match (told, verdict) {
-        (Told::Done, Verdict::Approved) => ("Confirmed. Your connection is being opened.", false),
-        (Told::Done, Verdict::Denied) => ("Denied. The connection is being ended. Change your password.", false),
-        (Told::Nothing, _) => ("That changed nothing.", false),
-        (Told::AlreadyDecided(Verdict::Approved), Verdict::Approved) => ("Already confirmed.", true),
-        (Told::AlreadyDecided(Verdict::Denied), Verdict::Denied) => ("Already denied.", true),
-        (Told::AlreadyDecided(Verdict::Approved), Verdict::Denied) => (
-            "Already confirmed: this \"no\" came too late. Tell your administrator now, and change your password.",
-            true,
-        ),
-        (Told::AlreadyDecided(Verdict::Denied), Verdict::Approved) => {
-            ("Already denied: the connection is being ended. If it was you, log in again.", true)
-        }
-        (Told::AlreadyExpired, _) => {
-            ("Already expired: the time to answer is over. If it was you, log in again.", true)
-        }
-        (Told::SessionOver, _) => ("Too late: that connection is over. If it was you, log in again.", true),
-        (Told::NotEntitled, _) => ("This chat is not bound to that user any more. Ask your administrator.", true),
-        (Told::Noted, _) => {
-            ("Your answer is kept, but cannot be carried out at this moment. This message will say how it ends.", false)
-        }
-        (Told::NotHeld, _) => ("There is nothing to confirm: that connection is not waiting for an answer.", true),
+pub(super) fn told(tone: &Tone, verdict: Verdict, told: Told) -> Reply {
+    let (id, spent) = match (told, verdict) {
+        (Told::Done, Verdict::Approved) => ("answer-approved", false),
+        (Told::Done, Verdict::Denied) => ("answer-denied", false),
+        (Told::Nothing, _) => ("answer-nothing", false),
+        (Told::AlreadyDecided(Verdict::Approved), Verdict::Approved) => ("answer-already-approved", true),
+        (Told::AlreadyDecided(Verdict::Denied), Verdict::Denied) => ("answer-already-denied", true),
+        (Told::AlreadyDecided(Verdict::Approved), Verdict::Denied) => ("answer-approved-before-no", true),
+        (Told::AlreadyDecided(Verdict::Denied), Verdict::Approved) => ("answer-denied-before-yes", true),
+        (Told::AlreadyExpired, _) => ("answer-expired", true),
+        (Told::SessionOver, _) => ("answer-over", true),
+        (Told::NotEntitled, _) => ("answer-not-entitled", true),
+        (Told::Noted, _) => ("answer-noted", false),
+        (Told::NotHeld, _) => ("answer-not-held", true),
     };
-    Reply { text: Cow::Borrowed(text), alert: told != Told::Done, spent }
+    Reply { text: tone.say(id, &[]), alert: told != Told::Done, spent }
 }
 
 /// What a presser is told whose press is refused.
-pub(super) fn refused(error: ButtonError) -> Reply {
-    let text = match error {
-        ButtonError::Foreign => "Refused: this button is not one of ours.",
-        ButtonError::NotYours => "Refused: this button is not yours to press.",
-    };
-    Reply { text: Cow::Borrowed(text), alert: true, spent: false }
+pub(super) fn refused(tone: &Tone, error: ButtonError) -> Reply {
+    Reply::alert(
+        tone,
+        match error {
+            ButtonError::Foreign => "answer-foreign",
+            ButtonError::NotYours => "answer-not-yours",
+        },
+    )
 }
 
 /// The session took the press, but has not said yet what became of it.
-pub(super) const UNSETTLED: Reply = Reply {
-    text: Cow::Borrowed("Your answer is in, but not carried out yet. This message will say how it ends."),
-    alert: true,
-    spent: false,
-};
-
-/// The press could not be brought to its session.
-pub(super) const NOT_TAKEN: Reply =
-    Reply { text: Cow::Borrowed("Your answer could not be recorded. Please press again."), alert: true, spent: false };
-
-/// An alert, as HTML.
-pub(super) fn alert(text: &str) -> String {
-    let kept = text.chars().filter(|c| *c == '\n' || !is_unprintable(*c)).take(ALERT).collect::<String>();
-    format!("<b>radhold</b>: {}", html::escape(&kept))
+pub(super) fn unsettled(tone: &Tone) -> Reply {
+    Reply::alert(tone, "answer-unsettled")
 }
 
-fn facts(question: &Question) -> String {
-    let mut out = format!("User: {}\nServer: {}\n", guest(&question.user), guest(&question.nas));
-    let _ = match &question.calling_station_id {
-        Some(from) => writeln!(out, "From: {}", guest(from)),
-        None => writeln!(out, "From: unknown (the server did not say)"),
+/// The press could not be brought to its session.
+pub(super) fn not_taken(tone: &Tone) -> Reply {
+    Reply::alert(tone, "answer-not-taken")
+}
+
+/// An alert, as HTML.
+pub(super) fn alert(tone: &Tone, text: &str) -> String {
+    let kept = text.chars().filter(|c| *c == '\n' || !is_unprintable(*c)).take(ALERT).collect::<String>();
+    tone.say("alert", &[("text", html::escape(&kept).into())])
+}
+
+/// What is known of a login, a line each.
+fn facts(tone: &Tone, question: &Question) -> String {
+    let mut lines = Vec::new();
+    let mut fact = |id, argument: Option<(&str, String)>| {
+        let argument = argument.map(|(name, text)| (name, Value::from(text)));
+        lines.push(tone.say(id, argument.as_slice()));
     };
-    let _ = write!(out, "At: {}", moment(question.accepted_at));
-    out
+    fact("fact-user", Some(("user", guest(tone, &question.user))));
+    fact("fact-nas", Some(("nas", guest(tone, &question.nas))));
+    match &question.calling_station_id {
+        Some(station) => match hardware_address(station) {
+            Some(address) => fact("fact-device", Some(("address", guest(tone, &address)))),
+            None => fact("fact-from", Some(("address", guest(tone, station)))),
+        },
+        None => fact("fact-from-unknown", None),
+    }
+    let Whereabouts { country, city, system, network, host } = &question.whereabouts;
+    let (city, country) = (city.in_language(tone.language()), country.in_language(tone.language()));
+    match (city, country) {
+        (Some(city), Some(country)) => {
+            let parts = [("city", guest(tone, city).into()), ("country", guest(tone, country).into())];
+            fact("fact-place", Some(("place", tone.say("word-city-and-country", &parts))));
+        }
+        (Some(place), None) | (None, Some(place)) => fact("fact-place", Some(("place", guest(tone, place)))),
+        (None, None) => {}
+    }
+    let network = network.as_ref().map(|network| guest(tone, network));
+    let system = system.map(|number| format!("AS{number}"));
+    let networks: Vec<String> = network.into_iter().chain(system).collect();
+    if !networks.is_empty() {
+        fact("fact-network", Some(("network", networks.join(", "))));
+    }
+    if let Some(host) = host {
+        fact("fact-host", Some(("host", guest(tone, host))));
+    }
+    if let Some(medium) = question.medium {
+        fact("fact-medium", Some(("medium", tone.say(word_of(medium), &[]))));
+    }
+    fact("fact-at", Some(("moment", tone.zone().moment(question.accepted_at))));
+    lines.join("\n")
+}
+
+fn word_of(medium: Medium) -> &'static str {
+    match medium {
+        Medium::Pptp => "word-medium-pptp",
+        Medium::L2tp => "word-medium-l2tp",
+        Medium::Ipsec => "word-medium-ipsec",
+        Medium::Sstp => "word-medium-sstp",
+        Medium::Openvpn => "word-medium-openvpn",
+        Medium::SslVpn => "word-medium-ssl-vpn",
+        Medium::Virtual => "word-medium-virtual",
+        Medium::Pppoe => "word-medium-pppoe",
+        Medium::Ppp => "word-medium-ppp",
+        Medium::Isdn => "word-medium-isdn",
+        Medium::Dsl => "word-medium-dsl",
+        Medium::Cable => "word-medium-cable",
+        Medium::Fibre => "word-medium-fibre",
+        Medium::Ethernet => "word-medium-ethernet",
+        Medium::Wifi => "word-medium-wifi",
+        Medium::Wireless => "word-medium-wireless",
+        Medium::Console => "word-medium-console",
+    }
 }
 
 /// Text from the network, fit to be shown.
-fn guest(text: &str) -> String {
+fn guest(tone: &Tone, text: &str) -> String {
     let clean: String = text.chars().filter(|c| !is_unprintable(*c)).collect();
     let mut shown: String = clean.trim().chars().take(GUEST).collect();
     if clean.trim().chars().count() > GUEST {
         shown.push('…');
     }
-    if shown.is_empty() { "(empty)".to_owned() } else { format!("<code>{}</code>", html::escape(&shown)) }
+    if shown.is_empty() { tone.say("word-empty", &[]) } else { format!("<code>{}</code>", html::escape(&shown)) }
 }
 
 /// Controls, and the format characters that hide text or turn its direction.
@@ -176,118 +277,5 @@ fn is_unprintable(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `2026-11-20 09:25:09 UTC`.
-fn moment(at: Timestamp) -> String {
-    at.to_string().replace('T', " ").replace('Z', " UTC")
-}
-
-/// `09:25:09`.
-fn clock(at: Timestamp) -> String {
-    let text = at.to_string();
-    text.split_once('T').map_or(text.as_str(), |(_, time)| time.trim_end_matches('Z')).to_owned()
-}
-
 #[cfg(test)]
-mod tests {
-    use teloxide::types::InlineKeyboardButtonKind;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::model::SessionId;
-
-    const OUTCOMES: [Outcome; 7] = [
-        Outcome::Permitted,
-        Outcome::NasUnreachable,
-        Outcome::Denied,
-        Outcome::Expired,
-        Outcome::NotLifted,
-        Outcome::Disconnected,
-        Outcome::Kicked,
-    ];
-
-    fn question(user: &str, from: Option<&str>) -> Question {
-        Question {
-            session: SessionId(Uuid::from_u128(1)),
-            user: user.into(),
-            nas: "office".into(),
-            calling_station_id: from.map(Into::into),
-            accepted_at: Timestamp::from_secs(1_795_166_709),
-            deadline: Timestamp::from_secs(1_795_166_829),
-            now: Timestamp::from_secs(1_795_166_711),
-        }
-    }
-
-    #[test]
-    fn a_prompt_says_who_where_from_and_until_when() {
-        let text = prompt(&question("alice", Some("203.0.113.7")));
-        for part in [
-            "<code>alice</code>",
-            "<code>office</code>",
-            "<code>203.0.113.7</code>",
-            "2026-11-20 09:25:09 UTC",
-            "within 118 s",
-            "by 09:27:09 UTC",
-        ] {
-            assert!(text.contains(part), "{part:?} is missing in {text}");
-        }
-        assert!(prompt(&question("alice", None)).contains("From: unknown"));
-    }
-
-    #[test]
-    fn a_guest_cannot_pose_as_us() {
-        let text = prompt(&question("</code><b>Confirmed</b>&\n\u{202e}\u{0}", Some(" \u{200b} ")));
-        assert!(text.contains("User: <code>&lt;/code&gt;&lt;b&gt;Confirmed&lt;/b&gt;&amp;</code>\n"), "{text}");
-        assert!(text.contains("From: (empty)\n"), "{text}");
-        let long = prompt(&question(&"é".repeat(5000), None));
-        assert!(long.contains(&format!("<code>{}…</code>", "é".repeat(64))));
-        assert!(long.chars().count() < 4096);
-    }
-
-    #[test]
-    fn every_outcome_reads_differently_and_keeps_the_facts() {
-        let texts: std::collections::BTreeSet<_> =
-            OUTCOMES.into_iter().map(|end| outcome(&question("alice", None), end)).collect();
-        assert_eq!(texts.len(), OUTCOMES.len());
-        assert!(texts.iter().all(|text| text.contains("<code>alice</code>") && text.chars().count() < 4096));
-    }
-
-    #[test]
-    fn the_keyboard_has_two_buttons_each_with_its_own_data() {
-        let keyboard = keyboard(|verdict| verdict.to_string()).inline_keyboard;
-        let buttons: Vec<_> = keyboard.iter().flatten().map(|button| (button.text.as_str(), &button.kind)).collect();
-        let data = |text: &str| InlineKeyboardButtonKind::CallbackData(text.into());
-        assert_eq!(buttons, [("It's me", &data("approved")), ("Not me", &data("denied"))]);
-    }
-
-    #[test]
-    fn every_answer_to_a_press_fits_and_tells_verdicts_apart() {
-        let mut all = vec![UNSETTLED, NOT_TAKEN, refused(ButtonError::Foreign), refused(ButtonError::NotYours)];
-        for verdict in [Verdict::Approved, Verdict::Denied] {
-            for said in [
-                Told::Done,
-                Told::Nothing,
-                Told::AlreadyDecided(Verdict::Approved),
-                Told::AlreadyDecided(Verdict::Denied),
-                Told::AlreadyExpired,
-                Told::SessionOver,
-                Told::NotHeld,
-                Told::NotEntitled,
-                Told::Noted,
-            ] {
-                all.push(told(verdict, said));
-            }
-        }
-        for reply in all {
-            let length = reply.text.chars().count();
-            assert!((1..=200).contains(&length), "{length}: {}", reply.text);
-        }
-        assert_ne!(told(Verdict::Approved, Told::Done), told(Verdict::Denied, Told::Done));
-        assert!(!told(Verdict::Approved, Told::Done).alert && told(Verdict::Approved, Told::AlreadyExpired).alert);
-    }
-
-    #[test]
-    fn an_alert_is_escaped_and_fits() {
-        assert_eq!(alert("a <b>\u{7} & c\nd"), "<b>radhold</b>: a &lt;b&gt; &amp; c\nd");
-        assert!(alert(&"x".repeat(10_000)).chars().count() < 4096);
-    }
-}
+mod tests;

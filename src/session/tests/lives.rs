@@ -98,6 +98,18 @@ proptest! {
             if matches!(turn.session.state, State::Offered | State::Held | State::Permitting | State::Evicting) {
                 prop_assert!(turn.session.wake_at(&timing).is_some());
             }
+            // The end of what was open is told wherever its question was put, when it ends and not before; of nothing else.
+            let told_end = turn.effects.iter().filter(|effect| matches!(effect, Effect::TellEnd { .. })).count();
+            let sent = turn.session.asks.iter().filter(|ask| matches!(ask.state, AskState::Sent(_))).count();
+            let closes = before.state != State::Closed && turn.session.state == State::Closed;
+            let was_open = turn.session.permitted_at.is_some();
+            if closes {
+                let open_till_now = was_open && matches!(before.state, State::Permitted | State::Evicting);
+                prop_assert_eq!(told_end, if open_till_now { sent } else { 0 });
+            } else if told_end > 0 {
+                let told_late = before.state == State::Closed && matches!(event, Event::PromptSent { .. });
+                prop_assert!(was_open && told_late, "an end was told that is none");
+            }
             // Counters never go back.
             prop_assert!(turn.session.counters.input_octets >= before.counters.input_octets);
             // Each order ordered now is wanted now.

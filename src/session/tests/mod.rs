@@ -416,6 +416,32 @@ fn a_kick_ends_a_permitted_session() {
 }
 
 #[test]
+fn the_end_of_an_open_session_is_told_and_that_of_a_hold_is_not() {
+    let asked = |life: &mut Life| {
+        life.event(2, &Event::PromptSent { approver: ApproverKind::Telegram, reference: "7:1".into() })
+    };
+    let told = Effect::TellEnd { approver: ApproverKind::Telegram, reference: "7:1".into() };
+
+    let mut life = Life::held();
+    asked(&mut life);
+    life.event(3, &press(Verdict::Approved));
+    life.event(4, &Event::CoaAcked { attempt: 1 });
+    life.orders();
+    life.event(90, &Event::Stopped(report(90)));
+    assert_eq!(life.orders(), [told.clone()]);
+    assert!(life.session.wants(&told));
+    life.event(91, &Event::Stopped(report(91)));
+    assert_eq!(life.orders(), [], "a repeated Stop is no second end");
+
+    let mut life = Life::held();
+    asked(&mut life);
+    life.event(3, &press(Verdict::Denied));
+    life.event(4, &Event::Stopped(report(4)));
+    assert!(!life.orders().contains(&told));
+    assert!(!life.session.wants(&told));
+}
+
+#[test]
 fn every_pair_of_state_and_event_has_its_action() {
     for state in State::ALL {
         for kind in table::Kind::ALL {

@@ -160,7 +160,7 @@ impl World {
                 }
                 Link::Down => Event::DisconnectNaked { attempt: *attempt, error_cause: Some(503) },
             },
-            Effect::TellApprover { .. } | Effect::AlertOperator { .. } => {
+            Effect::TellApprover { .. } | Effect::TellEnd { .. } | Effect::AlertOperator { .. } => {
                 if recorded {
                     self.outbox.remove(0);
                 }
