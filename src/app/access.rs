@@ -2,6 +2,8 @@
 //!
 //! Waits for nobody but the store (bounded) and, for argon2id, for a place among the password checks. Never for a person.
 
+mod code;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +17,12 @@ use super::ledger::{Job, Ledger};
 use super::lockouts::{Checking, Lockouts};
 use super::refusal::No;
 use super::settings::{Settings, SettingsHandle};
+use super::totp::Codes;
 use super::users::Users;
 use super::{chance, clock};
 use crate::accounting::identity_of;
+use crate::auth::challenge::ChallengeKey;
+use crate::auth::totp::Accepted;
 use crate::auth::wire::{Offer, write_proof, write_refusal};
 use crate::auth::{
     Credential, CredentialForm, Decoy, Method, MethodKind, PasswordCost, Proof, SealingKey, StoredCredential, Verdict,
@@ -29,7 +34,7 @@ use crate::model::{Nas, SessionId, Timestamp, User, UserName};
 use crate::policy::{self, Ban, Caller, Standing, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
-use crate::session::{Class, Session};
+use crate::session::{Approval, Class, Session};
 use crate::store::{AuthAttempt, StoreError};
 use crate::telemetry::{self, OncePerWindow};
 
@@ -72,6 +77,8 @@ pub(super) struct Access {
     queue: Semaphore,
     bans: Arc<Bans>,
     lockouts: Arc<Lockouts>,
+    codes: Arc<Codes>,
+    challenges: ChallengeKey,
     /// Whether anybody met so far has an argon2id password: then a name nobody has must cost as much.
     slow_users: AtomicBool,
     away_said: OncePerWindow<()>,
@@ -105,6 +112,7 @@ impl Request<'_> {
 }
 
 impl Access {
+    #[expect(clippy::too_many_arguments, reason = "the parts of the server it is joined from")]
     pub(super) fn new(
         settings: SettingsHandle,
         users: Arc<Users>,
@@ -113,13 +121,29 @@ impl Access {
         password_checks: usize,
         bans: Arc<Bans>,
         lockouts: Arc<Lockouts>,
+        codes: Arc<Codes>,
+        challenges: ChallengeKey,
     ) -> Self {
         let decoy = Decoy::new(PasswordCost::default());
         let checks = Arc::new(Semaphore::new(password_checks.max(1)));
         let queue = Semaphore::new(password_checks.max(1) * QUEUE_PER_CHECK);
         let slow_users = AtomicBool::new(false);
         let away_said = OncePerWindow::new(AWAY_SAID, 1);
-        Self { settings, users, ledger, sealing_key, decoy, checks, queue, bans, lockouts, slow_users, away_said }
+        Self {
+            settings,
+            users,
+            ledger,
+            sealing_key,
+            decoy,
+            checks,
+            queue,
+            bans,
+            lockouts,
+            codes,
+            challenges,
+            slow_users,
+            away_said,
+        }
     }
 
     /// Answers an Access-Request whose authenticity has been settled.
@@ -185,31 +209,23 @@ impl Access {
                 return self.without_store(request, method, label, &error);
             }
         };
+        if let Some(fate) = self.answer_to_challenge(request, user.as_deref(), name, method).await {
+            return fate;
+        }
         let verdict = match &user {
-            Some(user) => self.verify(user, name, method).await,
-            None => self.verify_nobody(name, method).await,
+            Some(user) => self.verify_with_code(request, user, name, method).await,
+            None => self.verify_nobody(name, method).await.map(|verdict| (verdict, None)),
         };
-        let Some(verdict) = verdict else { return Fate::Drop("access.checks-overload") };
+        let Some((verdict, code)) = verdict else { return Fate::Drop("access.checks-overload") };
         match &verdict {
-            Verdict::Accepted(_) => self.lockouts.succeeded(&account, &request.caller_key()),
             Verdict::Refused(Why::WrongPassword | Why::UnknownUser) => {
                 self.lockouts.failed(&account, &request.caller_key(), request.received_at);
             }
-            // Nobody guesses like that.
-            Verdict::Refused(_) => (),
+            // Nobody guesses like that; or it is right so far.
+            Verdict::Refused(_) | Verdict::Accepted(_) => (),
         }
         match (user, verdict) {
-            (Some(user), Verdict::Accepted(proof)) => {
-                let ban = self.bans.against_account(&user.name, request.standing, request.received_at);
-                if let Some(Ban { until, .. }) = ban {
-                    let no = No::BannedAccount(until);
-                    return self.reject(request, Some(method), label, Some(&user), &no);
-                }
-                match policy::decide(&user, request.nas, &request.settings.defaults) {
-                    Ok(grant) => self.accept(request, &user, method, &proof, grant),
-                    Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)),
-                }
-            }
+            (Some(user), Verdict::Accepted(proof)) => self.second_factor(request, &user, method, &proof, code).await,
             (user, Verdict::Refused(why)) => {
                 self.reject(request, Some(method), label, user.as_deref(), &No::Credentials(why))
             }
@@ -294,8 +310,13 @@ impl Access {
         method: &Method<'_>,
         proof: &Proof,
         grant: policy::Grant,
+        code: Option<&Accepted>,
     ) -> Fate {
         let now = clock::now();
+        let grant = match code {
+            Some(code) => grant.proven(code),
+            None => grant,
+        };
         let id = chance::session_id(now);
         let reply = match accept_reply(request, user, proof, &grant, id, now) {
             Ok(reply) => reply,
@@ -307,6 +328,10 @@ impl Access {
         let identity = identity_of(&request.packet);
         let session =
             Session::offer(id, user.name.clone(), request.nas.name.clone(), request.source, identity, grant, now);
+        let session = match code {
+            Some(code) => session.approved_at_login(&Approval::by_totp(code)),
+            None => session,
+        };
         // The offer is on its way to the store before the NAS can speak of the session.
         if self.ledger.try_send(Job::Offer(Box::new(session))).is_err() {
             return Fate::Drop("access.overload");

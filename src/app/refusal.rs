@@ -27,6 +27,14 @@ pub(super) enum No {
     BannedAccount(Option<Timestamp>),
     /// Too many wrong passwords; this one was not looked at.
     LockedOut,
+    /// The password is right, and the code is not, or not any more.
+    Code(&'static str),
+    /// A State of ours that is not to be answered, or not any more.
+    State(&'static str),
+    /// Nobody can say whether a code is right or was used before, since the store is away.
+    CodesAway,
+    /// This NAS takes nobody without a code, and there was none.
+    NoCode,
 }
 
 impl No {
@@ -42,6 +50,9 @@ impl No {
             Self::BannedCaller(_) => "caller-banned",
             Self::BannedAccount(_) => "account-banned",
             Self::LockedOut => "locked-out",
+            Self::Code(label) | Self::State(label) => label,
+            Self::CodesAway => "codes-store-away",
+            Self::NoCode => "no-code-to-ask-for",
         }
     }
 
@@ -52,7 +63,15 @@ impl No {
             Self::BannedCaller(_) => Some("access.caller-banned"),
             Self::BannedAccount(_) => Some("access.account-banned"),
             Self::LockedOut => Some("access.locked-out"),
-            Self::Credentials(_) | Self::Policy(_) | Self::Unusable(_) | Self::StoreAway | Self::Unwritable => None,
+            Self::State(_) => Some("access.state-refused"),
+            Self::Credentials(_)
+            | Self::Policy(_)
+            | Self::Unusable(_)
+            | Self::StoreAway
+            | Self::Unwritable
+            | Self::Code(_)
+            | Self::CodesAway
+            | Self::NoCode => None,
         }
     }
 
@@ -70,11 +89,14 @@ impl No {
         match self {
             Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.".into(),
             // Locked out or not, the password may have been right.
-            Self::Credentials(_) | Self::Unusable(_) | Self::LockedOut => {
+            Self::Credentials(_) | Self::Unusable(_) | Self::LockedOut | Self::Code(_) => {
                 "Login failed. Check the name and the password.".into()
             }
             Self::StoreAway => "Login is not possible at the moment. Try again later.".into(),
             Self::Unwritable => "This account is set up wrongly. Ask your administrator.".into(),
+            Self::State(_) => "That took too long, or was answered before. Log in again.".into(),
+            Self::CodesAway => "Codes cannot be checked at the moment. Try again later.".into(),
+            Self::NoCode => "This login needs a code, and none is set up for you. Ask your administrator.".into(),
             Self::DeniedCaller => "Logins from your address are not allowed.".into(),
             Self::BannedCaller(until) => banned("Logins from your address are", *until),
             Self::BannedAccount(until) => banned("This account is", *until),
@@ -92,7 +114,11 @@ impl No {
             | Self::DeniedCaller
             | Self::BannedCaller(_)
             | Self::BannedAccount(_)
-            | Self::LockedOut => MsChapErrorCode::AuthenticationFailure,
+            | Self::LockedOut
+            | Self::Code(_)
+            | Self::State(_)
+            | Self::CodesAway
+            | Self::NoCode => MsChapErrorCode::AuthenticationFailure,
         }
     }
 }
@@ -123,6 +149,10 @@ mod tests {
             No::BannedCaller(far),
             No::BannedAccount(far),
             No::LockedOut,
+            No::Code("code-wrong"),
+            No::State("state-used"),
+            No::CodesAway,
+            No::NoCode,
         ] {
             assert!(no.message(NOW).len() < 200, "{no:?}");
         }
@@ -133,5 +163,6 @@ mod tests {
         let wrong = No::Credentials(Why::WrongPassword);
         assert_eq!(No::LockedOut.message(NOW), wrong.message(NOW));
         assert_eq!(No::LockedOut.ms_chap_code(), wrong.ms_chap_code());
+        assert_eq!(No::Code("code-wrong").message(NOW), wrong.message(NOW), "else guesses of the password could be told apart");
     }
 }

@@ -24,13 +24,16 @@ use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
 use super::orders::{NewOrders, Worker};
 use super::settings::{NasTable, Settings, SettingsHandle};
+use super::totp::Codes;
 use super::users::Users;
 use super::words::{self, WordsError};
 use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
+use crate::approver::totp::Authenticator;
 use crate::approver::{Answer, Approver};
+use crate::auth::challenge::ChallengeKey;
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
@@ -247,7 +250,9 @@ impl Server {
             let (approver, answers) = (Arc::clone(approver), answers.clone());
             match approver.kind() {
                 ApproverKind::Telegram => background.spawn(listen_in_turn(approver, answers, our_turn.clone())),
-                ApproverKind::Operator => background.spawn(async move { approver.listen(answers).await }),
+                ApproverKind::Operator | ApproverKind::Totp | ApproverKind::Emergency => {
+                    background.spawn(async move { approver.listen(answers).await })
+                }
             };
         }
         background.spawn(alarms::run(raised, approvers.clone()));
@@ -281,6 +286,7 @@ impl Server {
         let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
         let hearers = Hearers { users: Arc::clone(&users), bans: Arc::clone(&bans), nases, new_orders, share, turn };
         background.spawn(news::run(Arc::clone(&store), presence(config), hearers));
+        let codes = Arc::new(Codes::new(Arc::clone(&store), settings.clone(), sealing_key.clone(), Arc::clone(&lockouts)));
         let access = Arc::new(Access::new(
             settings.clone(),
             users,
@@ -289,6 +295,8 @@ impl Server {
             config.server.password_checks,
             bans,
             lockouts,
+            codes,
+            ChallengeKey::new(&cluster_key),
         ));
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(max_pending));
@@ -565,6 +573,7 @@ fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<S
         callers: config.callers.clone(),
         strikes: config.strikes,
         lockout: config.lockout,
+        codes: config.totp.clone(),
         audit_keep: config.audit.keep,
         node: config.node.clone(),
     }
@@ -607,6 +616,7 @@ async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsH
 fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKind, Arc<dyn Approver>>, ServeError> {
     let mut approvers: BTreeMap<ApproverKind, Arc<dyn Approver>> = BTreeMap::new();
     approvers.insert(ApproverKind::Operator, Arc::new(Operator));
+    approvers.insert(ApproverKind::Totp, Arc::new(Authenticator));
     if let Some(telegram) = &config.telegram {
         let options = TelegramOptions {
             api_url: Some(telegram.api_url.clone()),

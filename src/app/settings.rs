@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::accounting::ClockBounds;
-use crate::config::WhileAway;
+use crate::config::{self, WhileAway};
 use crate::dialect::Dialects;
 use crate::model::{CallerLists, Nas, NodeName, Timestamp};
 use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
@@ -46,6 +46,8 @@ pub(super) struct Settings {
     pub strikes: StrikeLimits,
     /// What wrong passwords come to.
     pub lockout: LockoutLimits,
+    /// How codes are taken.
+    pub codes: config::Totp,
     /// How long the audit record is kept; zero is for ever.
     pub audit_keep: Duration,
     /// This process's name.

@@ -1,4 +1,4 @@
-//! Keeps the table of usage in shape: months made ahead, and old ones given up when the operator said so. Every node does it;
+//! Keeps the table of usage in shape: months made ahead, and old ones given up when the operator said so. Forgets codes that are over. Every node does it;
 //! the store sees to it that doing it twice does nothing.
 
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use crate::telemetry;
 
 /// Months are made two ahead, so that this may be seldom.
 const PERIOD: Duration = Duration::from_secs(3600);
+/// What is over of codes is kept so long: to be looked at, and since clocks differ.
+const CODES_SHOWN: Duration = Duration::from_secs(30 * 86_400);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -32,6 +34,7 @@ pub(super) async fn run(store: Arc<dyn Store>, settings: SettingsHandle) {
 async fn once(store: &dyn Store, keep: Option<Duration>) -> Result<(), StoreError> {
     let now = clock::now();
     store.prepare_usage(now).await?;
+    store.forget_codes(now.before(CODES_SHOWN)).await?;
     let Some(keep) = keep else { return Ok(()) };
     while store.retire_usage(now.before(keep)).await? {
         telemetry::count("usage.month-summed-up");

@@ -7,6 +7,7 @@
 
 pub mod operator;
 pub mod telegram;
+pub mod totp;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::app::{chance, keys};
 use crate::config::{format_duration, parse_duration, read};
-use crate::model::{CallerLists, Nas, NasName, OctetDirection, Secret};
+use crate::model::{CallerLists, CodeEntry, Nas, NasName, OctetDirection, Secret};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -89,6 +89,15 @@ pub(super) struct AddArgs {
     /// A network its callers are refused from; may be repeated.
     #[arg(long, value_name = "NETWORK", value_parser = read::network)]
     deny_callers: Vec<IpNet>,
+    /// Whether a code (TOTP) may stand behind a PAP password there [default: as the user or the server says].
+    #[arg(long, value_name = "BOOL")]
+    totp_in_password: Option<bool>,
+    /// It understands Access-Challenge: ask users who have TOTP for a code by it. pppd does not.
+    #[arg(long)]
+    challenge: bool,
+    /// Refuse a login that would be held: for a NAS without sandbox or CoA, such as pam_radius.
+    #[arg(long)]
+    code_or_reject: bool,
 }
 
 /// List all NASes, of the store and of the configuration.
@@ -132,6 +141,9 @@ struct Shown<'a> {
     permit_filter: Option<&'a str>,
     allow_callers: &'a [IpNet],
     deny_callers: &'a [IpNet],
+    totp_in_password: Option<bool>,
+    challenge: bool,
+    code_or_reject: bool,
     kept_in: &'static str,
 }
 
@@ -191,6 +203,11 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         sandbox_filter: args.sandbox_filter,
         permit_filter: args.permit_filter,
         callers: CallerLists { allow: args.allow_callers, deny: args.deny_callers },
+        codes: CodeEntry {
+            in_password: args.totp_in_password,
+            challenge: args.challenge,
+            or_reject: args.code_or_reject,
+        },
     };
     let name = nas.name.clone();
     let detail = format!("{}, dialect {}", nas.network, nas.dialect);
@@ -271,6 +288,9 @@ fn shown<'a>(nas: &'a Nas, kept_in: &'static str) -> Shown<'a> {
         permit_filter: nas.permit_filter.as_deref(),
         allow_callers: &nas.callers.allow,
         deny_callers: &nas.callers.deny,
+        totp_in_password: nas.codes.in_password,
+        challenge: nas.codes.challenge,
+        code_or_reject: nas.codes.or_reject,
         kept_in,
     }
 }

@@ -8,6 +8,7 @@
 
 mod agent;
 mod bans;
+mod codes;
 mod duration;
 mod error;
 mod front;
@@ -26,6 +27,7 @@ use url::Url;
 
 pub use agent::{Agent, AgentFilter, AgentPeer, Captive};
 pub use bans::Audit;
+pub use codes::Totp;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontServer};
@@ -71,6 +73,8 @@ pub struct Config {
     pub lockout: LockoutLimits,
     /// `[audit]`
     pub audit: Audit,
+    /// `[totp]`
+    pub totp: Totp,
     /// `[agent]`
     pub agent: Agent,
     /// `[agent.front]`; `None` when it has no server to ask.

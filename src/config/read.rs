@@ -13,6 +13,7 @@ use url::Url;
 
 use super::agent::agent;
 use super::bans;
+use super::codes;
 use super::error::ConfigError;
 use super::front::front;
 use super::layers::Layers;
@@ -82,6 +83,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let strikes = bans::strikes(top.section("strikes"));
     let lockout = bans::lockout(top.section("lockout"));
     let audit = bans::audit(top.section("audit"));
+    let totp = codes::totp(top.section("totp"));
     let mut agent_section = top.section("agent");
     let front = front(report, agent_section.section("front"), surroundings);
     let agent = agent(report, agent_section, &state_dir);
@@ -111,6 +113,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         strikes,
         lockout,
         audit,
+        totp,
         agent: agent?,
         front,
         dictionary,
@@ -322,6 +325,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
     let sandbox_filter = section.text("sandbox_filter");
     let permit_filter = section.text("permit_filter");
     let callers = bans::lists(&mut section, "allow_callers", "deny_callers");
+    let codes = codes::entry(&mut section);
     let sandbox = sandbox_filter.as_ref().unwrap_or(&hold.defaults.sandbox_filter);
     let permit = permit_filter.as_ref().unwrap_or(&hold.defaults.permit_filter);
     if let Err(message) = filters_differ(sandbox, permit) {
@@ -346,6 +350,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas
         sandbox_filter,
         permit_filter,
         callers,
+        codes,
     })
 }
 

@@ -85,6 +85,10 @@ pub enum ApproverKind {
     Telegram,
     /// `radhold session approve|deny`, by somebody with access to the store.
     Operator,
+    /// A code of the person's authenticator (RFC 6238), or one of their recovery codes.
+    Totp,
+    /// The operator's emergency code. Nobody is asked by it: it names who decided.
+    Emergency,
 }
 
 impl ApproverKind {
@@ -93,6 +97,8 @@ impl ApproverKind {
         match self {
             Self::Telegram => "telegram",
             Self::Operator => "operator",
+            Self::Totp => "totp",
+            Self::Emergency => "emergency",
         }
     }
 }
@@ -110,7 +116,8 @@ impl FromStr for ApproverKind {
         match text {
             "telegram" => Ok(Self::Telegram),
             "operator" => Ok(Self::Operator),
-            other => Err(format!("no approver is called {other:?}; there are telegram and operator")),
+            "totp" => Ok(Self::Totp),
+            other => Err(format!("no approver is called {other:?}; there are telegram, operator and totp")),
         }
     }
 }

@@ -11,7 +11,7 @@ mod user;
 
 pub use identity::{Counters, Identity};
 pub use ids::{ApproverKind, NasName, NodeName, SessionId, UserName};
-pub use nas::{CallerLists, Nas, OctetDirection};
+pub use nas::{CallerLists, CodeEntry, Nas, OctetDirection};
 pub use secret::Secret;
 pub use time::{Day, Timestamp};
 pub use user::{Binding, ReplyItem, SecondFactor, User};

@@ -46,6 +46,20 @@ pub struct Nas {
     pub permit_filter: Option<String>,
     /// Where its callers may come from, and may not; these go before the server's own lists.
     pub callers: CallerLists,
+    /// Where on it a code is entered.
+    pub codes: CodeEntry,
+}
+
+/// Where on a NAS a code (TOTP, RFC 6238) is entered beside the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CodeEntry {
+    /// Behind a PAP password (`password,123456`); `None` is the server's setting.
+    pub in_password: Option<bool>,
+    /// It understands Access-Challenge (RFC 2865 §4.4): whoever has TOTP is asked for a code by it. pppd does not.
+    pub challenge: bool,
+    /// Refuse a login that would be held: for a NAS that has neither a sandbox nor CoA, such as pam_radius.
+    pub or_reject: bool,
 }
 
 /// Networks logins may come from, and may not; what follows is `policy`'s.
@@ -78,6 +92,7 @@ impl Nas {
             sandbox_filter: None,
             permit_filter: None,
             callers: CallerLists::default(),
+            codes: CodeEntry::default(),
         }
     }
 }

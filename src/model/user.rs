@@ -29,6 +29,8 @@ pub struct User {
     pub monthly_quota: Option<u64>,
     /// Further attributes of their Access-Accept, in dictionary words.
     pub reply: Vec<ReplyItem>,
+    /// Whether a code may stand behind their PAP password (`password,123456`); `None` is the NAS's or the server's setting.
+    pub totp_in_password: Option<bool>,
     /// When they were added.
     pub created_at: Timestamp,
 }
@@ -47,6 +49,7 @@ impl User {
             reject_delay: None,
             monthly_quota: None,
             reply: Vec::new(),
+            totp_in_password: None,
             created_at,
         }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::totp::Accepted;
 use crate::model::{ApproverKind, Nas, ReplyItem, SecondFactor, User};
 
 pub use bans::{Ban, BanList, BanTarget};
@@ -54,6 +55,23 @@ pub struct HoldTerms {
     pub grace: Duration,
     /// Who is asked, in order; the next one when the one before cannot be reached.
     pub approvers: Vec<ApproverKind>,
+}
+
+impl Grant {
+    /// The same when the second factor came with the password: a code is as good as somebody's yes, so nobody is asked, and the
+    /// Access-Accept itself lets through. Needs no CoA, and Class remembers it like any waiver.
+    pub fn proven(self, code: &Accepted) -> Self {
+        let reason = format!("the second factor came with the password: {}", code.who());
+        match self.terms {
+            Terms::Hold(_) => Self { terms: Terms::Waived(Waiver { reason }), ..self },
+            Terms::Waived(_) => self,
+        }
+    }
+}
+
+/// Whether a code may stand behind a PAP password (`password,123456`) of this user on this NAS: who is nearest says.
+pub fn takes_code_in_password(user: &User, nas: &Nas, server: bool) -> bool {
+    user.totp_in_password.or(nas.codes.in_password).unwrap_or(server)
 }
 
 /// Proof that a policy said "no hold". Only this module makes one.

@@ -1,7 +1,7 @@
 //! Proof that somebody entitled to has decided.
 //!
-//! [`Approval`] and [`Denial`] have no public constructor but these: a verified [`Press`] of a button, or an operator with
-//! access to the store. Leaving the sandbox takes an [`Approval`] or a policy's waiver, so a skipped check does not
+//! [`Approval`] and [`Denial`] have no public constructor but these: a verified [`Press`] of a button, an operator with
+//! access to the store, or a code that `auth::totp` found right and the store had not seen before. Leaving the sandbox takes an [`Approval`] or a policy's waiver, so a skipped check does not
 //! compile.
 
 use std::fmt;
@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::button::Press;
+use crate::auth::totp;
 use crate::model::{ApproverKind, Timestamp};
 
 /// Yes or no.
@@ -69,6 +70,11 @@ impl Approval {
     /// An operator's word, given with access to the store.
     pub fn by_operator(login: impl Into<String>) -> Self {
         Self(DecidedBy { approver: ApproverKind::Operator, who: login.into() })
+    }
+
+    /// The right code (TOTP, recovery or emergency), given for the first time. It is spent with this.
+    pub fn by_totp(code: &totp::Accepted) -> Self {
+        Self(DecidedBy { approver: code.approver(), who: code.who() })
     }
 
     /// By whom.

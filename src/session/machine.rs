@@ -174,7 +174,10 @@ impl Turn<'_> {
             self.learn_interval(report);
         }
         match (action, event) {
-            (Action::Ask, _) if self.record.asks.is_empty() => self.ask_next(),
+            (Action::Ask, _) if self.record.asks.is_empty() => {
+                self.report_emergency();
+                self.ask_next();
+            }
             (Action::Begin, Event::Started(report) | Event::Interim(report)) => self.begin(report),
             (Action::Refresh, Event::Started(report) | Event::Interim(report)) => self.refresh(report),
             (Action::Verify, Event::Interim(report)) => self.verify(report),
@@ -352,6 +355,14 @@ impl Turn<'_> {
 
     // -- the person
 
+    /// The operator hears of each use of an emergency code, by an order that is kept with the session it let in.
+    fn report_emergency(&mut self) {
+        let decided_by = self.record.decision.as_ref().map(|decision| decision.by.clone());
+        if let Some(by) = decided_by.filter(|by| by.approver == ApproverKind::Emergency) {
+            self.alert(Alert::EmergencyCode { who: by.who });
+        }
+    }
+
     fn ask_next(&mut self) {
         let Some(terms) = self.hold_terms() else { return };
         if self.record.decision.is_some() {
@@ -400,6 +411,7 @@ impl Turn<'_> {
         match self.may_decide() {
             Ok(()) => {
                 self.decide(Verdict::Approved, approval.by());
+                self.report_emergency();
                 if self.record.state == State::Held {
                     self.order_coa();
                 }

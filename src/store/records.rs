@@ -22,6 +22,7 @@ pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
         reject_delay: row.span("reject_delay")?,
         monthly_quota: row.number("monthly_quota")?,
         reply: row.need("reply", Columns::json)?,
+        totp_in_password: row.flag("totp_in_password")?,
         created_at: row.need("created_at", Columns::time)?,
     })
 }
@@ -52,6 +53,7 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
             allow: row.need("allow_callers", Columns::json)?,
             deny: row.need("deny_callers", Columns::json)?,
         },
+        codes: row.need("codes", Columns::json)?,
     })
 }
 

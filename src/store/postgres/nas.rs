@@ -13,7 +13,7 @@ macro_rules! columns {
     () => {
         "name, network, secret, dialect, require_message_authenticator, limit_proxy_state, allow_ms_chap_v1, \
          coa_address, coa_port, coa_source_address, coa_source_port, reject_delay, octet_direction, sandbox_filter, \
-         permit_filter, octet_wrap, unique_ports, allow_callers, deny_callers"
+         permit_filter, octet_wrap, unique_ports, allow_callers, deny_callers, codes"
     };
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn insert(connection: impl PgExecutor<'_>, nas: &Nas) -> Result
     const ADD: &str = concat!(
         "INSERT INTO nases (",
         columns!(),
-        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (name) DO NOTHING"
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) ON CONFLICT (name) DO NOTHING"
     );
     let done = sqlx::query(ADD)
         .bind(row::text(nas.name.as_str()))
@@ -59,6 +59,7 @@ pub(super) async fn insert(connection: impl PgExecutor<'_>, nas: &Nas) -> Result
         .bind(nas.unique_ports)
         .bind(row::json(&nas.callers.allow))
         .bind(row::json(&nas.callers.deny))
+        .bind(row::json(&nas.codes))
         .execute(connection)
         .await
         .map_err(failure)?;

@@ -12,7 +12,7 @@ use crate::store::{StoreError, records};
 macro_rules! columns {
     () => {
         "name, credential, disabled, second_factor, approvers, permit_filter, session_timeout, reject_delay, reply, \
-         created_at, monthly_quota"
+         created_at, monthly_quota, totp_in_password"
     };
 }
 
@@ -45,14 +45,17 @@ pub(super) async fn insert(connection: impl PgExecutor<'_>, user: &User) -> Resu
     const ADD: &str = concat!(
         "INSERT INTO users (",
         columns!(),
-        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (name) DO NOTHING"
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (name) DO NOTHING"
     );
     write(ADD, connection, user).await
 }
 
 pub(super) async fn replace(pool: &PgPool, user: &User) -> Result<(), StoreError> {
-    const REPLACE: &str =
-        concat!("UPDATE users SET (", columns!(), ") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) WHERE name = $1");
+    const REPLACE: &str = concat!(
+        "UPDATE users SET (",
+        columns!(),
+        ") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) WHERE name = $1"
+    );
     match write(REPLACE, pool, user).await? {
         0 => Err(missing(&user.name)),
         _ => Ok(()),
@@ -85,6 +88,7 @@ async fn write(statement: &'static str, connection: impl PgExecutor<'_>, user: &
         .bind(row::json(&user.reply))
         .bind(time(user.created_at))
         .bind(user.monthly_quota.map(row::counter))
+        .bind(user.totp_in_password)
         .execute(connection)
         .await
         .map_err(failure)?;
