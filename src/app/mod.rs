@@ -13,6 +13,7 @@ mod bans;
 pub mod chance;
 pub mod clock;
 mod deadlines;
+mod desk;
 mod door;
 pub mod keys;
 mod ledger;

@@ -163,6 +163,10 @@ mod tests {
         let wrong = No::Credentials(Why::WrongPassword);
         assert_eq!(No::LockedOut.message(NOW), wrong.message(NOW));
         assert_eq!(No::LockedOut.ms_chap_code(), wrong.ms_chap_code());
-        assert_eq!(No::Code("code-wrong").message(NOW), wrong.message(NOW), "else guesses of the password could be told apart");
+        assert_eq!(
+            No::Code("code-wrong").message(NOW),
+            wrong.message(NOW),
+            "else guesses of the password could be told apart"
+        );
     }
 }

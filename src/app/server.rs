@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::access::Access;
 use super::alarms::{self, Alarms};
 use super::bans::Bans;
+use super::desk::{self, Desk};
 use super::door::{Door, Port};
 use super::keys::{self, KeyError};
 use super::ledger::{self, Ledger};
@@ -24,7 +25,7 @@ use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
 use super::orders::{NewOrders, Worker};
 use super::settings::{NasTable, Settings, SettingsHandle};
-use super::totp::Codes;
+use super::totp::{Codes, HeldCodes};
 use super::users::Users;
 use super::words::{self, WordsError};
 use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
@@ -32,7 +33,7 @@ use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
 use crate::approver::totp::Authenticator;
-use crate::approver::{Answer, Approver};
+use crate::approver::{Approver, Incoming};
 use crate::auth::challenge::ChallengeKey;
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
@@ -55,8 +56,8 @@ const LAST_KEEPING: Duration = Duration::from_secs(10);
 const NAS_PERIOD: Duration = Duration::from_secs(5);
 /// Between tries to make a store ready that was away at the start.
 const LATE: Duration = Duration::from_millis(500);
-/// Answers of approvers waiting.
-const ANSWERS: usize = 64;
+/// What approvers hear and nobody has taken up yet.
+const INCOMING: usize = 64;
 
 /// Why a server does not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -244,14 +245,18 @@ impl Server {
         }
         background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared));
         background.spawn(upkeep::run(Arc::clone(&store), settings.clone()));
-        let (answers, heard) = mpsc::channel::<Answer>(ANSWERS);
-        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone()));
+        let (incoming, heard) = mpsc::channel::<Incoming>(INCOMING);
+        let codes =
+            Arc::new(Codes::new(Arc::clone(&store), settings.clone(), sealing_key.clone(), Arc::clone(&lockouts)));
+        let held_codes = HeldCodes::new(Arc::clone(&codes), Arc::clone(&store), ledger.clone());
+        let desk = Arc::new(Desk::new(desk::Parts { store: Arc::clone(&store), held_codes }));
+        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone(), desk));
         for approver in approvers.values() {
-            let (approver, answers) = (Arc::clone(approver), answers.clone());
+            let (approver, incoming) = (Arc::clone(approver), incoming.clone());
             match approver.kind() {
-                ApproverKind::Telegram => background.spawn(listen_in_turn(approver, answers, our_turn.clone())),
+                ApproverKind::Telegram => background.spawn(listen_in_turn(approver, incoming, our_turn.clone())),
                 ApproverKind::Operator | ApproverKind::Totp | ApproverKind::Emergency => {
-                    background.spawn(async move { approver.listen(answers).await })
+                    background.spawn(async move { approver.listen(incoming).await })
                 }
             };
         }
@@ -286,7 +291,6 @@ impl Server {
         let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
         let hearers = Hearers { users: Arc::clone(&users), bans: Arc::clone(&bans), nases, new_orders, share, turn };
         background.spawn(news::run(Arc::clone(&store), presence(config), hearers));
-        let codes = Arc::new(Codes::new(Arc::clone(&store), settings.clone(), sealing_key.clone(), Arc::clone(&lockouts)));
         let access = Arc::new(Access::new(
             settings.clone(),
             users,
@@ -644,15 +648,19 @@ fn presence(config: &Config) -> Presence {
 
 /// Listens while it is this node's turn. A press that was in hand when the turn ends is not confirmed to Telegram, and comes to
 /// whoever has the turn next.
-async fn listen_in_turn(approver: Arc<dyn Approver>, answers: mpsc::Sender<Answer>, mut turn: watch::Receiver<Turn>) {
+async fn listen_in_turn(
+    approver: Arc<dyn Approver>,
+    incoming: mpsc::Sender<Incoming>,
+    mut turn: watch::Receiver<Turn>,
+) {
     let kind = approver.kind();
     while turn.wait_for(|turn| *turn != Turn::Others).await.is_ok() {
         tracing::info!(approver = %kind, "this node polls");
         let polled_elsewhere = tokio::select! {
-            () = approver.listen(answers.clone()) => true,
+            () = approver.listen(incoming.clone()) => true,
             _ = turn.wait_for(|turn| *turn == Turn::Others) => false,
         };
-        if answers.is_closed() {
+        if incoming.is_closed() {
             return;
         }
         if polled_elsewhere {

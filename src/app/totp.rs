@@ -12,6 +12,7 @@ use super::clock;
 use super::ledger::Ledger;
 use super::lockouts::Lockouts;
 use super::settings::SettingsHandle;
+use crate::approver::Speaker;
 use crate::auth::SealingKey;
 use crate::auth::totp::{Accepted, Code, TotpCode, TotpKey};
 use crate::model::{ApproverKind, Timestamp, UserName};
@@ -59,7 +60,9 @@ impl Codes {
         // as if they were an account with one caller, of names that no packet has. Nobody's password is locked by that.
         let key = format!("\u{1}code of {user}");
         let (account, caller) = (key.as_str(), key.as_str());
-        let Some(_checking) = self.lockouts.admits(account, caller, now) else { return Checked::Wrong("code-locked-out") };
+        let Some(_checking) = self.lockouts.admits(account, caller, now) else {
+            return Checked::Wrong("code-locked-out");
+        };
         let checked = timeout(PATIENCE, self.look_at(user, code, origin, now)).await;
         match checked.unwrap_or_else(|_| Err(StoreError::Away(format!("no answer within {PATIENCE:?}")))) {
             Ok(Ok(accepted)) => {
@@ -186,15 +189,18 @@ pub enum CodeOutcome {
 }
 
 impl CodeOutcome {
-    /// The message that says so (`config/messages/*/totp.ftl`).
-    pub const fn message(self) -> &'static str {
+    /// What the person is told.
+    pub const fn text(self) -> &'static str {
         match self {
-            Self::Approved => "totp-chat-approved",
-            Self::NothingWaits => "totp-chat-nothing-waits",
-            Self::SeveralWait => "totp-chat-several-wait",
-            Self::Wrong => "totp-chat-wrong",
-            Self::TooLate => "totp-chat-too-late",
-            Self::Away => "totp-chat-away",
+            Self::Approved => "Confirmed. The connection is being let through.",
+            Self::NothingWaits => "None of your logins waits for a code.",
+            Self::SeveralWait => {
+                "Several of your logins wait for a code. A code must not let somebody else in: confirm the right one by its \
+                 button, and deny the others."
+            }
+            Self::Wrong => "That code is wrong, or was used before. Wait for the next one.",
+            Self::TooLate => "Too late: that login was decided already, or is over. The code is spent.",
+            Self::Away => "Codes cannot be checked at the moment. Try again later.",
         }
     }
 }
@@ -212,21 +218,26 @@ impl HeldCodes {
         Self { codes, store, ledger }
     }
 
-    /// A message in a chat whose writer speaks for these users. `None` when it looks like no code.
-    pub(super) async fn code_from_chat(&self, users: &[UserName], presser: &str, text: &str) -> Option<CodeOutcome> {
-        let code = Code::read(text)?;
-        let waiting = match self.waiting(users).await {
-            Ok(waiting) => waiting,
-            Err(error) => {
-                tracing::warn!(%error, "a code from a chat cannot be checked");
-                return Some(CodeOutcome::Away);
+    /// Takes what somebody wrote in a chat for a code. `None` when it looks like none, or is written by nobody who speaks for a
+    /// user there.
+    pub(super) async fn code_from_chat(&self, by: &Speaker, text: &str) -> Result<Option<CodeOutcome>, StoreError> {
+        let Some(code) = Code::read(text) else { return Ok(None) };
+        // Who they speak for is what the store says now: a chat may have been taken away.
+        let bindings = self.store.bindings_at(by.approver, &by.chat).await?;
+        let mut users = Vec::new();
+        for binding in bindings.into_iter().filter(|binding| binding.presser == by.presser) {
+            if self.store.user(&binding.user).await?.is_some_and(|user| !user.disabled) {
+                users.push(binding.user);
             }
-        };
-        Some(match waiting.as_slice() {
+        }
+        if users.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(match self.waiting(&users).await?.as_slice() {
             [] => CodeOutcome::NothingWaits,
-            [session] => self.code_for(session, &code, &format!("telegram {presser}")).await,
+            [session] => self.code_for(session, &code, &format!("{} {}", by.approver, by.presser)).await,
             _ => CodeOutcome::SeveralWait,
-        })
+        }))
     }
 
     /// A code for one session, given where it is known whose session it is.

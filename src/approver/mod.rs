@@ -1,9 +1,9 @@
-//! Approvers: ways to ask a person. Question in, answer out.
+//! Approvers: ways to ask a person, and to hear them. Question in, answer out; message in, post out.
 //!
 //! [`Approver`] is one of our three doors. An implementation changes no session and knows no store: it is told whom to
 //! ask and where, and hands over presses it has verified. What follows if it is wrong: an approver that hands over an
-//! unverified press would lift a stranger's session, which is why a [`Press`] can only come from
-//! [`crate::session::ButtonKey::redeem`].
+//! unverified press would lift a stranger's session, which is why a [`Press`] or an [`ActPress`] can only come from
+//! [`crate::session::ButtonKey`]. What a message or an act leads to is decided elsewhere (`app::desk`), by who the speaker is then.
 
 pub mod operator;
 pub mod telegram;
@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{ApproverKind, Binding, SessionId, Timestamp};
-use crate::session::{Outcome, Press, Told};
+use crate::session::{Act, ActPress, Outcome, Press, Told};
 
 /// A way to ask a person.
 #[async_trait]
@@ -32,9 +32,27 @@ pub trait Approver: Send + Sync {
     /// Tells the operator something, where this approver has an address for that.
     async fn alert(&self, text: &str) -> Result<(), AskError>;
 
-    /// Listens for answers until `answers` is closed, or until somebody else turns out to listen where only one can. Survives
+    /// Posts something in a chat, of itself and not as an answer.
+    async fn post(&self, chat: &str, _post: &Post) -> Result<(), AskError> {
+        Err(AskError::Undeliverable(format!("{} carries no messages to {chat}", self.kind())))
+    }
+
+    /// The name people find it by there, where it has one.
+    async fn name(&self) -> Result<Option<String>, AskError> {
+        Ok(None)
+    }
+
+    /// Makes it offer these commands, where it can; what it offers already is left alone.
+    async fn publish(&self, _menus: &[Menu]) -> Result<(), AskError> {
+        Ok(())
+    }
+
+    /// From now on so many nodes ask by it, and share whatever limits it has.
+    fn share_among(&self, _nodes: usize) {}
+
+    /// Listens for people until `incoming` is closed, or until somebody else turns out to listen where only one can. Survives
     /// outages by itself.
-    async fn listen(&self, answers: mpsc::Sender<Answer>);
+    async fn listen(&self, incoming: mpsc::Sender<Incoming>);
 }
 
 /// What a person is asked about.
@@ -54,6 +72,122 @@ pub struct Question {
     pub deadline: Timestamp,
     /// Now.
     pub now: Timestamp,
+}
+
+/// Something a person did, on its way to where it is answered. Whoever drops its `reply` unanswered says that nothing was done,
+/// and that it may come again.
+#[derive(Debug)]
+pub enum Incoming {
+    /// An answer to a question.
+    Press(Answer),
+    /// A button of another kind.
+    Act(ActPressed),
+    /// Something written.
+    Message(Message),
+}
+
+/// Who speaks, where. All texts are guests: from the network, and not to be shown before they are escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Speaker {
+    /// By which channel.
+    pub approver: ApproverKind,
+    /// In which chat.
+    pub chat: String,
+    /// Nobody else reads that chat.
+    pub private: bool,
+    /// Who, as in [`Binding::presser`].
+    pub presser: String,
+    /// What they call themselves.
+    pub name: String,
+    /// The language of their client, as the channel tells (IETF tag).
+    pub language: Option<String>,
+}
+
+/// Something written to us.
+#[derive(Debug)]
+pub struct Message {
+    /// The channel's number for it, by which a repetition is known.
+    pub update: i64,
+    /// By whom.
+    pub by: Speaker,
+    /// What.
+    pub text: String,
+    /// Where the answer goes: `None` is silence.
+    pub reply: oneshot::Sender<Option<Post>>,
+}
+
+/// A button other than yes and no, verified.
+#[derive(Debug)]
+pub struct ActPressed {
+    /// The channel's number for it, by which a repetition is known.
+    pub update: i64,
+    /// By whom.
+    pub by: Speaker,
+    /// The proof that the button is ours and theirs to press. Whether they may do it is to be seen.
+    pub press: ActPress,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<ActReply>,
+}
+
+/// Something to be read, with buttons under it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Post {
+    /// The text: HTML of `b`, `i`, `code` and `pre` alone, guests escaped.
+    pub html: String,
+    /// Rows of buttons.
+    pub buttons: Vec<Vec<Button>>,
+    /// Anybody in the chat may press them, and not only the person spoken to.
+    pub open: bool,
+}
+
+/// A button.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Button {
+    /// What it says: plain text.
+    pub label: String,
+    /// What it does.
+    pub act: Act,
+}
+
+/// The answer to the press of an [`Act`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ActReply {
+    /// Shown to the presser: plain text of at most 200 characters.
+    pub note: String,
+    /// It must be acknowledged, instead of passing.
+    pub alert: bool,
+    /// What becomes of the message with the button.
+    pub then: Then,
+}
+
+/// What becomes of the message with a button that was pressed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Then {
+    /// It stays.
+    #[default]
+    Stay,
+    /// Its buttons go.
+    Spent,
+    /// It says this instead.
+    Become(Post),
+}
+
+/// Commands to offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Menu {
+    /// In this chat; `None` is in all private ones that have no menu of their own.
+    pub chat: Option<String>,
+    /// To people whose client speaks this (IETF tag); `None` is to those for whom there is no other.
+    pub language: Option<String>,
+    /// Each with what it does, in plain words; without the slash.
+    pub commands: Vec<(String, String)>,
+}
+
+impl Post {
+    /// A text without buttons.
+    pub fn text(html: impl Into<String>) -> Self {
+        Self { html: html.into(), ..Self::default() }
+    }
 }
 
 /// A verified answer on its way to its session.

@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Answer, Approver, AskError, Question};
+use super::{Approver, AskError, Incoming, Question};
 use crate::model::{ApproverKind, Binding};
 use crate::session::Outcome;
 
@@ -35,8 +35,8 @@ impl Approver for Operator {
         Ok(())
     }
 
-    async fn listen(&self, answers: mpsc::Sender<Answer>) {
-        answers.closed().await;
+    async fn listen(&self, incoming: mpsc::Sender<Incoming>) {
+        incoming.closed().await;
     }
 }
 

@@ -11,12 +11,14 @@ mod client;
 mod context;
 pub mod demo;
 mod doctor;
+mod emergency;
 mod failure;
 mod import;
 mod migrate;
 mod nas;
 mod nodes;
 mod output;
+mod qr;
 mod quarantine;
 mod report;
 mod secret_input;
@@ -96,6 +98,8 @@ enum Command {
     Session(session::SessionCommand),
     #[command(subcommand)]
     Ban(ban::BanCommand),
+    #[command(subcommand)]
+    Emergency(emergency::EmergencyCommand),
     Audit(audit::AuditArgs),
     #[command(subcommand)]
     Client(client::ClientCommand),
@@ -153,6 +157,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Quarantine(command) => wait(quarantine::run(command, &Context::load(&flags)?)),
         Command::Spool(args) => wait(spool::run(&args, &Context::load(&flags)?)),
         Command::Ban(command) => wait(ban::run(command, &Context::load(&flags)?)),
+        Command::Emergency(command) => wait(emergency::run(command, &Context::load(&flags)?)),
         Command::Audit(args) => wait(audit::run(args, &Context::load(&flags)?)),
         // Its exit code is the answer.
         Command::Client(command) => return wait(client::run(command, &flags)),

@@ -18,7 +18,7 @@ mod record;
 mod strike;
 pub mod table;
 
-pub use button::{ButtonError, ButtonKey, Place, Press};
+pub use button::{ANYONE, Act, ActPress, ButtonError, ButtonKey, Place, Press, Pressed, Verb};
 pub use class::{Class, ClassError, ClassKey};
 pub use decision::{Approval, DecidedBy, Decision, Denial, Verdict};
 pub use event::{Alert, Effect, Event, Lane, Outcome, Told};

@@ -31,7 +31,9 @@ pub use code::{CodeTry, EmergencyCode, KeptTotp};
 pub use error::StoreError;
 pub use news::{Cluster, News, NodeStatus, Options, Presence, Turn};
 
-use crate::model::{Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{
+    ApproverKind, Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName,
+};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Effect, Lane, Session, State};
 use reports::{Asked, Cell, Report};
@@ -109,6 +111,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The bindings of a user, oldest first.
     async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError>;
+    /// The bindings of a chat, by user.
+    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError>;
     /// Adds a binding, or replaces the one with the same user, approver and address.
     async fn bind(&self, binding: &Binding) -> Result<(), StoreError>;
     /// Removes a binding; [`StoreError::Missing`] when there is none such.

@@ -33,5 +33,6 @@ mod spool;
 mod store;
 mod telegram;
 mod telegram_hold;
+mod totp;
 mod units;
 mod wire;

@@ -6,18 +6,23 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use teloxide::payloads::{
-    AnswerCallbackQuerySetters as _, EditMessageTextSetters as _, GetUpdatesSetters as _, SendMessageSetters as _,
+    AnswerCallbackQuerySetters as _, EditMessageTextSetters as _, GetMyCommandsSetters as _, GetUpdatesSetters as _,
+    SendMessageSetters as _, SetMyCommandsSetters as _, SetWebhookSetters as _,
 };
 use teloxide::prelude::Requester as _;
 use teloxide::types::{
-    AllowedUpdate, CallbackQueryId, ChatId, InlineKeyboardMarkup, LinkPreviewOptions, MessageId, ParseMode, Update,
+    AllowedUpdate, BotCommand, BotCommandScope, CallbackQueryId, ChatId, InlineKeyboardMarkup, LinkPreviewOptions,
+    MessageId, ParseMode, Recipient, Update,
 };
 use teloxide::{Bot, RequestError};
+use url::Url;
 
 use super::failure;
+use super::pace::{Gate, Urgency};
 use super::reference::Reference;
 use super::{TelegramError, TelegramOptions};
 use crate::approver::AskError;
+use crate::model::Secret;
 
 /// The Bot API, for one token.
 #[derive(Clone)]
@@ -26,12 +31,15 @@ pub(super) struct Api {
     poll: Duration,
     longest_poll: Duration,
     limit: Duration,
+    gate: Gate,
 }
 
 /// Why a poll brought nothing.
 pub(super) enum NoUpdates {
     /// Another poll with the same token has ended it.
     Elsewhere,
+    /// Updates go to a webhook, as long as one is set.
+    Webhook,
     /// It failed.
     Failed(AskError),
 }
@@ -47,7 +55,9 @@ impl Api {
             .timeout(longest(options))
             // The token is part of the address, and a Referer would carry it to wherever an answer redirects.
             .referer(false);
-        if options.api_url.as_ref().is_some_and(is_on_this_host) {
+        if let Some(proxy) = &options.proxy {
+            client = client.proxy(proxy_of(proxy)?);
+        } else if options.api_url.as_ref().is_some_and(is_on_this_host) {
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| TelegramError::Client(error.to_string()))?;
@@ -63,38 +73,97 @@ impl Api {
             }
             bot = bot.set_api_url(url);
         }
-        Ok(Self { bot, poll: options.poll_timeout, longest_poll: longest(options), limit: options.request_timeout })
+        Ok(Self {
+            bot,
+            poll: options.poll_timeout,
+            longest_poll: longest(options),
+            limit: options.request_timeout,
+            gate: Gate::new(options.pace),
+        })
     }
 
-    /// Sends a message of HTML.
+    /// So many nodes send with this token.
+    pub(super) fn share_among(&self, nodes: usize) {
+        self.gate.share_among(nodes);
+    }
+
+    /// The bot's user name, without the @.
+    pub(super) async fn name(&self) -> Result<String, AskError> {
+        let me = self.bounded(self.bot.get_me()).await?.map_err(|error| failure::classify(&error))?;
+        Ok(me.username().to_owned())
+    }
+
+    /// Makes the bot offer these commands there, unless it does already.
+    pub(super) async fn offer(
+        &self,
+        chat: Option<ChatId>,
+        language: Option<&str>,
+        commands: Vec<BotCommand>,
+    ) -> Result<(), AskError> {
+        let scope = match chat {
+            Some(chat) => BotCommandScope::Chat { chat_id: Recipient::Id(chat) },
+            None => BotCommandScope::AllPrivateChats,
+        };
+        let language = language.unwrap_or_default();
+        let offered = self.bot.get_my_commands().scope(scope.clone()).language_code(language);
+        let offered = self.bounded(offered).await?.map_err(|error| failure::classify(&error))?;
+        if offered == commands {
+            return Ok(());
+        }
+        let call = self.bot.set_my_commands(commands).scope(scope).language_code(language);
+        self.bounded(call).await?.map(drop).map_err(|error| failure::classify(&error))
+    }
+
+    /// Has updates brought there; what waits already comes too.
+    pub(super) async fn set_webhook(&self, url: Url, secret: &str) -> Result<(), AskError> {
+        let call = self.bot.set_webhook(url).secret_token(secret.to_owned()).allowed_updates(wanted());
+        self.bounded(call).await?.map(drop).map_err(|error| failure::classify(&error))
+    }
+
+    /// Has updates kept for a poll.
+    pub(super) async fn delete_webhook(&self) -> Result<(), AskError> {
+        self.bounded(self.bot.delete_webhook()).await?.map(drop).map_err(|error| failure::classify(&error))
+    }
+
+    /// Sends a message of HTML, when its turn has come.
     pub(super) async fn send(
         &self,
         chat: ChatId,
         html: String,
         keyboard: Option<InlineKeyboardMarkup>,
+        urgency: Urgency,
     ) -> Result<MessageId, AskError> {
         let mut call = self.bot.send_message(chat, html).parse_mode(ParseMode::Html).link_preview_options(no_preview());
         if let Some(keyboard) = keyboard {
             call = call.reply_markup(keyboard);
         }
-        let sent = self.bounded(call).await?;
+        let sent = self.paced(chat, urgency, call).await?;
         sent.map(|message| message.id).map_err(|error| failure::classify(&error))
     }
 
-    /// Replaces a message's text and takes its buttons away. A message that is gone, or says so already, is done.
-    pub(super) async fn edit(&self, at: Reference, html: String) -> Result<(), AskError> {
+    /// Replaces a message's text and buttons; without any, its buttons go. A message that is gone, or says so already, is done.
+    pub(super) async fn edit(
+        &self,
+        at: Reference,
+        html: String,
+        keyboard: Option<InlineKeyboardMarkup>,
+    ) -> Result<(), AskError> {
         // Without reply_markup the keyboard goes (Bot API, editMessageText).
-        let call = self
+        let mut call = self
             .bot
             .edit_message_text(at.chat, at.message, html)
             .parse_mode(ParseMode::Html)
             .link_preview_options(no_preview());
-        edited(self.bounded(call).await?)
+        if let Some(keyboard) = keyboard {
+            call = call.reply_markup(keyboard);
+        }
+        edited(self.paced(at.chat, Urgency::Notice, call).await?)
     }
 
     /// Takes a message's buttons away and leaves its text: whoever knows how it ended writes that.
     pub(super) async fn drop_buttons(&self, at: Reference) -> Result<(), AskError> {
-        edited(self.bounded(self.bot.edit_message_reply_markup(at.chat, at.message)).await?)
+        let call = self.bot.edit_message_reply_markup(at.chat, at.message);
+        edited(self.paced(at.chat, Urgency::Notice, call).await?)
     }
 
     /// Answers a press.
@@ -107,11 +176,7 @@ impl Api {
     pub(super) async fn updates(&self, offset: Option<i32>) -> Result<Vec<Update>, NoUpdates> {
         // Zero would be a short poll, and a loop of those never rests.
         let seconds = u32::try_from(self.poll.as_secs()).unwrap_or(u32::MAX).max(1);
-        let mut call = self
-            .bot
-            .get_updates()
-            .timeout(seconds)
-            .allowed_updates([AllowedUpdate::Message, AllowedUpdate::CallbackQuery]);
+        let mut call = self.bot.get_updates().timeout(seconds).allowed_updates(wanted());
         if let Some(offset) = offset {
             call = call.offset(offset);
         }
@@ -119,9 +184,26 @@ impl Api {
         match tokio::time::timeout(limit, call.into_future()).await {
             Ok(Ok(updates)) => Ok(updates),
             Ok(Err(error)) if failure::is_polled_elsewhere(&error) => Err(NoUpdates::Elsewhere),
+            Ok(Err(error)) if failure::is_webhook_set(&error) => Err(NoUpdates::Webhook),
             Ok(Err(error)) => Err(NoUpdates::Failed(failure::classify(&error))),
             Err(_) => Err(NoUpdates::Failed(failure::timed_out(limit))),
         }
+    }
+
+    /// Makes a call that counts against Telegram's limits.
+    async fn paced<T>(
+        &self,
+        chat: ChatId,
+        urgency: Urgency,
+        call: impl IntoFuture<Output = Result<T, RequestError>>,
+    ) -> Result<Result<T, RequestError>, AskError> {
+        let turn = self.gate.turn(chat.0, urgency).await?;
+        let answer = self.bounded(call).await;
+        drop(turn);
+        if let Ok(Err(RequestError::RetryAfter(wait))) = &answer {
+            self.gate.refused(chat.0, wait.duration());
+        }
+        answer
     }
 
     async fn bounded<T>(
@@ -131,6 +213,27 @@ impl Api {
         let answer = tokio::time::timeout(self.limit, call.into_future()).await;
         answer.map_err(|_| failure::timed_out(self.limit))
     }
+}
+
+fn wanted() -> [AllowedUpdate; 2] {
+    [AllowedUpdate::Message, AllowedUpdate::CallbackQuery]
+}
+
+/// A proxy that carries every call. Names are resolved by it, not here: a host that needs one may not know them.
+fn proxy_of(proxy: &Secret) -> Result<reqwest::Proxy, TelegramError> {
+    let text = std::str::from_utf8(proxy.expose()).map_err(|_| TelegramError::BadProxy)?.trim();
+    let url = Url::parse(text).map_err(|_| TelegramError::BadProxy)?;
+    let scheme = match url.scheme() {
+        "socks5" | "socks5h" => "socks5h",
+        "http" => "http",
+        "https" => "https",
+        _ => return Err(TelegramError::BadProxy),
+    };
+    let rest = text.split_once("://").ok_or(TelegramError::BadProxy)?.1;
+    if url.host().is_none() {
+        return Err(TelegramError::BadProxy);
+    }
+    reqwest::Proxy::all(format!("{scheme}://{rest}")).map_err(|_| TelegramError::BadProxy)
 }
 
 fn edited<T>(answer: Result<T, RequestError>) -> Result<(), AskError> {

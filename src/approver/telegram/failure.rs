@@ -44,6 +44,15 @@ pub(super) fn is_polled_elsewhere(error: &RequestError) -> bool {
     }
 }
 
+/// Whether there is nothing to poll since a webhook is set.
+pub(super) fn is_webhook_set(error: &RequestError) -> bool {
+    match error {
+        RequestError::Api(ApiError::CantGetUpdates) => true,
+        RequestError::Api(ApiError::Unknown(text)) => text.contains("while webhook is active"),
+        _ => false,
+    }
+}
+
 /// Whether an edit failed only because there is nothing left to edit.
 pub(super) fn nothing_to_edit(error: &RequestError) -> bool {
     let RequestError::Api(error) = error else { return false };

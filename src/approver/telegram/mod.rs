@@ -6,7 +6,10 @@
 //! | `api.rs` | the calls we make, each with its time limit |
 //! | `failure.rs` | what a failed call means for the caller; pure |
 //! | `reference.rs` | where the prompts of one question are; pure |
-//! | `listen.rs` | the long poll, presses and greetings |
+//! | `pace.rs` | when the next message may go out |
+//! | `listen.rs` | the long poll |
+//! | `webhook.rs` | the other way updates come |
+//! | `reception.rs` | what becomes of one update |
 //!
 //! Never knows a session's state, a store, or who is bound where: it is told. Telegram gives a token's updates to one
 //! poll at a time, so only one process may listen with it; any number may ask and tell.
@@ -14,23 +17,31 @@
 mod api;
 mod failure;
 mod listen;
+mod pace;
+mod reception;
 mod reference;
 mod texts;
+mod webhook;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use teloxide::types::{ChatId, UserId};
+use teloxide::types::{BotCommand, ChatId, InlineKeyboardButton, InlineKeyboardMarkup, UserId};
 use tokio::sync::mpsc;
 use url::Url;
 
 use self::api::Api;
+pub use self::pace::Pace;
+use self::pace::Urgency;
+use self::reception::Reception;
 use self::reference::Reference;
-use super::{Answer, Approver, AskError, Question};
+use super::{Approver, AskError, Incoming, Menu, Post, Question};
 use crate::model::{ApproverKind, Binding, Secret};
-use crate::session::{ButtonKey, Outcome, Place};
+use crate::session::{ANYONE, ButtonKey, Outcome, Place};
 
 /// How Telegram is reached, and how patiently.
 #[derive(Debug, Clone)]
@@ -51,8 +62,23 @@ pub struct TelegramOptions {
     pub backoff_first: Duration,
     /// The longest such wait.
     pub backoff_most: Duration,
-    /// How often one chat is told its id.
-    pub greeting_every: Duration,
+    /// How many messages may go out in what time.
+    pub pace: Pace,
+    /// The proxy all calls go through: `socks5://`, `http://` or `https://`, with user and password where it wants them.
+    pub proxy: Option<Secret>,
+    /// Have updates brought here, instead of polling for them.
+    pub webhook: Option<Webhook>,
+}
+
+/// Where Telegram brings updates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// The address Telegram is given: https, and its path is the one that is answered.
+    pub url: Url,
+    /// Where we listen: behind whatever speaks TLS for `url`.
+    pub listen: SocketAddr,
+    /// What Telegram sends with each update to prove that it is Telegram: 1 to 256 of letters, digits, `-` and `_`.
+    pub secret: Secret,
 }
 
 impl TelegramOptions {
@@ -67,7 +93,9 @@ impl TelegramOptions {
             told_timeout: Duration::from_secs(8),
             backoff_first: Duration::from_millis(500),
             backoff_most: Duration::from_secs(30),
-            greeting_every: Duration::from_secs(30),
+            pace: Pace::default(),
+            proxy: None,
+            webhook: None,
         }
     }
 }
@@ -81,6 +109,12 @@ pub enum TelegramError {
     /// The address of the Bot API is not an http or https address.
     #[error("{0} is not an http or https address of a Bot API")]
     BadUrl(String),
+    /// The proxy's address is none. It is not shown: it may hold a password.
+    #[error("the proxy is not of the form socks5://HOST:PORT or http://HOST:PORT")]
+    BadProxy,
+    /// The webhook cannot work as it is set up.
+    #[error("the webhook: {0}")]
+    BadWebhook(String),
     /// No HTTP client could be set up on this host.
     #[error("no HTTP client: {0}")]
     Client(String),
@@ -100,6 +134,7 @@ impl Telegram {
     /// [`TelegramError`] when the token or the address cannot be right.
     pub fn new(options: TelegramOptions, key: ButtonKey) -> Result<Self, TelegramError> {
         let api = Api::new(&options)?;
+        options.webhook.as_ref().map_or(Ok(()), webhook::check)?;
         Ok(Self { api, key, options })
     }
 
@@ -110,7 +145,7 @@ impl Telegram {
             let place = Place { approver: ApproverKind::Telegram, chat: &chat, presser: &presser };
             self.key.seal(question.session, verdict, place)
         });
-        let message = self.api.send(chat, texts::prompt(question), Some(keyboard)).await?;
+        let message = self.api.send(chat, texts::prompt(question), Some(keyboard), Urgency::Prompt).await?;
         Ok(Reference { chat, message })
     }
 }
@@ -154,7 +189,7 @@ impl Approver for Telegram {
         let text = texts::outcome(question, outcome);
         let mut failures = Vec::new();
         for prompt in prompts {
-            if let Err(error) = self.api.edit(prompt, text.clone()).await {
+            if let Err(error) = self.api.edit(prompt, text.clone(), None).await {
                 failures.push(error);
             }
         }
@@ -164,14 +199,65 @@ impl Approver for Telegram {
 
     async fn alert(&self, text: &str) -> Result<(), AskError> {
         match self.options.operator_chat {
-            Some(chat) => self.api.send(ChatId(chat), texts::alert(text), None).await.map(drop),
+            Some(chat) => self.api.send(ChatId(chat), texts::alert(text), None, Urgency::Notice).await.map(drop),
             None => Ok(()),
         }
     }
 
-    async fn listen(&self, answers: mpsc::Sender<Answer>) {
-        listen::run(&self.api, &self.key, &self.options, answers).await;
+    async fn post(&self, chat: &str, post: &Post) -> Result<(), AskError> {
+        let chat = chat.trim().parse::<i64>().map(ChatId);
+        let chat = chat.map_err(|_| AskError::Undeliverable("that is not a Telegram chat id".to_owned()))?;
+        // In a private chat the person has the chat's number; in a group nobody in particular is spoken to.
+        let presser = u64::try_from(chat.0).ok();
+        let keyboard = keyboard_of(&self.key, post, chat, presser);
+        self.api.send(chat, post.html.clone(), keyboard, Urgency::Notice).await.map(drop)
     }
+
+    async fn name(&self) -> Result<Option<String>, AskError> {
+        self.api.name().await.map(Some)
+    }
+
+    async fn publish(&self, menus: &[Menu]) -> Result<(), AskError> {
+        for menu in menus {
+            let chat = match &menu.chat {
+                Some(chat) => Some(ChatId(chat.parse().map_err(|_| AskError::Undeliverable(format!("chat {chat}")))?)),
+                None => None,
+            };
+            let commands = menu.commands.iter().map(|(name, what)| BotCommand::new(name, what)).collect();
+            self.api.offer(chat, menu.language.as_deref(), commands).await?;
+        }
+        Ok(())
+    }
+
+    fn share_among(&self, nodes: usize) {
+        self.api.share_among(nodes);
+    }
+
+    async fn listen(&self, incoming: mpsc::Sender<Incoming>) {
+        let reception = Arc::new(Reception::new(&self.api, &self.key, incoming, self.options.told_timeout));
+        match &self.options.webhook {
+            Some(webhook) => webhook::run(&self.api, &reception, webhook, &self.options).await,
+            None => listen::run(&self.api, &reception, &self.options).await,
+        }
+    }
+}
+
+/// The buttons of a post, for the one who is spoken to, or for anybody in the chat.
+fn keyboard_of(key: &ButtonKey, post: &Post, chat: ChatId, presser: Option<u64>) -> Option<InlineKeyboardMarkup> {
+    if post.buttons.is_empty() {
+        return None;
+    }
+    let chat = chat.to_string();
+    let presser = match presser {
+        Some(presser) if !post.open => presser.to_string(),
+        _ => ANYONE.to_owned(),
+    };
+    let place = Place { approver: ApproverKind::Telegram, chat: &chat, presser: &presser };
+    Some(InlineKeyboardMarkup::new(post.buttons.iter().map(|row| {
+        row.iter()
+            .map(|button| InlineKeyboardButton::callback(button.label.clone(), key.seal_act(button.act, place)))
+            .collect::<Vec<_>>()
+    })))
 }
 
 /// The chat and the person of a binding. A group is no person: there the presser must be a user's own id.

@@ -4,6 +4,7 @@
 //! direction-changing characters, escaped, and set as code, so that it can neither pose as our words nor become a link.
 //! Knows no chat and no key.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use teloxide::types::{InlineKeyboardButton, InlineKeyboardMarkup};
@@ -18,6 +19,8 @@ pub(super) const YES: &str = "It's me";
 /// What the denying button says.
 pub(super) const NO: &str = "Not me";
 
+/// The longest answer to a press, in characters (Bot API, answerCallbackQuery).
+const REPLY: usize = 200;
 /// Longest text from the network that is shown, in characters.
 const GUEST: usize = 64;
 /// Telegram's limit for a message, in UTF-16 code units at worst; ours are counted in characters, so stay well below.
@@ -74,14 +77,22 @@ const NOT_YOU_CONFIRMED: &str =
     "If it was not you who confirmed, change your password and tell your administrator now.";
 
 /// The answer to a press, and whether it must be acknowledged by the presser.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
     /// At most 200 characters (Bot API, answerCallbackQuery).
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
     /// Shown as an alert instead of a line that passes.
     pub(super) alert: bool,
     /// The buttons of that message are of no more use.
     pub(super) spent: bool,
+}
+
+impl Reply {
+    /// Words from elsewhere, cut to what fits.
+    pub(super) fn plain(text: String, alert: bool) -> Self {
+        let fits = text.char_indices().nth(REPLY).map_or(text.len(), |(at, _)| at);
+        Self { text: Cow::Owned(text[..fits].to_owned()), alert, spent: false }
+    }
 }
 
 /// What a presser is told when their press has reached its session.
@@ -109,7 +120,7 @@ pub(super) fn told(verdict: Verdict, told: Told) -> Reply {
         }
         (Told::NotHeld, _) => ("There is nothing to confirm: that connection is not waiting for an answer.", true),
     };
-    Reply { text, alert: told != Told::Done, spent }
+    Reply { text: Cow::Borrowed(text), alert: told != Told::Done, spent }
 }
 
 /// What a presser is told whose press is refused.
@@ -118,31 +129,19 @@ pub(super) fn refused(error: ButtonError) -> Reply {
         ButtonError::Foreign => "Refused: this button is not one of ours.",
         ButtonError::NotYours => "Refused: this button is not yours to press.",
     };
-    Reply { text, alert: true, spent: false }
+    Reply { text: Cow::Borrowed(text), alert: true, spent: false }
 }
 
 /// The session took the press, but has not said yet what became of it.
 pub(super) const UNSETTLED: Reply = Reply {
-    text: "Your answer is in, but not carried out yet. This message will say how it ends.",
+    text: Cow::Borrowed("Your answer is in, but not carried out yet. This message will say how it ends."),
     alert: true,
     spent: false,
 };
 
 /// The press could not be brought to its session.
 pub(super) const NOT_TAKEN: Reply =
-    Reply { text: "Your answer could not be recorded. Please press again.", alert: true, spent: false };
-
-/// How a person gets bound, as HTML: the answer to whoever writes to the bot.
-pub(super) fn greeting(chat: i64) -> String {
-    format!(
-        "This bot asks you to confirm your logins.\n\nYour chat id is <code>{chat}</code>. To connect it, the operator runs\n\
-         <code>radhold user bind NAME --telegram {chat}</code>\nwith your user name for NAME."
-    )
-}
-
-/// The answer to `/start` in a group, as HTML.
-pub(super) const GREETING_IN_A_GROUP: &str =
-    "Please write to me in a private chat: who can confirm your logins is nobody else's business.";
+    Reply { text: Cow::Borrowed("Your answer could not be recorded. Please press again."), alert: true, spent: false };
 
 /// An alert, as HTML.
 pub(super) fn alert(text: &str) -> String {
@@ -284,11 +283,6 @@ mod tests {
         }
         assert_ne!(told(Verdict::Approved, Told::Done), told(Verdict::Denied, Told::Done));
         assert!(!told(Verdict::Approved, Told::Done).alert && told(Verdict::Approved, Told::AlreadyExpired).alert);
-    }
-
-    #[test]
-    fn a_greeting_gives_the_command_to_run() {
-        assert!(greeting(42).contains("radhold user bind NAME --telegram 42"));
     }
 
     #[test]

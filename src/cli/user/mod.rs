@@ -2,6 +2,7 @@
 
 mod change;
 mod show;
+mod totp;
 
 use clap::{Args, Subcommand};
 
@@ -15,6 +16,7 @@ use super::{audit, manual, output};
 pub(super) use change::user_name;
 use change::{AddArgs, SetArgs};
 use show::{ListArgs, ShowArgs};
+use totp::TotpArgs;
 
 /// Add, list, change and remove users, and bind the chats where they are asked.
 #[derive(Debug, Subcommand)]
@@ -26,6 +28,7 @@ pub(super) enum UserCommand {
     Remove(RemoveArgs),
     Bind(BindArgs),
     Unbind(UnbindArgs),
+    Totp(TotpArgs),
 }
 
 /// Remove a user and their bindings.
@@ -78,6 +81,7 @@ pub(super) async fn run(command: UserCommand, context: &Context) -> Result<(), F
         UserCommand::Remove(args) => remove(args, context).await,
         UserCommand::Bind(args) => bind(args, context).await,
         UserCommand::Unbind(args) => unbind(args, context).await,
+        UserCommand::Totp(args) => totp::run(args, context).await,
     }
 }
 

@@ -4,7 +4,7 @@ use sqlx::PgPool;
 
 use super::columns::time;
 use super::{failure, user};
-use crate::model::{Binding, UserName};
+use crate::model::{ApproverKind, Binding, UserName};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, records};
 
@@ -14,6 +14,20 @@ pub(super) async fn of(pool: &PgPool, user: &UserName) -> Result<Vec<Binding>, S
          WHERE user_name = $1 ORDER BY bound_at, approver COLLATE "C", address COLLATE "C""#,
     )
     .bind(row::text(user.as_str()))
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
+    rows.iter().map(|row| records::binding(&Cells { table: "bindings", row })).collect()
+}
+
+/// Those of a chat.
+pub(super) async fn at(pool: &PgPool, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
+    let rows = sqlx::query(
+        r#"SELECT user_name, approver, address, presser, bound_at FROM bindings
+         WHERE approver = $1 AND address = $2 ORDER BY user_name COLLATE "C""#,
+    )
+    .bind(row::word(&approver))
+    .bind(row::text(address))
     .fetch_all(pool)
     .await
     .map_err(failure)?;

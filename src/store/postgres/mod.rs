@@ -43,7 +43,7 @@ use super::{
     KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store,
     StoreError, Usage,
 };
-use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{ApproverKind, Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Lane, Session};
 
@@ -145,6 +145,10 @@ impl Store for PostgresStore {
 
     async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError> {
         on!(self, pool => binding::of(pool, user))
+    }
+
+    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
+        on!(self, pool => binding::at(pool, approver, address))
     }
 
     async fn bind(&self, binding: &Binding) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use sqlx::SqlitePool;
 
 use super::{failure, user};
-use crate::model::{Binding, UserName};
+use crate::model::{ApproverKind, Binding, UserName};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, records};
 
@@ -13,6 +13,20 @@ pub(super) async fn of(pool: &SqlitePool, user: &UserName) -> Result<Vec<Binding
          WHERE user_name = ?1 ORDER BY bound_at, approver, address",
     )
     .bind(row::text(user.as_str()))
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
+    rows.iter().map(|row| records::binding(&Cells { table: "bindings", row })).collect()
+}
+
+/// Those of a chat.
+pub(super) async fn at(pool: &SqlitePool, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT user_name, approver, address, presser, bound_at FROM bindings
+         WHERE approver = ?1 AND address = ?2 ORDER BY user_name",
+    )
+    .bind(row::word(&approver))
+    .bind(row::text(address))
     .fetch_all(pool)
     .await
     .map_err(failure)?;

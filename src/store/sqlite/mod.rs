@@ -44,7 +44,7 @@ use super::{
     KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError,
     Usage,
 };
-use crate::model::{Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{ApproverKind, Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Lane, Session};
 
@@ -140,6 +140,10 @@ impl Store for SqliteStore {
 
     async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError> {
         binding::of(&self.readers, user).await
+    }
+
+    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
+        binding::at(&self.readers, approver, address).await
     }
 
     async fn bind(&self, binding: &Binding) -> Result<(), StoreError> {

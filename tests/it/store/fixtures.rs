@@ -31,6 +31,7 @@ pub(super) fn rich_user(name: &str) -> User {
         session_timeout: Some(Duration::from_secs(3 * 86_400)),
         reject_delay: Some(Duration::from_micros(1_500_001)),
         monthly_quota: Some(50_000_000_000),
+        totp_in_password: Some(true),
         reply: vec![ReplyItem { name: "Framed-IP-Address".into(), value: "10.0.0.7".into() }],
         created_at: NOON + Duration::from_micros(1),
         ..user(name)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use radhold::model::{ApproverKind, Binding, Nas, OctetDirection, Secret, User, UserName};
+use radhold::model::{ApproverKind, Binding, CodeEntry, Nas, OctetDirection, Secret, User, UserName};
 use radhold::store::StoreError;
 
 use super::Stage;
@@ -64,6 +64,7 @@ async fn nases_are_kept_as_given(stage: &Stage) {
         unique_ports: Some(false),
         sandbox_filter: Some("jail".into()),
         permit_filter: Some("open".into()),
+        codes: CodeEntry { in_password: Some(false), challenge: true, or_reject: true },
         ..nas("core", "2001:db8::/64")
     };
     store.add_nas(&plain).await.unwrap();
