@@ -443,7 +443,7 @@ mod tests {
             assert!(matches!(TotpKey::open(&text, &other, &alice), Err(CredentialError::WrongKey { .. })));
             let relabelled = text.replace(algorithm.form(), "clear");
             assert!(TotpKey::open(&relabelled, &sealing, &alice).is_err());
-            assert!(!format!("{key:?}").contains('5'), "a secret prints nothing");
+            assert_eq!(format!("{key:?}"), format!("TotpKey({algorithm})"), "a secret prints nothing");
         }
     }
 

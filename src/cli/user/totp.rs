@@ -15,7 +15,7 @@ use super::super::{audit, manual, output, qr};
 
 /// A user's authenticator (TOTP, RFC 6238) and recovery codes.
 #[derive(Debug, Args)]
-pub(super) struct TotpArgs {
+pub(in crate::cli) struct TotpArgs {
     /// The User-Name.
     name: String,
     #[command(subcommand)]
