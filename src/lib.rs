@@ -19,6 +19,7 @@
 //! | | [`net`] | UDP in and out, duplicates, the client, the front on a NAS's loopback | know a session or a user |
 //! | adapters | [`store`] | the only SQL | decide who wins: it compares versions |
 //! | | [`approver`] | ways to ask a person | change a session |
+//! | | [`messages`] | every word people read, by language | know whom it is for |
 //! | | [`dialect`] | intent to attributes, per family of NAS | know a state or a socket |
 //! | | [`spool`] | what was acknowledged while the store was away, on disk | know a store, or what an entry means |
 //! | core | [`session`] | the hold: event + now → effects + next deadline | read a clock, do I/O |
@@ -40,6 +41,7 @@ pub mod config;
 pub mod dialect;
 pub mod dynauth;
 pub mod eap;
+pub mod messages;
 pub mod model;
 pub mod net;
 pub mod policy;

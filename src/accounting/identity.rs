@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::Ipv6Net;
 
+use super::medium::medium_of;
 use crate::model::Identity;
 use crate::radius::value::{DataType, Value};
 use crate::radius::{Packet, attribute};
@@ -22,6 +23,7 @@ pub fn identity_of(packet: &Packet<'_>) -> Identity {
         acct_session_id: text(attribute::ACCT_SESSION_ID),
         framed_ip: ip(attribute::FRAMED_IP_ADDRESS, attribute::FRAMED_IPV6_ADDRESS),
         framed_ipv6_prefix: packet.first(attribute::FRAMED_IPV6_PREFIX).and_then(ipv6_prefix),
+        medium: medium_of(packet),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod clock;
 mod deadlines;
 mod desk;
 mod door;
+pub mod enrolment;
 pub mod keys;
 mod ledger;
 mod lockouts;

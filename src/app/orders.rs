@@ -45,6 +45,7 @@ const TELL_TRIES: u32 = 20;
 pub(super) struct NewOrders {
     nas: Notify,
     people: Notify,
+    notices: Notify,
 }
 
 impl NewOrders {
@@ -59,12 +60,14 @@ impl NewOrders {
     pub(super) fn call_all(&self) {
         self.nas.notify_one();
         self.people.notify_one();
+        self.notices.notify_one();
     }
 
     fn of(&self, lane: Lane) -> &Notify {
         match lane {
             Lane::Nas => &self.nas,
             Lane::People => &self.people,
+            Lane::Notices => &self.notices,
         }
     }
 }
@@ -97,7 +100,7 @@ impl Worker {
         let mut tasks = JoinSet::new();
         let places = Arc::new(Semaphore::new(match lane {
             Lane::Nas => AT_ONCE.0,
-            Lane::People => AT_ONCE.1,
+            Lane::People | Lane::Notices => AT_ONCE.1,
         }));
         while !*stop.borrow() {
             while tasks.try_join_next().is_some() {}

@@ -31,13 +31,14 @@ use super::words::{self, WordsError};
 use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
-use crate::approver::telegram::{Telegram, TelegramError, TelegramOptions};
+use crate::approver::telegram::{Pace, Telegram, TelegramError, TelegramOptions, Webhook};
 use crate::approver::totp::Authenticator;
-use crate::approver::{Approver, Incoming};
+use crate::approver::{Approver, AskError, Incoming, Menu};
 use crate::auth::challenge::ChallengeKey;
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
+use crate::messages::{Messages, MessagesError};
 use crate::model::{ApproverKind, Nas, NodeName, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
@@ -100,6 +101,9 @@ pub enum ServeError {
         /// What it could say.
         known: String,
     },
+    /// A text people read is wrong.
+    #[error(transparent)]
+    Messages(#[from] MessagesError),
     /// The Telegram bot cannot be set up.
     #[error("telegram: {0}")]
     Telegram(#[from] TelegramError),
@@ -206,6 +210,7 @@ impl Server {
         let stored = if away.is_some() { Vec::new() } else { stored_nases(&*store, &sealing_key).await? };
         let settings = SettingsHandle::new(settings(config, stored, &class_key)?);
         let approvers = approvers(config, &ButtonKey::new(&cluster_key))?;
+        let messages = Arc::new(Messages::load(None)?);
 
         // Known before the first login is answered.
         let bans = Arc::new(Bans::new(Arc::clone(&store), settings.clone()));
@@ -243,18 +248,41 @@ impl Server {
             );
             background.spawn(open_schema_late(Arc::clone(&store), config.node.clone()));
         }
-        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared));
+        background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared.clone()));
         background.spawn(upkeep::run(Arc::clone(&store), settings.clone()));
         let (incoming, heard) = mpsc::channel::<Incoming>(INCOMING);
         let codes =
             Arc::new(Codes::new(Arc::clone(&store), settings.clone(), sealing_key.clone(), Arc::clone(&lockouts)));
-        let held_codes = HeldCodes::new(Arc::clone(&codes), Arc::clone(&store), ledger.clone());
-        let desk = Arc::new(Desk::new(desk::Parts { store: Arc::clone(&store), held_codes }));
-        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone(), desk));
+        let telegram = config.telegram.as_ref();
+        let desk = Arc::new(Desk::new(desk::Parts {
+            store: Arc::clone(&store),
+            ledger: ledger.clone(),
+            settings: settings.clone(),
+            approvers: approvers.clone(),
+            messages: Arc::clone(&messages),
+            enrolment: config.enrolment,
+            administrators: telegram
+                .map(|telegram| telegram.administrators.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            strike_notices: telegram.is_some_and(|telegram| telegram.strike_notices),
+            bot_name: telegram.and_then(|telegram| telegram.bot_name.clone()),
+            held_codes: HeldCodes::new(Arc::clone(&codes), Arc::clone(&store), ledger.clone()),
+        }));
+        background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone(), Arc::clone(&desk)));
+        background.spawn(desk::notices(Arc::clone(&desk)));
+        let polls = telegram.is_some_and(|telegram| telegram.webhook.is_none());
         for approver in approvers.values() {
             let (approver, incoming) = (Arc::clone(approver), incoming.clone());
             match approver.kind() {
-                ApproverKind::Telegram => background.spawn(listen_in_turn(approver, incoming, our_turn.clone())),
+                ApproverKind::Telegram => {
+                    background.spawn(offer(Arc::clone(&approver), desk.menus()));
+                    background.spawn(share_limits(Arc::clone(&approver), shared.clone()));
+                    match polls {
+                        true => background.spawn(listen_in_turn(approver, incoming, our_turn.clone())),
+                        // To whichever node it is brought: none has a turn.
+                        false => background.spawn(async move { approver.listen(incoming).await }),
+                    }
+                }
                 ApproverKind::Operator | ApproverKind::Totp | ApproverKind::Emergency => {
                     background.spawn(async move { approver.listen(incoming).await })
                 }
@@ -278,7 +306,7 @@ impl Server {
         let worker = Arc::new(worker);
         let (stop_workers, stopping) = watch::channel(false);
         let mut workers = JoinSet::new();
-        for lane in [Lane::Nas, Lane::People] {
+        for lane in [Lane::Nas, Lane::People, Lane::Notices] {
             workers.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders), stopping.clone()));
         }
         background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
@@ -625,6 +653,13 @@ fn approvers(config: &Config, buttons: &ButtonKey) -> Result<BTreeMap<ApproverKi
         let options = TelegramOptions {
             api_url: Some(telegram.api_url.clone()),
             operator_chat: telegram.operator_chat,
+            pace: Pace { messages: telegram.messages_per_second, ..Pace::default() },
+            proxy: telegram.proxy.clone(),
+            webhook: telegram.webhook.as_ref().map(|webhook| Webhook {
+                url: webhook.url.clone(),
+                listen: webhook.listen,
+                secret: webhook.secret.clone(),
+            }),
             ..TelegramOptions::new(telegram.token.clone())
         };
         approvers.insert(ApproverKind::Telegram, Arc::new(Telegram::new(options, buttons.clone())?));
@@ -642,7 +677,43 @@ fn presence(config: &Config) -> Presence {
         node: config.node.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: clock::now(),
-        wants_turn: config.telegram.as_ref().map(|telegram| number(&telegram.token)),
+        wants_turn: config
+            .telegram
+            .as_ref()
+            .filter(|telegram| telegram.webhook.is_none())
+            .map(|telegram| number(&telegram.token)),
+    }
+}
+
+/// Has the commands offered; tried until it is done.
+async fn offer(approver: Arc<dyn Approver>, menus: Vec<Menu>) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        let wait = match approver.publish(&menus).await {
+            Ok(()) => break,
+            Err(AskError::Later { after, reason }) => {
+                tracing::info!(approver = %approver.kind(), reason, "its commands are not offered yet");
+                after.unwrap_or(pause)
+            }
+            Err(AskError::Undeliverable(reason)) => {
+                tracing::warn!(approver = %approver.kind(), reason, "its commands cannot be offered");
+                break;
+            }
+        };
+        tokio::time::sleep(wait).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
+    }
+    // A part of the server does not end by itself.
+    std::future::pending::<()>().await;
+}
+
+/// Tells an approver among how many nodes its limits are shared, for ever.
+async fn share_limits(approver: Arc<dyn Approver>, mut shared: watch::Receiver<Share>) {
+    loop {
+        approver.share_among(usize::try_from(shared.borrow_and_update().of).unwrap_or(usize::MAX));
+        if shared.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

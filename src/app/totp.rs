@@ -12,7 +12,6 @@ use super::clock;
 use super::ledger::Ledger;
 use super::lockouts::Lockouts;
 use super::settings::SettingsHandle;
-use crate::approver::Speaker;
 use crate::auth::SealingKey;
 use crate::auth::totp::{Accepted, Code, TotpCode, TotpKey};
 use crate::model::{ApproverKind, Timestamp, UserName};
@@ -189,18 +188,15 @@ pub enum CodeOutcome {
 }
 
 impl CodeOutcome {
-    /// What the person is told.
-    pub const fn text(self) -> &'static str {
+    /// The message that says so.
+    pub const fn message(self) -> &'static str {
         match self {
-            Self::Approved => "Confirmed. The connection is being let through.",
-            Self::NothingWaits => "None of your logins waits for a code.",
-            Self::SeveralWait => {
-                "Several of your logins wait for a code. A code must not let somebody else in: confirm the right one by its \
-                 button, and deny the others."
-            }
-            Self::Wrong => "That code is wrong, or was used before. Wait for the next one.",
-            Self::TooLate => "Too late: that login was decided already, or is over. The code is spent.",
-            Self::Away => "Codes cannot be checked at the moment. Try again later.",
+            Self::Approved => "totp-approved",
+            Self::NothingWaits => "totp-nothing-waits",
+            Self::SeveralWait => "totp-several-wait",
+            Self::Wrong => "totp-wrong",
+            Self::TooLate => "totp-too-late",
+            Self::Away => "totp-away",
         }
     }
 }
@@ -218,26 +214,18 @@ impl HeldCodes {
         Self { codes, store, ledger }
     }
 
-    /// Takes what somebody wrote in a chat for a code. `None` when it looks like none, or is written by nobody who speaks for a
-    /// user there.
-    pub(super) async fn code_from_chat(&self, by: &Speaker, text: &str) -> Result<Option<CodeOutcome>, StoreError> {
-        let Some(code) = Code::read(text) else { return Ok(None) };
-        // Who they speak for is what the store says now: a chat may have been taken away.
-        let bindings = self.store.bindings_at(by.approver, &by.chat).await?;
-        let mut users = Vec::new();
-        for binding in bindings.into_iter().filter(|binding| binding.presser == by.presser) {
-            if self.store.user(&binding.user).await?.is_some_and(|user| !user.disabled) {
-                users.push(binding.user);
-            }
-        }
-        if users.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(match self.waiting(&users).await?.as_slice() {
+    /// A code that somebody wrote in a chat where they speak for these users; `from` is who, for the record.
+    pub(super) async fn code_from_chat(
+        &self,
+        users: &[UserName],
+        code: &Code,
+        from: &str,
+    ) -> Result<CodeOutcome, StoreError> {
+        Ok(match self.waiting(users).await?.as_slice() {
             [] => CodeOutcome::NothingWaits,
-            [session] => self.code_for(session, &code, &format!("{} {}", by.approver, by.presser)).await,
+            [session] => self.code_for(session, code, from).await,
             _ => CodeOutcome::SeveralWait,
-        }))
+        })
     }
 
     /// A code for one session, given where it is known whose session it is.
@@ -262,6 +250,10 @@ impl HeldCodes {
         let now = clock::now();
         let mut waiting = Vec::new();
         for user in users {
+            // A chat may confirm for somebody who is not to log in any more.
+            if self.store.user(user).await?.is_none_or(|user| user.disabled) {
+                continue;
+            }
             let query = SessionQuery { open: true, user: Some(user.clone()), ..SessionQuery::default() };
             let sessions = self.store.sessions(&query).await?;
             waiting.extend(sessions.into_iter().filter(|session| waits_for_code(session, now)));

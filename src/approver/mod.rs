@@ -91,6 +91,8 @@ pub enum Incoming {
 pub struct Speaker {
     /// By which channel.
     pub approver: ApproverKind,
+    /// By which line of it (a bot's number), so that what it numbers is told from what another numbers.
+    pub line: String,
     /// In which chat.
     pub chat: String,
     /// Nobody else reads that chat.

@@ -10,6 +10,7 @@ mod agent;
 mod bans;
 mod codes;
 mod duration;
+mod enrolment;
 mod error;
 mod front;
 mod layers;
@@ -29,6 +30,7 @@ pub use agent::{Agent, AgentFilter, AgentPeer, Captive};
 pub use bans::Audit;
 pub use codes::Totp;
 pub use duration::{DurationError, format_duration, parse_duration};
+pub use enrolment::{Confirm, Enrolment};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontServer};
 pub use surroundings::Surroundings;
@@ -61,6 +63,8 @@ pub struct Config {
     pub accounting: Accounting,
     /// `[telegram]`; `None` when there is no such section.
     pub telegram: Option<Telegram>,
+    /// `[enrolment]`
+    pub enrolment: Enrolment,
     /// `[nas.NAME]`, by name. More may be in the store.
     pub nas: Vec<Nas>,
     /// `[dynauth]`
@@ -188,6 +192,29 @@ pub struct Telegram {
     pub api_url: Url,
     /// The id of the chat that gets alerts.
     pub operator_chat: Option<i64>,
+    /// The ids of the chats in which administrators speak.
+    pub administrators: Vec<i64>,
+    /// Whether they are told of denied logins.
+    pub strike_notices: bool,
+    /// The bot's user name; `None` asks Telegram.
+    pub bot_name: Option<String>,
+    /// The proxy to Telegram.
+    pub proxy: Option<Secret>,
+    /// Messages a second, at most, of all nodes together.
+    pub messages_per_second: u32,
+    /// `[telegram.webhook]`; `None` polls.
+    pub webhook: Option<Webhook>,
+}
+
+/// Where Telegram brings updates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// The address Telegram is given.
+    pub url: Url,
+    /// Where we listen.
+    pub listen: SocketAddr,
+    /// What Telegram proves itself by.
+    pub secret: Secret,
 }
 
 /// Retransmission of CoA-Request and Disconnect-Request (RFC 5080 §2.2.1) and where they leave from.

@@ -14,13 +14,14 @@ use url::Url;
 use super::agent::agent;
 use super::bans;
 use super::codes;
+use super::enrolment::enrolment;
 use super::error::ConfigError;
 use super::front::front;
 use super::layers::Layers;
 use super::reader::{Report, Section};
 use super::{
     Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
-    Surroundings, Telegram, WhileAway,
+    Surroundings, Telegram, Webhook, WhileAway,
 };
 use crate::model::{ApproverKind, Nas, NasName, NodeName, OctetDirection, Secret};
 use crate::policy::{Defaults, HoldTerms};
@@ -31,6 +32,8 @@ pub(crate) const SECRET_LEAST: usize = 16;
 
 pub(super) const AUTH_PORT: u16 = 1812;
 pub(super) const ACCOUNTING_PORT: u16 = 1813;
+/// Where a webhook is listened for, unless its address says otherwise.
+const WEBHOOK_PORT: u16 = 8443;
 
 pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
@@ -49,6 +52,7 @@ pub(super) fn keys() -> Vec<String> {
     // Sections that may be missing are only read when something is said in them.
     let settings = [
         "telegram.token",
+        "telegram.webhook.secret",
         "nas.NAME.secret",
         "agent.peer.NAME.secret",
         "agent.filter.NAME.set",
@@ -77,6 +81,8 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let (accounting, utc_offset) = accounting(top.section("accounting"));
     let hold = hold(top.section("hold"), has_telegram, utc_offset);
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
+    let administrators = telegram.as_ref().is_some_and(|telegram| !telegram.administrators.is_empty());
+    let enrolment = enrolment(top.section("enrolment"), administrators);
     let nas: Vec<Option<Nas>> = top.named("nas").into_iter().map(|section| nas(report, section, &hold)).collect();
     let dynauth = dynauth(top.section("dynauth"));
     let callers = bans::callers(top.section("callers"));
@@ -107,6 +113,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         hold,
         accounting,
         telegram,
+        enrolment,
         nas,
         dynauth,
         callers,
@@ -289,9 +296,66 @@ fn telegram(mut section: Section<'_>) -> Option<Telegram> {
         if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("another scheme".to_owned()) }
     });
     let operator_chat = section.number("operator_chat", i64::MIN);
+    let administrators =
+        section.list("administrators", "a chat id", |text| text.parse::<i64>().map_err(|error| error.to_string()));
+    let strike_notices = section.boolean("strike_notices").unwrap_or(true);
+    let bot_name = section.parsed("bot_name", "the bot's user name, without the @", |text| {
+        let fine = text.len() >= 5 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if fine { Ok(text.to_owned()) } else { Err("letters, digits and _, five or more".to_owned()) }
+    });
+    let proxy = section.secret("proxy");
+    if proxy.as_ref().is_some_and(|proxy| !is_proxy(proxy)) {
+        section.problem("proxy", "is no proxy; write socks5://HOST:PORT or http://USER:PASSWORD@HOST:PORT");
+    }
+    let messages_per_second = section.number("messages_per_second", 1).unwrap_or(30);
+    let webhook_section = section.section("webhook");
+    let has_webhook = webhook_section.is_present();
+    let webhook = if has_webhook { webhook(webhook_section) } else { None };
     section.finish();
     let api_url = api_url.unwrap_or_else(|| Url::parse("https://api.telegram.org").expect("a constant"));
-    Some(Telegram { token: token?, api_url, operator_chat })
+    Some(Telegram {
+        token: token?,
+        api_url,
+        operator_chat,
+        administrators: administrators.unwrap_or_default(),
+        strike_notices,
+        bot_name,
+        proxy,
+        messages_per_second,
+        webhook,
+    })
+}
+
+fn is_proxy(proxy: &Secret) -> bool {
+    let url = std::str::from_utf8(proxy.expose()).ok().and_then(|text| Url::parse(text.trim()).ok());
+    url.is_some_and(|url| matches!(url.scheme(), "socks5" | "socks5h" | "http" | "https") && url.has_host())
+}
+
+fn webhook(mut section: Section<'_>) -> Option<Webhook> {
+    let url = section.parsed("url", "an https URL", |text| {
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        if url.scheme() == "https" { Ok(url) } else { Err("Telegram brings updates to https alone".to_owned()) }
+    });
+    let listen = section.parsed("listen", "an address with port", |text| address_with_port(text, WEBHOOK_PORT));
+    for key in ["url", "listen"] {
+        if !section.has(key) {
+            section.problem(key, "is missing; a webhook needs it");
+        }
+    }
+    if !section.has("secret") && !section.has("secret_file") {
+        section.problem("secret", "is missing; draw one with `openssl rand -hex 32`");
+    }
+    let secret = section.secret("secret");
+    let fits = |secret: &Secret| {
+        let octets = secret.expose();
+        (16..=256).contains(&octets.len())
+            && octets.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+    };
+    if secret.as_ref().is_some_and(|secret| !fits(secret)) {
+        section.problem("secret", "is none Telegram takes: 16 to 256 of letters, digits, - and _");
+    }
+    section.finish();
+    Some(Webhook { url: url?, listen: listen?, secret: secret? })
 }
 
 fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold) -> Option<Nas> {

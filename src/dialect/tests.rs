@@ -66,6 +66,7 @@ fn identity() -> Identity {
         acct_session_id: Some("a1".into()),
         framed_ip: Some("10.0.0.7".parse().unwrap()),
         framed_ipv6_prefix: Some("2001:db8:1::/64".parse().unwrap()),
+        medium: None,
     }
 }
 

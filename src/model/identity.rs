@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
+use super::Medium;
+
 /// The attributes by which a session is known to its NAS (RFC 5176 §3).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -27,6 +29,8 @@ pub struct Identity {
     pub framed_ip: Option<IpAddr>,
     /// Framed-IPv6-Prefix.
     pub framed_ipv6_prefix: Option<Ipv6Net>,
+    /// What the caller comes by.
+    pub medium: Option<Medium>,
 }
 
 impl Identity {
@@ -46,6 +50,7 @@ impl Identity {
         take(&mut self.acct_session_id, &newer.acct_session_id);
         take(&mut self.framed_ip, &newer.framed_ip);
         take(&mut self.framed_ipv6_prefix, &newer.framed_ipv6_prefix);
+        take(&mut self.medium, &newer.medium);
     }
 }
 

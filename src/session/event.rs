@@ -135,7 +135,8 @@ impl Effect {
     /// Whom it reaches.
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::AskApprover { .. } | Self::TellApprover { .. } | Self::AlertOperator { .. } => Lane::People,
+            Self::AskApprover { .. } => Lane::People,
+            Self::TellApprover { .. } | Self::AlertOperator { .. } => Lane::Notices,
             Self::SendCoa { .. } | Self::SendDisconnect { .. } => Lane::Nas,
         }
     }
@@ -146,8 +147,10 @@ impl Effect {
 pub enum Lane {
     /// A NAS.
     Nas,
-    /// People, by way of an approver.
+    /// People who are asked something, by way of an approver.
     People,
+    /// People who are told something: what they are asked goes first.
+    Notices,
 }
 
 impl Lane {
@@ -156,6 +159,7 @@ impl Lane {
         match self {
             Self::Nas => "nas",
             Self::People => "people",
+            Self::Notices => "notices",
         }
     }
 }

@@ -32,7 +32,8 @@ pub use error::StoreError;
 pub use news::{Cluster, News, NodeStatus, Options, Presence, Turn};
 
 use crate::model::{
-    ApproverKind, Binding, Counters, Day, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName,
+    ApproverKind, Binding, Counters, Day, Enrolment, EnrolmentId, EnrolmentState, Language, Nas, NasName, NodeName,
+    Preferences, Secret, SessionId, Timestamp, User, UserName,
 };
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Effect, Lane, Session, State};
@@ -111,12 +112,24 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The bindings of a user, oldest first.
     async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError>;
-    /// The bindings of a chat, by user.
-    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError>;
     /// Adds a binding, or replaces the one with the same user, approver and address.
     async fn bind(&self, binding: &Binding) -> Result<(), StoreError>;
     /// Removes a binding; [`StoreError::Missing`] when there is none such.
     async fn unbind(&self, binding: &Binding) -> Result<(), StoreError>;
+
+    // -- how chats want to be spoken to
+
+    /// What a chat has said about it; the default when it has said nothing.
+    async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError>;
+    /// Replaces what a chat has said about it.
+    async fn set_preferences(
+        &self,
+        approver: ApproverKind,
+        address: &str,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError>;
+    /// Remembers in which language a chat was heard, and leaves alone what was chosen there.
+    async fn hear_language(&self, approver: ApproverKind, address: &str, heard: &Language) -> Result<(), StoreError>;
 
     // -- sessions and what they order
 
@@ -298,6 +311,64 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn spend_challenge(&self, id: &str, expires_at: Timestamp) -> Result<bool, StoreError>;
     /// Forgets answered challenges and emergency codes that were over before then.
     async fn forget_codes(&self, before: Timestamp) -> Result<(), StoreError>;
+    // -- enrolment, and what a bot hears
+
+    /// The bindings of a chat, by user.
+    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError>;
+    /// Adds an enrolment; [`StoreError::Missing`] when there is no such user.
+    async fn add_enrolment(&self, enrolment: &Enrolment, act: &AuditEntry) -> Result<(), StoreError>;
+    /// The enrolment of that number.
+    async fn enrolment(&self, id: EnrolmentId) -> Result<Option<Enrolment>, StoreError>;
+    /// The enrolment whose token has that hash.
+    async fn enrolment_by_token(&self, hash: &[u8]) -> Result<Option<Enrolment>, StoreError>;
+    /// Those that wait for an administrator at that time, the longest waiting first.
+    async fn enrolments_waiting(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError>;
+    /// Moves an enrolment to its next state, with taker and expiry, but only from the state it was in and before it expired then;
+    /// whoever comes second gets `false`, and nothing was kept. One that becomes bound is bound by this, the user's other chats
+    /// unbound when it replaces them; the act goes with it. `false` too when the user is gone.
+    async fn move_enrolment(
+        &self,
+        enrolment: &Enrolment,
+        from: EnrolmentState,
+        now: Timestamp,
+        act: &AuditEntry,
+    ) -> Result<bool, StoreError>;
+    /// Takes enrolments that wait and of which administrators are to be told, for `lease`.
+    async fn claim_enrolment_notices(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Enrolment>, StoreError>;
+    /// Administrators know of it.
+    async fn enrolment_told(&self, id: EnrolmentId) -> Result<(), StoreError>;
+    /// Takes denied logins since then of which administrators are to be told, for `lease`.
+    async fn claim_strike_notices(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Strike>, StoreError>;
+    /// Administrators know of it.
+    async fn strike_told(&self, session: SessionId) -> Result<(), StoreError>;
+    /// Writes down that something a channel brought is begun, and says how it stood before.
+    async fn begin_update(&self, channel: &str, number: i64, now: Timestamp) -> Result<Heard, StoreError>;
+    /// Writes down that it is done.
+    async fn finish_update(&self, channel: &str, number: i64) -> Result<(), StoreError>;
+    /// Forgets what was heard before then, and enrolments that ended before then.
+    async fn forget_heard(&self, before: Timestamp) -> Result<(), StoreError>;
+}
+
+/// How something that a channel brought stood before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It is new.
+    Never,
+    /// It was begun, and perhaps done in part: whoever began it may have died, or is at it.
+    Begun,
+    /// It is done.
+    Done,
 }
 
 /// Which sessions to list. Every field narrows.

@@ -3,11 +3,15 @@
 //! Knows no statement. Writing is each engine's own, in its own types.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::row::Columns;
 use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage};
-use crate::model::{Binding, CallerLists, Counters, Identity, Nas, NasName, Secret, User, UserName};
+use crate::model::{
+    Binding, CallerLists, Counters, Enrolment, EnrolmentId, Identity, Nas, NasName, Preferences, Secret, Taker, User,
+    UserName,
+};
 use crate::session::{DecidedBy, Decision, End, Record, Session};
 
 pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
@@ -64,6 +68,18 @@ pub(super) fn binding(row: &impl Columns) -> Result<Binding, StoreError> {
         address: row.need("address", Columns::text)?,
         presser: row.need("presser", Columns::text)?,
         bound_at: row.need("bound_at", Columns::time)?,
+    })
+}
+
+pub(super) fn preferences(row: &impl Columns) -> Result<Preferences, StoreError> {
+    fn parsed<T: FromStr<Err = String>>(row: &impl Columns, column: &'static str) -> Result<Option<T>, StoreError> {
+        row.text(column)?.map(|text| text.parse().map_err(|reason: String| row.bad(column, reason))).transpose()
+    }
+    Ok(Preferences {
+        language: parsed(row, "language")?,
+        heard: parsed(row, "heard")?,
+        zone: parsed(row, "zone")?,
+        quiet: row.need("quiet", Columns::flag)?,
     })
 }
 
@@ -160,6 +176,7 @@ fn identity(row: &impl Columns) -> Result<Identity, StoreError> {
         acct_session_id: row.text("acct_session_id")?,
         framed_ip: row.address("framed_ip")?,
         framed_ipv6_prefix,
+        medium: row.word("medium")?,
     })
 }
 
@@ -183,6 +200,31 @@ fn counters(row: &impl Columns) -> Result<Counters, StoreError> {
 fn end(row: &impl Columns) -> Result<Option<End>, StoreError> {
     let Some(cause) = row.word("end_cause")? else { return Ok(None) };
     Ok(Some(End { at: row.need("ended_at", Columns::time)?, cause, terminate_cause: row.number("terminate_cause")? }))
+}
+
+pub(super) fn enrolment(row: &impl Columns) -> Result<Enrolment, StoreError> {
+    let taker = match row.text("address")? {
+        Some(address) => Some(Taker {
+            address,
+            presser: row.need("presser", Columns::text)?,
+            person: row.text("person")?.unwrap_or_default(),
+            language: row.text("language")?,
+            at: row.need("taken_at", Columns::time)?,
+        }),
+        None => None,
+    };
+    Ok(Enrolment {
+        id: EnrolmentId(row.need("id", Columns::session_id)?.0),
+        user: UserName::new(row.need("user_name", Columns::text)?),
+        approver: row.need("approver", Columns::word)?,
+        token_hash: row.octets("token_hash")?,
+        replace: row.need("replace", Columns::flag)?,
+        made_by: row.need("made_by", Columns::text)?,
+        made_at: row.need("made_at", Columns::time)?,
+        expires_at: row.need("expires_at", Columns::time)?,
+        state: row.need("state", Columns::word)?,
+        taker,
+    })
 }
 
 pub(super) fn no_such_binding(binding: &Binding) -> StoreError {

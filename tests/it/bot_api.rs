@@ -23,7 +23,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use radhold::approver::telegram::TelegramOptions;
+use radhold::approver::telegram::{Pace, TelegramOptions};
 use radhold::model::Secret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -119,11 +119,30 @@ pub(crate) struct World {
     last_update: i64,
     last_query: u64,
     poll: u64,
+    /// How much may be sent, where that is enforced.
+    limits: Option<Limits>,
+    /// When messages came, by chat, as far as they count still.
+    arrivals: VecDeque<(Instant, i64)>,
+    /// Calls that were refused for coming too fast.
+    pub(crate) floods: usize,
+    /// By chat (0 is all private ones) and language.
+    pub(crate) commands: BTreeMap<(i64, String), Value>,
+    /// Where updates are to be brought.
+    pub(crate) webhook: Option<Value>,
+}
+
+/// How much may be sent within a second (and how long a message counts against its chat).
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    messages: usize,
+    chat: Duration,
+    group: Duration,
 }
 
 #[derive(Debug, Clone)]
 struct Chat {
     name: String,
+    language: String,
     blocked: bool,
     moved_to: Option<i64>,
 }
@@ -171,6 +190,8 @@ impl BotApi {
             request_timeout: Duration::from_secs(5),
             backoff_first: Duration::from_millis(20),
             backoff_most: Duration::from_millis(200),
+            // What is not about limits does not wait for them.
+            pace: Pace { messages: 1000, period: Duration::ZERO, chat: Duration::ZERO, group: Duration::ZERO },
             ..TelegramOptions::new(Secret::new(TOKEN))
         }
     }
@@ -227,6 +248,26 @@ impl BotApi {
     /// The person deletes a message.
     pub(crate) fn delete(&self, chat: i64, message: i64) {
         self.shared.change(|world| world.messages.remove(&(chat, message)));
+    }
+
+    // -- limits
+
+    /// From now on Telegram's published limits are enforced: 30 messages a second in all, one a second in a chat, 20 a minute in
+    /// a group. What comes too fast is refused with 429, and counted.
+    pub(crate) fn enforce_limits(&self) {
+        let second = Duration::from_secs(1);
+        let limits = Limits { messages: 30, chat: second, group: second * 3 };
+        self.shared.change(|world| world.limits = Some(limits));
+    }
+
+    /// The language somebody's client speaks.
+    pub(crate) fn set_language(&self, user: i64, language: &str) {
+        self.shared.change(|world| world.chats.get_mut(&user).expect("a known person").language = language.to_owned());
+    }
+
+    /// The oldest update that is not confirmed, as a webhook would be brought it.
+    pub(crate) fn update(&self) -> Value {
+        self.look(|world| world.updates.front().expect("an update").1.clone())
     }
 
     // -- trouble
@@ -326,7 +367,8 @@ impl World {
     }
 
     fn add_chat(&mut self, id: i64, name: &str) {
-        self.chats.insert(id, Chat { name: name.to_owned(), blocked: false, moved_to: None });
+        self.chats
+            .insert(id, Chat { name: name.to_owned(), language: "en".to_owned(), blocked: false, moved_to: None });
     }
 
     fn add_message(&mut self, message: Message) -> i64 {
@@ -399,8 +441,10 @@ impl World {
     }
 
     fn show_user(&self, id: i64) -> Value {
-        let name = self.chats.get(&id).map_or("Somebody", |chat| chat.name.as_str());
-        json!({ "id": id, "is_bot": false, "first_name": name })
+        let chat = self.chats.get(&id);
+        let name = chat.map_or("Somebody", |chat| chat.name.as_str());
+        let language = chat.map_or("en", |chat| chat.language.as_str());
+        json!({ "id": id, "is_bot": false, "first_name": name, "language_code": language })
     }
 
     fn show_chat(&self, id: i64) -> Value {
@@ -410,6 +454,32 @@ impl World {
         } else {
             json!({ "id": id, "type": "supergroup", "title": name })
         }
+    }
+
+    /// Whether a message to that chat comes too fast; one that does not is counted.
+    fn is_flood(&mut self, method: &str, params: &Params) -> bool {
+        let Some(limits) = self.limits else { return false };
+        if !matches!(method, "sendmessage" | "editmessagetext" | "editmessagereplymarkup") {
+            return false;
+        }
+        let Ok(Some(chat)) = params.integer("chat_id") else { return false };
+        let now = Instant::now();
+        let longest = limits.chat.max(limits.group).max(Duration::from_secs(1));
+        while self.arrivals.front().is_some_and(|(at, _)| now - *at >= longest) {
+            self.arrivals.pop_front();
+        }
+        let within = |span: Duration, of: &dyn Fn(i64) -> bool| {
+            self.arrivals.iter().filter(|(at, chat)| now - *at < span && of(*chat)).count()
+        };
+        let for_chat = if chat < 0 { limits.group } else { limits.chat };
+        let flood =
+            within(Duration::from_secs(1), &|_| true) >= limits.messages || within(for_chat, &|of| of == chat) > 0;
+        if flood {
+            self.floods += 1;
+        } else {
+            self.arrivals.push_back((now, chat));
+        }
+        flood
     }
 
     /// The failure that this call is to meet, if any.
@@ -475,7 +545,8 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     };
     let (call, trouble) = shared.change(|world| {
         world.calls.push(Call { method: method.clone(), params: params.clone(), at: Instant::now(), status: None });
-        (world.calls.len() - 1, world.trouble(&method))
+        let flood = world.is_flood(&method, &params).then_some(Failure::TooMany(1));
+        (world.calls.len() - 1, flood.or_else(|| world.trouble(&method)))
     });
     let refusal = match trouble {
         None => None,

@@ -115,15 +115,18 @@ fn every_key_is_in_the_shipped_file() {
 #[test]
 fn every_setting_of_the_shipped_file_loads() {
     for in_files in [false, true] {
-        let pairs = ["url", "direct_url", "token", "secret"];
+        let pairs = ["url", "direct_url", "token", "secret", "proxy"];
         let text = uncommented(|key| match key.strip_suffix("_file") {
             Some(inline) => pairs.contains(&inline) && !in_files,
             None => pairs.contains(&key) && in_files,
         });
+        let text = with_webhook_url(&text);
         let bench = Bench::new(&text)
             .file("store-url", "postgres://db/radhold\n")
             .file("store-direct-url", "postgres://direct/radhold\n")
             .file("telegram-token", "123:abc\n")
+            .file("telegram-proxy", "http://radhold:secret@proxy.example:3128\n")
+            .file("telegram-webhook-secret", "0123456789abcdef\n")
             .file("nas-example.secret", "0123456789abcdef\n")
             .file("peer-example.secret", "0123456789abcdef\n")
             .file("front.secret", "0123456789abcdef\n")
@@ -136,10 +139,18 @@ fn every_setting_of_the_shipped_file_loads() {
         assert_eq!(config.dialects, Some(bench.path("dialects")));
         if in_files {
             assert_eq!(config.store.url.expose(), "postgres://db/radhold");
-            assert_eq!(config.telegram.unwrap().token.expose(), b"123:abc");
+            let telegram = config.telegram.unwrap();
+            assert_eq!(telegram.token.expose(), b"123:abc");
+            assert_eq!(telegram.proxy.unwrap().expose(), b"http://radhold:secret@proxy.example:3128");
+            assert_eq!(telegram.webhook.unwrap().secret.expose(), b"0123456789abcdef");
             assert_eq!(config.nas[0].secret.expose(), b"0123456789abcdef");
         }
     }
+}
+
+/// The webhook's address is a setting of its own, and in no file.
+fn with_webhook_url(text: &str) -> String {
+    text.replace("#url = \"https://radius", "url = \"https://radius")
 }
 
 /// What the file calls a default is one.
@@ -166,6 +177,10 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "source",
         "directory",
         "operator_chat",
+        "administrators",
+        "bot_name",
+        "proxy",
+        "proxy_file",
         "nas_identifiers",
         "nas_addresses",
         "resolvers",
@@ -175,9 +190,11 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "keep_intervals",
     ];
     let text = uncommented(|key| depend_on_the_host.contains(&key) || examples.contains(&key));
-    let all = Bench::new(&text).config();
+    let all = Bench::new(&with_webhook_url(&text)).config();
     let bare = Bench::new(
         "[telegram]\ntoken = \"123456789:replace-me-by-your-own-token\"\n\
+         [telegram.webhook]\nurl = \"https://radius.example/telegram\"\nlisten = \"127.0.0.1\"\n\
+         secret = \"replace-me-by-64-hexadecimal-digits\"\n\
          [nas.example]\naddress = \"192.0.2.1\"\nsecret = \"replace-me-by-32-random-octets\"\n\
          [agent.peer.example]\naddress = \"192.0.2.200\"\nsecret = \"replace-me-by-32-random-octets\"\n\
          [agent.filter.example]\n[agent.captive]\ninterfaces = [\"br-guest\"]\n",
@@ -189,6 +206,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     assert_eq!(all.hold, bare.hold);
     assert_eq!(all.accounting, bare.accounting);
     assert_eq!(all.telegram, bare.telegram);
+    assert_eq!(all.enrolment, bare.enrolment);
     assert_eq!(all.dynauth, bare.dynauth);
     assert_eq!((all.callers, all.strikes), (bare.callers, bare.strikes));
     assert_eq!((all.lockout, all.audit), (bare.lockout, bare.audit));
@@ -536,5 +554,37 @@ fn what_is_wrong_with_bans_names_its_key() {
     let named = |key: &str| problems.iter().any(|problem| problem.contains(&format!(" {key}: ")));
     for key in ["callers.allow", "strikes.window", "lockout.delay_first", "lockout.forget", "audit.keep"] {
         assert!(named(key), "{key}: {problems:#?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_bot_names_its_key_and_shows_no_secret() {
+    let problems = Bench::new(
+        "[telegram]\ntoken = \"1:a\"\nadministrators = [\"root\"]\nbot_name = \"@bot\"\nmessages_per_second = 0\n\
+         proxy = \"ftp://radhold:hunter2@proxy\"\n\
+         [telegram.webhook]\nurl = \"http://radius.example/\"\nlisten = \"everywhere\"\nsecret = \"short!\"\n\
+         [enrolment]\nconfirm = \"perhaps\"\nvalid_for = 0\n",
+    )
+    .problems();
+    let named = |key: &str| problems.iter().any(|problem| problem.contains(&format!(" {key}: ")));
+    for key in [
+        "telegram.administrators",
+        "telegram.bot_name",
+        "telegram.messages_per_second",
+        "telegram.proxy",
+        "telegram.webhook.url",
+        "telegram.webhook.listen",
+        "telegram.webhook.secret",
+        "enrolment.confirm",
+        "enrolment.valid_for",
+    ] {
+        assert!(named(key), "{key}: {problems:#?}");
+    }
+    assert!(!problems.iter().any(|problem| problem.contains("hunter2") || problem.contains("short!")), "{problems:#?}");
+    // Somebody must be there to have the last word.
+    for setting in ["confirm = \"administrator\"", "self_registration = true"] {
+        let config = format!("[telegram]\ntoken = \"1:a\"\n[enrolment]\n{setting}\n");
+        let problems = Bench::new(&config).problems();
+        assert!(problems.len() == 1 && problems[0].contains("telegram.administrators"), "{problems:#?}");
     }
 }

@@ -3,6 +3,7 @@
 mod accounting;
 mod agent;
 mod bans;
+mod bot;
 mod bot_api;
 mod chance;
 mod cli;
@@ -18,6 +19,7 @@ mod doctor;
 mod dynauth;
 mod failover;
 mod fleet;
+mod flood;
 mod front;
 mod hold;
 mod house;

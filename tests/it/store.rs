@@ -36,6 +36,7 @@ mod bans;
 mod codes;
 mod commit;
 mod engines;
+mod enrolments;
 mod fixtures;
 mod outbox;
 mod people;

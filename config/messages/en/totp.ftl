@@ -1,4 +1,4 @@
-# Codes (TOTP, recovery, emergency) given to the bot, and what a NAS shows of them.
+# Codes (TOTP, recovery, emergency) given to the bot.
 
 totp-approved = Confirmed. The connection is being let through.
 totp-nothing-waits = None of your logins waits for a code.
@@ -6,6 +6,3 @@ totp-several-wait = Several of your logins wait for a code. A code must not let 
 totp-wrong = That code is wrong, or was used before. Wait for the next one.
 totp-too-late = Too late: that login was decided already, or is over. The code is spent.
 totp-away = Codes cannot be checked at the moment. Try again later.
-
-reply-totp-ask = Enter the six digits of your authenticator app, or a recovery code.
-reply-totp-ask-again = That code was wrong, or used before. Wait for the next one and enter it.

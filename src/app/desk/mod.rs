@@ -1,24 +1,62 @@
 //! The desk: answers what people write, and does what their buttons ask for, as far as they may.
 //!
+//! | file | what it is |
+//! |---|---|
+//! | `people.rs` | a person's own connections, logins and preferences |
+//! | `administrators.rs` | what administrators see and do |
+//! | `enrol.rs` | links followed, requests, and an administrator's word about them |
+//! | `notices.rs` | what administrators are told unasked |
+//! | `menus.rs` | the commands that are offered |
+//! | `lines.rs` | pieces of text: guests, sizes, callers; pure |
+//! | `patience.rs` | how often strangers are answered, and how often they may guess |
+//!
 //! Who somebody is, is what their chat is bound to at that moment; nothing is believed because a button says so. A person learns
-//! of nobody else, and a stranger of nothing at all. Sends nothing by itself: whoever carried the message carries the answer.
+//! of nobody else, and a stranger of nothing at all. Anything that changes something is begun and done under its number, so that
+//! what comes twice is done once, and what was cut off is done again.
 
-mod strangers;
+mod administrators;
+mod enrol;
+mod lines;
+mod menus;
+mod notices;
+mod patience;
+mod people;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify, OnceCell};
 use tokio::time::Instant;
 
-use self::strangers::Strangers;
+pub(super) use self::notices::run as notices;
+use self::patience::Patience;
+use super::clock;
+use super::ledger::Ledger;
+use super::settings::SettingsHandle;
 use super::totp::HeldCodes;
-use crate::approver::{ActPressed, ActReply, Message, Post, Speaker};
-use crate::store::{Store, StoreError};
+use crate::approver::{ActPressed, ActReply, Approver, Message, Post, Speaker, Then};
+use crate::auth::totp::Code;
+use crate::config;
+use crate::messages::{Messages, Value};
+use crate::model::{ApproverKind, Language, Preferences, Timestamp, UserName, Zone};
+use crate::session::{Act, Verb};
+use crate::store::{AuditEntry, Heard, Store, StoreError};
 use crate::telemetry;
 
 /// What a desk works with.
 pub(super) struct Parts {
     pub store: Arc<dyn Store>,
+    pub ledger: Ledger,
+    pub settings: SettingsHandle,
+    pub approvers: BTreeMap<ApproverKind, Arc<dyn Approver>>,
+    pub messages: Arc<Messages>,
+    pub enrolment: config::Enrolment,
+    /// Ids of the Telegram chats in which administrators speak.
+    pub administrators: BTreeSet<String>,
+    /// Whether they are told of denied logins.
+    pub strike_notices: bool,
+    /// The bot's name, where the configuration says it.
+    pub bot_name: Option<String>,
     /// Codes of people whose sessions wait for one.
     pub held_codes: HeldCodes,
 }
@@ -26,7 +64,21 @@ pub(super) struct Parts {
 /// The desk.
 pub(super) struct Desk {
     parts: Parts,
-    strangers: Mutex<Strangers>,
+    patience: Mutex<Patience>,
+    name: OnceCell<String>,
+    /// There may be something administrators are to be told.
+    notices: Notify,
+}
+
+/// Somebody, as far as we know them.
+#[derive(Debug)]
+struct Person<'a> {
+    by: &'a Speaker,
+    /// Whose logins they confirm in this chat.
+    users: Vec<UserName>,
+    administrator: bool,
+    language: Language,
+    zone: Zone,
 }
 
 /// What somebody wrote, taken apart.
@@ -40,36 +92,222 @@ struct Said<'a> {
 
 impl Desk {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, strangers: Mutex::default() }
+        Self { parts, patience: Mutex::default(), name: OnceCell::new(), notices: Notify::new() }
     }
 
-    /// Answers something written. Drops the reply when the store does not let it.
+    /// Answers something written.
     pub(super) async fn message(&self, message: Message) {
-        match self.answer(&message.by, &Said::read(&message.text)).await {
-            Ok(post) => drop(message.reply.send(post)),
+        let Message { update, by, text, reply } = message;
+        let post = match self.answer(update, &by, &Said::read(&text)).await {
+            Ok(post) => post,
             Err(error) => {
                 telemetry::count("message.not-answered");
                 tracing::warn!(%error, "a message cannot be answered");
+                // A stranger's message costs nothing while the store is away, and tells them nothing.
+                let known = by.private && self.is_administrator(&by);
+                known.then(|| Post::text(self.say(&spoken(&by), "bot-later", &[])))
+            }
+        };
+        drop(reply.send(post));
+    }
+
+    /// Does what a button asks for.
+    pub(super) async fn act(&self, pressed: ActPressed) {
+        let ActPressed { update, by, press, reply } = pressed;
+        let done = match self.person(&by).await {
+            Ok(person) => {
+                let done = self.once(update, &by, |again| self.carry_out(&person, press.act(), again)).await;
+                done.map(|done| done.unwrap_or_default())
+            }
+            Err(error) => Err(error),
+        };
+        let done = done.unwrap_or_else(|error| {
+            telemetry::count("act.not-done");
+            tracing::warn!(%error, "a button's act could not be done; the person presses again");
+            self.note(&spoken(&by), "answer-bot-later", &[])
+        });
+        drop(reply.send(done));
+    }
+
+    async fn carry_out(&self, person: &Person<'_>, act: Act, again: bool) -> Result<ActReply, StoreError> {
+        match act.verb {
+            Verb::End => self.end(person, act.subject, again).await,
+            Verb::RevokeTrust => Ok(self.note(&person.language, "answer-bot-over", &[])),
+            Verb::Permit
+            | Verb::Kick
+            | Verb::BanCaller
+            | Verb::BanAccount
+            | Verb::LiftBan
+            | Verb::ConfirmBinding
+            | Verb::RefuseBinding => {
+                // An administrator that is none any more still has the messages.
+                if !person.administrator {
+                    return Ok(self.note(&person.language, "answer-bot-not-yours", &[]));
+                }
+                self.administer(person, act, again).await
             }
         }
     }
 
-    /// Does what a button asks for. Drops the reply when the store does not let it.
-    pub(super) async fn act(&self, pressed: ActPressed) {
-        drop(pressed.reply.send(ActReply::default()));
+    async fn answer(&self, update: i64, by: &Speaker, said: &Said<'_>) -> Result<Option<Post>, StoreError> {
+        let person = self.person(by).await?;
+        let command = said.command.as_str();
+        if person.administrator
+            && let Some(post) = self.administrators_command(update, &person, said).await?
+        {
+            return Ok(Some(post));
+        }
+        match command {
+            "start" if !said.rest.is_empty() => {
+                if !self.patience.lock().await.may_guess(&by.chat, Instant::now()) {
+                    return Ok(None);
+                }
+                let done = self.once(update, by, |_| self.start(&person, said.rest)).await?;
+                return Ok(done.flatten());
+            }
+            "register" if self.parts.enrolment.self_registration => {
+                if !self.patience.lock().await.may_guess(&by.chat, Instant::now()) {
+                    return Ok(None);
+                }
+                let done = self.once(update, by, |_| self.register(&person, said.rest)).await?;
+                return Ok(done.flatten());
+            }
+            _ => {}
+        }
+        if person.is_stranger() {
+            // To any word in private; in groups people have other things to talk about.
+            let spoken_to = by.private || command == "start";
+            let may = spoken_to && self.patience.lock().await.may_be_greeted(&by.chat, Instant::now());
+            return Ok(may.then(|| self.greeting(&person)));
+        }
+        if !by.private {
+            let known = ["sessions", "history", "trusted", "lang", "quiet", "zone", "help", "start"];
+            return Ok(known.contains(&command).then(|| Post::text(self.say(&person.language, "bot-private", &[]))));
+        }
+        if command.is_empty()
+            && let Some(code) = Code::read(said.rest)
+        {
+            let from = format!("{}:{}", by.approver, by.presser);
+            let given = async |_| self.parts.held_codes.code_from_chat(&person.users, &code, &from).await;
+            let outcome = self.once(update, by, given).await?;
+            return Ok(outcome.map(|outcome| Post::text(self.say(&person.language, outcome.message(), &[]))));
+        }
+        let post = match command {
+            "start" | "help" => self.help(&person),
+            "sessions" => self.sessions(&person).await?,
+            "history" => self.history(&person).await?,
+            "trusted" => self.trusted(&person),
+            "lang" => self.lang(&person, said.rest).await?,
+            "quiet" => self.quiet(&person, said.rest).await?,
+            "zone" => self.zone(&person, said.rest).await?,
+            _ => Post::text(self.say(&person.language, "bot-unknown", &[])),
+        };
+        Ok(Some(post))
     }
 
-    async fn answer(&self, by: &Speaker, said: &Said<'_>) -> Result<Option<Post>, StoreError> {
-        if said.command.is_empty()
-            && let Some(outcome) = self.parts.held_codes.code_from_chat(by, said.rest).await?
-        {
-            return Ok(Some(Post::text(outcome.text())));
+    /// Does something under its number: not when it was done before, and again when it was begun only. `None` when it was done.
+    async fn once<T>(
+        &self,
+        update: i64,
+        by: &Speaker,
+        what: impl AsyncFnOnce(bool) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let channel = format!("{}:{}", by.approver, by.line);
+        let again = match self.parts.store.begin_update(&channel, update, clock::now()).await? {
+            Heard::Done => {
+                telemetry::count("update.repeated");
+                return Ok(None);
+            }
+            Heard::Begun => true,
+            Heard::Never => false,
+        };
+        let done = what(again).await?;
+        self.parts.store.finish_update(&channel, update).await?;
+        Ok(Some(done))
+    }
+
+    async fn person<'a>(&self, by: &'a Speaker) -> Result<Person<'a>, StoreError> {
+        let bindings = self.parts.store.bindings_at(by.approver, &by.chat).await?;
+        let users = bindings.into_iter().filter(|binding| binding.presser == by.presser).map(|binding| binding.user);
+        let preferences = self.preferences(by.approver, &by.chat).await?;
+        let language = match &preferences.language {
+            Some(chosen) if self.parts.messages.speaks(chosen) => chosen.clone(),
+            _ => self.language_of(by.language.as_deref()),
+        };
+        Ok(Person {
+            by,
+            users: users.collect(),
+            administrator: self.is_administrator(by),
+            language,
+            zone: preferences.zone.unwrap_or_default(),
+        })
+    }
+
+    fn is_administrator(&self, by: &Speaker) -> bool {
+        by.approver == ApproverKind::Telegram && self.parts.administrators.contains(&by.chat)
+    }
+
+    async fn preferences(&self, approver: ApproverKind, chat: &str) -> Result<Preferences, StoreError> {
+        self.parts.store.preferences(approver, chat).await
+    }
+
+    /// The language of a chat we write to unasked.
+    async fn language_at(&self, chat: &str, heard: Option<&str>) -> Language {
+        let preferences = self.preferences(ApproverKind::Telegram, chat).await.unwrap_or_default();
+        let chosen = preferences.language.or(preferences.heard).filter(|tag| self.parts.messages.speaks(tag));
+        chosen.unwrap_or_else(|| self.language_of(heard))
+    }
+
+    fn language_of(&self, tag: Option<&str>) -> Language {
+        let language = tag.and_then(|tag| tag.parse::<Language>().ok());
+        language.filter(|language| self.parts.messages.speaks(language)).unwrap_or_default()
+    }
+
+    fn say(&self, language: &Language, id: &str, arguments: &[(&str, Value<'_>)]) -> String {
+        self.parts.messages.say(language, id, arguments)
+    }
+
+    /// An answer to a press that leaves its message as it is.
+    fn note(&self, language: &Language, id: &str, arguments: &[(&str, Value<'_>)]) -> ActReply {
+        ActReply { note: self.say(language, id, arguments), alert: true, then: Then::Stay }
+    }
+
+    fn greeting(&self, person: &Person<'_>) -> Post {
+        if !person.by.private {
+            return Post::text(self.say(&person.language, "bot-greeting-group", &[]));
         }
-        if !by.private && said.command != "start" {
-            return Ok(None);
+        let id = match self.parts.enrolment.self_registration {
+            true => "bot-greeting-register",
+            false => "bot-greeting",
+        };
+        Post::text(self.say(&person.language, id, &[("chat", person.by.chat.as_str().into())]))
+    }
+}
+
+impl Person<'_> {
+    fn is_stranger(&self) -> bool {
+        self.users.is_empty() && !self.administrator
+    }
+
+    /// Who, for sessions and their decisions. In a private chat the person has the chat's number.
+    fn who(&self) -> String {
+        match self.by.private {
+            true => format!("{}:{}", self.by.approver, self.by.presser),
+            false => format!("{}:{}@{}", self.by.approver, self.by.presser, self.by.chat),
         }
-        let may = self.strangers.lock().await.may_be_greeted(&by.chat, Instant::now());
-        Ok(may.then(|| greeting(by)))
+    }
+
+    /// For the record: who did what from where.
+    fn act(&self, at: Timestamp, act: &str, subject: impl ToString, detail: impl Into<String>) -> AuditEntry {
+        AuditEntry {
+            at,
+            who: format!("{}:{}", self.by.approver, self.by.presser),
+            through: self.by.approver.to_string(),
+            origin: format!("chat {}", self.by.chat),
+            act: act.to_owned(),
+            subject: subject.to_string(),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -83,17 +321,9 @@ impl<'a> Said<'a> {
     }
 }
 
-fn greeting(by: &Speaker) -> Post {
-    if !by.private {
-        return Post::text(
-            "Please write to me in a private chat: who can confirm your logins is nobody else's business.",
-        );
-    }
-    let chat = &by.chat;
-    Post::text(format!(
-        "This bot asks you to confirm your logins.\n\nYour chat id is <code>{chat}</code>. To connect it, the operator runs\n\
-         <code>radhold user bind NAME --telegram {chat}</code>\nwith your user name for NAME."
-    ))
+/// The language somebody's client speaks, while nothing else can be asked.
+fn spoken(by: &Speaker) -> Language {
+    by.language.as_deref().and_then(|tag| tag.parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

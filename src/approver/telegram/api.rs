@@ -87,6 +87,11 @@ impl Api {
         self.gate.share_among(nodes);
     }
 
+    /// The bot's number, which its token begins with.
+    pub(super) fn line(&self) -> &str {
+        self.bot.token().split(':').next().unwrap_or_default()
+    }
+
     /// The bot's user name, without the @.
     pub(super) async fn name(&self) -> Result<String, AskError> {
         let me = self.bounded(self.bot.get_me()).await?.map_err(|error| failure::classify(&error))?;

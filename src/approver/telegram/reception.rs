@@ -72,7 +72,7 @@ impl Reception {
             },
             Ok(Pressed::Act(press)) => {
                 let private = query.message.as_ref().is_some_and(|message| message.chat().is_private());
-                match self.carry_act(update, speaker(&query.from, press.chat(), private), press).await {
+                match self.carry_act(update, self.speaker(&query.from, press.chat(), private), press).await {
                     Some(ActReply { note, alert, then }) => (Reply::plain(note, alert), then),
                     None => return false,
                 }
@@ -133,7 +133,7 @@ impl Reception {
         }
         let chat = message.chat.id;
         let (reply, word) = oneshot::channel();
-        let by = speaker(from, &chat.to_string(), private);
+        let by = self.speaker(from, &chat.to_string(), private);
         match self.hand_over(Incoming::Message(Message { update, by, text, reply }), word).await {
             Word::Said(Some(post)) => self.say(Words::Post(chat, from.id.0, post)),
             Word::Said(None) | Word::NotYet => {}
@@ -142,6 +142,18 @@ impl Reception {
             Word::Nobody => return false,
         }
         true
+    }
+
+    fn speaker(&self, from: &User, chat: &str, private: bool) -> Speaker {
+        Speaker {
+            approver: ApproverKind::Telegram,
+            line: self.api.line().to_owned(),
+            chat: chat.to_owned(),
+            private,
+            presser: from.id.to_string(),
+            name: from.full_name(),
+            language: from.language_code.clone(),
+        }
     }
 
     async fn hand_over<T>(&self, incoming: Incoming, word: oneshot::Receiver<T>) -> Word<T> {
@@ -232,15 +244,4 @@ enum Word<T> {
     NotTaken,
     NotYet,
     Nobody,
-}
-
-fn speaker(from: &User, chat: &str, private: bool) -> Speaker {
-    Speaker {
-        approver: ApproverKind::Telegram,
-        chat: chat.to_owned(),
-        private,
-        presser: from.id.to_string(),
-        name: from.full_name(),
-        language: from.language_code.clone(),
-    }
 }

@@ -1,6 +1,7 @@
 //! `radhold user …`
 
 mod change;
+mod enrol;
 mod show;
 mod totp;
 
@@ -15,6 +16,7 @@ use super::failure::Failure;
 use super::{audit, manual, output};
 pub(super) use change::user_name;
 use change::{AddArgs, SetArgs};
+use enrol::EnrolArgs;
 use show::{ListArgs, ShowArgs};
 use totp::TotpArgs;
 
@@ -29,6 +31,7 @@ pub(super) enum UserCommand {
     Bind(BindArgs),
     Unbind(UnbindArgs),
     Totp(TotpArgs),
+    Enrol(EnrolArgs),
 }
 
 /// Remove a user and their bindings.
@@ -61,15 +64,18 @@ pub(super) struct BindArgs {
     presser: Option<i64>,
 }
 
-/// Take a chat from a user.
+/// Take a chat from a user, or all of them.
 #[derive(Debug, Args)]
-#[command(after_long_help = manual!("  radhold user unbind alice --telegram 123456789"))]
+#[command(after_long_help = manual!("  radhold user unbind alice --telegram 123456789\n  radhold user unbind alice --all"))]
 pub(super) struct UnbindArgs {
     /// The User-Name.
     name: String,
     /// The chat's number.
-    #[arg(long, value_name = "CHAT_ID", allow_negative_numbers = true)]
-    telegram: i64,
+    #[arg(long, value_name = "CHAT_ID", allow_negative_numbers = true, required_unless_present = "all")]
+    telegram: Option<i64>,
+    /// All chats, as when a telephone is lost.
+    #[arg(long, conflicts_with = "telegram")]
+    all: bool,
 }
 
 pub(super) async fn run(command: UserCommand, context: &Context) -> Result<(), Failure> {
@@ -82,6 +88,7 @@ pub(super) async fn run(command: UserCommand, context: &Context) -> Result<(), F
         UserCommand::Bind(args) => bind(args, context).await,
         UserCommand::Unbind(args) => unbind(args, context).await,
         UserCommand::Totp(args) => totp::run(args, context).await,
+        UserCommand::Enrol(args) => enrol::run(args, context).await,
     }
 }
 
@@ -111,15 +118,22 @@ async fn bind(args: BindArgs, context: &Context) -> Result<(), Failure> {
 async fn unbind(args: UnbindArgs, context: &Context) -> Result<(), Failure> {
     let store = context.store().await?;
     let user = find(&*store, &args.name).await?;
-    let address = args.telegram.to_string();
-    let bindings = store.bindings(&user.name).await?;
-    let bound = bindings
-        .iter()
-        .find(|binding| binding.approver == ApproverKind::Telegram && binding.address == address)
-        .ok_or_else(|| Failure::not_found(format!("user {} has no Telegram chat {address}", user.name)))?;
-    store.unbind(bound).await?;
-    audit::record(context, &*store, "user.unbind", &user.name, format!("Telegram chat {address}")).await?;
-    output::print(&format!("user {} is no longer asked in Telegram chat {address}", user.name))
+    let address = args.telegram.map(|chat| chat.to_string());
+    let mut bound = store.bindings(&user.name).await?;
+    bound.retain(|binding| {
+        binding.approver == ApproverKind::Telegram && address.as_ref().is_none_or(|address| binding.address == *address)
+    });
+    if bound.is_empty() {
+        let which = address.map_or_else(String::new, |address| format!(" {address}"));
+        return Err(Failure::not_found(format!("user {} has no Telegram chat{which}", user.name)));
+    }
+    for binding in &bound {
+        store.unbind(binding).await?;
+        let detail = format!("Telegram chat {}", binding.address);
+        audit::record(context, &*store, "user.unbind", &user.name, detail).await?;
+    }
+    let chats = bound.iter().map(|binding| binding.address.as_str()).collect::<Vec<_>>().join(", ");
+    output::print(&format!("user {} is no longer asked in Telegram chat {chats}", user.name))
 }
 
 fn binding(user: &UserName, chat: i64, presser: i64) -> Binding {

@@ -20,7 +20,6 @@ pub(super) async fn of(pool: &PgPool, user: &UserName) -> Result<Vec<Binding>, S
     rows.iter().map(|row| records::binding(&Cells { table: "bindings", row })).collect()
 }
 
-/// Those of a chat.
 pub(super) async fn at(pool: &PgPool, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
     let rows = sqlx::query(
         r#"SELECT user_name, approver, address, presser, bound_at FROM bindings

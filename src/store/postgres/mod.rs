@@ -14,13 +14,16 @@ mod code;
 mod columns;
 mod commit;
 mod decision;
+mod enrolment;
 mod failures;
+mod heard;
 mod import;
 mod link;
 mod nas;
 mod nodes;
 mod notify;
 mod outbox;
+mod preferences;
 mod quarantine;
 mod report;
 mod secret;
@@ -39,11 +42,14 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, EmergencyCode, Imported,
-    KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store,
-    StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, EmergencyCode, Heard,
+    Imported, KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery,
+    Store, StoreError, Usage,
 };
-use crate::model::{ApproverKind, Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{
+    ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Language, Nas, NasName, NodeName, Preferences,
+    Secret, SessionId, Timestamp, User, UserName,
+};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Lane, Session};
 
@@ -147,16 +153,29 @@ impl Store for PostgresStore {
         on!(self, pool => binding::of(pool, user))
     }
 
-    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
-        on!(self, pool => binding::at(pool, approver, address))
-    }
-
     async fn bind(&self, binding: &Binding) -> Result<(), StoreError> {
         on!(self, pool => binding::put(pool, binding))
     }
 
     async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
         on!(self, pool => binding::remove(pool, binding))
+    }
+
+    async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
+        on!(self, pool => preferences::of(pool, approver, address))
+    }
+
+    async fn set_preferences(
+        &self,
+        approver: ApproverKind,
+        address: &str,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError> {
+        on!(self, pool => preferences::put(pool, approver, address, preferences))
+    }
+
+    async fn hear_language(&self, approver: ApproverKind, address: &str, heard: &Language) -> Result<(), StoreError> {
+        on!(self, pool => preferences::hear(pool, approver, address, heard))
     }
 
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
@@ -398,6 +417,78 @@ impl Store for PostgresStore {
 
     async fn forget_codes(&self, before: Timestamp) -> Result<(), StoreError> {
         on!(self, pool => code::forget(pool, before))
+    }
+
+    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
+        on!(self, pool => binding::at(pool, approver, address))
+    }
+
+    async fn add_enrolment(&self, enrolment: &Enrolment, act: &AuditEntry) -> Result<(), StoreError> {
+        on!(self, pool => async { enrolment::add(pool.begin().await.map_err(failure)?, enrolment, act).await })
+    }
+
+    async fn enrolment(&self, id: EnrolmentId) -> Result<Option<Enrolment>, StoreError> {
+        on!(self, pool => enrolment::find(pool, id))
+    }
+
+    async fn enrolment_by_token(&self, hash: &[u8]) -> Result<Option<Enrolment>, StoreError> {
+        on!(self, pool => enrolment::by_token(pool, hash))
+    }
+
+    async fn enrolments_waiting(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
+        on!(self, pool => enrolment::waiting(pool, now))
+    }
+
+    async fn move_enrolment(
+        &self,
+        enrolment: &Enrolment,
+        from: EnrolmentState,
+        now: Timestamp,
+        act: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        on!(self, pool => async { enrolment::advance(pool.begin().await.map_err(failure)?, enrolment, from, now, act).await })
+    }
+
+    async fn claim_enrolment_notices(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Enrolment>, StoreError> {
+        on!(self, pool => enrolment::claim_notices(pool, now, lease, limit))
+    }
+
+    async fn enrolment_told(&self, id: EnrolmentId) -> Result<(), StoreError> {
+        on!(self, pool => enrolment::told(pool, id))
+    }
+
+    async fn claim_strike_notices(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Strike>, StoreError> {
+        on!(self, pool => strike::claim_notices(pool, since, now, lease, limit))
+    }
+
+    async fn strike_told(&self, session: SessionId) -> Result<(), StoreError> {
+        on!(self, pool => strike::told(pool, session))
+    }
+
+    async fn begin_update(&self, channel: &str, number: i64, now: Timestamp) -> Result<Heard, StoreError> {
+        on!(self, pool => heard::begin(pool, channel, number, now))
+    }
+
+    async fn finish_update(&self, channel: &str, number: i64) -> Result<(), StoreError> {
+        on!(self, pool => heard::finish(pool, channel, number))
+    }
+
+    async fn forget_heard(&self, before: Timestamp) -> Result<(), StoreError> {
+        on!(self, pool => async {
+            heard::forget(pool, before).await?;
+            enrolment::forget(pool, before).await
+        })
     }
 }
 

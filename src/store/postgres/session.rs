@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::columns::time;
 use super::failure;
-use crate::model::{SessionId, Timestamp};
+use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells};
 use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
@@ -29,7 +29,7 @@ macro_rules! columns {
          accepted_at, started_at, heard_at, deadline, permitted_at, evicting_since, disconnect_acked_at, asks, decision, \
          decided_via, decided_by, decided_at, outcome, attempt, tries, retry_at, identify_fully, input_octets, \
          output_octets, input_packets, output_packets, session_time, ended_at, end_cause, terminate_cause, wake_at, \
-         interim_interval"
+         interim_interval, medium"
     };
 }
 
@@ -49,7 +49,7 @@ macro_rules! with_columns {
             input_octets "$34::int8[]", output_octets "$35::int8[]", input_packets "$36::int8[]",
             output_packets "$37::int8[]", session_time "$38::int8[]", ended_at "$39::timestamptz[]",
             end_cause "$40::text[]", terminate_cause "$41::int8[]", wake_at "$42::timestamptz[]",
-            interim_interval "$43::int8[]"
+            interim_interval "$43::int8[]", medium "$44::text[]"
         }
     };
 }
@@ -340,6 +340,7 @@ struct Written {
     terminate_cause: Option<i64>,
     wake_at: Option<DateTime<Utc>>,
     interim_interval: Option<i64>,
+    medium: Option<&'static str>,
 }
 
 fn written(change: &Change) -> Written {
@@ -391,6 +392,7 @@ fn written(change: &Change) -> Written {
         terminate_cause: session.end.and_then(|end| end.terminate_cause).map(i64::from),
         wake_at: change.wake_at.map(time),
         interim_interval: interim_interval(session),
+        medium: session.identity.medium.map(Medium::as_str),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Strikes: kept with the end of their hold, once.
 
+use std::time::Duration;
+
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::columns::time;
 use super::failure;
-use crate::model::Timestamp;
+use crate::model::{SessionId, Timestamp};
 use crate::policy::Strike;
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, ban};
@@ -52,4 +54,41 @@ pub(super) async fn since(pool: &PgPool, since: Timestamp) -> Result<Vec<Strike>
     .await
     .map_err(failure)?;
     rows.iter().rev().map(|row| ban::strike(&Cells { table: "strikes", row })).collect()
+}
+
+/// Takes denied logins of which administrators are to be told.
+pub(super) async fn claim_notices(
+    pool: &PgPool,
+    since: Timestamp,
+    now: Timestamp,
+    lease: Duration,
+    limit: u32,
+) -> Result<Vec<Strike>, StoreError> {
+    let rows = sqlx::query(
+        "UPDATE strikes SET claimed_until = $3
+         WHERE session_id IN (
+             SELECT session_id FROM strikes
+             WHERE told = false AND why = 'denied' AND at >= $1 AND (claimed_until IS NULL OR claimed_until <= $2)
+             ORDER BY at, session_id LIMIT $4 FOR UPDATE SKIP LOCKED
+         )
+         RETURNING session_id, at, user_name, nas, caller, why",
+    )
+    .bind(time(since))
+    .bind(time(now))
+    .bind(time(now + lease))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
+    rows.iter().map(|row| ban::strike(&Cells { table: "strikes", row })).collect()
+}
+
+/// Administrators know of it.
+pub(super) async fn told(pool: &PgPool, session: SessionId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE strikes SET told = true, claimed_until = NULL WHERE session_id = $1")
+        .bind(session.0)
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    Ok(())
 }

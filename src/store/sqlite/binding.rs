@@ -19,7 +19,6 @@ pub(super) async fn of(pool: &SqlitePool, user: &UserName) -> Result<Vec<Binding
     rows.iter().map(|row| records::binding(&Cells { table: "bindings", row })).collect()
 }
 
-/// Those of a chat.
 pub(super) async fn at(pool: &SqlitePool, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
     let rows = sqlx::query(
         "SELECT user_name, approver, address, presser, bound_at FROM bindings

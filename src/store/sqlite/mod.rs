@@ -12,11 +12,14 @@ mod code;
 mod columns;
 mod commit;
 mod decision;
+mod enrolment;
 mod failures;
+mod heard;
 mod import;
 mod nas;
 mod nodes;
 mod outbox;
+mod preferences;
 mod quarantine;
 mod report;
 mod secret;
@@ -40,11 +43,14 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, EmergencyCode, Imported,
-    KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError,
-    Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, EmergencyCode, Heard,
+    Imported, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store,
+    StoreError, Usage,
 };
-use crate::model::{ApproverKind, Binding, Nas, NasName, NodeName, Secret, SessionId, Timestamp, User, UserName};
+use crate::model::{
+    ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Language, Nas, NasName, NodeName, Preferences,
+    Secret, SessionId, Timestamp, User, UserName,
+};
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Strike};
 use crate::session::{Lane, Session};
 
@@ -142,16 +148,29 @@ impl Store for SqliteStore {
         binding::of(&self.readers, user).await
     }
 
-    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
-        binding::at(&self.readers, approver, address).await
-    }
-
     async fn bind(&self, binding: &Binding) -> Result<(), StoreError> {
         binding::put(&self.writer, binding).await
     }
 
     async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
         binding::remove(&self.writer, binding).await
+    }
+
+    async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
+        preferences::of(&self.readers, approver, address).await
+    }
+
+    async fn set_preferences(
+        &self,
+        approver: ApproverKind,
+        address: &str,
+        preferences: &Preferences,
+    ) -> Result<(), StoreError> {
+        preferences::put(&self.writer, approver, address, preferences).await
+    }
+
+    async fn hear_language(&self, approver: ApproverKind, address: &str, heard: &Language) -> Result<(), StoreError> {
+        preferences::hear(&self.writer, approver, address, heard).await
     }
 
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
@@ -403,6 +422,76 @@ impl Store for SqliteStore {
 
     async fn forget_codes(&self, before: Timestamp) -> Result<(), StoreError> {
         code::forget(&self.writer, before).await
+    }
+
+    async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
+        binding::at(&self.readers, approver, address).await
+    }
+
+    async fn add_enrolment(&self, enrolment: &Enrolment, act: &AuditEntry) -> Result<(), StoreError> {
+        enrolment::add(self.write().await?, enrolment, act).await
+    }
+
+    async fn enrolment(&self, id: EnrolmentId) -> Result<Option<Enrolment>, StoreError> {
+        enrolment::find(&self.readers, id).await
+    }
+
+    async fn enrolment_by_token(&self, hash: &[u8]) -> Result<Option<Enrolment>, StoreError> {
+        enrolment::by_token(&self.readers, hash).await
+    }
+
+    async fn enrolments_waiting(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
+        enrolment::waiting(&self.readers, now).await
+    }
+
+    async fn move_enrolment(
+        &self,
+        enrolment: &Enrolment,
+        from: EnrolmentState,
+        now: Timestamp,
+        act: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        enrolment::advance(self.write().await?, enrolment, from, now, act).await
+    }
+
+    async fn claim_enrolment_notices(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Enrolment>, StoreError> {
+        enrolment::claim_notices(&self.writer, now, lease, limit).await
+    }
+
+    async fn enrolment_told(&self, id: EnrolmentId) -> Result<(), StoreError> {
+        enrolment::told(&self.writer, id).await
+    }
+
+    async fn claim_strike_notices(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Strike>, StoreError> {
+        strike::claim_notices(&self.writer, since, now, lease, limit).await
+    }
+
+    async fn strike_told(&self, session: SessionId) -> Result<(), StoreError> {
+        strike::told(&self.writer, session).await
+    }
+
+    async fn begin_update(&self, channel: &str, number: i64, now: Timestamp) -> Result<Heard, StoreError> {
+        heard::begin(&self.writer, channel, number, now).await
+    }
+
+    async fn finish_update(&self, channel: &str, number: i64) -> Result<(), StoreError> {
+        heard::finish(&self.writer, channel, number).await
+    }
+
+    async fn forget_heard(&self, before: Timestamp) -> Result<(), StoreError> {
+        heard::forget(&self.writer, before).await?;
+        enrolment::forget(&self.writer, before).await
     }
 }
 

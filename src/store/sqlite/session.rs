@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use super::failure;
-use crate::model::{SessionId, Timestamp};
+use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells, Columns};
 use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
@@ -17,7 +17,7 @@ macro_rules! columns {
          accepted_at, started_at, heard_at, deadline, permitted_at, evicting_since, disconnect_acked_at, asks, decision, \
          decided_via, decided_by, decided_at, outcome, attempt, tries, retry_at, identify_fully, input_octets, \
          output_octets, input_packets, output_packets, session_time, ended_at, end_cause, terminate_cause, wake_at, \
-         interim_interval"
+         interim_interval, medium"
     };
 }
 
@@ -28,7 +28,7 @@ macro_rules! with_columns {
             called_station_id acct_session_id framed_ip framed_ipv6_prefix granted state accepted_at started_at heard_at
             deadline permitted_at evicting_since disconnect_acked_at asks decision decided_via decided_by decided_at
             outcome attempt tries retry_at identify_fully input_octets output_octets input_packets output_packets
-            session_time ended_at end_cause terminate_cause wake_at interim_interval
+            session_time ended_at end_cause terminate_cause wake_at interim_interval medium
         }
     };
 }
@@ -115,7 +115,8 @@ fn push_row(values: &mut Separated<'_, Sqlite, &'static str>, change: &Change) {
         .push_bind(session.end.map(|end| end.cause.as_str()))
         .push_bind(session.end.and_then(|end| end.terminate_cause))
         .push_bind(change.wake_at.map(row::micros))
-        .push_bind(session.interim_interval.map(|interval| row::counter(interval.as_secs())));
+        .push_bind(session.interim_interval.map(|interval| row::counter(interval.as_secs())))
+        .push_bind(session.identity.medium.map(Medium::as_str));
 }
 
 /// Runs a statement that gives back the ids it wrote.

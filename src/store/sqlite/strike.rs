@@ -1,9 +1,11 @@
 //! Strikes: kept with the end of their hold, once.
 
+use std::time::Duration;
+
 use sqlx::{SqliteExecutor, SqlitePool};
 
 use super::failure;
-use crate::model::Timestamp;
+use crate::model::{SessionId, Timestamp};
 use crate::policy::Strike;
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, ban};
@@ -39,4 +41,41 @@ pub(super) async fn since(pool: &SqlitePool, since: Timestamp) -> Result<Vec<Str
     .await
     .map_err(failure)?;
     rows.iter().rev().map(|row| ban::strike(&Cells { table: "strikes", row })).collect()
+}
+
+/// Takes denied logins of which administrators are to be told.
+pub(super) async fn claim_notices(
+    pool: &SqlitePool,
+    since: Timestamp,
+    now: Timestamp,
+    lease: Duration,
+    limit: u32,
+) -> Result<Vec<Strike>, StoreError> {
+    let rows = sqlx::query(
+        "UPDATE strikes SET claimed_until = ?3
+         WHERE session_id IN (
+             SELECT session_id FROM strikes
+             WHERE told = 0 AND why = 'denied' AND at >= ?1 AND (claimed_until IS NULL OR claimed_until <= ?2)
+             ORDER BY at, session_id LIMIT ?4
+         )
+         RETURNING session_id, at, user_name, nas, caller, why",
+    )
+    .bind(row::micros(since))
+    .bind(row::micros(now))
+    .bind(row::micros(now + lease))
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
+    rows.iter().map(|row| ban::strike(&Cells { table: "strikes", row })).collect()
+}
+
+/// Administrators know of it.
+pub(super) async fn told(pool: &SqlitePool, session: SessionId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE strikes SET told = 1, claimed_until = NULL WHERE session_id = ?1")
+        .bind(session.to_string())
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    Ok(())
 }

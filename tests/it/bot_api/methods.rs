@@ -25,13 +25,67 @@ pub(super) fn call(world: &mut World, method: &str, params: &Params) -> Result<V
             }
             Ok(me)
         }
-        "deletewebhook" => Ok(json!(true)),
+        "setwebhook" => set_webhook(world, params),
+        "deletewebhook" => {
+            world.webhook = None;
+            Ok(json!(true))
+        }
+        "getmycommands" => {
+            let at = scope(params)?;
+            Ok(world.commands.get(&at).cloned().unwrap_or_else(|| json!([])))
+        }
+        "setmycommands" => set_my_commands(world, params),
         "sendmessage" => send_message(world, params),
         "editmessagetext" => edit_message_text(world, params),
         "editmessagereplymarkup" => edit_message_reply_markup(world, params),
         "answercallbackquery" => answer_callback_query(world, params),
         _ => Err(Refusal::new(404, "Not Found")),
     }
+}
+
+fn set_webhook(world: &mut World, params: &Params) -> Result<Value, Refusal> {
+    let url = params.text("url")?.unwrap_or_default();
+    if !url.starts_with("https://") {
+        return Err(Refusal::bad("bad webhook: An HTTPS URL must be provided for webhook"));
+    }
+    let secret = params.text("secret_token")?.unwrap_or_default();
+    if secret.len() > 256 || !secret.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+        return Err(Refusal::bad("secret token contains unallowed characters"));
+    }
+    world.webhook = Some(json!({ "url": url, "secret_token": secret, "allowed": params.json("allowed_updates")? }));
+    // A poll that waits is ended.
+    world.poll += 1;
+    Ok(json!(true))
+}
+
+/// Where commands are for: a chat, or 0 for all private ones; and a language.
+fn scope(params: &Params) -> Result<(i64, String), Refusal> {
+    let scope = params.json("scope")?.unwrap_or_else(|| json!({ "type": "default" }));
+    let chat = match scope["type"].as_str() {
+        Some("all_private_chats") => 0,
+        Some("chat") => scope["chat_id"].as_i64().ok_or_else(|| Refusal::bad("chat not found"))?,
+        other => return Err(Refusal::bad(format!("no test wants commands of scope {other:?}"))),
+    };
+    Ok((chat, params.text("language_code")?.unwrap_or_default()))
+}
+
+fn set_my_commands(world: &mut World, params: &Params) -> Result<Value, Refusal> {
+    let at = scope(params)?;
+    if at.0 != 0 && !world.chats.contains_key(&at.0) {
+        return Err(Refusal::bad("chat not found"));
+    }
+    let commands = params.json("commands")?.unwrap_or_else(|| json!([]));
+    for command in commands.as_array().into_iter().flatten() {
+        let name = command["command"].as_str().unwrap_or_default();
+        let what = command["description"].as_str().unwrap_or_default();
+        let fine = (1..=32).contains(&name.len())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if !fine || !(1..=256).contains(&what.chars().count()) {
+            return Err(Refusal::bad("BOT_COMMAND_INVALID"));
+        }
+    }
+    world.commands.insert(at, commands);
+    Ok(json!(true))
 }
 
 fn send_message(world: &mut World, params: &Params) -> Result<Value, Refusal> {
@@ -128,6 +182,12 @@ pub(super) async fn get_updates(shared: &Shared, params: &Params) -> Result<Valu
     loop {
         {
             let world = shared.lock();
+            if world.webhook.is_some() {
+                return Err(Refusal::new(
+                    409,
+                    "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first",
+                ));
+            }
             if world.poll != ours {
                 return Err(Refusal::new(
                     409,

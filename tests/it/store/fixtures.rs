@@ -83,6 +83,7 @@ pub(super) fn rich_record(number: u128) -> Record {
             acct_session_id: Some("81d00a3f".into()),
             framed_ip: Some("10.8.0.2".parse().unwrap()),
             framed_ipv6_prefix: Some("2001:db8:1::1/64".parse().unwrap()),
+            medium: Some(Medium::SslVpn),
         },
         grant: Some(Grant {
             session_timeout: Some(Duration::new(5, 9)),

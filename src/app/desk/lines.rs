@@ -1,0 +1,93 @@
+//! Pieces of text: guests made fit to be shown, sizes, callers, the short form of an id.
+//!
+//! Pure.
+
+use crate::model::SessionId;
+use crate::session::Session;
+
+/// Longest text from the network that is shown, in characters.
+const GUEST: usize = 64;
+
+/// Text from the network in HTML: shortened, freed of what is unprintable, escaped, and set as code, so that it can neither pose
+/// as our words nor become a link.
+pub(super) fn guest(text: &str) -> String {
+    format!("<code>{}</code>", escaped(&printable(text)))
+}
+
+/// The same as plain text.
+pub(super) fn printable(text: &str) -> String {
+    let clean: String = text.chars().filter(|c| !is_unprintable(*c)).collect();
+    let mut shown: String = clean.trim().chars().take(GUEST).collect();
+    if clean.trim().chars().count() > GUEST {
+        shown.push('…');
+    }
+    if shown.is_empty() { "-".to_owned() } else { shown }
+}
+
+/// Several, with commas between.
+pub(super) fn guests<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    texts.into_iter().take(5).map(guest).collect::<Vec<_>>().join(", ")
+}
+
+/// Where a session's caller is, when the NAS says.
+pub(super) fn caller(session: &Session, unknown: &str) -> String {
+    session.identity.calling_station_id.as_deref().map_or_else(|| unknown.to_owned(), guest)
+}
+
+/// `1.5 GiB`, cut and not rounded.
+pub(super) fn size(octets: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if octets < 1024 {
+        return format!("{octets} B");
+    }
+    let (mut at, mut unit) = (0, 1024_u128);
+    while at + 1 < UNITS.len() && u128::from(octets) >= unit * 1024 {
+        unit *= 1024;
+        at += 1;
+    }
+    let tenths = u128::from(octets) * 10 / unit;
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[at])
+}
+
+/// The last characters of an id: sessions of one minute share their first.
+pub(super) fn short(id: SessionId) -> String {
+    let text = id.to_string();
+    text[text.len() - 12..].to_owned()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Controls, and the format characters that hide text or turn its direction.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_cannot_pose_as_us() {
+        assert_eq!(guest("</code><b>Hi</b>&\n\u{202e}"), "<code>&lt;/code&gt;&lt;b&gt;Hi&lt;/b&gt;&amp;</code>");
+        assert_eq!(guest(" \u{200b} "), "<code>-</code>");
+        assert_eq!(guest(&"é".repeat(500)), format!("<code>{}…</code>", "é".repeat(64)));
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (octets, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1023.9 KiB"),
+            (1_610_612_736, "1.5 GiB"),
+            (u64::MAX, "16383.9 PiB"),
+        ] {
+            assert_eq!(size(octets), text);
+        }
+    }
+}

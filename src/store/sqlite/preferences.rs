@@ -1,0 +1,64 @@
+//! How chats want to be spoken to.
+
+use sqlx::SqlitePool;
+
+use super::failure;
+use crate::model::{ApproverKind, Language, Preferences};
+use crate::store::row::{self, Cells};
+use crate::store::{StoreError, records};
+
+pub(super) async fn of(pool: &SqlitePool, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
+    let row =
+        sqlx::query("SELECT language, heard, zone, quiet FROM chat_preferences WHERE approver = ?1 AND address = ?2")
+            .bind(approver.as_str())
+            .bind(row::text(address))
+            .fetch_optional(pool)
+            .await
+            .map_err(failure)?;
+    match row {
+        Some(row) => records::preferences(&Cells { table: "chat_preferences", row: &row }),
+        None => Ok(Preferences::default()),
+    }
+}
+
+pub(super) async fn put(
+    pool: &SqlitePool,
+    approver: ApproverKind,
+    address: &str,
+    preferences: &Preferences,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO chat_preferences (approver, address, language, heard, zone, quiet) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (approver, address) DO UPDATE
+         SET language = excluded.language, heard = excluded.heard, zone = excluded.zone, quiet = excluded.quiet",
+    )
+    .bind(approver.as_str())
+    .bind(row::text(address))
+    .bind(preferences.language.as_ref().map(Language::as_str))
+    .bind(preferences.heard.as_ref().map(Language::as_str))
+    .bind(preferences.zone.map(|zone| zone.as_str()))
+    .bind(preferences.quiet)
+    .execute(pool)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}
+
+pub(super) async fn hear(
+    pool: &SqlitePool,
+    approver: ApproverKind,
+    address: &str,
+    heard: &Language,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO chat_preferences (approver, address, heard) VALUES (?1, ?2, ?3)
+         ON CONFLICT (approver, address) DO UPDATE SET heard = excluded.heard",
+    )
+    .bind(approver.as_str())
+    .bind(row::text(address))
+    .bind(heard.as_str())
+    .execute(pool)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}
