@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use radhold::model::{
-    ApproverKind, Counters, Day, Identity, Nas, NasName, ReplyItem, SecondFactor, Secret, SessionId, Timestamp, User,
-    UserName,
+    ApproverKind, Counters, Day, Identity, Medium, Nas, NasName, ReplyItem, SecondFactor, Secret, SessionId, Timestamp,
+    User, UserName,
 };
 use radhold::policy::{Grant, HoldTerms, Terms};
 use radhold::session::{
