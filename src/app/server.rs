@@ -483,7 +483,7 @@ fn print_next_steps(nas: &Nas, auth: &[SocketAddr], no_users: bool) {
     println!("                                              log in: Access-Accept with Filter-Id \"sandbox\"");
     println!("  radhold session list                        see the session, held");
     println!("  radhold nas add NAME --address ADDRESS      add your own NAS");
-    println!("  radhold user bind alice --telegram CHAT     let Telegram ask (see README, \"Telegram\")\n");
+    println!("  radhold user enrol alice                    let Telegram ask (see README, \"Telegram\")\n");
 }
 
 /// Opens the store of a configuration.

@@ -15,12 +15,6 @@ bot-greeting-register =
 bot-greeting-group =
     Please write to me in a private chat: who can confirm your logins is nobody else's business.
 
-# $users (text 400): user names, escaped.
-bot-greeting-bound =
-    This chat confirms the logins of { $users }.
-
-    /help says what else I can do.
-
 enrol-wrong =
     This link is not valid, or not valid any more. Ask your administrator for a new one.
 

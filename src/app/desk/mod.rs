@@ -103,9 +103,9 @@ impl Desk {
             Err(error) => {
                 telemetry::count("message.not-answered");
                 tracing::warn!(%error, "a message cannot be answered");
-                // A stranger's message costs nothing while the store is away, and tells them nothing.
-                let known = by.private && self.is_administrator(&by);
-                known.then(|| Post::text(self.say(&spoken(&by), "bot-later", &[])))
+                // Whoever they are, which nobody can say now.
+                let may = by.private && self.patience.lock().await.may_be_greeted(&by.chat, Instant::now());
+                may.then(|| Post::text(self.say(&spoken(&by), "bot-later", &[])))
             }
         };
         drop(reply.send(post));
@@ -244,7 +244,8 @@ impl Desk {
     }
 
     fn is_administrator(&self, by: &Speaker) -> bool {
-        by.approver == ApproverKind::Telegram && self.parts.administrators.contains(&by.chat)
+        let theirs = !by.private || by.presser == by.chat;
+        by.approver == ApproverKind::Telegram && theirs && self.parts.administrators.contains(&by.chat)
     }
 
     async fn preferences(&self, approver: ApproverKind, chat: &str) -> Result<Preferences, StoreError> {

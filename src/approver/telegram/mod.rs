@@ -218,15 +218,20 @@ impl Approver for Telegram {
     }
 
     async fn publish(&self, menus: &[Menu]) -> Result<(), AskError> {
+        let mut failed = None;
         for menu in menus {
             let chat = match &menu.chat {
                 Some(chat) => Some(ChatId(chat.parse().map_err(|_| AskError::Undeliverable(format!("chat {chat}")))?)),
                 None => None,
             };
             let commands = menu.commands.iter().map(|(name, what)| BotCommand::new(name, what)).collect();
-            self.api.offer(chat, menu.language.as_deref(), commands).await?;
+            match self.api.offer(chat, menu.language.as_deref(), commands).await {
+                // A chat that never wrote to the bot keeps no other from its menu.
+                Err(AskError::Undeliverable(reason)) => failed = Some(AskError::Undeliverable(reason)),
+                offered => offered?,
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     fn share_among(&self, nodes: usize) {
@@ -247,8 +252,11 @@ fn keyboard_of(key: &ButtonKey, post: &Post, chat: ChatId, presser: Option<u64>)
     if post.buttons.is_empty() {
         return None;
     }
+    // A private chat is its owner's, whose number it has; only a group has anybody else in it.
+    let private = chat.0 > 0;
     let chat = chat.to_string();
     let presser = match presser {
+        _ if private => chat.clone(),
         Some(presser) if !post.open => presser.to_string(),
         _ => ANYONE.to_owned(),
     };

@@ -2,7 +2,7 @@
 //!
 //! A message takes a place among all and the place of its chat, and gives each back its time *after* it was answered. So whatever
 //! the network does to the distance between two of them, no more arrive within that time than there are places. Prompts go before
-//! notices. Knows no text; reads a monotonic clock alone.
+//! notices, but for one turn in some. Knows no text; reads a monotonic clock alone.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,6 +17,8 @@ use crate::approver::AskError;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A wait asked for that is longer than this is not waited for here.
 const SHORT: Duration = Duration::from_secs(2);
+/// One turn in so many goes to a notice first, so that prompts without end do not silence all else.
+const NOTICES: u64 = 5;
 /// Two chats that are refused within this time mean that the bot is, and not the chat.
 const TOGETHER: Duration = Duration::from_secs(5);
 
@@ -71,6 +73,8 @@ struct State {
     paused_until: Option<Instant>,
     refused: Option<(i64, Instant)>,
     waiting: [VecDeque<Waiter>; 2],
+    /// Turns given.
+    turns: u64,
 }
 
 #[derive(Debug)]
@@ -100,6 +104,7 @@ impl Gate {
             paused_until: None,
             refused: None,
             waiting: [VecDeque::new(), VecDeque::new()],
+            turns: 0,
         };
         Self(Arc::new(Inner { pace, patience, state: Mutex::new(state) }))
     }
@@ -166,21 +171,13 @@ impl Gate {
             return;
         }
         let mut ready = Vec::new();
-        for urgency in 0..state.waiting.len() {
-            let mut at = 0;
-            while at < state.waiting[urgency].len() && state.taken < state.places {
-                let waiter = &state.waiting[urgency][at];
-                let chat = waiter.chat;
-                if waiter.go.is_closed() {
-                    state.waiting[urgency].remove(at);
-                } else if state.chats.contains_key(&chat) || state.held.contains_key(&chat) {
-                    at += 1;
-                } else if let Some(waiter) = state.waiting[urgency].remove(at) {
-                    state.taken += 1;
-                    *state.chats.entry(chat).or_default() += 1;
-                    ready.push(waiter);
-                }
-            }
+        while state.taken < state.places {
+            let order = if state.turns % NOTICES == NOTICES - 1 { [1, 0] } else { [0, 1] };
+            let Some(waiter) = order.into_iter().find_map(|urgency| state.next(urgency)) else { break };
+            state.taken += 1;
+            state.turns += 1;
+            *state.chats.entry(waiter.chat).or_default() += 1;
+            ready.push(waiter);
         }
         drop(state);
         for waiter in ready {
@@ -191,6 +188,17 @@ impl Gate {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes the first who may go now from those that wait, and forgets those that wait no more.
+    fn next(&mut self, urgency: usize) -> Option<Waiter> {
+        let (chats, held) = (&self.chats, &self.held);
+        self.waiting[urgency].retain(|waiter| !waiter.go.is_closed());
+        let free = |waiter: &Waiter| !chats.contains_key(&waiter.chat) && !held.contains_key(&waiter.chat);
+        let at = self.waiting[urgency].iter().position(free)?;
+        self.waiting[urgency].remove(at)
     }
 }
 
@@ -289,6 +297,15 @@ mod tests {
         let all = [(1, Urgency::Notice), (2, Urgency::Notice), (3, Urgency::Prompt)];
         let order: Vec<_> = sent(&gate, all).await.into_iter().map(|(_, chat)| chat).collect();
         assert_eq!(order, [1, 3, 2], "the first had gone already");
+    }
+
+    #[tokio::test]
+    async fn prompts_without_end_do_not_silence_notices() {
+        let gate = Gate::new(Pace { messages: 1, period: SECOND / 10, ..PACE });
+        let prompts = (1..=20).map(|chat| (chat, Urgency::Prompt));
+        let order = sent(&gate, prompts.chain([(99, Urgency::Notice)])).await;
+        let place = order.iter().position(|(_, chat)| *chat == 99).unwrap();
+        assert!(place < 6, "{order:?}");
     }
 
     #[tokio::test]

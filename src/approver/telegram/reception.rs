@@ -107,7 +107,7 @@ impl Reception {
         match self.hand_over(Incoming::Press(Answer { press, reply }), word).await {
             Word::Said(told) => Some(texts::told(verdict, told)),
             Word::NotTaken => Some(texts::NOT_TAKEN),
-            Word::NotYet => Some(texts::UNSETTLED),
+            Word::NotYet(_) => Some(texts::UNSETTLED),
             Word::Nobody => None,
         }
     }
@@ -118,13 +118,15 @@ impl Reception {
         match self.hand_over(Incoming::Act(ActPressed { update, by, press, reply }), word).await {
             Word::Said(reply) => Some(reply),
             Word::NotTaken => Some(plain(texts::NOT_TAKEN)),
-            Word::NotYet => Some(plain(texts::UNSETTLED)),
+            Word::NotYet(_) => Some(plain(texts::UNSETTLED)),
             Word::Nobody => None,
         }
     }
 
     async fn message(&self, update: i64, message: Written) -> bool {
-        let Some(from) = message.from.as_ref().filter(|from| !from.is_bot) else { return true };
+        // What comes in the name of a chat or a channel is nobody's word.
+        let anonymous = message.sender_chat.is_some();
+        let Some(from) = message.from.as_ref().filter(|from| !from.is_bot && !anonymous) else { return true };
         let private = message.chat.is_private();
         let text: String = message.text().unwrap_or_default().chars().take(LONGEST).collect();
         // In a group people talk to each other; only what is a command can be meant for us.
@@ -134,9 +136,19 @@ impl Reception {
         let chat = message.chat.id;
         let (reply, word) = oneshot::channel();
         let by = self.speaker(from, &chat.to_string(), private);
+        let from = from.id.0;
         match self.hand_over(Incoming::Message(Message { update, by, text, reply }), word).await {
-            Word::Said(Some(post)) => self.say(Words::Post(chat, from.id.0, post)),
-            Word::Said(None) | Word::NotYet => {}
+            Word::Said(Some(post)) => self.say(Words::Post(chat, from, post)),
+            Word::Said(None) => {}
+            // What it takes long to find out is said when it is known.
+            Word::NotYet(word) => {
+                let reception = self.clone();
+                tokio::spawn(async move {
+                    if let Ok(Ok(Some(post))) = tokio::time::timeout(POST_PATIENCE, word).await {
+                        reception.say(Words::Post(chat, from, post));
+                    }
+                });
+            }
             // Nothing was done, and what is not confirmed comes again; but not in a hurry, and not for ever.
             Word::NotTaken => telemetry::count("message.not-taken"),
             Word::Nobody => return false,
@@ -156,18 +168,18 @@ impl Reception {
         }
     }
 
-    async fn hand_over<T>(&self, incoming: Incoming, word: oneshot::Receiver<T>) -> Word<T> {
+    async fn hand_over<T>(&self, incoming: Incoming, mut word: oneshot::Receiver<T>) -> Word<T> {
         let deadline = Instant::now() + self.patience;
         match self.incoming.send_timeout(incoming, self.patience).await {
             Ok(()) => {}
             Err(SendTimeoutError::Timeout(_)) => return Word::NotTaken,
             Err(SendTimeoutError::Closed(_)) => return Word::Nobody,
         }
-        match tokio::time::timeout_at(deadline, word).await {
+        match tokio::time::timeout_at(deadline, &mut word).await {
             Ok(Ok(said)) => Word::Said(said),
             Ok(Err(_)) if self.incoming.is_closed() => Word::Nobody,
             Ok(Err(_)) => Word::NotTaken,
-            Err(_) => Word::NotYet,
+            Err(_) => Word::NotYet(word),
         }
     }
 
@@ -242,6 +254,6 @@ enum Words {
 enum Word<T> {
     Said(T),
     NotTaken,
-    NotYet,
+    NotYet(oneshot::Receiver<T>),
     Nobody,
 }

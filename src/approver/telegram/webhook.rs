@@ -24,6 +24,8 @@ use crate::telemetry;
 const LONGEST: usize = 256 * 1024;
 /// The header that carries the secret (Bot API, setWebhook).
 const SECRET_HEADER: &str = "x-telegram-bot-api-secret-token";
+/// How long an update may take to come in.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// Before another try to listen or to tell Telegram where.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The longest wait between two tries to tell Telegram.
@@ -114,7 +116,11 @@ async fn take(State(here): State<Arc<Here>>, request: Request<Body>) -> StatusCo
     if !is_json {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE;
     }
-    let Ok(body) = to_bytes(body, LONGEST).await else { return StatusCode::PAYLOAD_TOO_LARGE };
+    let body = match tokio::time::timeout(BODY_PATIENCE, to_bytes(body, LONGEST)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE,
+        Err(_) => return StatusCode::REQUEST_TIMEOUT,
+    };
     let update: Update = match serde_json::from_slice(&body) {
         Ok(update) => update,
         Err(error) => {

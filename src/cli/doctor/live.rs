@@ -85,7 +85,12 @@ pub(super) async fn server(config: &Config) -> server::Running {
         nases: stored.map(|stored| stored + config.nas.len()),
         clock_synchronized: clock_synchronized().await,
         telegram: match &config.telegram {
-            Some(telegram) => Some(reach(&telegram.api_url).await),
+            Some(telegram) => {
+                // Through a proxy, what this host must reach is the proxy.
+                let proxy = telegram.proxy.as_ref().map(|proxy| String::from_utf8_lossy(proxy.expose()).into_owned());
+                let proxy = proxy.and_then(|proxy| url::Url::parse(proxy.trim()).ok());
+                Some(reach(proxy.as_ref().unwrap_or(&telegram.api_url)).await)
+            }
             None => None,
         },
     }
@@ -216,7 +221,8 @@ fn holder(listed: &str, address: SocketAddr) -> Option<&str> {
 /// Whether a connection to the Bot API can be made; its token is not tried.
 async fn reach(url: &url::Url) -> Result<String, String> {
     let host = url.host_str().unwrap_or_default().to_owned();
-    let port = url.port_or_known_default().unwrap_or(443);
+    let usual = if url.scheme().starts_with("socks") { 1080 } else { 443 };
+    let port = url.port_or_known_default().unwrap_or(usual);
     let host = host.trim_matches(['[', ']']).to_owned();
     match timeout(PATIENCE, TcpStream::connect((host.as_str(), port))).await {
         Ok(Ok(_)) => Ok(format!("{host}:{port}")),
