@@ -178,7 +178,7 @@ fn hold_terms(user: &User, defaults: &Defaults) -> HoldTerms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Secret, Timestamp};
+    use crate::model::{CodeEntry, Secret, Timestamp};
 
     fn user() -> User {
         User::new("alice", Secret::new(""), Timestamp::default())
@@ -233,6 +233,18 @@ mod tests {
         assert!(held(recall(Some(&free), &nas(), &defaults(), false)), "its Accept carried the sandbox");
         assert!(!held(recall(Some(&user()), &nas(), &defaults(), true)), "its Accept carried the permit filter");
         assert!(held(recall(None, &nas(), &defaults(), true)), "a user who is gone is not waved through");
+    }
+
+    #[test]
+    fn whether_a_code_stands_behind_the_password_is_said_by_the_nearest() {
+        let takes = |user_says, nas_says, server| {
+            let user = User { totp_in_password: user_says, ..user() };
+            let nas = Nas { codes: CodeEntry { in_password: nas_says, ..CodeEntry::default() }, ..nas() };
+            takes_code_in_password(&user, &nas, server)
+        };
+        assert!(!takes(None, None, false) && takes(None, None, true));
+        assert!(takes(None, Some(true), false) && !takes(None, Some(false), true));
+        assert!(takes(Some(true), Some(false), false) && !takes(Some(false), Some(true), true));
     }
 
     #[test]

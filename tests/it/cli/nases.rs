@@ -33,6 +33,8 @@ fn a_nas_is_added_listed_and_removed() {
         "192.0.2.7",
         "--deny-callers",
         "0.0.0.0/0",
+        "--challenge",
+        "--code-or-reject",
     ]);
     let list = house.json(&["nas", "list"]);
     assert_eq!((&list[0]["name"], &list[0]["kept_in"]), (&json!("core"), &json!("configuration")));
@@ -44,7 +46,7 @@ fn a_nas_is_added_listed_and_removed() {
             "coa_source": null, "reject_delay": 2.0, "octet_direction": "swapped",
             "octet_wrap": false, "unique_ports": null, "sandbox_filter": null,
             "permit_filter": null, "allow_callers": ["10.0.0.0/8"], "deny_callers": ["192.0.2.7/32", "0.0.0.0/0"],
-            "kept_in": "store",
+            "totp_in_password": null, "challenge": true, "code_or_reject": true, "kept_in": "store",
         })
     );
     assert!(!house.done(&["nas", "list"]).contains("0123456789abcdef"));
