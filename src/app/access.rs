@@ -2,6 +2,8 @@
 //!
 //! Waits for nobody but the store (bounded) and, for argon2id, for a place among the password checks. Never for a person.
 
+mod code;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +18,13 @@ use super::lockouts::{Checking, Lockouts};
 use super::prompts::KnownPrompts;
 use super::refusal::No;
 use super::settings::{Settings, SettingsHandle};
+use super::totp::Codes;
 use super::trusts::Trusts;
 use super::users::Users;
 use super::{chance, clock};
 use crate::accounting::identity_of;
+use crate::auth::challenge::ChallengeKey;
+use crate::auth::totp::Accepted;
 use crate::auth::wire::{Offer, write_proof, write_refusal};
 use crate::auth::{
     Credential, CredentialForm, Decoy, Method, MethodKind, PasswordCost, Proof, SealingKey, StoredCredential, Verdict,
@@ -28,11 +33,11 @@ use crate::auth::{
 use crate::config::WhileAway;
 use crate::eap;
 use crate::messages::Messages;
-use crate::model::{Language, Nas, SessionId, Timestamp, User, UserName};
+use crate::model::{Language, Member, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy::{self, Ban, Caller, Fatigue, Standing, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
-use crate::session::{ButtonKey, Class, Event, Session};
+use crate::session::{Approval, ButtonKey, Class, Event, Session, Voices};
 use crate::store::{AuthAttempt, StoreError};
 use crate::telemetry::{self, OncePerWindow};
 
@@ -90,6 +95,8 @@ pub(super) struct Guards {
     /// For the number on the screen.
     pub buttons: ButtonKey,
     pub messages: Arc<Messages>,
+    pub codes: Arc<Codes>,
+    pub challenges: ChallengeKey,
 }
 
 /// An Access-Request on its way.
@@ -126,6 +133,7 @@ impl Request<'_> {
 }
 
 impl Access {
+    #[expect(clippy::too_many_arguments, reason = "the parts of the server it is joined from")]
     pub(super) fn new(
         settings: SettingsHandle,
         users: Arc<Users>,
@@ -204,35 +212,23 @@ impl Access {
                 return self.without_store(request, method, label, &error);
             }
         };
+        if let Some(fate) = self.answer_to_challenge(request, user.as_deref(), name, method).await {
+            return fate;
+        }
         let verdict = match &user {
-            Some(user) => self.verify(user, name, method).await,
-            None => self.verify_nobody(name, method).await,
+            Some(user) => self.verify_with_code(request, user, name, method).await,
+            None => self.verify_nobody(name, method).await.map(|verdict| (verdict, None)),
         };
-        let Some(verdict) = verdict else { return Fate::Drop("access.checks-overload") };
+        let Some((verdict, code)) = verdict else { return Fate::Drop("access.checks-overload") };
         match &verdict {
-            Verdict::Accepted(_) => self.guards.lockouts.succeeded(&account, &request.caller_key()),
             Verdict::Refused(Why::WrongPassword | Why::UnknownUser) => {
                 self.guards.lockouts.failed(&account, &request.caller_key(), request.received_at);
             }
-            // Nobody guesses like that.
-            Verdict::Refused(_) => (),
+            // Nobody guesses like that; or it is right so far.
+            Verdict::Refused(_) | Verdict::Accepted(_) => (),
         }
         match (user, verdict) {
-            (Some(user), Verdict::Accepted(proof)) => {
-                let ban = self.guards.bans.against_account(&user.name, request.standing, request.received_at);
-                if let Some(Ban { until, .. }) = ban {
-                    let no = No::BannedAccount(until);
-                    return self.reject(request, Some(method), label, Some(&user), &no);
-                }
-                match policy::decide(&user, &user.groups, request.nas, &request.settings.defaults) {
-                    Ok(grant) => {
-                        let (nas, caller) = (&request.nas.name, request.caller.as_ref());
-                        let grant = self.guards.trusts.consider(grant, &user.name, nas, caller, request.received_at);
-                        self.accept(request, &user, method, &proof, grant)
-                    }
-                    Err(refusal) => self.reject(request, Some(method), label, Some(&user), &No::Policy(refusal)),
-                }
-            }
+            (Some(user), Verdict::Accepted(proof)) => self.second_factor(request, &user, method, &proof, code).await,
             (user, Verdict::Refused(why)) => self.reject(
                 request,
                 Some(method),
@@ -321,12 +317,23 @@ impl Access {
         method: &Method<'_>,
         proof: &Proof,
         grant: policy::Grant,
+        code: Option<&Accepted>,
     ) -> Fate {
         let now = clock::now();
+        let grant = match code {
+            Some(code) => grant.proven(code),
+            None => grant,
+        };
+        // Where others must agree too, a code alone opens nothing: they are asked.
+        let code = code.filter(|_| matches!(grant.terms, Terms::Waived(_)));
         let id = chance::session_id(now);
         let identity = identity_of(&request.packet);
         let offer =
             Session::offer(id, user.name.clone(), request.nas.name.clone(), request.source, identity, grant, now);
+        let offer = match code {
+            Some(code) => offer.approved_at_login(&Approval::by_totp(code, Voices::default())),
+            None => offer,
+        };
         let superseded = match self.may_ask(request, &offer, now) {
             Ok(superseded) => superseded,
             Err(fatigue) => {

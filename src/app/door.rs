@@ -365,6 +365,7 @@ const fn sent_label(code: Code) -> &'static str {
     match code {
         Code::AccessAccept => "sent.access-accept",
         Code::AccessReject => "sent.access-reject",
+        Code::AccessChallenge => "sent.access-challenge",
         Code::AccountingResponse => "sent.accounting-response",
         _ => "sent.other",
     }

@@ -249,6 +249,9 @@ impl Worker {
 
     async fn ask(&self, order: &Order, session: &Session, approver: ApproverKind) -> Result<(), StoreError> {
         let asked = match self.channel(approver) {
+            Some(_) if approver == ApproverKind::Totp && !self.has_totp(session).await? => {
+                Err(AskError::Undeliverable(format!("{} has no TOTP", session.user)))
+            }
             Some(channel) => {
                 let question = self.question(session, approver).await;
                 let question = Question { numbers: self.numbers(session, approver), ..question };
@@ -346,6 +349,10 @@ impl Worker {
                 tracing::warn!(session = %session.id, approver = %channel.kind(), %error, "the operator was not told");
             }
         }
+    }
+
+    async fn has_totp(&self, session: &Session) -> Result<bool, StoreError> {
+        Ok(self.store.totp(&session.user).await?.is_some())
     }
 
     /// Hands the outcome of an order to the ledger. What was done once should not be done again only because the store is away for
@@ -600,6 +607,9 @@ fn alert_text(session: &Session, alert: &Alert) -> String {
         }
         Alert::EvictionUnconfirmed => {
             "the NAS never confirmed the end of the session; giving up. See to it there".to_owned()
+        }
+        Alert::EmergencyCode { who } => {
+            format!("let in without being asked ({who}). `radhold emergency list` shows what is left of the code")
         }
     };
     format!("{} on {} (session {}): {what}.", session.user, session.nas, session.id)

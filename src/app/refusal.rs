@@ -29,6 +29,14 @@ pub(super) enum No {
     LockedOut,
     /// The password is right, but nobody is asked about it now.
     Fatigue(Fatigue),
+    /// The password is right, and the code is not, or not any more.
+    Code(&'static str),
+    /// A State of ours that is not to be answered, or not any more.
+    State(&'static str),
+    /// Nobody can say whether a code is right or was used before, since the store is away.
+    CodesAway,
+    /// This NAS takes nobody without a code, and there was none.
+    NoCode,
 }
 
 impl No {
@@ -47,6 +55,9 @@ impl No {
             Self::Fatigue(Fatigue::TooMany) => "prompts-exceeded",
             Self::Fatigue(Fatigue::CoolDown(_)) => "cool-down",
             Self::Fatigue(Fatigue::Waiting(_)) => "prompt-open",
+            Self::Code(label) | Self::State(label) => label,
+            Self::CodesAway => "codes-store-away",
+            Self::NoCode => "no-code-to-ask-for",
         }
     }
 
@@ -60,7 +71,15 @@ impl No {
             Self::Fatigue(Fatigue::TooMany) => Some("access.prompts-exceeded"),
             Self::Fatigue(Fatigue::CoolDown(_)) => Some("access.cool-down"),
             Self::Fatigue(Fatigue::Waiting(_)) => Some("access.prompt-open"),
-            Self::Credentials(_) | Self::Policy(_) | Self::Unusable(_) | Self::StoreAway | Self::Unwritable => None,
+            Self::State(_) => Some("access.state-refused"),
+            Self::Credentials(_)
+            | Self::Policy(_)
+            | Self::Unusable(_)
+            | Self::StoreAway
+            | Self::Unwritable
+            | Self::Code(_)
+            | Self::CodesAway
+            | Self::NoCode => None,
         }
     }
 
@@ -78,7 +97,7 @@ impl No {
         match self {
             Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.".into(),
             // Locked out or not, the password may have been right.
-            Self::Credentials(_) | Self::Unusable(_) | Self::LockedOut => {
+            Self::Credentials(_) | Self::Unusable(_) | Self::LockedOut | Self::Code(_) => {
                 "Login failed. Check the name and the password.".into()
             }
             // To somebody who has had so many prompts already, no more than that.
@@ -94,6 +113,9 @@ impl No {
             )
             .into(),
             Self::Unwritable => "This account is set up wrongly. Ask your administrator.".into(),
+            Self::State(_) => "That took too long, or was answered before. Log in again.".into(),
+            Self::CodesAway => "Codes cannot be checked at the moment. Try again later.".into(),
+            Self::NoCode => "This login needs a code, and none is set up for you. Ask your administrator.".into(),
             Self::DeniedCaller => "Logins from your address are not allowed.".into(),
             Self::BannedCaller(until) => banned("Logins from your address are", *until),
             Self::BannedAccount(until) => banned("This account is", *until),
@@ -112,7 +134,11 @@ impl No {
             | Self::BannedCaller(_)
             | Self::BannedAccount(_)
             | Self::LockedOut
-            | Self::Fatigue(_) => MsChapErrorCode::AuthenticationFailure,
+            | Self::Fatigue(_)
+            | Self::Code(_)
+            | Self::State(_)
+            | Self::CodesAway
+            | Self::NoCode => MsChapErrorCode::AuthenticationFailure,
         }
     }
 }
@@ -152,6 +178,10 @@ mod tests {
             No::Fatigue(Fatigue::TooMany),
             No::Fatigue(Fatigue::CoolDown(Timestamp::from_secs(4_600))),
             No::Fatigue(Fatigue::Waiting(Timestamp::from_secs(4_600))),
+            No::Code("code-wrong"),
+            No::State("state-used"),
+            No::CodesAway,
+            No::NoCode,
         ] {
             assert!(no.message(NOW).len() < 200, "{no:?}");
         }
@@ -162,5 +192,10 @@ mod tests {
         let wrong = No::Credentials(Why::WrongPassword);
         assert_eq!(No::LockedOut.message(NOW), wrong.message(NOW));
         assert_eq!(No::LockedOut.ms_chap_code(), wrong.ms_chap_code());
+        assert_eq!(
+            No::Code("code-wrong").message(NOW),
+            wrong.message(NOW),
+            "else guesses of the password could be told apart"
+        );
     }
 }

@@ -27,6 +27,7 @@ use super::prompts::KnownPrompts;
 use super::radsec::{self, TlsGate, TlsWays};
 use super::readers::StoreReaders;
 use super::settings::{NasTable, Settings, SettingsHandle};
+use super::totp::{Codes, HeldCodes};
 use super::trusts::Trusts;
 use super::users::Users;
 use super::words::{self, WordsError};
@@ -34,8 +35,10 @@ use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
 use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{self, Pace, Telegram, TelegramError, TelegramOptions};
+use crate::approver::totp::Authenticator;
 use crate::approver::webhook::{Webhook, WebhookError, WebhookOptions};
 use crate::approver::{Approver, AskError, Incoming, Menu, Voice};
+use crate::auth::challenge::ChallengeKey;
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
@@ -286,6 +289,8 @@ impl Server {
         background.spawn(deadlines::run(Arc::clone(&store), ledger.clone(), settings.clone(), shared.clone()));
         background.spawn(upkeep::run(Arc::clone(&store), settings.clone()));
         let (incoming, heard) = mpsc::channel::<Incoming>(INCOMING);
+        let codes =
+            Arc::new(Codes::new(Arc::clone(&store), settings.clone(), sealing_key.clone(), Arc::clone(&lockouts)));
         let telegram = config.telegram.as_ref();
         let desk = Arc::new(Desk::new(desk::Parts {
             store: Arc::clone(&store),
@@ -299,6 +304,7 @@ impl Server {
                 .unwrap_or_default(),
             strike_notices: telegram.is_some_and(|telegram| telegram.strike_notices),
             bot_name: telegram.and_then(|telegram| telegram.bot_name.clone()),
+            held_codes: HeldCodes::new(Arc::clone(&codes), Arc::clone(&store), ledger.clone()),
         }));
         background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone(), Arc::clone(&desk)));
         background.spawn(desk::notices(Arc::clone(&desk)));
@@ -381,6 +387,8 @@ impl Server {
                 trusts,
                 buttons: ButtonKey::new(&cluster_key),
                 messages: Arc::clone(&voice.messages),
+                codes,
+                challenges: ChallengeKey::new(&cluster_key),
             },
         ));
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
@@ -690,6 +698,7 @@ fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<S
         callers: config.callers.clone(),
         strikes: config.strikes,
         lockout: config.lockout,
+        codes: config.totp.clone(),
         audit_keep: config.audit.keep,
         node: config.node.clone(),
     }
@@ -746,6 +755,7 @@ fn approvers(
 ) -> Result<BTreeMap<ApproverKind, Arc<dyn Approver>>, ServeError> {
     let mut approvers: BTreeMap<ApproverKind, Arc<dyn Approver>> = BTreeMap::new();
     approvers.insert(ApproverKind::Operator, Arc::new(Operator));
+    approvers.insert(ApproverKind::Totp, Arc::new(Authenticator));
     if let Some(telegram) = &config.telegram {
         let options = TelegramOptions {
             api_url: Some(telegram.api_url.clone()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::accounting::ClockBounds;
-use crate::config::WhileAway;
+use crate::config::{self, WhileAway};
 use crate::dialect::Dialects;
 use crate::model::{CallerLists, CertificateId, Nas, NasName, NodeName, Secret, Timestamp};
 use crate::net::radsec;
@@ -55,6 +55,8 @@ pub(super) struct Settings {
     pub strikes: StrikeLimits,
     /// What wrong passwords come to.
     pub lockout: LockoutLimits,
+    /// How codes are taken.
+    pub codes: config::Totp,
     /// How long the audit record is kept; zero is for ever.
     pub audit_keep: Duration,
     /// This process's name.

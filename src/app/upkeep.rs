@@ -1,5 +1,5 @@
 //! Keeps the tables of usage and sessions in shape: months made ahead, old ones given up, and sessions that are long over removed when
-//! the operator said so. Every node does it; the store sees to it that doing it twice does nothing.
+//! the operator said so; codes that are over are forgotten. Every node does it; the store sees to it that doing it twice does nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use crate::telemetry;
 
 /// Months are made two ahead, so that this may be seldom.
 const PERIOD: Duration = Duration::from_secs(3600);
+/// What is over of codes is kept so long: to be looked at, and since clocks differ.
+const CODES_SHOWN: Duration = Duration::from_secs(30 * 86_400);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(60);
 /// Between two steps of removing sessions.
@@ -35,6 +37,7 @@ pub(super) async fn run(store: Arc<dyn Store>, settings: SettingsHandle) {
 async fn once(store: &dyn Store, settings: &SettingsHandle) -> Result<(), StoreError> {
     let now = clock::now();
     store.prepare_usage(now).await?;
+    store.forget_codes(now.before(CODES_SHOWN)).await?;
     let settings = settings.current();
     if let Some(keep) = settings.keep_intervals {
         retire_usage(store, now.before(keep)).await?;

@@ -23,12 +23,14 @@ pub(super) async fn fact(store: &dyn Store, press: Press) -> Result<Result<Event
     })
 }
 
-async fn voices(store: &dyn Store, session: &Session) -> Result<Voices, StoreError> {
+/// Who has a voice about a session now.
+pub(super) async fn voices(store: &dyn Store, session: &Session) -> Result<Voices, StoreError> {
     if store.user(&session.user).await?.is_none_or(|user| user.disabled) {
         return Ok(Voices::default());
     }
-    let asked_by_us = terms(session).is_some_and(|terms| asks(terms, ApproverKind::Webhook));
-    let channels = asked_by_us.then_some(ApproverKind::Webhook);
+    // What answers for the person without a chat.
+    let asked_by_us = |kind: &ApproverKind| terms(session).is_some_and(|terms| asks(terms, *kind));
+    let channels = [ApproverKind::Webhook, ApproverKind::Totp].into_iter().filter(asked_by_us);
     let own = Voices::of_own(&store.bindings(&session.user).await?, channels);
     Ok(own.with_others(&confirmers(store, session).await?.0))
 }

@@ -7,6 +7,7 @@
 
 pub mod operator;
 pub mod telegram;
+pub mod totp;
 mod voice;
 pub mod webhook;
 

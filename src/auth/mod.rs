@@ -12,6 +12,7 @@
 //! refusal costs the same. An Access-Accept needs the [`Proof`], which only [`verify`] can mint.
 
 mod argon;
+pub mod challenge;
 mod chap;
 mod credential;
 mod decoy;
@@ -20,6 +21,7 @@ mod mppe;
 mod mschap;
 pub mod peer;
 pub mod sealed;
+pub mod totp;
 mod verdict;
 pub mod wire;
 

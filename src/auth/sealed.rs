@@ -5,6 +5,7 @@
 //! | `$argon2id$v=19$…` | a PHC string, as it is |
 //! | `$radhold$v1$nt$KEYID$BASE64` | an NT hash, sealed |
 //! | `$radhold$v1$clear$KEYID$BASE64` | a password, sealed |
+//! | `$radhold$v1$totp-sha1$KEYID$BASE64` | a TOTP secret, sealed ([`super::totp`]; or `totp-sha256`, `totp-sha512`) |
 //!
 //! Sealed means XChaCha20-Poly1305: BASE64 is the nonce (24 octets), the ciphertext and the tag (16). The associated data
 //! are the form and the user name, so a row copied to another user's does not open. KEYID is the first 8 octets of the
@@ -18,6 +19,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305};
+use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -197,18 +199,68 @@ impl SealedForm {
             Self::Clear => "clear",
         }
     }
+}
 
-    fn associated_data(self, user: &str) -> Vec<u8> {
-        ["radhold", "v1", self.name(), user].join("$").into_bytes()
+/// Seals further secrets of a user, beside the password: the text has the shape of this module's head, and its form names what it
+/// is. `nonce` is 24 random octets, new each time.
+pub(super) fn seal_octets(form: &str, plain: &[u8], key: &SealingKey, user: &str, nonce: &[u8; 24]) -> String {
+    let ciphertext = encrypt(key, &associated_data(form, user), plain, nonce);
+    format!("$radhold$v1${form}${}${}", key.id(), BASE64.encode([nonce.as_slice(), &ciphertext].concat()))
+}
+
+/// Opens what [`seal_octets`] made: the form it names, and the octets.
+pub(super) fn open_octets<'t>(
+    text: &'t str,
+    key: &SealingKey,
+    user: &str,
+) -> Result<(&'t str, Zeroizing<Vec<u8>>), CredentialError> {
+    let malformed = CredentialError::Malformed;
+    let rest = text.strip_prefix("$radhold$v1$").ok_or(malformed("it does not start with $radhold$v1$"))?;
+    let parts: Vec<&str> = rest.split('$').collect();
+    let [form, key_id, sealed] = parts[..] else { return Err(malformed("a sealed secret has five parts")) };
+    if key_id != key.id().to_string() {
+        return Err(CredentialError::WrongKey { sealed_with: key_id.to_owned(), configured: key.id().to_string() });
     }
+    let octets = BASE64.decode(sealed).map_err(|_| malformed("the sealed part is not base64"))?;
+    let (nonce, ciphertext) = octets.split_first_chunk().ok_or(malformed("the sealed part is too short"))?;
+    Ok((form, decrypt(key, &associated_data(form, user), ciphertext, nonce)?))
+}
+
+/// A keyed hash for what need not be turned back: whoever has a copy of the table, and not the key, cannot search for it.
+pub(super) fn keyed_hash(key: &SealingKey, purpose: &str, parts: &[&str]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).expect("HMAC takes a key of any length");
+    for part in [&[purpose], parts].concat() {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part.as_bytes());
+    }
+    mac.finalize().into_bytes().into()
+}
+
+fn associated_data(form: &str, user: &str) -> Vec<u8> {
+    ["radhold", "v1", form, user].join("$").into_bytes()
+}
+
+fn encrypt(key: &SealingKey, aad: &[u8], plain: &[u8], nonce: &[u8; 24]) -> Vec<u8> {
+    XChaCha20Poly1305::new(&key.0.into())
+        .encrypt(&(*nonce).into(), Payload { msg: plain, aad })
+        .expect("a password is far shorter than the cipher's limit of 256 GiB")
+}
+
+fn decrypt(
+    key: &SealingKey,
+    aad: &[u8],
+    ciphertext: &[u8],
+    nonce: &[u8; 24],
+) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
+    XChaCha20Poly1305::new(&key.0.into())
+        .decrypt(nonce.into(), Payload { msg: ciphertext, aad })
+        .map(Zeroizing::new)
+        .map_err(|_| CredentialError::DoesNotOpen)
 }
 
 impl Sealed {
     fn new(form: SealedForm, plain: &[u8], key: &SealingKey, user: &str, nonce: &[u8; 24]) -> Self {
-        let payload = Payload { msg: plain, aad: &form.associated_data(user) };
-        let ciphertext = XChaCha20Poly1305::new(&key.0.into())
-            .encrypt(&(*nonce).into(), payload)
-            .expect("a password is far shorter than the cipher's limit of 256 GiB");
+        let ciphertext = encrypt(key, &associated_data(form.name(), user), plain, nonce);
         Self { form, key_id: key.id(), nonce: *nonce, ciphertext }
     }
 
@@ -218,11 +270,7 @@ impl Sealed {
             let (sealed_with, configured) = (self.key_id.to_string(), key.id().to_string());
             return Err(CredentialError::WrongKey { sealed_with, configured });
         }
-        let payload = Payload { msg: &self.ciphertext, aad: &self.form.associated_data(user) };
-        let plain = XChaCha20Poly1305::new(&key.0.into())
-            .decrypt(&self.nonce.into(), payload)
-            .map_err(|_| CredentialError::DoesNotOpen)?;
-        let plain = Zeroizing::new(plain);
+        let plain = decrypt(key, &associated_data(self.form.name(), user), &self.ciphertext, &self.nonce)?;
         match self.form {
             SealedForm::Nt => {
                 let hash = <[u8; 16]>::try_from(plain.as_slice()).map_err(|_| CredentialError::DoesNotOpen)?;

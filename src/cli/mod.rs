@@ -11,6 +11,7 @@ mod client;
 mod context;
 pub mod demo;
 mod doctor;
+mod emergency;
 mod failure;
 mod group;
 mod guards;
@@ -19,6 +20,7 @@ mod migrate;
 mod nas;
 mod nodes;
 mod output;
+mod qr;
 mod quarantine;
 mod report;
 mod secret_input;
@@ -103,6 +105,8 @@ enum Command {
     Ban(ban::BanCommand),
     #[command(subcommand)]
     Trust(trust::TrustCommand),
+    #[command(subcommand)]
+    Emergency(emergency::EmergencyCommand),
     Audit(audit::AuditArgs),
     #[command(subcommand)]
     Client(client::ClientCommand),
@@ -162,6 +166,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Spool(args) => wait(spool::run(&args, &Context::load(&flags)?)),
         Command::Ban(command) => wait(ban::run(command, &Context::load(&flags)?)),
         Command::Trust(command) => wait(trust::run(command, &Context::load(&flags)?)),
+        Command::Emergency(command) => wait(emergency::run(command, &Context::load(&flags)?)),
         Command::Audit(args) => wait(audit::run(args, &Context::load(&flags)?)),
         // Its exit code is the answer.
         Command::Client(command) => return wait(client::run(command, &flags)),

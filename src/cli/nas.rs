@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::app::{chance, clock, keys};
 use crate::config::{format_duration, parse_duration, read};
 use crate::model::{
-    ApproverStep, CallerLists, CertificateId, DynauthPath, GuardSettings, Nas, NasName, OctetDirection, PreviousSecret,
-    Secret, WhenUnreachable,
+    ApproverStep, CallerLists, CertificateId, CodeEntry, DynauthPath, GuardSettings, Nas, NasName, OctetDirection,
+    PreviousSecret, Secret, WhenUnreachable,
 };
 
 use super::context::Context;
@@ -118,6 +118,15 @@ pub(super) struct AddArgs {
     deny_callers: Vec<IpNet>,
     #[command(flatten)]
     guards: GuardArgs,
+    /// Whether a code (TOTP) may stand behind a PAP password there [default: as the user or the server says].
+    #[arg(long, value_name = "BOOL")]
+    totp_in_password: Option<bool>,
+    /// It understands Access-Challenge: ask users who have TOTP for a code by it. pppd does not.
+    #[arg(long)]
+    challenge: bool,
+    /// Refuse a login that would be held: for a NAS without sandbox or CoA, such as pam_radius.
+    #[arg(long)]
+    code_or_reject: bool,
 }
 
 /// List all NASes, of the store and of the configuration.
@@ -190,6 +199,9 @@ struct Shown<'a> {
     dynauth: DynauthPath,
     previous_secret_until: Option<String>,
     guards: GuardSettings,
+    totp_in_password: Option<bool>,
+    challenge: bool,
+    code_or_reject: bool,
     kept_in: &'static str,
 }
 
@@ -278,6 +290,11 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         radsec_only: args.radsec_only,
         dynauth: args.dynauth,
         previous_secret: None,
+        codes: CodeEntry {
+            in_password: args.totp_in_password,
+            challenge: args.challenge,
+            or_reject: args.code_or_reject,
+        },
     };
     let name = nas.name.clone();
     let detail = format!("{}, dialect {}", place(&nas), nas.dialect);
@@ -429,6 +446,9 @@ fn shown<'a>(nas: &'a Nas, kept_in: &'static str) -> Shown<'a> {
             .and_then(|previous| previous.until)
             .map(|at| at.to_string()),
         guards: nas.guards,
+        totp_in_password: nas.codes.in_password,
+        challenge: nas.codes.challenge,
+        code_or_reject: nas.codes.or_reject,
         kept_in,
     }
 }

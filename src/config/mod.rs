@@ -8,6 +8,7 @@
 
 mod agent;
 mod bans;
+mod codes;
 mod enrolment;
 mod error;
 mod front;
@@ -31,6 +32,7 @@ use url::Url;
 pub use crate::model::{DurationError, format_duration, parse_duration};
 pub use agent::{Agent, AgentFilter, AgentPeer, Captive};
 pub use bans::Audit;
+pub use codes::Totp;
 pub use enrolment::{Confirm, Enrolment};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontRadsec, FrontServer};
@@ -85,6 +87,8 @@ pub struct Config {
     pub lockout: LockoutLimits,
     /// `[audit]`
     pub audit: Audit,
+    /// `[totp]`
+    pub totp: Totp,
     /// `[agent]`
     pub agent: Agent,
     /// `[agent.front]`; `None` when it has no server to ask.

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::agent::agent;
 use super::bans;
+use super::codes;
 use super::enrolment::enrolment;
 use super::error::ConfigError;
 use super::front::front;
@@ -107,6 +108,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let strikes = bans::strikes(top.section("strikes"));
     let lockout = bans::lockout(top.section("lockout"));
     let audit = bans::audit(top.section("audit"));
+    let totp = codes::totp(top.section("totp"));
     let mut agent_section = top.section("agent");
     let front = front(report, agent_section.section("front"), surroundings);
     let agent = agent(report, agent_section, &state_dir);
@@ -144,6 +146,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         strikes,
         lockout,
         audit,
+        totp,
         agent: agent?,
         front,
         dictionary,
@@ -466,6 +469,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: C
     let when_unreachable = section.parsed("when_unreachable", "end or hold", str::parse);
     let guards = guards::settings(&mut section);
     let callers = bans::lists(&mut section, "allow_callers", "deny_callers");
+    let codes = codes::entry(&mut section);
     let sandbox = sandbox_filter.as_ref().unwrap_or(&hold.defaults.sandbox_filter);
     let permit = permit_filter.as_ref().unwrap_or(&hold.defaults.permit_filter);
     if let Err(message) = filters_differ(sandbox, permit) {
@@ -498,6 +502,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: C
         radsec_only,
         dynauth: dynauth.unwrap_or_default(),
         previous_secret,
+        codes,
     })
 }
 

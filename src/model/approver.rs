@@ -20,16 +20,20 @@ pub enum ApproverKind {
     Webhook,
     /// Somebody else than the person, asked in a Telegram chat of their own.
     Person,
+    /// A code of the person's authenticator (RFC 6238), or one of their recovery codes.
+    Totp,
+    /// The operator's emergency code. Nobody is asked by it: it names who decided.
+    Emergency,
 }
 
 impl ApproverKind {
     /// Whether asking by this channel disturbs a person: an operator's list, read when there is time, is not rung.
     pub const fn rings(self) -> bool {
-        !matches!(self, Self::Operator)
+        !matches!(self, Self::Operator | Self::Totp | Self::Emergency)
     }
 
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Telegram, Self::Operator, Self::Webhook, Self::Person];
+    /// All that can be asked.
+    pub const ALL: [Self; 5] = [Self::Telegram, Self::Operator, Self::Webhook, Self::Person, Self::Totp];
 
     /// The name in configuration, tables and logs.
     pub const fn as_str(self) -> &'static str {
@@ -38,6 +42,8 @@ impl ApproverKind {
             Self::Operator => "operator",
             Self::Webhook => "webhook",
             Self::Person => "person",
+            Self::Totp => "totp",
+            Self::Emergency => "emergency",
         }
     }
 }

@@ -24,7 +24,7 @@ pub use group::{Group, GroupSettings, Member};
 pub use guards::GuardSettings;
 pub use identity::{Counters, Identity};
 pub use ids::{GroupName, NasName, NodeName, SessionId, UserName};
-pub use nas::{CallerLists, Nas, OctetDirection, PreviousSecret};
+pub use nas::{CallerLists, CodeEntry, Nas, OctetDirection, PreviousSecret};
 pub use place::{Medium, Names, Whereabouts, hardware_address};
 pub use preferences::{Language, Preferences, Zone};
 pub use radsec::{CertificateId, CertificateIdError, DynauthPath};

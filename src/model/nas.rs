@@ -60,6 +60,8 @@ pub struct Nas {
     pub radsec_only: bool,
     /// Which way CoA-Request and Disconnect-Request go.
     pub dynauth: DynauthPath,
+    /// Where on it a code is entered.
+    pub codes: CodeEntry,
     /// The secret before this one, while both count.
     pub previous_secret: Option<PreviousSecret>,
 }
@@ -78,6 +80,18 @@ impl PreviousSecret {
     pub fn counts(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
+}
+
+/// Where on a NAS a code (TOTP, RFC 6238) is entered beside the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CodeEntry {
+    /// Behind a PAP password (`password,123456`); `None` is the server's setting.
+    pub in_password: Option<bool>,
+    /// It understands Access-Challenge (RFC 2865 §4.4): whoever has TOTP is asked for a code by it. pppd does not.
+    pub challenge: bool,
+    /// Refuse a login that would be held: for a NAS that has neither a sandbox nor CoA, such as pam_radius.
+    pub or_reject: bool,
 }
 
 /// Networks logins may come from, and may not; what follows is `policy`'s.
@@ -118,6 +132,7 @@ impl Nas {
             radsec_only: false,
             dynauth: DynauthPath::Auto,
             previous_secret: None,
+            codes: CodeEntry::default(),
         }
     }
 }

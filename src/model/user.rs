@@ -35,6 +35,8 @@ pub struct User {
     pub guards: GuardSettings,
     /// Further attributes of their Access-Accept, in dictionary words.
     pub reply: Vec<ReplyItem>,
+    /// Whether a code may stand behind their PAP password (`password,123456`); `None` is the NAS's or the server's setting.
+    pub totp_in_password: Option<bool>,
     /// When they were added.
     pub created_at: Timestamp,
 }
@@ -56,6 +58,7 @@ impl User {
             monthly_quota: None,
             guards: GuardSettings::default(),
             reply: Vec::new(),
+            totp_in_password: None,
             created_at,
         }
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::totp::{Accepted, Means};
 use crate::model::{
     ApproverKind, ApproverStep, Group, GroupSettings, Member, Nas, ReplyItem, SecondFactor, SecondPerson, User,
     WhenUnreachable,
@@ -94,6 +95,27 @@ impl HoldTerms {
     pub fn ring(&self) -> bool {
         self.approvers.iter().any(|step| step.kind.rings())
     }
+}
+
+impl Grant {
+    /// The same when the second factor came with the password: a code is as good as somebody's yes, so nobody is asked, and the
+    /// Access-Accept itself lets through. Needs no CoA, and Class remembers it like any waiver. Where others must agree too, only an
+    /// emergency code, which is the operator's word, is enough.
+    pub fn proven(self, code: &Accepted) -> Self {
+        let reason = format!("the second factor came with the password: {}", code.who());
+        match self.terms {
+            Terms::Hold(ref terms) if terms.second_person.is_some() && !matches!(code.means(), Means::Emergency(_)) => {
+                self
+            }
+            Terms::Hold(_) => Self { terms: Terms::Waived(Waiver { reason }), ..self },
+            Terms::Waived(_) => self,
+        }
+    }
+}
+
+/// Whether a code may stand behind a PAP password (`password,123456`) of this user on this NAS: who is nearest says.
+pub fn takes_code_in_password(user: &User, nas: &Nas, server: bool) -> bool {
+    user.totp_in_password.or(nas.codes.in_password).unwrap_or(server)
 }
 
 /// Proof that a policy said "no hold". Only this part makes one.
@@ -237,7 +259,7 @@ fn nearest<'g, T>(groups: &'g [Group], said: impl Fn(&'g GroupSettings) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Secret, Timestamp};
+    use crate::model::{CodeEntry, Secret, Timestamp};
 
     fn user() -> User {
         User::new("alice", Secret::new(""), Timestamp::default())
@@ -366,6 +388,18 @@ mod tests {
             "its Accept carried the permit filter"
         );
         assert!(held(recall(None, &nas(), &defaults(), true)), "a user who is gone is not waved through");
+    }
+
+    #[test]
+    fn whether_a_code_stands_behind_the_password_is_said_by_the_nearest() {
+        let takes = |user_says, nas_says, server| {
+            let user = User { totp_in_password: user_says, ..user() };
+            let nas = Nas { codes: CodeEntry { in_password: nas_says, ..CodeEntry::default() }, ..nas() };
+            takes_code_in_password(&user, &nas, server)
+        };
+        assert!(!takes(None, None, false) && takes(None, None, true));
+        assert!(takes(None, Some(true), false) && !takes(None, Some(false), true));
+        assert!(takes(Some(true), Some(false), false) && !takes(Some(false), Some(true), true));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Proof that somebody entitled to has decided.
 //!
 //! [`Approval`] and [`Denial`] have no public constructor but these: a verified [`Press`] of somebody who has a voice about the
-//! session ([`Voices`]), or an operator with access to the store. Leaving the sandbox takes [`Approval`]s, as many as the terms of the
-//! hold demand, or a policy's waiver, so a skipped check does not compile.
+//! session ([`Voices`]), an operator with access to the store, or a code that `auth::totp` found right and the store had not seen before.
+//! Leaving the sandbox takes [`Approval`]s, as many as the terms of the hold demand, or a policy's waiver, so a skipped check does not
+//! compile.
 
 use std::fmt;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::button::Press;
 use super::voices::{Speaks, Voices};
+use crate::auth::totp;
 use crate::model::{ApproverKind, Timestamp, UserName};
 
 /// Yes or no.
@@ -111,6 +113,16 @@ impl Approval {
             voices: Voices::default(),
             by_number: false,
         }
+    }
+
+    /// The right code (TOTP, recovery or emergency), given for the first time. It is spent with this. A person's code speaks for the
+    /// person, an emergency code for the operator; `voices` is who else has one at this moment.
+    pub fn by_totp(code: &totp::Accepted, voices: Voices) -> Self {
+        let speaks = match code.means() {
+            totp::Means::Emergency(_) => Speaks::ForAll,
+            totp::Means::Totp | totp::Means::Recovery => Speaks::AsOwn,
+        };
+        Self { by: DecidedBy { approver: code.approver(), who: code.who() }, speaks, voices, by_number: false }
     }
 
     /// By whom.

@@ -224,6 +224,11 @@ pub enum Alert {
     AckWithoutEffect,
     /// The NAS never confirmed the end; we gave up.
     EvictionUnconfirmed,
+    /// Somebody logged in with an emergency code.
+    EmergencyCode {
+        /// Who, and which code.
+        who: String,
+    },
 }
 
 /// What to tell whoever brought the event.

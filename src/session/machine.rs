@@ -182,7 +182,10 @@ impl Turn<'_> {
             self.learn_interval(report);
         }
         match (action, event) {
-            (Action::Ask, _) if self.record.asks.is_empty() => self.ask_first(),
+            (Action::Ask, _) if self.record.asks.is_empty() => {
+                self.report_emergency();
+                self.ask_first();
+            }
             (Action::Begin, Event::Started(report) | Event::Interim(report)) => self.begin(report),
             (Action::Refresh, Event::Started(report) | Event::Interim(report)) => self.refresh(report),
             (Action::Verify, Event::Interim(report)) => self.verify(report),
@@ -364,6 +367,14 @@ impl Turn<'_> {
 
     // -- the person
 
+    /// The operator hears of each use of an emergency code, by an order that is kept with the session it let in.
+    fn report_emergency(&mut self) {
+        let decided_by = self.record.decision.as_ref().map(|decision| decision.by.clone());
+        if let Some(by) = decided_by.filter(|by| by.approver == ApproverKind::Emergency) {
+            self.alert(Alert::EmergencyCode { who: by.who });
+        }
+    }
+
     fn ask_first(&mut self) {
         let Some(terms) = self.hold_terms() else { return };
         if self.is_superseded() {
@@ -495,6 +506,7 @@ impl Turn<'_> {
             Err(told) => return told,
         };
         self.decide(Verdict::Approved, &by);
+        self.report_emergency();
         if self.record.state == State::Held {
             self.order_coa();
         }

@@ -5,8 +5,8 @@
 //! [`Session::wake_at`] says when it next wants [`Event::TimerPassed`]. What happens in which state is one
 //! table, [`table::action`].
 //!
-//! Beside it in the core it uses `policy` (the terms it was granted), `accounting` (reports and counters) and `dynauth`
-//! (what an Error-Cause asks for). Never knows how an order is carried out, which attribute a filter becomes, or who else holds a copy: the store
+//! Beside it in the core it uses `policy` (the terms it was granted), `auth` (the proof that a code was right), `accounting` (reports
+//! and counters) and `dynauth` (what an Error-Cause asks for). Never knows how an order is carried out, which attribute a filter becomes, or who else holds a copy: the store
 //! settles that by comparing versions.
 
 mod button;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::decision::{Decision, Vote};
+use super::decision::{Approval, Decision, Verdict, Vote};
 use super::event::Outcome;
 use super::machine::interval_asked;
 use crate::model::{ApproverKind, Counters, Identity, NasName, SessionId, Timestamp, UserName};
@@ -263,6 +263,13 @@ impl Session {
             },
             excused: false,
         }
+    }
+
+    /// The same when the second factor came with the password: its decision is on record from the start. Its grant must say so
+    /// too ([`Grant::proven`]), or it is held all the same until its Start.
+    pub fn approved_at_login(self, approval: &Approval) -> Self {
+        let decision = Decision { verdict: Verdict::Approved, by: approval.by().clone(), at: self.record.accepted_at };
+        Self { record: Record { decision: Some(decision), ..self.record }, ..self }
     }
 
     /// A session known from accounting alone.

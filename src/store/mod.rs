@@ -6,6 +6,7 @@
 
 mod audit;
 mod ban;
+mod code;
 mod error;
 pub mod freeradius;
 mod guards;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 
 pub use audit::{AuditEntry, AuditQuery};
 pub use ban::BanNotice;
+pub use code::{CodeTry, EmergencyCode, KeptTotp};
 pub use error::StoreError;
 pub use news::{Cluster, News, NodeStatus, Options, Presence, Spooled, Turn};
 
@@ -326,6 +328,38 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Removes acts from before then, the only way to remove any; says how many.
     async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError>;
 
+    // -- codes: TOTP, recovery codes, emergency codes
+
+    /// The TOTP of a user.
+    async fn totp(&self, user: &UserName) -> Result<Option<KeptTotp>, StoreError>;
+    /// Gives a user TOTP, in the place of what there was, with the hashes of recovery codes; [`KeptTotp::recovery_left`] is not looked
+    /// at. [`StoreError::Refused`] when there is no such user.
+    async fn enrol_totp(&self, totp: &KeptTotp, recovery: &[String], act: &AuditEntry) -> Result<(), StoreError>;
+    /// Takes a user's TOTP and recovery codes away. `false` when there were none, and nothing was kept.
+    async fn remove_totp(&self, user: &UserName, act: &AuditEntry) -> Result<bool, StoreError>;
+    /// Gives a user other recovery codes; [`StoreError::Missing`] when they have no TOTP.
+    async fn renew_recovery(&self, user: &UserName, recovery: &[String], act: &AuditEntry) -> Result<(), StoreError>;
+    /// Counts a try of a code, whatever it will come to, and gives what it is to be compared with. To be called before a code is
+    /// looked at, so that not even a volley at all nodes has more tries than there may be. `None` when the user has no TOTP.
+    async fn begin_code_try(&self, user: &UserName, now: Timestamp) -> Result<Option<CodeTry>, StoreError>;
+    /// Sets the step of the last code accepted, and confirms the enrolment. `false` when a code of that step or a later one was
+    /// accepted before, at whichever node, or the TOTP is another by now: the code is spent.
+    async fn accept_step(&self, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError>;
+    /// Strikes a recovery code off. `false` when there is none such, or it was used; then nothing was kept.
+    async fn spend_recovery(&self, user: &UserName, hash: &str, act: &AuditEntry) -> Result<bool, StoreError>;
+    /// Adds an emergency code.
+    async fn add_emergency(&self, code: &EmergencyCode, act: &AuditEntry) -> Result<(), StoreError>;
+    /// All emergency codes, oldest first; those that are over too, for a while.
+    async fn emergencies(&self) -> Result<Vec<EmergencyCode>, StoreError>;
+    /// Uses an emergency code at the time of the act, whose detail is completed. `None` when there is none such, or none any more;
+    /// then nothing was kept.
+    async fn spend_emergency(&self, hash: &str, act: &AuditEntry) -> Result<Option<EmergencyCode>, StoreError>;
+    /// Removes an emergency code by its name. `false` when there is none.
+    async fn revoke_emergency(&self, name: &str, act: &AuditEntry) -> Result<bool, StoreError>;
+    /// Notes that the State of an Access-Challenge came back. `false` when it did before.
+    async fn spend_challenge(&self, id: &str, expires_at: Timestamp) -> Result<bool, StoreError>;
+    /// Forgets answered challenges and emergency codes that were over before then.
+    async fn forget_codes(&self, before: Timestamp) -> Result<(), StoreError>;
     // -- enrolment, and what a bot hears
 
     /// The bindings of a chat, by user.

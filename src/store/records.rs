@@ -29,6 +29,7 @@ pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
         monthly_quota: row.number("monthly_quota")?,
         guards: row.need("guards", Columns::json)?,
         reply: row.need("reply", Columns::json)?,
+        totp_in_password: row.flag("totp_in_password")?,
         created_at: row.need("created_at", Columns::time)?,
     })
 }
@@ -93,6 +94,7 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
             }
             None => None,
         },
+        codes: row.need("codes", Columns::json)?,
     })
 }
 

@@ -458,7 +458,7 @@ fn wrong_types_and_values_are_all_told_at_once() {
         "radhold.toml:6: server.max_pending: -1 is out of range",
         "radhold.toml:8: hold.window: expected a duration such as \"90s\" or \"2m\", or a number of seconds, found true or false",
         "radhold.toml:9: hold.grace: \"soon\" is no duration; write 90s, 2m, 1h30m, 500ms or 7d",
-        "radhold.toml:10: hold.approvers: \"carrier-pigeon\" is not an approver: no approver is called \"carrier-pigeon\"; there are telegram, operator, webhook, person",
+        "radhold.toml:10: hold.approvers: \"carrier-pigeon\" is not an approver: no approver is called \"carrier-pigeon\"; there are telegram, operator, webhook, person, totp",
         "radhold.toml:12: log.format: \"xml\" is not text or json: there are only these two",
         "radhold.toml:14: nas.edge.address: \"10.0.0.300\" is not an address or network: write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32",
         "radhold.toml:15: nas.edge.secret_file: not-there cannot be read: No such file or directory (os error 2)",

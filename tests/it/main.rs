@@ -42,6 +42,7 @@ mod spool;
 mod store;
 mod telegram;
 mod telegram_hold;
+mod totp;
 mod units;
 mod wire;
 mod words;

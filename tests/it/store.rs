@@ -33,6 +33,7 @@ macro_rules! battery {
 }
 
 mod bans;
+mod codes;
 mod commit;
 mod engines;
 mod enrolments;

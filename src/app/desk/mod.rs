@@ -35,7 +35,9 @@ use self::patience::Patience;
 use super::clock;
 use super::ledger::Ledger;
 use super::settings::SettingsHandle;
+use super::totp::HeldCodes;
 use crate::approver::{ActPressed, ActReply, Approver, Message, Post, Speaker, Then, Voice};
+use crate::auth::totp::Code;
 use crate::config;
 use crate::messages::Value;
 use crate::model::{ApproverKind, Language, Preferences, Timestamp, UserName, Zone};
@@ -57,6 +59,8 @@ pub(super) struct Parts {
     pub strike_notices: bool,
     /// The bot's name, where the configuration says it.
     pub bot_name: Option<String>,
+    /// Codes of people whose sessions wait for one.
+    pub held_codes: HeldCodes,
 }
 
 /// The desk.
@@ -181,6 +185,14 @@ impl Desk {
         if !by.private {
             let known = ["sessions", "history", "trusted", "lang", "quiet", "zone", "help", "start"];
             return Ok(known.contains(&command).then(|| Post::text(self.say(&person.language, "bot-private", &[]))));
+        }
+        if command.is_empty()
+            && let Some(code) = Code::read(said.rest)
+        {
+            let from = format!("{}:{}", by.approver, by.presser);
+            let given = async |_| self.parts.held_codes.code_from_chat(&person.users, &code, &from).await;
+            let outcome = self.once(update, by, given).await?;
+            return Ok(outcome.map(|outcome| Post::text(self.say(&person.language, outcome.message(), &[]))));
         }
         let post = match command {
             "start" | "help" => self.help(&person),

@@ -71,6 +71,9 @@ pub(in crate::cli) struct AddArgs {
     /// refused or ended when it is used up.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     monthly_quota: Option<u64>,
+    /// Whether a code (TOTP) may stand behind their PAP password [default: as the NAS or the server says].
+    #[arg(long, value_name = "BOOL")]
+    totp_in_password: Option<bool>,
     /// A further attribute of their Access-Accept, in the dictionary's words; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = reply_item)]
     reply: Vec<ReplyItem>,
@@ -128,6 +131,9 @@ pub(in crate::cli) struct SetArgs {
     /// How much they may carry a month, such as 50GB, or none. For reports; nothing is enforced.
     #[arg(long, value_name = "SIZE", value_parser = size_or_none)]
     monthly_quota: Option<SizeOrNone>,
+    /// Whether a code (TOTP) may stand behind their PAP password: true, false, or default for the NAS's or the server's word.
+    #[arg(long, value_name = "BOOL", value_parser = boolean_or_default)]
+    totp_in_password: Option<OrDefault>,
     /// A further attribute of their Access-Accept; may be repeated. Replaces the list.
     #[arg(long, value_name = "NAME=VALUE", value_parser = reply_item, conflicts_with = "no_reply")]
     reply: Vec<ReplyItem>,
@@ -166,6 +172,10 @@ struct OrNone(Option<Duration>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Unreachable(Option<WhenUnreachable>);
 
+/// A boolean, or the word `default`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OrDefault(Option<bool>);
+
 /// A number of octets, or the word `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct SizeOrNone(Option<u64>);
@@ -191,6 +201,7 @@ pub(super) async fn add(args: AddArgs, context: &Context) -> Result<(), Failure>
         monthly_quota: args.monthly_quota,
         guards: args.guards.over(GuardSettings::default()),
         reply: args.reply,
+        totp_in_password: args.totp_in_password,
         created_at: clock::now(),
         name,
     };
@@ -240,6 +251,9 @@ pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure>
         user.monthly_quota = quota;
     }
     user.guards = args.guards.over(user.guards);
+    if let Some(OrDefault(setting)) = args.totp_in_password {
+        user.totp_in_password = setting;
+    }
     if args.no_reply || !args.reply.is_empty() {
         user.reply = args.reply;
     }
@@ -260,6 +274,7 @@ fn differences(before: &User, after: &User) -> String {
         (before.permit_filter != after.permit_filter).then(|| "permit filter".to_owned()),
         (before.session_timeout != after.session_timeout).then(|| "session timeout".to_owned()),
         (before.reject_delay != after.reject_delay).then(|| "reject delay".to_owned()),
+        (before.totp_in_password != after.totp_in_password).then(|| "code in password".to_owned()),
         (before.reply != after.reply).then(|| "reply".to_owned()),
         (before.guards != after.guards)
             .then(|| format!("guards: {}", guards::words(&after.guards).unwrap_or_else(|| "default".to_owned()))),
@@ -278,6 +293,7 @@ impl SetArgs {
             && self.reject_delay.is_none()
             && self.monthly_quota.is_none()
             && self.guards.is_silent()
+            && self.totp_in_password.is_none()
     }
 }
 
@@ -354,6 +370,15 @@ fn positive(text: &str) -> Result<Duration, String> {
 
 fn positive_or_none(text: &str) -> Result<OrNone, String> {
     if text == "none" { Ok(OrNone(None)) } else { positive(text).map(|duration| OrNone(Some(duration))) }
+}
+
+fn boolean_or_default(text: &str) -> Result<OrDefault, String> {
+    match text {
+        "default" => Ok(OrDefault(None)),
+        "true" => Ok(OrDefault(Some(true))),
+        "false" => Ok(OrDefault(Some(false))),
+        _ => Err("write true, false or default".to_owned()),
+    }
 }
 
 fn size(text: &str) -> Result<u64, String> {

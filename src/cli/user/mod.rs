@@ -3,6 +3,7 @@
 mod change;
 mod enrol;
 mod show;
+mod totp;
 
 use clap::{Args, Subcommand};
 
@@ -17,6 +18,7 @@ pub(super) use change::user_name;
 use change::{AddArgs, SetArgs};
 use enrol::EnrolArgs;
 use show::{ListArgs, ShowArgs};
+use totp::TotpArgs;
 
 /// Add, list, change and remove users, and bind the chats where they are asked.
 #[derive(Debug, Subcommand)]
@@ -28,6 +30,7 @@ pub(super) enum UserCommand {
     Remove(RemoveArgs),
     Bind(BindArgs),
     Unbind(UnbindArgs),
+    Totp(TotpArgs),
     Enrol(EnrolArgs),
 }
 
@@ -84,6 +87,7 @@ pub(super) async fn run(command: UserCommand, context: &Context) -> Result<(), F
         UserCommand::Remove(args) => remove(args, context).await,
         UserCommand::Bind(args) => bind(args, context).await,
         UserCommand::Unbind(args) => unbind(args, context).await,
+        UserCommand::Totp(args) => totp::run(args, context).await,
         UserCommand::Enrol(args) => enrol::run(args, context).await,
     }
 }

@@ -13,6 +13,7 @@ use super::super::context::Context;
 use super::super::failure::Failure;
 use super::super::size::format_size;
 use super::super::{guards, manual, output};
+use super::totp;
 
 /// List all users.
 ///
@@ -106,6 +107,8 @@ pub(super) async fn show(args: &ShowArgs, context: &Context) -> Result<(), Failu
         ("permit filter", user.permit_filter.clone()),
         ("session timeout", user.session_timeout.map(format_duration)),
         ("reject delay", user.reject_delay.map(format_duration)),
+        ("code in password", user.totp_in_password.map(|setting| setting.to_string())),
+        ("TOTP", store.totp(&user.name).await?.map(|totp| totp::state(&totp))),
         ("monthly quota", user.monthly_quota.map(|octets| format!("{} (not enforced)", format_size(octets)))),
         ("guards", guards::words(&user.guards)),
         ("added", Some(user.created_at.to_string())),

@@ -12,8 +12,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::accounting::Report;
+use crate::auth::totp;
 use crate::model::Nas;
-use crate::model::{ApproverKind, Binding, Counters, Identity, SecondFactor, Secret, SessionId, Timestamp, User};
+use crate::model::{
+    ApproverKind, Binding, Counters, Identity, SecondFactor, Secret, SessionId, Timestamp, User, UserName,
+};
 use crate::policy::{self, Defaults, Grant, Guards, HoldTerms};
 
 const WINDOW: Duration = Duration::from_secs(120);
@@ -138,6 +141,47 @@ fn an_approval_before_start_is_executed_at_start() {
     life.orders();
     life.event(2, &Event::Started(report(2)));
     assert_eq!(life.orders(), [Effect::SendCoa { attempt: 1 }]);
+}
+
+/// A code of alice's that is right, and was not used before.
+fn code(emergency: bool) -> totp::Accepted {
+    let user = UserName::from("alice");
+    let key = totp::TotpKey::new(totp::Algorithm::Sha1, [1; totp::SECRET]);
+    match totp::Code::read(&if emergency { "0".repeat(12) } else { key.code(totp::step_at(at(0))) }) {
+        Some(totp::Code::Totp(code)) => key.matching(&code, at(0), 1).unwrap().unless_used(true, &user).unwrap(),
+        Some(totp::Code::Emergency(code)) => code.used(Some("e1".into()), &user).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_code_at_login_asks_nobody_and_is_permitted_at_start_without_coa() {
+    for emergency in [false, true] {
+        let code = code(emergency);
+        let approval = Approval::by_totp(&code, Voices::default());
+        let mut record = offer(SecondFactor::Required).into_record();
+        record.grant = record.grant.map(|grant| grant.proven(&code));
+        record.deadline = None;
+        let session = Session::restore(record).approved_at_login(&approval);
+        let mut life = Life { session, effects: vec![], timing: Timing::default() };
+        life.event(0, &Event::Accepted);
+        let alert = Alert::EmergencyCode { who: "alice, by emergency code e1".into() };
+        let told: &[Effect] = if emergency { &[Effect::AlertOperator { alert }] } else { &[] };
+        assert_eq!(life.orders(), told, "the operator hears of an emergency, and nobody is asked");
+        life.event(1, &Event::Started(report(1)));
+        assert_eq!((life.session.state, life.orders()), (State::Permitted, vec![]));
+        let by = &life.session.decision.as_ref().unwrap().by;
+        assert_eq!(by.approver, if emergency { ApproverKind::Emergency } else { ApproverKind::Totp });
+    }
+}
+
+#[test]
+fn an_approval_on_record_is_no_waiver_where_the_grant_holds() {
+    let session = offer(SecondFactor::Required).approved_at_login(&Approval::by_totp(&code(false), Voices::default()));
+    let mut life = Life { session, effects: vec![], timing: Timing::default() };
+    life.event(0, &Event::Accepted);
+    life.event(1, &Event::Started(report(1)));
+    assert_eq!(life.session.state, State::Permitting, "its Access-Accept carried the sandbox: a CoA-Request lifts it");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod attempt;
 mod audit;
 mod ban;
 mod binding;
+mod code;
 mod columns;
 mod commit;
 mod decision;
@@ -45,8 +46,9 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Heard, Imported, Named, News, Options,
-    Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, EmergencyCode, Heard,
+    Imported, KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery,
+    Store, StoreError, Usage,
 };
 use crate::model::{
     ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
@@ -444,6 +446,58 @@ impl Store for PostgresStore {
 
     async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError> {
         on!(self, pool => async { audit::prune(pool.begin().await.map_err(failure)?, before).await })
+    }
+
+    async fn totp(&self, user: &UserName) -> Result<Option<KeptTotp>, StoreError> {
+        on!(self, pool => code::totp(pool, user))
+    }
+
+    async fn enrol_totp(&self, totp: &KeptTotp, recovery: &[String], act: &AuditEntry) -> Result<(), StoreError> {
+        on!(self, pool => async { code::enrol(pool.begin().await.map_err(failure)?, totp, recovery, act).await })
+    }
+
+    async fn remove_totp(&self, user: &UserName, act: &AuditEntry) -> Result<bool, StoreError> {
+        on!(self, pool => async { code::remove(pool.begin().await.map_err(failure)?, user, act).await })
+    }
+
+    async fn renew_recovery(&self, user: &UserName, recovery: &[String], act: &AuditEntry) -> Result<(), StoreError> {
+        on!(self, pool => async { code::renew_recovery(pool.begin().await.map_err(failure)?, user, recovery, act).await })
+    }
+
+    async fn begin_code_try(&self, user: &UserName, now: Timestamp) -> Result<Option<CodeTry>, StoreError> {
+        on!(self, pool => code::begin_try(pool, user, now))
+    }
+
+    async fn accept_step(&self, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError> {
+        on!(self, pool => code::accept_step(pool, totp, step, now))
+    }
+
+    async fn spend_recovery(&self, user: &UserName, hash: &str, act: &AuditEntry) -> Result<bool, StoreError> {
+        on!(self, pool => async { code::spend_recovery(pool.begin().await.map_err(failure)?, user, hash, act).await })
+    }
+
+    async fn add_emergency(&self, code: &EmergencyCode, act: &AuditEntry) -> Result<(), StoreError> {
+        on!(self, pool => async { code::add_emergency(pool.begin().await.map_err(failure)?, code, act).await })
+    }
+
+    async fn emergencies(&self) -> Result<Vec<EmergencyCode>, StoreError> {
+        on!(self, pool => code::emergencies(pool))
+    }
+
+    async fn spend_emergency(&self, hash: &str, act: &AuditEntry) -> Result<Option<EmergencyCode>, StoreError> {
+        on!(self, pool => async { code::spend_emergency(pool.begin().await.map_err(failure)?, hash, act).await })
+    }
+
+    async fn revoke_emergency(&self, name: &str, act: &AuditEntry) -> Result<bool, StoreError> {
+        on!(self, pool => async { code::revoke_emergency(pool.begin().await.map_err(failure)?, name, act).await })
+    }
+
+    async fn spend_challenge(&self, id: &str, expires_at: Timestamp) -> Result<bool, StoreError> {
+        on!(self, pool => code::spend_challenge(pool, id, expires_at))
+    }
+
+    async fn forget_codes(&self, before: Timestamp) -> Result<(), StoreError> {
+        on!(self, pool => code::forget(pool, before))
     }
 
     async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {

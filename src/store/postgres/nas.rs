@@ -14,7 +14,7 @@ macro_rules! columns {
         "name, network, secret, dialect, require_message_authenticator, limit_proxy_state, allow_ms_chap_v1, \
          coa_address, coa_port, coa_source_address, coa_source_port, reject_delay, octet_direction, sandbox_filter, \
          permit_filter, octet_wrap, unique_ports, allow_callers, deny_callers, approvers, when_unreachable, \
-         nas_identifier, radsec, radsec_only, dynauth, previous_secret, previous_secret_until, guards"
+         nas_identifier, radsec, radsec_only, dynauth, previous_secret, previous_secret_until, guards, codes"
     };
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn insert(connection: impl PgExecutor<'_>, nas: &Nas) -> Result
         "INSERT INTO nases (",
         columns!(),
         ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-         $21, $22, $23, $24, $25, $26, $27, $28) ON CONFLICT (name) DO NOTHING"
+         $21, $22, $23, $24, $25, $26, $27, $28, $29) ON CONFLICT (name) DO NOTHING"
     );
     let done = sqlx::query(ADD)
         .bind(row::text(nas.name.as_str()))
@@ -70,6 +70,7 @@ pub(super) async fn insert(connection: impl PgExecutor<'_>, nas: &Nas) -> Result
         .bind(nas.previous_secret.as_ref().map(|previous| previous.secret.expose()))
         .bind(nas.previous_secret.as_ref().and_then(|previous| previous.until).map(time))
         .bind(row::json(&nas.guards))
+        .bind(row::json(&nas.codes))
         .execute(connection)
         .await
         .map_err(failure)?;

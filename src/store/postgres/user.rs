@@ -12,7 +12,7 @@ use crate::store::{StoreError, records};
 macro_rules! columns {
     () => {
         "name, credential, disabled, second_factor, approvers, permit_filter, session_timeout, reject_delay, reply, \
-         created_at, monthly_quota, when_unreachable, guards"
+         created_at, monthly_quota, when_unreachable, guards, totp_in_password"
     };
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn insert(connection: &mut PgConnection, user: &User) -> Result
     const ADD: &str = concat!(
         "INSERT INTO users (",
         columns!(),
-        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (name) DO NOTHING"
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (name) DO NOTHING"
     );
     let made = write(ADD, connection, user).await?;
     if made > 0 {
@@ -72,7 +72,7 @@ pub(super) async fn replace(pool: &PgPool, user: &User) -> Result<(), StoreError
     const REPLACE: &str = concat!(
         "UPDATE users SET (",
         columns!(),
-        ") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) WHERE name = $1"
+        ") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) WHERE name = $1"
     );
     let mut tx = pool.begin().await.map_err(failure)?;
     if write(REPLACE, &mut tx, user).await? == 0 {
@@ -111,6 +111,7 @@ async fn write(statement: &'static str, connection: &mut PgConnection, user: &Us
         .bind(user.monthly_quota.map(row::counter))
         .bind(user.when_unreachable.map(|policy| policy.as_str()))
         .bind(row::json(&user.guards))
+        .bind(user.totp_in_password)
         .execute(connection)
         .await
         .map_err(failure)?;

@@ -8,6 +8,7 @@ mod attempt;
 mod audit;
 mod ban;
 mod binding;
+mod code;
 mod columns;
 mod commit;
 mod decision;
@@ -46,8 +47,9 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, Committed, Heard, Imported, Named, News, Order,
-    OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store, StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, EmergencyCode, Heard,
+    Imported, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store,
+    StoreError, Usage,
 };
 use crate::model::{
     ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
@@ -452,6 +454,58 @@ impl Store for SqliteStore {
 
     async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError> {
         audit::prune(self.write().await?, before).await
+    }
+
+    async fn totp(&self, user: &UserName) -> Result<Option<KeptTotp>, StoreError> {
+        code::totp(&self.readers, user).await
+    }
+
+    async fn enrol_totp(&self, totp: &KeptTotp, recovery: &[String], act: &AuditEntry) -> Result<(), StoreError> {
+        code::enrol(self.write().await?, totp, recovery, act).await
+    }
+
+    async fn remove_totp(&self, user: &UserName, act: &AuditEntry) -> Result<bool, StoreError> {
+        code::remove(self.write().await?, user, act).await
+    }
+
+    async fn renew_recovery(&self, user: &UserName, recovery: &[String], act: &AuditEntry) -> Result<(), StoreError> {
+        code::renew_recovery(self.write().await?, user, recovery, act).await
+    }
+
+    async fn begin_code_try(&self, user: &UserName, now: Timestamp) -> Result<Option<CodeTry>, StoreError> {
+        code::begin_try(&self.writer, user, now).await
+    }
+
+    async fn accept_step(&self, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError> {
+        code::accept_step(&self.writer, totp, step, now).await
+    }
+
+    async fn spend_recovery(&self, user: &UserName, hash: &str, act: &AuditEntry) -> Result<bool, StoreError> {
+        code::spend_recovery(self.write().await?, user, hash, act).await
+    }
+
+    async fn add_emergency(&self, code: &EmergencyCode, act: &AuditEntry) -> Result<(), StoreError> {
+        code::add_emergency(self.write().await?, code, act).await
+    }
+
+    async fn emergencies(&self) -> Result<Vec<EmergencyCode>, StoreError> {
+        code::emergencies(&self.readers).await
+    }
+
+    async fn spend_emergency(&self, hash: &str, act: &AuditEntry) -> Result<Option<EmergencyCode>, StoreError> {
+        code::spend_emergency(self.write().await?, hash, act).await
+    }
+
+    async fn revoke_emergency(&self, name: &str, act: &AuditEntry) -> Result<bool, StoreError> {
+        code::revoke_emergency(self.write().await?, name, act).await
+    }
+
+    async fn spend_challenge(&self, id: &str, expires_at: Timestamp) -> Result<bool, StoreError> {
+        code::spend_challenge(&self.writer, id, expires_at).await
+    }
+
+    async fn forget_codes(&self, before: Timestamp) -> Result<(), StoreError> {
+        code::forget(&self.writer, before).await
     }
 
     async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {

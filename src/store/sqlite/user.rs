@@ -11,7 +11,7 @@ use crate::store::{StoreError, records};
 macro_rules! columns {
     () => {
         "name, credential, disabled, second_factor, approvers, permit_filter, session_timeout, reject_delay, reply, \
-         created_at, monthly_quota, when_unreachable, guards"
+         created_at, monthly_quota, when_unreachable, guards, totp_in_password"
     };
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, user: &User) -> Re
     const ADD: &str = concat!(
         "INSERT INTO users (",
         columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (name) DO NOTHING"
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (name) DO NOTHING"
     );
     let made = write(ADD, connection, user).await?;
     if made > 0 {
@@ -70,7 +70,7 @@ pub(super) async fn replace(mut tx: Transaction<'_, Sqlite>, user: &User) -> Res
     const REPLACE: &str = concat!(
         "UPDATE users SET (",
         columns!(),
-        ") = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) WHERE name = ?1"
+        ") = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) WHERE name = ?1"
     );
     if write(REPLACE, &mut tx, user).await? == 0 {
         return Err(missing(&user.name));
@@ -108,6 +108,7 @@ async fn write(statement: &'static str, connection: &mut SqliteConnection, user:
         .bind(user.monthly_quota.map(row::counter))
         .bind(user.when_unreachable.map(|policy| policy.as_str()))
         .bind(row::json(&user.guards))
+        .bind(user.totp_in_password)
         .execute(connection)
         .await
         .map_err(failure)?;

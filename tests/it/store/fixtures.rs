@@ -33,6 +33,7 @@ pub(super) fn rich_user(name: &str) -> User {
         reject_delay: Some(Duration::from_micros(1_500_001)),
         monthly_quota: Some(50_000_000_000),
         guards: radhold::model::GuardSettings { trust_hours: Some(8), ..Default::default() },
+        totp_in_password: Some(true),
         reply: vec![ReplyItem { name: "Framed-IP-Address".into(), value: "10.0.0.7".into() }],
         created_at: NOON + Duration::from_micros(1),
         ..user(name)

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use radhold::model::{ApproverKind, ApproverStep, Binding, DynauthPath, Group, GroupSettings, Language, Nas, OctetDirection, Preferences, PreviousSecret, SecondPerson, Secret, User, UserName, WhenUnreachable};
+use radhold::model::{
+    ApproverKind, ApproverStep, Binding, CodeEntry, DynauthPath, Group, GroupSettings, Language, Nas, OctetDirection,
+    Preferences, PreviousSecret, SecondPerson, Secret, User, UserName, WhenUnreachable,
+};
 use radhold::store::StoreError;
 
 use super::Stage;
@@ -102,6 +105,7 @@ async fn nases_are_kept_as_given(stage: &Stage) {
             secret: Secret::new("sealed-before"),
             until: Some(NOON + Duration::from_secs(60)),
         }),
+        codes: CodeEntry { in_password: Some(false), challenge: true, or_reject: true },
         ..nas("core", "2001:db8::/64")
     };
     store.add_nas(&plain).await.unwrap();
