@@ -198,7 +198,7 @@ fn an_approval_by_code_survives_a_crash_before_start() {
     radhold.kill();
     radhold.restart();
     start(&radhold, received(&accepted, "Class").unwrap());
-    radhold.until_state("permitted");
+    until(&radhold, "a1", "permitted");
     // And nobody else is let through by it.
     let class = received(&held, "Class").unwrap();
     let attributes = format!(
@@ -206,14 +206,19 @@ fn an_approval_by_code_survives_a_crash_before_start() {
          Calling-Station-Id = \"203.0.113.7\", Class = {class}"
     );
     assert_eq!(radclient(radhold.accounting, "acct", SECRET, &attributes).code, 0);
+    until(&radhold, "a2", "held");
+}
+
+/// Waits until the session of that Acct-Session-Id is in that state.
+fn until(radhold: &Radhold, acct_session_id: &str, state: &str) {
     let begun = Instant::now();
-    let state = || {
+    loop {
         let sessions = radhold.sessions();
-        let other = sessions.iter().find(|session| session["identity"]["acct_session_id"] == "a2");
-        other.map(|session| session["state"].clone()).unwrap_or_default()
-    };
-    while state() != "held" {
-        assert!(begun.elapsed() < PATIENCE, "{:#?}", radhold.sessions());
+        let found = sessions.iter().find(|session| session["identity"]["acct_session_id"] == acct_session_id);
+        if found.is_some_and(|session| session["state"] == state) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never {state}: {sessions:#?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
