@@ -334,17 +334,18 @@ fn is_proxy(proxy: &Secret) -> bool {
 }
 
 fn webhook(mut section: Section<'_>) -> Option<Webhook> {
-    let url = section.parsed("url", "an https URL", |text| {
-        let url = Url::parse(text).map_err(|error| error.to_string())?;
-        if url.scheme() == "https" { Ok(url) } else { Err("Telegram brings updates to https alone".to_owned()) }
-    });
-    let listen = section.parsed("listen", "an address with port", |text| address_with_port(text, WEBHOOK_PORT));
     for key in ["url", "listen"] {
         if !section.has(key) {
             section.problem(key, "is missing; a webhook needs it");
         }
     }
-    if !section.has("secret") && !section.has("secret_file") {
+    let no_secret = !section.has("secret") && !section.has("secret_file");
+    let url = section.parsed("url", "an https URL", |text| {
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        if url.scheme() == "https" { Ok(url) } else { Err("Telegram brings updates to https alone".to_owned()) }
+    });
+    let listen = section.parsed("listen", "an address with port", |text| address_with_port(text, WEBHOOK_PORT));
+    if no_secret {
         section.problem("secret", "is missing; draw one with `openssl rand -hex 32`");
     }
     let secret = section.secret("secret");

@@ -2,6 +2,7 @@
 //!
 //! The long form, 10,000 prompts, takes some six minutes (30 messages a second, all the while): `RADHOLD_FLOOD=10000`.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use radhold::app::clock;
@@ -18,7 +19,33 @@ const FIRST: i64 = 5_000_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_prompts_stay_within_the_limits_and_none_is_forgotten() {
-    let many: i64 = std::env::var("RADHOLD_FLOOD").ok().map_or(200, |many| many.parse().unwrap());
+    let many = std::env::var("RADHOLD_FLOOD").ok().map_or(150, |many| many.parse().unwrap());
+    let sent = flood(many, false).await;
+    assert_eq!((sent.refused, sent.twice), (0, 0), "{sent:?}");
+    println!("{many} prompts: {sent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_amid_many_prompts_loses_none() {
+    let sent = flood(150, true).await;
+    // A process that was killed cannot know what it sent in its last second: for as long, the next one may be too fast, and is
+    // refused. What was sent and was not on record yet is asked again, as a prompt that may not have arrived must be.
+    assert!(sent.refused <= 64 && sent.twice <= 32, "{sent:?}");
+}
+
+/// What became of many prompts, each of which arrived.
+#[derive(Debug)]
+#[expect(dead_code, reason = "printed")]
+struct Sent {
+    ordered_within: Duration,
+    took: Duration,
+    /// Calls that came too fast.
+    refused: usize,
+    /// Chats that were asked more than once.
+    twice: usize,
+}
+
+async fn flood(many: i64, kill: bool) -> Sent {
     let api = BotApi::start().await;
     api.enforce_limits();
     let mut radhold = Radhold::start(&format!("[telegram]\ntoken = \"{TOKEN}\"\napi_url = \"{}\"\n", api.url()));
@@ -31,37 +58,36 @@ async fn many_prompts_stay_within_the_limits_and_none_is_forgotten() {
     for chunk in (0..many).collect::<Vec<_>>().chunks(250) {
         log_in(&*store, chunk).await;
     }
-    let ordered = begun.elapsed();
-    assert!(ordered < Duration::from_secs(60) || many > 10_000, "not within a minute: {ordered:?}");
-
-    // While they wait, one who asks is answered by the same bot, and it is killed once on the way.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    radhold.kill();
-    radhold.restart();
-
-    let patience = Duration::from_secs(60) + Duration::from_millis(50) * u32::try_from(many).unwrap();
-    loop {
-        let sent = api.look(|world| world.messages.values().filter(|message| message.by_bot).count());
-        if sent >= usize::try_from(many).unwrap() {
-            break;
-        }
-        assert!(begun.elapsed() < patience, "{sent} of {many} after {:?}", begun.elapsed());
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    let ordered_within = begun.elapsed();
+    assert!(ordered_within < Duration::from_secs(60), "not within a minute: {ordered_within:?}");
+    if kill {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        radhold.kill();
+        radhold.restart();
     }
-    let took = begun.elapsed();
-    let (floods, asked, twice) = api.look(|world| {
-        let mut chats = std::collections::BTreeMap::<i64, usize>::new();
-        for message in world.messages.values().filter(|message| message.by_bot) {
-            *chats.entry(message.chat).or_default() += 1;
+
+    let count = usize::try_from(many).unwrap();
+    let patience = Duration::from_secs(60) + Duration::from_millis(100) * u32::try_from(many).unwrap();
+    let chats = loop {
+        let chats = api.look(|world| {
+            let mut chats = BTreeMap::<i64, usize>::new();
+            for message in world.messages.values().filter(|message| message.by_bot) {
+                *chats.entry(message.chat).or_default() += 1;
+            }
+            chats
+        });
+        if chats.len() == count {
+            break chats;
         }
-        (world.floods, chats.len(), chats.values().filter(|count| **count > 1).count())
-    });
-    assert_eq!(asked, usize::try_from(many).unwrap(), "each was asked");
-    // What was sent and not on record when it was killed is asked again, as a prompt that may not have arrived must be.
-    assert!(twice <= 64, "{twice} were asked twice");
-    // A process that is killed cannot know what it sent in its last second: the next one may go over the limit for that long.
-    assert!(floods <= 64, "{floods} came too fast");
-    println!("{many} prompts in {took:?}, ordered within {ordered:?}; {floods} refused, {twice} twice");
+        assert!(begun.elapsed() < patience, "{} of {many} after {:?}", chats.len(), begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    Sent {
+        ordered_within,
+        took: begun.elapsed(),
+        refused: api.look(|world| world.floods),
+        twice: chats.values().filter(|count| **count > 1).count(),
+    }
 }
 
 /// Sessions whose Access-Accept was just sent, all at once.

@@ -229,7 +229,8 @@ impl Desk {
     }
 
     fn is_administrator(&self, by: &Speaker) -> bool {
-        by.approver == ApproverKind::Telegram && self.parts.administrators.contains(&by.chat)
+        let theirs = !by.private || by.presser == by.chat;
+        by.approver == ApproverKind::Telegram && theirs && self.parts.administrators.contains(&by.chat)
     }
 
     async fn preferences(&self, approver: ApproverKind, chat: &str) -> Result<Preferences, StoreError> {

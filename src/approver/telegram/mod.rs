@@ -287,8 +287,11 @@ fn keyboard_of(key: &ButtonKey, post: &Post, chat: ChatId, presser: Option<u64>)
     if post.buttons.is_empty() {
         return None;
     }
+    // A private chat is its owner's, whose number it has; only a group has anybody else in it.
+    let private = chat.0 > 0;
     let chat = chat.to_string();
     let presser = match presser {
+        _ if private => chat.clone(),
         Some(presser) if !post.open => presser.to_string(),
         _ => ANYONE.to_owned(),
     };

@@ -33,6 +33,7 @@ async fn a_person_sees_and_ends_their_own_connections_and_nobody_elses() {
 
     // A chat that was taken from her ends nothing any more.
     scene.held("alice", 8, "203.0.113.7");
+    scene.api.until_sent(ALICE, 3).await;
     let listed = scene.ask(ALICE, ALICE, "/sessions").await;
     let unbound = scene.radhold.cli(&["user", "unbind", "alice", "--all"], "");
     assert_eq!(unbound.code, 0, "{unbound:?}");

@@ -20,7 +20,13 @@ pub(super) fn call(world: &mut World, method: &str, params: &Params) -> Result<V
     match method {
         "getme" => {
             let mut me = me();
-            for ability in ["can_join_groups", "can_read_all_group_messages", "supports_inline_queries"] {
+            for ability in [
+                "can_join_groups",
+                "can_read_all_group_messages",
+                "supports_inline_queries",
+                "can_connect_to_business",
+                "has_main_web_app",
+            ] {
                 me[ability] = json!(false);
             }
             Ok(me)
