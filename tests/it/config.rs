@@ -195,6 +195,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "keep_sessions",
         "previous_secret",
         "previous_secret_file",
+        "files",
     ];
     let text = uncommented(|key| depend_on_the_host.contains(&key) || examples.contains(&key));
     let all = Bench::new(&with_webhook_url(&text)).config();
@@ -222,6 +223,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     assert_eq!((all.callers, all.strikes), (bare.callers, bare.strikes));
     assert_eq!((all.lockout, all.audit), (bare.lockout, bare.audit));
     assert_eq!(all.log, bare.log);
+    assert_eq!((all.messages, all.places), (bare.messages, bare.places));
     assert_eq!((all.store.gather, all.store.batch), (bare.store.gather, bare.store.batch));
     assert_eq!(all.spool, bare.spool);
     assert_eq!(all.radsec, bare.radsec);
