@@ -381,7 +381,7 @@ async fn the_agent_is_told_of_a_ban_and_its_end_until_it_says_it_knows() {
 /// Between two locks a password is looked at: its answer must not come sooner than that of a lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clock_does_not_tell_which_password_was_looked_at() {
-    let (mut radhold, _das) = scene("[lockout]\nfree = 2\ndelay_first = \"10ms\"\ndelay_most = \"10ms\"\n").await;
+    let (radhold, _das) = scene("[lockout]\nfree = 2\ndelay_first = \"10ms\"\ndelay_most = \"10ms\"\n").await;
     let timed = |user: &str| {
         let begun = Instant::now();
         refusal(&radhold, user, "wrong", EVIL);

@@ -86,11 +86,11 @@ async fn log_in(store: &dyn Store, numbers: &[i64]) {
         let grant = Grant {
             sandbox_filter: "sandbox".into(),
             permit_filter: "permit".into(),
-            terms: Terms::Hold(HoldTerms {
-                window: Duration::from_secs(3600),
-                grace: Duration::from_secs(30),
-                approvers: vec![ApproverKind::Telegram],
-            }),
+            terms: Terms::Hold(HoldTerms::new(
+                Duration::from_secs(3600),
+                Duration::from_secs(30),
+                [ApproverKind::Telegram],
+            )),
             session_timeout: None,
             reply: vec![],
         };

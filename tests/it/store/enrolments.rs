@@ -211,7 +211,11 @@ async fn a_decision_says_where_it_came_from(stage: &Stage) {
     let key = radhold::session::ButtonKey::new(&radhold::model::Secret::new("k"));
     let place = radhold::session::Place { approver: ApproverKind::Telegram, chat: "-100", presser: "77" };
     let sealed = key.seal(id(1), radhold::session::Verdict::Approved, place);
-    let press = key.redeem(&sealed, place).unwrap().into_proof().unwrap();
+    let bound = store.bindings(&"alice".into()).await.unwrap();
+    let voices = radhold::session::Voices::of_own(&bound, []);
+    let radhold::session::Proof::Yes(press) = key.redeem(&sealed, place).unwrap().into_proof(voices).unwrap() else {
+        panic!("it was a yes")
+    };
     let approvals = [
         press,
         Approval::by_operator("root"),
