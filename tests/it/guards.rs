@@ -214,7 +214,7 @@ async fn a_wrong_number_denies_on_any_node_and_is_a_strike_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_user_has_numbers_and_the_others_their_two_buttons() {
-    let scene = Scene::new("").await;
+    let scene = Scene::new("prompts_per_hour = 0\n").await;
     let (accept, prompt) = scene.asked(0, HOTEL, 1).await;
     assert_eq!((received(&accept, "Reply-Message"), prompt.buttons()), (None, vec![YES, NO]));
     done(&scene.nodes[0].cli(&["user", "set", "alice", "--number-matching", "on"], ""));

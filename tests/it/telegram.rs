@@ -585,6 +585,7 @@ fn question() -> Question {
         accepted_at: Timestamp::from_secs(1_795_166_709),
         deadline: Timestamp::from_secs(1_795_166_829),
         now: Timestamp::from_secs(1_795_166_711),
+        numbers: None,
     }
 }
 

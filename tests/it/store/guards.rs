@@ -188,9 +188,10 @@ async fn a_password_a_phone_and_a_person_take_their_trust_with_them(stage: &Stag
     let mut number = 0;
     let mut trust = async || {
         number += 1;
+        // The store's clock may count in milliseconds.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let now = radhold::app::clock::now();
         lifted(store, number, now, "203.0.113.7").await;
-        // The store's clock may count in milliseconds.
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(places(store, now).await.len(), 1);
         now
