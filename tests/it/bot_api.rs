@@ -58,6 +58,10 @@ pub(crate) struct Message {
     pub(crate) keyboard: Vec<Vec<Button>>,
     /// How often it was edited.
     pub(crate) edits: u32,
+    /// The message it answers.
+    pub(crate) reply_to: Option<i64>,
+    /// It came without a sound.
+    pub(crate) silent: bool,
     marks: Vec<(String, usize, usize)>,
     from: Option<i64>,
     date: i64,
@@ -387,6 +391,8 @@ impl World {
             text: text.to_owned(),
             keyboard: Vec::new(),
             edits: 0,
+            reply_to: None,
+            silent: false,
             marks: Vec::new(),
             from: Some(user),
             date: 0,

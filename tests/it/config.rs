@@ -133,6 +133,8 @@ fn every_setting_of_the_shipped_file_loads() {
             .file("server-example.secret", "0123456789abcdef\n");
         fs::create_dir(bench.path("dictionaries")).unwrap();
         fs::create_dir(bench.path("dialects")).unwrap();
+        fs::create_dir(bench.path("messages")).unwrap();
+        let bench = bench.file("GeoLite2-City.mmdb", "").file("GeoLite2-ASN.mmdb", "");
         let config = bench.config();
         assert_eq!(config.nas.len(), 1);
         assert_eq!(config.front.as_ref().map(|front| front.servers.len()), Some(1));
@@ -188,6 +190,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "mark",
         "unique_ports",
         "keep_intervals",
+        "files",
     ];
     let text = uncommented(|key| depend_on_the_host.contains(&key) || examples.contains(&key));
     let all = Bench::new(&with_webhook_url(&text)).config();
@@ -211,6 +214,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
     assert_eq!((all.callers, all.strikes), (bare.callers, bare.strikes));
     assert_eq!((all.lockout, all.audit), (bare.lockout, bare.audit));
     assert_eq!(all.log, bare.log);
+    assert_eq!((all.messages, all.places), (bare.messages, bare.places));
     assert_eq!((all.store.gather, all.store.batch), (bare.store.gather, bare.store.batch));
     assert_eq!(all.spool, bare.spool);
     let (all, bare) = (&all.nas[0], &bare.nas[0]);
@@ -262,6 +266,31 @@ fn accounting_says_whom_to_believe_and_what_to_keep() {
     ] {
         let error = Bench::new(&format!("[accounting]\n{text}\n")).load().unwrap_err().join("\n");
         assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
+fn words_and_places_name_what_is_wrong_with_them() {
+    let bench = Bench::new(
+        "[messages]\ndirectory = \"words\"\nlanguage = \"ru-RU\"\nzone = \"europe/moscow\"\n\
+         [places]\nfiles = [\"a.mmdb\"]\nhost_names = true\npatience = \"500ms\"\n",
+    )
+    .file("a.mmdb", "");
+    fs::create_dir(bench.path("words")).unwrap();
+    let config = bench.config();
+    assert_eq!(config.messages.directory, Some(bench.path("words")));
+    assert_eq!((config.messages.language.as_str(), config.messages.zone.as_str()), ("ru", "Europe/Moscow"));
+    assert_eq!(config.places.files, [bench.path("a.mmdb")]);
+    assert_eq!((config.places.host_names, config.places.patience), (true, Duration::from_millis(500)));
+    for (text, key) in [
+        ("[messages]\ndirectory = \"nowhere\"", "messages.directory: "),
+        ("[messages]\nlanguage = \"English please\"", "messages.language: "),
+        ("[messages]\nzone = \"Mars/Olympus\"", "messages.zone: "),
+        ("[places]\nfiles = [\"nowhere.mmdb\"]", "places.files: "),
+        ("[places]\npatience = \"1m\"", "places.patience: "),
+    ] {
+        let error = Bench::new(&format!("{text}\n")).problems().join("\n");
+        assert!(error.starts_with(&format!("radhold.toml:2: {key}")), "{error}");
     }
 }
 

@@ -224,6 +224,24 @@ fn dependencies_are_licensed_and_none_is_banned() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A message nobody says is a mistake, and one that is said by an id there is not would be read as that id.
+#[test]
+fn every_message_is_said_somewhere() {
+    let code: String = MAY_USE.iter().flat_map(|(part, _)| sources(part)).map(|source| source.text).collect();
+    let mut unsaid = Vec::new();
+    for file in fs::read_dir(root().join("config/messages/en")).unwrap() {
+        let path = file.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())) {
+            let id = line.split([' ', '=']).next().unwrap();
+            if !code.contains(&format!("\"{id}\"")) {
+                unsaid.push(format!("{}: {id}", path.display()));
+            }
+        }
+    }
+    assert!(unsaid.is_empty(), "nobody says:\n{}", unsaid.join("\n"));
+}
+
 #[test]
 fn the_checks_of_this_file_can_fail() {
     assert_eq!(crate_paths("use crate::{store::Store, model::User};"), ["store", "model"]);

@@ -138,7 +138,31 @@ impl Api {
         keyboard: Option<InlineKeyboardMarkup>,
         urgency: Urgency,
     ) -> Result<MessageId, AskError> {
+        self.message(chat, html, keyboard, urgency, false).await
+    }
+
+    /// The same of something that is no question, where only questions may sound.
+    pub(super) async fn send_silently(
+        &self,
+        chat: ChatId,
+        html: String,
+        keyboard: Option<InlineKeyboardMarkup>,
+    ) -> Result<MessageId, AskError> {
+        self.message(chat, html, keyboard, Urgency::Notice, true).await
+    }
+
+    async fn message(
+        &self,
+        chat: ChatId,
+        html: String,
+        keyboard: Option<InlineKeyboardMarkup>,
+        urgency: Urgency,
+        silent: bool,
+    ) -> Result<MessageId, AskError> {
         let mut call = self.bot.send_message(chat, html).parse_mode(ParseMode::Html).link_preview_options(no_preview());
+        if silent {
+            call = call.disable_notification(true);
+        }
         if let Some(keyboard) = keyboard {
             call = call.reply_markup(keyboard);
         }

@@ -241,7 +241,11 @@ impl Approver for Telegram {
         // In a private chat the person has the chat's number; in a group nobody in particular is spoken to.
         let presser = u64::try_from(chat.0).ok();
         let keyboard = keyboard_of(&self.key, post, chat, presser);
-        self.api.send(chat, post.html.clone(), keyboard, Urgency::Notice).await.map(drop)
+        let sent = match self.tone(chat).await.is_quiet() {
+            true => self.api.send_silently(chat, post.html.clone(), keyboard).await,
+            false => self.api.send(chat, post.html.clone(), keyboard, Urgency::Notice).await,
+        };
+        sent.map(drop)
     }
 
     async fn name(&self) -> Result<Option<String>, AskError> {

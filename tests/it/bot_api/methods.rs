@@ -98,6 +98,18 @@ fn send_message(world: &mut World, params: &Params) -> Result<Value, Refusal> {
     let chat = chat(world, params)?;
     let content = checks::formatted(params.text("text")?, params.text("parse_mode")?.as_deref())?;
     let keyboard = checks::keyboard(params.json("reply_markup")?)?;
+    let reply_to = match params.json("reply_parameters")? {
+        None => None,
+        Some(reply) => {
+            let to = reply["message_id"].as_i64().ok_or_else(|| Refusal::bad("message to be replied not found"))?;
+            let found = world.messages.contains_key(&(chat, to));
+            if !found && reply["allow_sending_without_reply"] != true {
+                return Err(Refusal::bad("message to be replied not found"));
+            }
+            found.then_some(to)
+        }
+    };
+    let silent = params.flag("disable_notification")?;
     let id = world.add_message(Message {
         chat,
         id: 0,
@@ -105,6 +117,8 @@ fn send_message(world: &mut World, params: &Params) -> Result<Value, Refusal> {
         text: content.text,
         keyboard,
         edits: 0,
+        reply_to,
+        silent,
         marks: content.marks,
         from: None,
         date: 0,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use radhold::model::{ApproverKind, Binding, Nas, OctetDirection, Secret, User, UserName};
+use radhold::model::{ApproverKind, Binding, Language, Nas, OctetDirection, Preferences, Secret, User, UserName};
 use radhold::store::StoreError;
 
 use super::Stage;
@@ -14,7 +14,33 @@ battery! {
         users_have_one_name_each,
         nases_are_kept_as_given,
         bindings_belong_to_users,
+        chats_are_spoken_to_as_they_want,
     }
+}
+
+async fn chats_are_spoken_to_as_they_want(stage: &Stage) {
+    let store = &stage.store;
+    let language = |tag: &str| tag.parse::<Language>().unwrap();
+    let at = async |address: &str| store.preferences(ApproverKind::Telegram, address).await.unwrap();
+    assert_eq!(at("42").await, Preferences::default());
+    store.hear_language(ApproverKind::Telegram, "42", &language("ru")).await.unwrap();
+    let heard = Preferences { heard: Some(language("ru")), ..Preferences::default() };
+    assert_eq!(at("42").await, heard);
+    let all = Preferences {
+        language: Some(language("en")),
+        zone: Some("Europe/Moscow".parse().unwrap()),
+        quiet: true,
+        ..heard.clone()
+    };
+    store.set_preferences(ApproverKind::Telegram, "42", &all).await.unwrap();
+    assert_eq!(at("42").await, all);
+    // What was chosen stays, whatever is heard.
+    store.hear_language(ApproverKind::Telegram, "42", &language("de")).await.unwrap();
+    assert_eq!(at("42").await, Preferences { heard: Some(language("de")), ..all });
+    assert_eq!(at("43").await, Preferences::default(), "another chat");
+    assert_eq!(store.preferences(ApproverKind::Operator, "42").await.unwrap(), Preferences::default());
+    store.set_preferences(ApproverKind::Telegram, "42", &Preferences::default()).await.unwrap();
+    assert_eq!(at("42").await, Preferences::default());
 }
 
 async fn users_are_kept_as_given(stage: &Stage) {
