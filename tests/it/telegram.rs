@@ -572,7 +572,6 @@ fn key() -> ButtonKey {
 
 fn question() -> Question {
     Question {
-        numbers: None,
         about: radhold::approver::Whose::Own,
         medium: None,
         whereabouts: Whereabouts::default(),

@@ -173,8 +173,6 @@ async fn groups_are_kept_as_given(stage: &Stage) {
                 own: true,
             }),
             number_matching: Some(true),
-            one_prompt: Some(false),
-            cool_down: Some(Duration::from_secs(90)),
             trust_hours: Some(12),
             prompts_per_hour: Some(6),
             one_prompt: Some(false),
