@@ -24,27 +24,25 @@ const SEARCHED: u32 = 10_000;
 const PART_LEAST: usize = 4;
 
 impl Desk {
-    /// Answers an administrator's command; `None` when it is none.
+    /// Answers an administrator's command, by silence when it is a repetition; `None` when it is none.
     pub(super) async fn administrators_command(
         &self,
         update: i64,
         person: &Person<'_>,
         said: &Said<'_>,
-    ) -> Result<Option<Post>, StoreError> {
+    ) -> Result<Option<Option<Post>>, StoreError> {
         let post = match said.command.as_str() {
             "held" => self.held(person).await?,
             "online" => self.online(person).await?,
             "bans" => self.bans(person).await?,
             "stats" => self.stats(person).await?,
             "permit" | "kick" | "enrol" => {
-                let done = self.once(update, person.by, |again| self.command_to_act(person, said, again)).await?;
-                done.unwrap_or_default()
+                return self.once(update, person.by, |again| self.command_to_act(person, said, again)).await.map(Some);
             }
             "help" | "start" if said.rest.is_empty() && person.users.is_empty() => self.help(person),
             _ => return Ok(None),
         };
-        // Nothing to say is said by silence: a repetition.
-        Ok(Some(post).filter(|post| !post.html.is_empty()))
+        Ok(Some(Some(post)))
     }
 
     async fn command_to_act(&self, person: &Person<'_>, said: &Said<'_>, again: bool) -> Result<Post, StoreError> {

@@ -151,7 +151,7 @@ impl Desk {
         if person.administrator
             && let Some(post) = self.administrators_command(update, &person, said).await?
         {
-            return Ok(Some(post));
+            return Ok(post);
         }
         match command {
             "start" if !said.rest.is_empty() => {

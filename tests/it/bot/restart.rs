@@ -22,7 +22,8 @@ async fn what_was_done_before_a_crash_is_not_done_again() {
     // Whatever comes next comes after it.
     let next = scene.ask(ADMIN, ADMIN, "/stats").await;
     assert!(next.text.contains("Nodes alive"), "{next:?}");
-    assert_eq!(scene.api.sent(ADMIN).len(), 2);
+    let sent = scene.api.sent(ADMIN);
+    assert_eq!(sent.len(), 2, "{sent:#?}");
     assert_eq!(scene.audit("user.enrol").len(), 1);
 }
 
