@@ -91,8 +91,10 @@ fn hint(packet: &Packet<'_>, kind: u8) -> Option<Medium> {
 mod tests {
     use super::*;
 
+    type Attributes<'a> = &'a [(u8, &'a [u8])];
+
     /// An Access-Request with these attributes.
-    fn told(attributes: &[(u8, &[u8])]) -> Option<Medium> {
+    fn told(attributes: Attributes<'_>) -> Option<Medium> {
         let body: Vec<u8> = attributes
             .iter()
             .flat_map(|(kind, value)| [&[*kind, u8::try_from(value.len() + 2).unwrap()], *value].concat())
@@ -110,7 +112,7 @@ mod tests {
         const SERVICE: u8 = attribute::SERVICE_TYPE;
         const VIRTUAL: (u8, &[u8]) = (PORT_TYPE, &[0, 0, 0, 5]);
         const ANYCONNECT: &[u8] = &[0, 0, 0x0c, 0x04, 150, 6, 0, 0, 0, 2];
-        let cases: [(&[(u8, &[u8])], Option<Medium>); 16] = [
+        let cases: [(Attributes<'_>, Option<Medium>); 16] = [
             (&[], None),
             (&[VIRTUAL], Some(Medium::Virtual)),
             (&[VIRTUAL, (TUNNEL, &[0, 0, 0, 1])], Some(Medium::Pptp)),

@@ -21,12 +21,14 @@ const KEPT: Duration = Duration::from_secs(600);
 /// How long it is remembered that there was none.
 const NONE_KEPT: Duration = Duration::from_secs(60);
 
+/// What was found of each address, and when.
+type Known = HashMap<IpAddr, (Instant, Option<String>)>;
 type Resolve = dyn Fn(IpAddr) -> Option<String> + Send + Sync;
 
 pub(super) struct HostNames {
     patience: Duration,
     places: Arc<Semaphore>,
-    known: Arc<Mutex<HashMap<IpAddr, (Instant, Option<String>)>>>,
+    known: Arc<Mutex<Known>>,
     resolve: Arc<Resolve>,
 }
 

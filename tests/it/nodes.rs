@@ -121,7 +121,8 @@ async fn a_session_is_one_at_three_nodes_and_one_of_them_polls_telegram() {
         account(at(1), "Start", &class);
         account(at(2), "Interim-Update", &class);
         at(0).until_state("held");
-        let prompt = api.until_sent(ALICE, round).await;
+        // Behind each round's prompt comes the end of its session.
+        let prompt = api.until_sent(ALICE, 2 * round).await;
         let press = api.press(ALICE, prompt.id, ALICE, "It's me");
         assert_eq!(das.next().await["code"], 43);
         assert!(api.until_answered(&press).await.text.starts_with("Confirmed."));
@@ -129,6 +130,7 @@ async fn a_session_is_one_at_three_nodes_and_one_of_them_polls_telegram() {
         account(at(2), "Stop", &class);
         assert_eq!(at(0).until_state("closed")["counters"]["input_octets"], 5);
         assert_eq!(at(1).sessions().len(), round + 1);
+        assert!(api.until_sent(ALICE, 2 * round + 1).await.text.contains("has ended"));
         if round == 0 {
             let conflicts = api.look(|world| world.calls_of("getUpdates").filter(|c| c.status == Some(409)).count());
             assert_eq!(conflicts, 0, "nobody else polled");

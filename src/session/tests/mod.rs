@@ -485,7 +485,7 @@ fn the_end_of_an_open_session_is_told_and_that_of_a_hold_is_not() {
     life.event(4, &Event::CoaAcked { attempt: 1 });
     life.orders();
     life.event(90, &Event::Stopped(report(90)));
-    assert_eq!(life.orders(), [told.clone()]);
+    assert_eq!(life.orders(), std::slice::from_ref(&told));
     assert!(life.session.wants(&told));
     life.event(91, &Event::Stopped(report(91)));
     assert_eq!(life.orders(), [], "a repeated Stop is no second end");

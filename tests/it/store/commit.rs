@@ -270,7 +270,7 @@ async fn a_hold_lives_through_the_store(stage: &Stage) {
         (4, Event::CoaAcked { attempt: 1 }, State::Permitted, "tell-approver"),
         (60, Event::Interim(report(60, 1000)), State::Permitted, ""),
         (70, Event::Kicked(Denial::by_operator("root")), State::Evicting, "send-disconnect tell-approver"),
-        (71, Event::Stopped(report(71, 1500)), State::Closed, ""),
+        (71, Event::Stopped(report(71, 1500)), State::Closed, "tell-end"),
     ] {
         let now = NOON + Duration::from_secs(secs);
         let before = read(store, id(1)).await.unwrap();
