@@ -144,6 +144,7 @@ struct Shown<'a> {
     when_unreachable: Option<WhenUnreachable>,
     allow_callers: &'a [IpNet],
     deny_callers: &'a [IpNet],
+    #[serde(flatten)]
     guards: GuardSettings,
     kept_in: &'static str,
 }

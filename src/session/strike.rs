@@ -61,7 +61,7 @@ mod tests {
     use super::*;
     use crate::accounting::Report;
     use crate::model::{Counters, Identity, SessionId};
-    use crate::policy::{Grant, Guards, HoldTerms, Terms};
+    use crate::policy::{Grant, HoldTerms, Terms};
 
     const NOON: Timestamp = Timestamp::from_secs(1_795_176_000);
 
