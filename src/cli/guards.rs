@@ -76,8 +76,8 @@ fn or_default<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Re
 
 fn switch(text: &str) -> Result<Said<bool>, String> {
     or_default(text, |text| match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
         _ => Err("write on, off or default".to_owned()),
     })
 }

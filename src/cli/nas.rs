@@ -198,6 +198,7 @@ struct Shown<'a> {
     radsec_only: bool,
     dynauth: DynauthPath,
     previous_secret_until: Option<String>,
+    #[serde(flatten)]
     guards: GuardSettings,
     totp_in_password: Option<bool>,
     challenge: bool,

@@ -17,7 +17,7 @@ pub struct GuardSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_prompt: Option<bool>,
     /// How long nobody is asked again after a "not me"; zero is not at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
     pub cool_down: Option<Duration>,
     /// Prompts in an hour that nobody has confirmed, at most; zero is without limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,9 +27,44 @@ pub struct GuardSettings {
     pub trust_hours: Option<u32>,
 }
 
+/// A span in seconds, for JSON that people and programs read.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => to.serialize_f64(span.as_secs_f64()),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        let span = Option::<f64>::deserialize(from)?.map(Duration::try_from_secs_f64).transpose();
+        span.map_err(D::Error::custom)
+    }
+}
+
 impl GuardSettings {
     /// Whether nothing is said.
     pub fn is_silent(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_not_written_and_times_are_seconds() {
+        let said = GuardSettings { cool_down: Some(Duration::from_millis(90_500)), ..GuardSettings::default() };
+        let text = serde_json::to_string(&said).unwrap();
+        assert_eq!(text, r#"{"cool_down":90.5}"#);
+        assert_eq!(serde_json::from_str::<GuardSettings>(&text).unwrap(), said);
+        assert_eq!(serde_json::from_str::<GuardSettings>("{}").unwrap(), GuardSettings::default());
+        assert!(serde_json::from_str::<GuardSettings>(r#"{"cool_down":-1}"#).is_err());
     }
 }

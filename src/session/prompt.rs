@@ -16,8 +16,11 @@ impl Session {
         let waits = matches!(self.state, State::Offered | State::Held) && self.outcome != Some(Outcome::Superseded);
         let end = match &self.decision {
             Some(decision) => {
-                let denied = decision.verdict == Verdict::Denied;
-                let fate = if denied { PromptFate::Denied } else { PromptFate::Confirmed };
+                let fate = match decision.verdict {
+                    Verdict::Approved => PromptFate::Confirmed,
+                    Verdict::Denied if self.was_kicked() => PromptFate::Over,
+                    Verdict::Denied => PromptFate::Denied,
+                };
                 Some(PromptEnd { at: decision.at, fate })
             }
             None if waits => None,
@@ -72,12 +75,18 @@ impl Session {
 
     /// Since when no earlier approval of this user counts, where this session was denied.
     pub fn denied_at(&self) -> Option<Timestamp> {
-        self.decision.as_ref().filter(|decision| decision.verdict == Verdict::Denied).map(|decision| decision.at)
+        let denied = self.decision.as_ref().filter(|decision| decision.verdict == Verdict::Denied);
+        denied.filter(|_| !self.was_kicked()).map(|decision| decision.at)
     }
 
     /// The guards around its prompt; `None` when nobody is asked.
     pub fn guards(&self) -> Option<Guards> {
         self.terms_of_hold().map(|terms| terms.guards)
+    }
+
+    /// Whether whoever ended the hold did not say that it was somebody else.
+    fn was_kicked(&self) -> bool {
+        self.outcome == Some(Outcome::Kicked)
     }
 
     fn terms_of_hold(&self) -> Option<&HoldTerms> {

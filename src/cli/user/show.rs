@@ -53,6 +53,7 @@ struct Shown<'a> {
     session_timeout: Option<f64>,
     reject_delay: Option<f64>,
     monthly_quota: Option<u64>,
+    #[serde(flatten)]
     guards: GuardSettings,
     reply: &'a [ReplyItem],
     stored_as: String,

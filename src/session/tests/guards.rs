@@ -130,6 +130,10 @@ fn a_prompt_is_kept_when_it_begins_and_when_it_ends() {
     let mut left = asked(numbered(Duration::ZERO));
     left.event(9, &Event::Stopped(report(9)));
     assert_eq!(fate(left.session.prompt_news(false, at(9))), Some(PromptFate::Over));
+    let mut kicked = asked(numbered(Duration::ZERO));
+    kicked.event(9, &Event::Kicked(Denial::by_operator("root")));
+    assert_eq!(fate(kicked.session.prompt_news(false, at(9))), Some(PromptFate::Over), "nobody said \"not me\"");
+    assert_eq!(kicked.session.denied_at(), None);
     assert_eq!(offer(SecondFactor::None).prompt(at(0)), None);
 }
 
