@@ -36,7 +36,7 @@ pub(super) enum No {
     /// Nobody can say whether a code is right or was used before, since the store is away.
     CodesAway,
     /// This NAS takes nobody without a code, and there was none.
-    NoCode,
+    WithoutCode,
 }
 
 impl No {
@@ -57,7 +57,7 @@ impl No {
             Self::Fatigue(Fatigue::Waiting(_)) => "prompt-open",
             Self::Code(label) | Self::State(label) => label,
             Self::CodesAway => "codes-store-away",
-            Self::NoCode => "no-code-to-ask-for",
+            Self::WithoutCode => "no-code-to-ask-for",
         }
     }
 
@@ -79,7 +79,7 @@ impl No {
             | Self::Unwritable
             | Self::Code(_)
             | Self::CodesAway
-            | Self::NoCode => None,
+            | Self::WithoutCode => None,
         }
     }
 
@@ -115,7 +115,7 @@ impl No {
             Self::Unwritable => "This account is set up wrongly. Ask your administrator.".into(),
             Self::State(_) => "That took too long, or was answered before. Log in again.".into(),
             Self::CodesAway => "Codes cannot be checked at the moment. Try again later.".into(),
-            Self::NoCode => "This login needs a code, and none is set up for you. Ask your administrator.".into(),
+            Self::WithoutCode => "This login needs a code, and none is set up for you. Ask your administrator.".into(),
             Self::DeniedCaller => "Logins from your address are not allowed.".into(),
             Self::BannedCaller(until) => banned("Logins from your address are", *until),
             Self::BannedAccount(until) => banned("This account is", *until),
@@ -138,7 +138,7 @@ impl No {
             | Self::Code(_)
             | Self::State(_)
             | Self::CodesAway
-            | Self::NoCode => MsChapErrorCode::AuthenticationFailure,
+            | Self::WithoutCode => MsChapErrorCode::AuthenticationFailure,
         }
     }
 }
@@ -181,7 +181,7 @@ mod tests {
             No::Code("code-wrong"),
             No::State("state-used"),
             No::CodesAway,
-            No::NoCode,
+            No::WithoutCode,
         ] {
             assert!(no.message(NOW).len() < 200, "{no:?}");
         }

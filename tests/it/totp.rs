@@ -57,7 +57,7 @@ impl App {
 
     /// The code so many steps from now.
     fn code(&self, steps: i64) -> String {
-        let now = chrono::Utc::now().timestamp();
+        let now = radhold::app::clock::now().as_secs();
         self.totp.generate(u64::try_from(now + steps * 30).unwrap()).to_string()
     }
 

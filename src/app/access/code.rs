@@ -165,7 +165,7 @@ impl Access {
             }
         }
         if entry.or_reject {
-            return reject(&No::NoCode);
+            return reject(&No::WithoutCode);
         }
         self.accept(request, user, method, proof, grant, None)
     }
