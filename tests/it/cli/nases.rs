@@ -50,6 +50,7 @@ fn a_nas_is_added_listed_and_removed() {
             "coa_source": null, "reject_delay": 2.0, "octet_direction": "swapped",
             "octet_wrap": false, "unique_ports": null, "sandbox_filter": null,
             "permit_filter": null, "approvers": ["operator:1m30s"], "when_unreachable": "hold", "allow_callers": ["10.0.0.0/8"], "deny_callers": ["192.0.2.7/32", "0.0.0.0/0"],
+            "nas_identifier": null, "radsec": [], "radsec_only": false, "dynauth": "auto", "previous_secret_until": null,
             "totp_in_password": null, "challenge": true, "code_or_reject": true, "kept_in": "store",
         })
     );
