@@ -182,6 +182,8 @@ async fn the_number_on_the_screen_lifts_also_after_kill_9() {
     assert!(shapes.iter().all(|length| *length == shapes[0] && *length <= 64), "{data:?}");
     assert!(session.iter().all(|id| *id == session[0]), "{data:?}");
 
+    // Else she would be asked once more after the restart.
+    until(|| (scene.nodes[0].until_state("held")["asked"][0]["state"] == "sent").then_some(()));
     scene.nodes[0].kill();
     scene.nodes[0].restart();
     let press = scene.api.press(ALICE, prompt.id, ALICE, &number);

@@ -21,7 +21,7 @@ macro_rules! read_columns {
     () => {
         concat!(
             "name, credential, disabled, second_factor, approvers, permit_filter, session_timeout, reject_delay, reply, \
-             created_at, monthly_quota, when_unreachable, guards, (SELECT coalesce(jsonb_agg(group_name ORDER BY place, group_name), '[]') \
+             created_at, monthly_quota, when_unreachable, guards, totp_in_password, (SELECT coalesce(jsonb_agg(group_name ORDER BY place, group_name), '[]') \
          FROM group_members WHERE user_name = users.name) AS groups"
         )
     };
