@@ -123,12 +123,12 @@ impl Request<'_> {
     /// User-Name, as the store can keep it.
     fn account(&self) -> Option<String> {
         let name = self.packet.first(attribute::USER_NAME)?;
-        Some(String::from_utf8_lossy(name).replace('\0', "\u{fffd}"))
+        Some(printable(&String::from_utf8_lossy(name)))
     }
 
     /// What wrong passwords of this caller are counted under; empty where the NAS does not say who calls.
     fn caller_key(&self) -> String {
-        self.caller.as_ref().map(Caller::key).unwrap_or_default()
+        self.caller.as_ref().map(|caller| printable(&caller.key())).unwrap_or_default()
     }
 }
 
@@ -326,6 +326,10 @@ impl Access {
         };
         // Where others must agree too, a code alone opens nothing: they are asked.
         let code = code.filter(|_| matches!(grant.terms, Terms::Waived(_)));
+        // A host that lets in whoever gets an Access-Accept, whatever its filter, holds nobody.
+        if request.nas.codes.or_reject && matches!(grant.terms, Terms::Hold(_)) {
+            return self.reject(request, Some(method), method_label(method.kind()), Some(user), &No::WithoutCode);
+        }
         let id = chance::session_id(now);
         let identity = identity_of(&request.packet);
         let offer =
@@ -415,7 +419,9 @@ impl Access {
         let account = request.account().unwrap_or_default();
         let slow = match no {
             No::LockedOut => true,
-            No::Credentials(_) => self.guards.lockouts.slows(&account, &request.caller_key(), request.received_at),
+            No::Credentials(_) | No::Code(_) => {
+                self.guards.lockouts.slows(&account, &request.caller_key(), request.received_at)
+            }
             _ => false,
         };
         let at = match slow {
@@ -474,7 +480,7 @@ fn accept_reply(
         for octets in &attributes {
             reply.encoded(octets)?;
         }
-        if offer.guards().is_some_and(|guards| guards.number_matching) {
+        if offer.shows_numbers() {
             let number = guards.buttons.number(offer.id).to_string();
             let said = guards.messages.say(&Language::english(), "reply-number", &[("value", number.into())]);
             reply.text(attribute::REPLY_MESSAGE, &said)?;
@@ -493,6 +499,11 @@ fn build(
     fill(&mut reply)?;
     reply.proxy_states_of(&request.packet)?;
     reply.sign_reply(request.nas.secret.expose()).map(<[u8]>::to_vec)
+}
+
+/// No name from a packet may be one of those that wrong codes are counted under, which begin with a control character.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn later_or_drop(reply: Result<Vec<u8>, EncodeError>, at: Timestamp) -> Fate {

@@ -73,7 +73,7 @@ async fn tell_all(worker: &Arc<Worker>, bans: &Bans, mut notice: BanNotice) -> R
             continue;
         }
         let link = match TlsWays::may_be_linked(nas) {
-            true => worker.tls.links.of(&nas.name, nas.network.addr()),
+            true => worker.tls.links.of(&nas.name, nas.network.addr(), &nas.radsec),
             false => None,
         };
         if let Some(link) = link {

@@ -252,7 +252,7 @@ impl Door {
         }
         Err(wrong.unwrap_or_else(|| {
             let identifier = identifier.map_or("none".into(), String::from_utf8_lossy);
-            let names = format!("NAS-Identifier is {identifier}, and no NAS at this address goes by that");
+            let names = format!("NAS-Identifier is {identifier:?}, and no NAS at this address goes by that");
             ("packet.unknown-nas-identifier", names)
         }))
     }

@@ -47,7 +47,7 @@ const TELL_TRIES: u32 = 20;
 /// How long an order waits for the node its NAS is connected to; longer than that takes to notice that the NAS is gone.
 const HANDED_OVER: Duration = Duration::from_secs(5);
 /// An order that has been passed around so often is carried out where it is.
-const MOST_HANDOVERS: u32 = 16;
+const MOST_HANDOVERS: u32 = 2;
 
 /// Says that there are new orders, to each lane.
 #[derive(Debug, Default)]
@@ -380,7 +380,8 @@ impl Worker {
         let Some(nas) = settings.nases.named(session.nas.as_str()).filter(|nas| TlsWays::may_be_linked(nas)) else {
             return Ok(false);
         };
-        if self.tls.links.of(&nas.name, session.nas_address).is_some() || order.attempts >= MOST_HANDOVERS {
+        if self.tls.links.of(&nas.name, session.nas_address, &nas.radsec).is_some() || order.attempts >= MOST_HANDOVERS
+        {
             return Ok(false);
         }
         let linked = self.store.linked_to(&nas.name).await?;
@@ -479,12 +480,14 @@ impl Worker {
     ) -> Result<Answer, SendError> {
         let source = nas.coa_source.or(self.dynauth_source);
         let with = |secret: &Secret| Target { address, source, secret: secret.clone() };
-        let answer = self.dynauth.send_each(&with(&nas.secret), requests).await?;
-        match &nas.previous_secret {
-            Some(previous) if answer == Answer::Unanswered && previous.counts(clock::now()) => {
-                self.dynauth.send_each(&with(&previous.secret), requests).await
-            }
-            _ => Ok(answer),
+        let previous = nas.previous_secret.as_ref().filter(|previous| previous.counts(clock::now()));
+        let Some(previous) = previous else { return self.dynauth.send_each(&with(&nas.secret), requests).await };
+        // The one its own requests were last proven with goes first.
+        let lags = self.settings.current().nases.lags(&nas.name);
+        let (first, second) = if lags { (&previous.secret, &nas.secret) } else { (&nas.secret, &previous.secret) };
+        match self.dynauth.send_each(&with(first), requests).await? {
+            Answer::Unanswered => self.dynauth.send_each(&with(second), requests).await,
+            answer => Ok(answer),
         }
     }
 

@@ -112,7 +112,8 @@ impl TlsWays {
             DynauthPath::Auto if nas.coa_address.is_some() || nas.radsec.is_empty() => return Path::Udp,
             DynauthPath::Auto => nas.radsec_only,
         };
-        match self.links.of(&nas.name, session.nas_address) {
+        let link = self.links.of(&nas.name, session.nas_address, &nas.radsec);
+        match link {
             Some(link) => Path::Link(link),
             None if wanted => Path::NotConnected,
             None => Path::Udp,

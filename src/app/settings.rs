@@ -237,6 +237,11 @@ impl NasTable {
         self.iter().find(|nas| nas.radsec.iter().any(|id| ids.contains(id)))
     }
 
+    /// Whether a NAS with two secrets was last heard with the old one.
+    pub(super) fn lags(&self, name: &NasName) -> bool {
+        self.names.get(name).is_some_and(|known| known.lags.load(Ordering::Relaxed))
+    }
+
     /// All of them, by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Nas>> {
         self.names.values().map(|known| &known.nas)

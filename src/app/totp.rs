@@ -16,7 +16,7 @@ use crate::auth::SealingKey;
 use crate::auth::totp::{Accepted, Code, TotpCode, TotpKey};
 use crate::model::{ApproverKind, Timestamp, UserName};
 use crate::policy::Terms;
-use crate::session::{Approval, AskState, Event, Session, State, Told};
+use crate::session::{Approval, AskState, Event, Outcome, Session, State, Told};
 use crate::store::{AuditEntry, SessionQuery, Store, StoreError};
 use crate::telemetry;
 
@@ -82,8 +82,8 @@ impl Codes {
         }
     }
 
-    /// Whether a user is to be asked for a code: they have one, or there is one for everybody. Who has enrolled and not yet given a
-    /// first code is asked only where there is no other way in.
+    /// Whether a user is to be asked for a code: they have one. Who has enrolled and not yet given a first code, and everybody while
+    /// there is an emergency code, is asked only where there is no other way in.
     pub(super) async fn are_wanted_of(
         &self,
         user: &UserName,
@@ -95,7 +95,8 @@ impl Codes {
             if totp.is_some_and(|totp| only_way || totp.confirmed_at.is_some()) {
                 return Ok(true);
             }
-            Ok(self.store.emergencies().await?.iter().any(|code| code.is_valid(now)))
+            // Elsewhere an emergency code stands behind the password, and nobody is asked for one they do not have.
+            Ok(only_way && self.store.emergencies().await?.iter().any(|code| code.is_valid(now)))
         };
         timeout(PATIENCE, look)
             .await
@@ -175,6 +176,8 @@ impl Codes {
 pub enum CodeOutcome {
     /// The session is approved; its NAS is being told.
     Approved,
+    /// It counts as the person's yes; somebody else must agree too.
+    Counted,
     /// None of these people's logins waits for a code.
     NothingWaits,
     /// Several do: a code must not lift the one that somebody else began.
@@ -196,6 +199,7 @@ impl CodeOutcome {
             Self::SeveralWait => "totp-several-wait",
             Self::Wrong => "totp-wrong",
             Self::TooLate => "totp-too-late",
+            Self::Counted => "totp-counted",
             Self::Away => "totp-away",
         }
     }
@@ -247,6 +251,7 @@ impl HeldCodes {
         };
         match self.ledger.fact(session.id, Event::Approved(Approval::by_totp(&accepted, voices)), None).await {
             Some(Told::Done) => CodeOutcome::Approved,
+            Some(Told::Counted { .. }) => CodeOutcome::Counted,
             Some(_) => CodeOutcome::TooLate,
             None => CodeOutcome::Away,
         }
@@ -276,6 +281,7 @@ fn waits_for_code(session: &Session, now: Timestamp) -> bool {
     };
     matches!(session.state, State::Offered | State::Held)
         && session.decision.is_none()
+        && session.outcome != Some(Outcome::Superseded)
         && session.deadline.is_some_and(|deadline| now < deadline)
         && session.grant.as_ref().is_some_and(|grant| matches!(grant.terms, Terms::Hold(_)))
         && session.asks.iter().any(asked)

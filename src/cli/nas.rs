@@ -379,6 +379,12 @@ async fn rotate(args: RotateArgs, context: &Context) -> Result<(), Failure> {
     if let Some(weakness) = secret.weakness() {
         eprintln!("radhold: warning: the secret {weakness}");
     }
+    if !nas.require_message_authenticator {
+        eprintln!(
+            "radhold: warning: logins of NAS {name} come without Message-Authenticator, so that nothing tells which secret they are \
+             made with: until its next accounting shows that it has the new one, they are taken for made with the old"
+        );
+    }
     let until = clock::now() + args.time;
     let previous_secret = Some(PreviousSecret { secret: nas.secret.clone(), until: Some(until) });
     store.rekey_nas(&keys::seal_nas(Nas { secret, previous_secret, ..nas }, &key)?).await?;

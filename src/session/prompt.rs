@@ -56,7 +56,9 @@ impl Session {
     pub fn trust(&self) -> Option<Trust> {
         let terms = self.terms_of_hold().filter(|terms| terms.may_be_trusted())?;
         let decision = self.decision.as_ref()?;
-        let said_yes = decision.verdict == Verdict::Approved && decision.by.approver != ApproverKind::Operator;
+        // An emergency code is the operator's word.
+        let helped = matches!(decision.by.approver, ApproverKind::Operator | ApproverKind::Emergency);
+        let said_yes = decision.verdict == Verdict::Approved && !helped;
         if self.state != State::Permitted || !said_yes {
             return None;
         }
@@ -82,6 +84,15 @@ impl Session {
     /// The guards around its prompt; `None` when nobody is asked.
     pub fn guards(&self) -> Option<Guards> {
         self.terms_of_hold().map(|terms| terms.guards)
+    }
+
+    /// Whether its own user is asked to choose the number that the screen they log in at shows.
+    pub fn shows_numbers(&self) -> bool {
+        self.terms_of_hold().is_some_and(|terms| {
+            terms.guards.number_matching
+                && terms.second_person.as_ref().is_none_or(|second| second.own)
+                && terms.approvers.iter().any(|step| step.kind == ApproverKind::Telegram)
+        })
     }
 
     /// Whether whoever ended the hold did not say that it was somebody else.

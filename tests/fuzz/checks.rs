@@ -11,6 +11,7 @@ use radhold::config::{Config, Flags, Surroundings};
 use radhold::dynauth::server::{Rules, verify};
 use radhold::eap;
 use radhold::model::{ApproverKind, OctetDirection, Secret, Timestamp};
+use radhold::net::radsec::{FrameError, Frames};
 use radhold::policy::Caller;
 use radhold::radius::attribute::MESSAGE_AUTHENTICATOR;
 use radhold::radius::dictionary::Dictionary;
@@ -22,7 +23,7 @@ use radhold::session::{ButtonKey, ClassKey, Place};
 pub(crate) type Check = fn(&[u8]);
 
 /// Every target by its name.
-pub(crate) const ALL: [(&str, Check); 8] = [
+pub(crate) const ALL: [(&str, Check); 9] = [
     ("packet", packet),
     ("attribute_value", attribute_value),
     ("dictionary", dictionary),
@@ -31,6 +32,7 @@ pub(crate) const ALL: [(&str, Check); 8] = [
     ("configuration", configuration),
     ("accounting", accounting),
     ("stored", stored),
+    ("radsec_frames", radsec_frames),
 ];
 
 const SECRET: &[u8] = b"secret";
@@ -194,4 +196,38 @@ pub(crate) fn stored(octets: &[u8]) {
         let written = credential.to_text();
         assert_eq!(StoredCredential::parse(&written).map(|again| again.to_text()), Ok(written));
     }
+}
+
+/// Any stream, cut anywhere: packets come out whole, one after the other, and the same however it was cut. The first octet is how large
+/// the pieces are.
+pub(crate) fn radsec_frames(input: &[u8]) {
+    let Some((&size, stream)) = input.split_first() else { return };
+    let (whole, end, amid) = frames(stream, usize::MAX);
+    assert_eq!(frames(stream, usize::from(size) + 1), (whole.clone(), end, amid));
+    let octets: usize = whole.iter().map(Vec::len).sum();
+    assert_eq!(whole.concat(), stream[..octets]);
+    assert_eq!(amid, octets < stream.len());
+    for packet in &whole {
+        assert!((20..=4096).contains(&packet.len()));
+        // A frame is as long as its packet says, or it is none.
+        if let Ok(parsed) = Packet::parse(packet) {
+            assert_eq!(parsed.as_bytes(), packet);
+        }
+    }
+}
+
+/// The packets of a stream that arrives in pieces of that size, how it ended, and whether amid a packet.
+fn frames(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, Option<FrameError>, bool) {
+    let (mut frames, mut packets) = (Frames::default(), Vec::new());
+    for piece in stream.chunks(size) {
+        frames.add(piece);
+        loop {
+            match frames.take() {
+                Ok(Some(packet)) => packets.push(packet.to_vec()),
+                Ok(None) => break,
+                Err(error) => return (packets, Some(error), true),
+            }
+        }
+    }
+    (packets, None, frames.is_amid())
 }

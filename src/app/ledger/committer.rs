@@ -347,36 +347,52 @@ impl Committer {
             let stored = self.store.sessions_by_id(&wanted).await?;
             known.extend(stored.into_iter().map(|session| (session.id, Box::new(session))));
         }
-        self.guess_again(round, &known).await?;
-        let moved = move_to_others(round, &known);
+        let mut moved = self.guess_again(round, &known).await?;
+        moved.extend(move_to_others(round, &known));
         let done = self.apply(round, known).await;
         round.extend(moved);
         done
     }
 
-    /// Asks the store which sessions those reports are about that were taken for one that is over, or gone, by now.
+    /// Asks the store which sessions those reports are about that were taken for one that is over, or gone, by now. Takes out those
+    /// that are another's: that one may be somebody else's in this round.
     async fn guess_again(
         &self,
         round: &mut VecDeque<Work>,
         known: &HashMap<SessionId, Box<Session>>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Work>, StoreError> {
         let wrong = |item: &Work| {
             item.guessed && item.whence == Whence::Stored && known.get(&item.session).is_none_or(|it| it.end.is_some())
         };
         if !round.iter().any(wrong) {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        for mut item in std::mem::take(round) {
+        let mut guessed = Vec::new();
+        let mut items = std::mem::take(round).into_iter();
+        while let Some(mut item) = items.next() {
             if wrong(&item)
                 && let Kind::Report { event, origin } = &item.kind
-                && let Some(session) = origin.ask(&*self.store, event).await?
             {
-                item.session = session;
-                (item.guessed, item.whence) = (false, Whence::Any);
+                match origin.ask(&*self.store, event).await {
+                    Ok(Some(session)) => {
+                        item.session = session;
+                        (item.guessed, item.whence) = (false, Whence::Any);
+                        guessed.push(item);
+                        continue;
+                    }
+                    Ok(None) => (),
+                    Err(error) => {
+                        // Nobody is left behind: what is refused is found by halves.
+                        round.push_back(item);
+                        round.extend(items);
+                        round.extend(guessed);
+                        return Err(error);
+                    }
+                }
             }
             round.push_back(item);
         }
-        Ok(())
+        Ok(guessed)
     }
 
     async fn apply(
@@ -426,7 +442,10 @@ impl Committer {
             }
         }
         for order in struck {
-            self.store.finish(order).await?;
+            // What is kept is told all the same; an order that stays is carried out again, and harmless.
+            if let Err(error) = self.store.finish(order).await {
+                tracing::warn!(%error, "an order that is settled could not be struck off");
+            }
         }
         self.close_ghosts(kept, round).await
     }

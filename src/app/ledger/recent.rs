@@ -52,7 +52,8 @@ impl Recent {
             return;
         }
         let mut generations = self.lock();
-        if generations.young.sessions.len() >= MOST {
+        // Sessions that end leave their names behind.
+        if generations.young.sessions.len().max(generations.young.called.len()) >= MOST {
             generations.old = std::mem::take(&mut generations.young);
         }
         if let Some(called) = called {

@@ -77,37 +77,6 @@ mod tests {
         }
     }
 
-    fn packets(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, Option<FrameError>) {
-        let (mut frames, mut packets) = (Frames::default(), Vec::new());
-        for piece in stream.chunks(size) {
-            frames.add(piece);
-            loop {
-                match frames.take() {
-                    Ok(Some(packet)) => packets.push(packet.to_vec()),
-                    Ok(None) => break,
-                    Err(error) => return (packets, Some(error)),
-                }
-            }
-        }
-        (packets, None)
-    }
-
-    /// What `tests/fuzz/fuzz_targets/radsec_frames.rs` says of its seeds, and of whatever it once found.
-    #[test]
-    fn the_corpus_of_the_fuzzer_is_cut_the_same_wherever_it_is_cut() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/radsec_frames");
-        let mut seen = 0;
-        for entry in std::fs::read_dir(corpus).unwrap() {
-            let input = std::fs::read(entry.unwrap().path()).unwrap();
-            let (size, stream) = input.split_first().unwrap();
-            let whole = packets(stream, usize::MAX);
-            assert_eq!(packets(stream, usize::from(*size) + 1), whole);
-            assert!(stream.starts_with(&whole.0.concat()));
-            seen += 1;
-        }
-        assert!(seen >= 8, "{seen}");
-    }
-
     proptest! {
         #[test]
         fn packets_come_out_as_they_went_in_however_they_were_cut(

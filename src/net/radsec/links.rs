@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::link::{End, Link};
-use crate::model::NasName;
+use crate::model::{CertificateId, NasName};
 
 /// All connections of one server.
 #[derive(Debug, Default)]
@@ -41,9 +41,11 @@ impl Links {
 
     /// The connection to ask a NAS on: one from that address where there is, else any; of several the least busy, the latest of
     /// those.
-    pub fn of(&self, nas: &NasName, near: IpAddr) -> Option<Arc<Link>> {
+    pub fn of(&self, nas: &NasName, near: IpAddr, ids: &[CertificateId]) -> Option<Arc<Link>> {
         let by_nas = self.by_nas();
-        let links = by_nas.get(nas)?.iter().rev().filter(|link| !link.has_ended());
+        // Its certificate may be another's by now.
+        let is_its_own = |link: &&Arc<Link>| ids.iter().any(|id| link.certificate.ids.contains(id));
+        let links = by_nas.get(nas)?.iter().rev().filter(|link| !link.has_ended()).filter(is_its_own);
         let rank = |link: &&Arc<Link>| (link.peer.ip().to_canonical() != near.to_canonical(), link.in_flight());
         links.min_by_key(rank).cloned()
     }

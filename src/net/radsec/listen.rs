@@ -158,6 +158,8 @@ impl<G: Gate> Shared<G> {
 
     async fn serve(self: &Arc<Self>, stream: tokio_rustls::server::TlsStream<TcpStream>, peer: SocketAddr) {
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| Certificate::read(chain.first()?));
+        // Of one that is pinned nobody may have vouched for the names: it is known by its fingerprint alone.
+        let shown = shown.map(|certificate| self.credentials.known_by(certificate));
         let Some(certificate) = shown else {
             telemetry::count("radsec.handshake-failed");
             return self.complain(peer, "radsec.handshake-failed", "its certificate cannot be read");

@@ -74,6 +74,15 @@ struct Material {
 }
 
 impl Credentials {
+    /// A client's certificate with what it may be known by: its names when a root of ours vouches for them; one that is pinned may be of
+    /// its owner's own making, and is known by its fingerprint.
+    pub fn known_by(&self, mut certificate: Certificate) -> Certificate {
+        if let Some(pin) = certificate.ids.iter().find(|id| (self.pinned)(id)).cloned() {
+            certificate.ids = vec![pin];
+        }
+        certificate
+    }
+
     /// Reads the files. A client whose certificate is `pinned` needs no root of ours.
     ///
     /// # Errors

@@ -98,7 +98,7 @@ const REPLACE: &str = concat!(
     with_columns!(new_values),
     ") FROM unnest(",
     with_columns!(arrays),
-    ", $44::int8[]) AS new (",
+    ", $46::int8[]) AS new (",
     columns!(),
     ", from_version) WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id"
 );
@@ -441,4 +441,16 @@ fn written(change: &Change) -> Written<'_> {
 
 fn interim_interval(session: &Session) -> Option<i64> {
     session.interim_interval.map(|interval| row::counter(interval.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_a_change_was_made_from_is_the_array_after_all_columns() {
+        let columns = columns!().split(',').count();
+        assert!(INSERT.contains(&format!("${columns}::")) && !INSERT.contains(&format!("${}::", columns + 1)));
+        assert!(REPLACE.contains(&format!(", ${}::int8[]) AS new (", columns + 1)), "{REPLACE}");
+    }
 }
