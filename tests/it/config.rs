@@ -526,7 +526,7 @@ fn what_cannot_hold_together_is_refused() {
         (
             "[hold]\napprovers = [\"operatro:1m\"]",
             "radhold.toml:2: hold.approvers: \"operatro:1m\" is not an approver: no approver is called \"operatro\"; there are \
-             telegram, operator, webhook, person; did you mean operator?",
+             telegram, operator, webhook, person, totp; did you mean operator?",
         ),
         (
             "[hold]\napprovers = [\"operator:x\"]",

@@ -237,7 +237,8 @@ async fn a_login_is_told_from_the_question_to_the_end_in_either_language() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_other_way_it_can_go_is_told_in_either_language() {
     for words in &LANGUAGES {
-        let mut scene = Scene::new(words.tag, "").await;
+        // Four logins, denied and not, one right after the other.
+        let mut scene = Scene::new(words.tag, "[guards]\ncool_down = \"0s\"\nprompts_per_hour = 0\n").await;
         scene.write("/help").await;
 
         let (prompt, class) = scene.asked().await;

@@ -59,26 +59,28 @@ pub(super) fn prompt(tone: &Tone, question: &Question) -> String {
 /// The question with its outcome, as HTML; where nothing may sound, with its end too.
 pub(super) fn outcome(tone: &Tone, question: &Question, outcome: Outcome) -> String {
     let by_operator = question.decided == Some(ApproverKind::Operator);
-    let id = match outcome {
-        Outcome::Permitted if by_operator => "outcome-lifted",
-        Outcome::Permitted => "outcome-permitted",
-        Outcome::NasUnreachable => "outcome-nas-unreachable",
-        Outcome::Denied if by_operator => "outcome-refused",
-        Outcome::Denied => "outcome-denied",
-        Outcome::Expired => "outcome-expired",
-        Outcome::NotLifted => "outcome-not-lifted",
-        Outcome::Disconnected if question.decided.is_some() => "outcome-disconnected-confirmed",
-        Outcome::Disconnected => "outcome-disconnected",
-        Outcome::Kicked => "outcome-kicked",
-        Outcome::WrongNumber => "outcome-wrong-number",
-        Outcome::Superseded => "outcome-superseded",
+    let (id, for_another) = match outcome {
+        Outcome::Permitted if by_operator => ("outcome-lifted", "outcome-lifted-for-another"),
+        Outcome::Permitted => ("outcome-permitted", "outcome-permitted-for-another"),
+        Outcome::NasUnreachable => ("outcome-nas-unreachable", "outcome-nas-unreachable-for-another"),
+        Outcome::Denied if by_operator => ("outcome-refused", "outcome-refused-for-another"),
+        Outcome::Denied => ("outcome-denied", "outcome-denied-for-another"),
+        Outcome::Expired => ("outcome-expired", "outcome-expired-for-another"),
+        Outcome::NotLifted => ("outcome-not-lifted", "outcome-not-lifted-for-another"),
+        Outcome::Disconnected if question.decided.is_some() => {
+            ("outcome-disconnected-confirmed", "outcome-disconnected-confirmed-for-another")
+        }
+        Outcome::Disconnected => ("outcome-disconnected", "outcome-disconnected-for-another"),
+        Outcome::Kicked => ("outcome-kicked", "outcome-kicked-for-another"),
+        Outcome::WrongNumber => ("outcome-wrong-number", "outcome-wrong-number-for-another"),
+        Outcome::Superseded => ("outcome-superseded", "outcome-superseded-for-another"),
     };
     let facts = facts(tone, question);
     let said = match question.about {
         Whose::Own => tone.say(id, &[("facts", facts.into())]),
         // Advice about passwords is for whoever's login it is.
         Whose::Anothers => {
-            let head = tone.say(&format!("{id}-for-another"), &[]);
+            let head = tone.say(for_another, &[]);
             tone.say("outcome-for-another", &[("head", head.into()), ("facts", facts.into())])
         }
     };
