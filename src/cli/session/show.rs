@@ -170,6 +170,7 @@ pub(super) async fn show(args: &ShowArgs, context: &Context) -> Result<(), Failu
         ("Called-Station-Id", identity.called_station_id.clone()),
         ("Framed-IP-Address", identity.framed_ip.map(|address| address.to_string())),
         ("Framed-IPv6-Prefix", identity.framed_ipv6_prefix.map(|prefix| prefix.to_string())),
+        ("comes by", identity.medium.map(|medium| medium.as_str().to_owned())),
         ("input", Some(format!("{} octets, {} packets", counters.input_octets, counters.input_packets))),
         ("output", Some(format!("{} octets, {} packets", counters.output_octets, counters.output_packets))),
         ("session time", Some(format_duration(std::time::Duration::from_secs(counters.session_time)))),
