@@ -133,7 +133,6 @@ impl Request<'_> {
 }
 
 impl Access {
-    #[expect(clippy::too_many_arguments, reason = "the parts of the server it is joined from")]
     pub(super) fn new(
         settings: SettingsHandle,
         users: Arc<Users>,
