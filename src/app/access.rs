@@ -32,7 +32,7 @@ use crate::auth::{
 };
 use crate::config::WhileAway;
 use crate::eap;
-use crate::messages::Messages;
+use crate::messages::{Messages, Value};
 use crate::model::{Language, Member, Nas, SessionId, Timestamp, User, UserName};
 use crate::policy::{self, Ban, Caller, Fatigue, Standing, Terms};
 use crate::radius::hiding::Salt;
@@ -95,8 +95,17 @@ pub(super) struct Guards {
     /// For the number on the screen.
     pub buttons: ButtonKey,
     pub messages: Arc<Messages>,
+    /// Of the installation: at a login nobody says theirs.
+    pub language: Language,
     pub codes: Arc<Codes>,
     pub challenges: ChallengeKey,
+}
+
+impl Guards {
+    /// A Reply-Message.
+    pub(super) fn say(&self, id: &str, arguments: &[(&str, Value<'_>)]) -> String {
+        self.messages.say(&self.language, id, arguments)
+    }
 }
 
 /// An Access-Request on its way.
@@ -347,14 +356,14 @@ impl Access {
         let reply = match accept_reply(request, user, proof, &offer, &self.guards) {
             Ok(reply) => reply,
             Err(error) => {
-                self.guards.prompts.withdraw(&user.name, id);
+                self.guards.prompts.withdraw(&user.name, id, &superseded);
                 tracing::error!(user = %user.name, nas = %request.nas.name, error, "the Access-Accept cannot be written");
                 return self.reject(request, Some(method), method_label(method.kind()), Some(user), &No::Unwritable);
             }
         };
         // The offer is on its way to the store before the NAS can speak of the session.
         if self.ledger.try_send(Job::Offer(Box::new(offer))).is_err() {
-            self.guards.prompts.withdraw(&user.name, id);
+            self.guards.prompts.withdraw(&user.name, id, &superseded);
             return Fate::Drop("access.overload");
         }
         for older in superseded {
@@ -410,7 +419,7 @@ impl Access {
         if let Some(counter) = no.counter() {
             telemetry::count(counter);
         }
-        let message = no.message(request.received_at);
+        let message = no.message(request.received_at, |id, arguments| self.guards.say(id, arguments));
         let reply = build(request, Code::AccessReject, |reply| {
             reply.text(attribute::REPLY_MESSAGE, &message)?;
             method.map_or(Ok(()), |method| write_refusal(reply, method, no.ms_chap_code(), &chance::octets(), &message))
@@ -481,7 +490,7 @@ fn accept_reply(
         }
         if offer.shows_numbers() {
             let number = guards.buttons.number(offer.id).to_string();
-            let said = guards.messages.say(&Language::english(), "reply-number", &[("value", number.into())]);
+            let said = guards.say("reply-number", &[("value", number.into())]);
             reply.text(attribute::REPLY_MESSAGE, &said)?;
         }
         write_proof(reply, proof, &request.packet, request.nas.secret.expose(), salts())

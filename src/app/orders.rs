@@ -320,24 +320,34 @@ impl Worker {
         for binding in bindings {
             by_user.entry(binding.user.clone()).or_default().push(binding);
         }
+        let too_few = |reason: &str| {
+            let reachable = by_user.len();
+            AskError::Undeliverable(format!("{needed} other people must confirm, and {reachable} can be asked{reason}"))
+        };
+        if by_user.is_empty() || by_user.len() < needed as usize {
+            return Ok(Err(too_few("")));
+        }
+        // Nobody's chat takes the time of the others.
+        let patience = APPROVER_PATIENCE / u32::try_from(by_user.len() + 1).unwrap_or(u32::MAX);
         let (mut references, mut failures) = (Vec::new(), Vec::new());
         for bindings in by_user.values() {
-            match channel.ask(question, bindings).await {
+            let asked = tokio::time::timeout(patience, channel.ask(question, bindings)).await;
+            match asked.unwrap_or_else(|_| Err(timed_out())) {
                 Ok(reference) => references.push(reference),
                 Err(error) => failures.push(error),
             }
         }
-        if !references.is_empty() && references.len() >= needed as usize {
-            return Ok(Ok(references.join(",")));
-        }
-        let later = failures.iter().find(|error| matches!(error, AskError::Later { .. }));
-        Ok(Err(later.cloned().unwrap_or_else(|| {
+        if references.is_empty() {
+            let later = failures.iter().find(|error| matches!(error, AskError::Later { .. }));
             let reason = failures.first().map_or_else(String::new, |error| format!(" ({error})"));
-            AskError::Undeliverable(format!(
-                "{needed} other people must confirm, and {} can be asked{reason}",
-                references.len()
-            ))
-        })))
+            return Ok(Err(later.cloned().unwrap_or_else(|| too_few(&reason))));
+        }
+        // Who has been asked is not asked again for the sake of who could not be: they would be rung at each try, and their first
+        // question never told how it ended.
+        for error in failures {
+            tracing::warn!(session = %session.id, %error, "one of those who may confirm was not asked");
+        }
+        Ok(Ok(references.join(",")))
     }
 
     /// Tells the operator that a session waits for them. The question stands in `radhold session list` whether this arrives or not.

@@ -64,9 +64,9 @@ impl KnownPrompts {
         admitted
     }
 
-    /// A prompt that was admitted does not go out after all.
-    pub(super) fn withdraw(&self, user: &UserName, session: SessionId) {
-        self.prompts().withdraw(user, session);
+    /// A prompt that was admitted does not go out after all. See [`Prompts::withdraw`].
+    pub(super) fn withdraw(&self, user: &UserName, session: SessionId, superseded: &[SessionId]) {
+        self.prompts().withdraw(user, session, superseded);
     }
 
     /// Goes on hearing and telling, for ever. Drop the future to stop.

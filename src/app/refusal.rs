@@ -1,8 +1,7 @@
 //! Why a login is refused, and what of it the person, the operator and the record are told. Decides nothing.
 
-use std::borrow::Cow;
-
 use crate::auth::{MsChapErrorCode, Why};
+use crate::messages::Value;
 use crate::model::Timestamp;
 use crate::policy::{Fatigue, Refusal};
 
@@ -83,42 +82,32 @@ impl No {
         }
     }
 
-    /// What the person may read. It tells nobody which users exist: only after the right password is it more precise.
-    /// Short: pppd 2.4.9 has room for some 1000 octets and does not check.
-    pub(super) fn message(&self, now: Timestamp) -> Cow<'static, str> {
-        let banned = |whom: &str, until: Option<Timestamp>| match until {
+    /// What the person may read, said by `say` from a message and its arguments. It tells nobody which users exist: only after the right
+    /// password is it more precise. Short: pppd 2.4.9 has room for some 1000 octets and does not check.
+    pub(super) fn message(&self, now: Timestamp, say: impl Fn(&str, &[(&str, Value<'_>)]) -> String) -> String {
+        let seconds = |id, until: Timestamp| say(id, &[("seconds", (until.since(now).as_secs() + 1).into())]);
+        let banned = |(for_ever, for_a_while): (&str, &str), until: Option<Timestamp>| match until {
             Some(until) => {
                 let minutes = until.since(now).as_secs().div_ceil(60).max(1);
-                let unit = if minutes == 1 { "minute" } else { "minutes" };
-                format!("{whom} banned for {minutes} more {unit}.").into()
+                say(for_a_while, &[("minutes", minutes.into())])
             }
-            None => format!("{whom} banned. Ask your administrator.").into(),
+            None => say(for_ever, &[]),
         };
         match self {
-            Self::Policy(Refusal::Disabled) => "This account is disabled. Ask your administrator.".into(),
+            Self::Policy(Refusal::Disabled) => say("reply-disabled", &[]),
             // Locked out or not, the password may have been right.
-            Self::Credentials(_) | Self::Unusable(_) | Self::LockedOut | Self::Code(_) => {
-                "Login failed. Check the name and the password.".into()
-            }
+            Self::Credentials(_) | Self::Unusable(_) | Self::LockedOut | Self::Code(_) => say("reply-failed", &[]),
             // To somebody who has had so many prompts already, no more than that.
-            Self::StoreAway | Self::Fatigue(Fatigue::TooMany) => {
-                "Login is not possible at the moment. Try again later.".into()
-            }
-            Self::Fatigue(Fatigue::CoolDown(until)) => {
-                format!("A login was denied a moment ago. Try again in {} s.", until.since(now).as_secs() + 1).into()
-            }
-            Self::Fatigue(Fatigue::Waiting(until)) => format!(
-                "Another login of yours waits for your answer. Answer it on your phone, or try again in {} s.",
-                until.since(now).as_secs() + 1
-            )
-            .into(),
-            Self::Unwritable => "This account is set up wrongly. Ask your administrator.".into(),
-            Self::State(_) => "That took too long, or was answered before. Log in again.".into(),
-            Self::CodesAway => "Codes cannot be checked at the moment. Try again later.".into(),
-            Self::WithoutCode => "This login needs a code, and none is set up for you. Ask your administrator.".into(),
-            Self::DeniedCaller => "Logins from your address are not allowed.".into(),
-            Self::BannedCaller(until) => banned("Logins from your address are", *until),
-            Self::BannedAccount(until) => banned("This account is", *until),
+            Self::StoreAway | Self::Fatigue(Fatigue::TooMany) => say("reply-not-now", &[]),
+            Self::Fatigue(Fatigue::CoolDown(until)) => seconds("reply-cool-down", *until),
+            Self::Fatigue(Fatigue::Waiting(until)) => seconds("reply-waiting", *until),
+            Self::Unwritable => say("reply-set-up-wrongly", &[]),
+            Self::State(_) => say("reply-state", &[]),
+            Self::CodesAway => say("reply-codes-away", &[]),
+            Self::WithoutCode => say("reply-without-code", &[]),
+            Self::DeniedCaller => say("reply-caller-denied", &[]),
+            Self::BannedCaller(until) => banned(("reply-caller-banned", "reply-caller-banned-for"), *until),
+            Self::BannedAccount(until) => banned(("reply-account-banned", "reply-account-banned-for"), *until),
         }
     }
 
@@ -146,25 +135,32 @@ impl No {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::Messages;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000);
 
+    fn said(no: &No, language: &str) -> String {
+        let messages = Messages::load(None).unwrap();
+        let language = language.parse().unwrap();
+        no.message(NOW, |id, arguments| messages.say(&language, id, arguments))
+    }
+
     #[test]
     fn the_end_of_a_ban_is_told_in_minutes_that_are_never_too_few() {
-        let told = |secs| No::BannedCaller(Some(Timestamp::from_secs(secs))).message(NOW).into_owned();
+        let told = |secs| said(&No::BannedCaller(Some(Timestamp::from_secs(secs))), "en");
         assert_eq!(told(1_001), "Logins from your address are banned for 1 more minute.");
         assert_eq!(told(1_061), "Logins from your address are banned for 2 more minutes.");
-        assert_eq!(No::BannedAccount(None).message(NOW), "This account is banned. Ask your administrator.");
+        assert_eq!(said(&No::BannedAccount(None), "en"), "This account is banned. Ask your administrator.");
     }
 
     #[test]
     fn a_wait_is_told_in_seconds_that_are_never_too_few() {
         let rest = No::Fatigue(Fatigue::CoolDown(Timestamp::from_secs(1_059)));
-        assert_eq!(rest.message(NOW), "A login was denied a moment ago. Try again in 60 s.");
+        assert_eq!(said(&rest, "en"), "A login was denied a moment ago. Try again in 60 s.");
     }
 
     #[test]
-    fn every_message_is_short_enough_for_pppd() {
+    fn rfc_2865_section_5_18_every_message_fits_its_attribute() {
         let far = Some(Timestamp::from_micros(i64::MAX));
         for no in [
             No::Credentials(Why::WrongPassword),
@@ -183,18 +179,21 @@ mod tests {
             No::CodesAway,
             No::WithoutCode,
         ] {
-            assert!(no.message(NOW).len() < 200, "{no:?}");
+            for language in ["en", "ru"] {
+                let said = said(&no, language);
+                assert!(said.len() <= 253 && !said.starts_with("reply-"), "{no:?}: {said}");
+            }
         }
     }
 
     #[test]
     fn locked_out_reads_like_a_wrong_password() {
         let wrong = No::Credentials(Why::WrongPassword);
-        assert_eq!(No::LockedOut.message(NOW), wrong.message(NOW));
+        assert_eq!(said(&No::LockedOut, "en"), said(&wrong, "en"));
         assert_eq!(No::LockedOut.ms_chap_code(), wrong.ms_chap_code());
         assert_eq!(
-            No::Code("code-wrong").message(NOW),
-            wrong.message(NOW),
+            said(&No::Code("code-wrong"), "en"),
+            said(&wrong, "en"),
             "else guesses of the password could be told apart"
         );
     }

@@ -387,6 +387,7 @@ impl Server {
                 trusts,
                 buttons: ButtonKey::new(&cluster_key),
                 messages: Arc::clone(&voice.messages),
+                language: config.messages.language.clone(),
                 codes,
                 challenges: ChallengeKey::new(&cluster_key),
             },

@@ -19,7 +19,7 @@ const FORMS: [(&str, Form); 5] = [
     // BotCommand.description: 1-256 characters.
     ("command-", Form { limit: 256, html: false }),
     // A line a NAS may show in a Reply-Message of one attribute (RFC 2865 §5.18), which counts octets.
-    ("reply-", Form { limit: 100, html: false }),
+    ("reply-", Form { limit: 120, html: false }),
     // A word or two inside other messages, which are HTML.
     ("word-", Form { limit: 160, html: true }),
 ];

@@ -144,9 +144,12 @@ impl Prompts {
         Ok(superseded)
     }
 
-    /// A prompt that was admitted does not go out after all.
-    pub fn withdraw(&mut self, user: &UserName, session: SessionId) {
+    /// A prompt that was admitted does not go out after all, and those that made way for it go on.
+    pub fn withdraw(&mut self, user: &UserName, session: SessionId, superseded: &[SessionId]) {
         if let Some(prompts) = self.users.get_mut(user) {
+            for prompt in prompts.iter_mut().filter(|prompt| superseded.contains(&prompt.session)) {
+                prompt.end = None;
+            }
             let before = prompts.len();
             prompts.retain(|prompt| prompt.session != session);
             self.count -= before - prompts.len();
@@ -339,10 +342,19 @@ mod tests {
     }
 
     #[test]
+    fn who_made_way_for_what_was_not_sent_is_still_waiting() {
+        let mut prompts = Prompts::new(100);
+        assert_eq!(admit(&mut prompts, prompt(1, 0, HOTEL)), Ok(vec![]));
+        let superseded = admit(&mut prompts, prompt(2, 1, HOTEL)).unwrap();
+        prompts.withdraw(&"alice".into(), session(2), &superseded);
+        assert_eq!(admit(&mut prompts, prompt(3, 2, EVIL)), Err(Fatigue::Waiting(secs(WINDOW))));
+    }
+
+    #[test]
     fn what_was_admitted_and_not_sent_counts_nothing_and_the_old_are_forgotten() {
         let mut prompts = Prompts::new(100);
         assert_eq!(admit(&mut prompts, prompt(1, 0, HOTEL)), Ok(vec![]));
-        prompts.withdraw(&"alice".into(), session(1));
+        prompts.withdraw(&"alice".into(), session(1), &[]);
         assert_eq!(admit(&mut prompts, prompt(2, 1, EVIL)), Ok(vec![]));
         assert_eq!(prompts.count, 1);
         prompts.forget(secs(3602));

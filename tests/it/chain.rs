@@ -350,12 +350,14 @@ async fn an_address_at_home_is_not_called_unless_it_is_listed_and_no_redirect_is
     let url = redirecting.local_addr().unwrap();
     std::thread::spawn(move || {
         let (mut stream, _) = redirecting.accept().unwrap();
+        // An answer to what was not asked yet would be none.
+        std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
         let answer = format!(
             "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n"
         );
         stream.write_all(answer.as_bytes()).unwrap();
-        // Kept open until the other side has read it.
-        let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+        // Kept open until the other side is done: octets that nobody reads would turn its end into a reset.
+        while std::io::Read::read(&mut stream, &mut [0; 4096]).is_ok_and(|read| read > 0) {}
     });
     let section =
         format!("[approver.webhook]\nurl = \"http://{url}/\"\nsecret = \"{SIGNED_WITH}\"\nallow = [\"127.0.0.1\"]\n");

@@ -313,7 +313,8 @@ async fn what_one_node_asked_counts_on_the_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_approval_counts_again_at_its_place_until_it_is_taken_back() {
-    let mut scene = Scene::of_two_nodes("trust_hours = 8\n").await;
+    // A node that has not heard of the trust yet asks once more, and that question is in nobody's way.
+    let mut scene = Scene::of_two_nodes("trust_hours = 8\none_prompt = false\n").await;
     scene.confirmed(0, HOME, 1).await;
     let trusted =
         |scene: &Scene, node: usize| until(|| Some(scene.accepted(node, HOME)).filter(|ran| filter(ran) == "permit"));

@@ -17,6 +17,7 @@ use super::api::Api;
 use super::reception::Reception;
 use super::{TelegramError, TelegramOptions, Webhook};
 use crate::approver::AskError;
+use crate::approver::listener::Bounded;
 use crate::model::Secret;
 use crate::telemetry;
 
@@ -64,7 +65,7 @@ pub(super) async fn run(api: &Api, reception: &Arc<Reception>, webhook: &Webhook
         reception: Arc::clone(reception),
     });
     let router = Router::new().fallback(take).with_state(place);
-    let serving = axum::serve(listener, router).into_future();
+    let serving = axum::serve(Bounded::new(listener), router).into_future();
     tracing::info!(listen = %webhook.listen, "waiting for Telegram to bring updates");
     tokio::select! {
         ended = serving => tracing::error!(?ended, "the webhook's listener has ended"),

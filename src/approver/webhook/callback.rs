@@ -21,6 +21,7 @@ use super::Desk;
 use super::sign::{SIGNATURE, Signer, TIMESTAMP, WINDOW};
 use super::words;
 use crate::approver::Incoming;
+use crate::approver::listener::Bounded;
 use crate::model::Timestamp;
 use crate::session::Told;
 use crate::telemetry;
@@ -51,7 +52,7 @@ pub(super) async fn run(listener: TcpListener, signer: Signer, desk: Desk, answe
         .layer(DefaultBodyLimit::max(MOST))
         .with_state(door);
     tokio::select! {
-        served = axum::serve(listener, routes) => {
+        served = axum::serve(Bounded::new(listener), routes) => {
             if let Err(error) = served {
                 tracing::error!(%error, "answers to the webhook cannot be taken in any more");
             }
