@@ -320,12 +320,12 @@ impl Worker {
         for binding in bindings {
             by_user.entry(binding.user.clone()).or_default().push(binding);
         }
-        let too_few = |reason: &str| {
-            let reachable = by_user.len();
+        let needed = (needed as usize).max(1);
+        let too_few = |reachable: usize, reason: &str| {
             AskError::Undeliverable(format!("{needed} other people must confirm, and {reachable} can be asked{reason}"))
         };
-        if by_user.is_empty() || by_user.len() < needed as usize {
-            return Ok(Err(too_few("")));
+        if by_user.len() < needed {
+            return Ok(Err(too_few(by_user.len(), "")));
         }
         // Nobody's chat takes the time of the others.
         let patience = APPROVER_PATIENCE / u32::try_from(by_user.len() + 1).unwrap_or(u32::MAX);
@@ -337,10 +337,15 @@ impl Worker {
                 Err(error) => failures.push(error),
             }
         }
+        let never = |error: &&AskError| matches!(error, AskError::Undeliverable(_));
+        let reachable = by_user.len() - failures.iter().filter(never).count();
+        if reachable < needed {
+            let reason = failures.iter().find(never).map_or_else(String::new, |error| format!(" ({error})"));
+            return Ok(Err(too_few(reachable, &reason)));
+        }
         if references.is_empty() {
-            let later = failures.iter().find(|error| matches!(error, AskError::Later { .. }));
-            let reason = failures.first().map_or_else(String::new, |error| format!(" ({error})"));
-            return Ok(Err(later.cloned().unwrap_or_else(|| too_few(&reason))));
+            let later = failures.into_iter().find(|error| !never(&error));
+            return Ok(Err(later.unwrap_or_else(timed_out)));
         }
         // Who has been asked is not asked again for the sake of who could not be: they would be rung at each try, and their first
         // question never told how it ended.

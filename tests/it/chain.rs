@@ -438,6 +438,19 @@ async fn one_refusal_ends_it_and_nobody_confirms_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_too_few_can_be_reached_the_operator_is_asked_and_who_was_asked_is_not_asked_again() {
+    let scene = Scene::new("approvers = [\"telegram\", \"operator\"]", "").await;
+    scene.api.set_blocked(LEAD, true);
+    scene.cli(&["group", "add", "contractors", "--second-person", "boss,lead", "--second-person-needed", "2"]);
+    scene.cli(&["group", "member", "add", "contractors", "bob"]);
+    scene.log_in();
+    let session = scene.until_asked("held", &[("person", "undeliverable"), ("operator", "sent")]);
+    let reason = session["asked"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("2 other people must confirm, and 1 can be asked"), "{reason}");
+    assert_eq!(scene.api.sent(BOSS).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_without_anybody_who_could_confirm_goes_on_to_the_operator() {
     let scene = Scene::new("approvers = [\"telegram\", \"operator\"]", "").await;
     scene.cli(&["group", "add", "nobody"]);
