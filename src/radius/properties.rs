@@ -9,31 +9,6 @@ use super::tag::Tag;
 use super::value::{DataType, Value};
 use super::{Code, MAX_PACKET, Packet, PacketBuilder, tag, tlv, vendor};
 
-const DATA_TYPES: [DataType; 22] = [
-    DataType::Text,
-    DataType::Octets,
-    DataType::Integer,
-    DataType::Integer64,
-    DataType::Byte,
-    DataType::Short,
-    DataType::Signed,
-    DataType::Date,
-    DataType::Ipv4Addr,
-    DataType::Ipv6Addr,
-    DataType::Ipv4Prefix,
-    DataType::Ipv6Prefix,
-    DataType::ComboIp,
-    DataType::InterfaceId,
-    DataType::Ether,
-    DataType::Abinary,
-    DataType::Tlv,
-    DataType::Vsa,
-    DataType::Extended,
-    DataType::LongExtended,
-    DataType::Evs,
-    DataType::Struct,
-];
-
 /// Attributes a builder takes, few enough to fit in a packet.
 fn attributes() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
     let kind = any::<u8>().prop_filter("written by signing", |kind| *kind != MESSAGE_AUTHENTICATOR);
@@ -80,7 +55,7 @@ fn read_all(datagram: &[u8], secret: &[u8]) {
 
 /// Calls everything that reads a value; what decodes must encode to something that decodes to the same.
 fn read_value(octets: &[u8], secret: &[u8]) {
-    for data_type in DATA_TYPES {
+    for data_type in DataType::ALL {
         if let Ok(value) = Value::decode(data_type, octets) {
             let mut again = Vec::new();
             value.encode(&mut again);

@@ -53,6 +53,34 @@ pub enum DataType {
     Struct,
 }
 
+impl DataType {
+    /// All of them.
+    pub const ALL: [Self; 22] = [
+        Self::Text,
+        Self::Octets,
+        Self::Integer,
+        Self::Integer64,
+        Self::Byte,
+        Self::Short,
+        Self::Signed,
+        Self::Date,
+        Self::Ipv4Addr,
+        Self::Ipv6Addr,
+        Self::Ipv4Prefix,
+        Self::Ipv6Prefix,
+        Self::ComboIp,
+        Self::InterfaceId,
+        Self::Ether,
+        Self::Abinary,
+        Self::Tlv,
+        Self::Vsa,
+        Self::Extended,
+        Self::LongExtended,
+        Self::Evs,
+        Self::Struct,
+    ];
+}
+
 /// A value read from, or to be written to, an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {

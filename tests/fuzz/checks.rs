@@ -38,31 +38,6 @@ pub(crate) const ALL: [(&str, Check); 9] = [
 const SECRET: &[u8] = b"secret";
 const AUTHENTICATOR: [u8; 16] = *b"0123456789abcdef";
 
-const DATA_TYPES: [DataType; 22] = [
-    DataType::Text,
-    DataType::Octets,
-    DataType::Integer,
-    DataType::Integer64,
-    DataType::Byte,
-    DataType::Short,
-    DataType::Signed,
-    DataType::Date,
-    DataType::Ipv4Addr,
-    DataType::Ipv6Addr,
-    DataType::Ipv4Prefix,
-    DataType::Ipv6Prefix,
-    DataType::ComboIp,
-    DataType::InterfaceId,
-    DataType::Ether,
-    DataType::Abinary,
-    DataType::Tlv,
-    DataType::Vsa,
-    DataType::Extended,
-    DataType::LongExtended,
-    DataType::Evs,
-    DataType::Struct,
-];
-
 /// Any datagram: parse, read everything, verify everything, build it again and parse that.
 pub(crate) fn packet(datagram: &[u8]) {
     let Ok(packet) = Packet::parse(datagram) else { return };
@@ -100,7 +75,7 @@ pub(crate) fn packet(datagram: &[u8]) {
 /// Any value as any type: what decodes must encode to something that decodes to the same. Also everything that looks inside a value:
 /// tags, TLVs, vendors, hiding.
 pub(crate) fn attribute_value(octets: &[u8]) {
-    for data_type in DATA_TYPES {
+    for data_type in DataType::ALL {
         if let Ok(value) = Value::decode(data_type, octets) {
             let mut again = Vec::new();
             value.encode(&mut again);
