@@ -723,8 +723,10 @@ async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsH
         let _ = tokio::time::timeout(NAS_PERIOD, changed.notified()).await;
         match stored_nases(&*store, &key).await {
             Ok(stored) if stored != settings.current().stored => {
-                tracing::info!(nases = stored.len(), "the store's list of NASes has changed");
+                let nases = stored.len();
                 settings.update(|current| current.clone().with_stored_nases(stored));
+                // Once it counts: whoever reads this may send at once.
+                tracing::info!(nases, "the store's list of NASes has changed");
             }
             Ok(_) => (),
             Err(error) => {
