@@ -26,13 +26,12 @@ use super::orders::{NewOrders, Worker};
 use super::prompts::KnownPrompts;
 use super::radsec::{self, TlsGate, TlsWays};
 use super::readers::StoreReaders;
-use super::settings::{NasTable, Settings, SettingsHandle};
+use super::settings::{Settings, SettingsHandle};
 use super::totp::{Codes, HeldCodes};
 use super::trusts::Trusts;
 use super::users::Users;
 use super::words::{self, WordsError};
 use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
-use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{self, Pace, Telegram, TelegramError, TelegramOptions};
 use crate::approver::totp::Authenticator;
@@ -47,7 +46,7 @@ use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
 use crate::net::radsec::{Credentials, Limits, Links, Listener, TlsError, listen};
 use crate::places::PlacesError;
-use crate::session::{ButtonKey, ClassKey, Lane, Timing};
+use crate::session::{ButtonKey, ClassKey, Lane};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{self, Presence, Spooled, Store, StoreError, Turn};
 use crate::telemetry;
@@ -234,7 +233,7 @@ impl Server {
         let welcome = welcome_nas(config, &*store, &sealing_key).await?;
         // Those of the store are taken in when it is back.
         let stored = if away.is_some() { Vec::new() } else { stored_nases(&*store, &sealing_key).await? };
-        let settings = SettingsHandle::new(settings(config, stored, &class_key)?);
+        let settings = SettingsHandle::new(Settings::of(config, stored, &class_key)?);
         let credentials = match &config.radsec {
             Some(tls) => Some(Arc::new(Credentials::load(&tls.files, radsec::pinned(&settings))?)),
             None => None,
@@ -478,7 +477,7 @@ impl Server {
     /// [`ServeError`] when anything in it is wrong; nothing has changed then.
     pub async fn reload(&self, config: &Config) -> Result<(), ServeError> {
         let stored = stored_nases(&*self.store, &self.sealing_key).await?;
-        let settings = settings(config, stored, &self.class_key)?;
+        let settings = Settings::of(config, stored, &self.class_key)?;
         self.settings.update(|_| settings);
         if let Some(credentials) = &self.credentials {
             credentials.refresh()?;
@@ -670,40 +669,6 @@ async fn welcome_nas(config: &Config, store: &dyn Store, key: &SealingKey) -> Re
         Err(StoreError::Exists(_)) => Ok(None),
         added => Ok(added.map(|()| Some(nas))?),
     }
-}
-
-fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<Settings, ServeError> {
-    let dictionary = words::dictionary(config.dictionary.as_deref())?;
-    let dialects = words::dialects(config.dialects.as_deref(), &dictionary)?;
-    for nas in config.nas.iter().chain(&stored) {
-        if dialects.get(&nas.dialect).is_none() {
-            let known = dialects.iter().map(|dialect| dialect.name().to_owned()).collect::<Vec<_>>().join(", ");
-            return Err(ServeError::NoDialect { nas: nas.name.to_string(), dialect: nas.dialect.clone(), known });
-        }
-    }
-    Ok(Settings {
-        dialects: Arc::new(dialects),
-        dictionary: Arc::new(dictionary),
-        defaults: config.hold.defaults.clone(),
-        timing: Timing { listening_since: Some(clock::now()), ..config.hold.timing },
-        unreachable_after: config.hold.unreachable_after,
-        keep_intervals: config.accounting.keep_intervals,
-        keep_sessions: config.accounting.keep_sessions,
-        clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
-        reject_delay: config.server.reject_delay,
-        while_away: config.store.while_away,
-        class_key: class_key.clone(),
-        nases: NasTable::default(),
-        configured: config.nas.clone(),
-        stored: Vec::new(),
-        callers: config.callers.clone(),
-        strikes: config.strikes,
-        lockout: config.lockout,
-        codes: config.totp.clone(),
-        audit_keep: config.audit.keep,
-        node: config.node.clone(),
-    }
-    .with_stored_nases(stored))
 }
 
 async fn stored_nases(store: &dyn Store, key: &SealingKey) -> Result<Vec<Nas>, ServeError> {

@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::clock;
+use super::current::{Current, Reader};
+use super::server::ServeError;
+use super::words;
 use crate::accounting::ClockBounds;
-use crate::config::{self, WhileAway};
+use crate::config::{self, Config, WhileAway};
 use crate::dialect::Dialects;
 use crate::model::{CallerLists, CertificateId, Nas, NasName, NodeName, Secret, Timestamp};
 use crate::net::radsec;
@@ -45,6 +49,10 @@ pub(super) struct Settings {
     pub keep_sessions: Option<Duration>,
     /// How long an Access-Reject is kept back where neither user nor NAS says otherwise.
     pub reject_delay: Duration,
+    /// How long a password that is slow to check is remembered; zero is not at all.
+    pub remember_passwords: Duration,
+    /// How many logins that were answered on the spot are recorded in a second, at most.
+    pub login_records_per_second: u32,
     /// What becomes of a login that would need a store that is away.
     pub while_away: WhileAway,
     /// Makes and reads Class.
@@ -64,6 +72,46 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Those of a configuration, with the NASes of the store.
+    ///
+    /// # Errors
+    /// [`ServeError`] when a dictionary or dialect is wrong, or a NAS speaks one that does not exist.
+    pub(super) fn of(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<Self, ServeError> {
+        let dictionary = words::dictionary(config.dictionary.as_deref())?;
+        let dialects = words::dialects(config.dialects.as_deref(), &dictionary)?;
+        for nas in config.nas.iter().chain(&stored) {
+            if dialects.get(&nas.dialect).is_none() {
+                let known = dialects.iter().map(|dialect| dialect.name().to_owned()).collect::<Vec<_>>().join(", ");
+                return Err(ServeError::NoDialect { nas: nas.name.to_string(), dialect: nas.dialect.clone(), known });
+            }
+        }
+        Ok(Self {
+            dialects: Arc::new(dialects),
+            dictionary: Arc::new(dictionary),
+            defaults: config.hold.defaults.clone(),
+            timing: Timing { listening_since: Some(clock::now()), ..config.hold.timing },
+            unreachable_after: config.hold.unreachable_after,
+            keep_intervals: config.accounting.keep_intervals,
+            keep_sessions: config.accounting.keep_sessions,
+            clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
+            reject_delay: config.server.reject_delay,
+            remember_passwords: config.server.remember_passwords,
+            login_records_per_second: config.server.login_records_per_second,
+            while_away: config.store.while_away,
+            class_key: class_key.clone(),
+            nases: NasTable::default(),
+            configured: config.nas.clone(),
+            stored: Vec::new(),
+            callers: config.callers.clone(),
+            strikes: config.strikes,
+            lockout: config.lockout,
+            codes: config.totp.clone(),
+            audit_keep: config.audit.keep,
+            node: config.node.clone(),
+        }
+        .with_stored_nases(stored))
+    }
+
     /// The same with these NASes from the store. Of two with the same name, or for the same network, the one of the
     /// configuration counts: it is the one an operator can read.
     pub(super) fn with_stored_nases(self, stored: Vec<Nas>) -> Self {
@@ -91,22 +139,26 @@ pub fn unconfined(nas: &Nas, dialects: &Dialects) -> Option<String> {
 
 /// The settings in force, shared.
 #[derive(Debug, Clone)]
-pub(super) struct SettingsHandle(Arc<RwLock<Arc<Settings>>>);
+pub(super) struct SettingsHandle(Current<Settings>);
 
 impl SettingsHandle {
     pub(super) fn new(settings: Settings) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(settings))))
+        Self(Current::new(settings))
     }
 
     /// Those in force now. Whoever holds them keeps them whole through a reload.
     pub(super) fn current(&self) -> Arc<Settings> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        self.0.get()
+    }
+
+    /// For somebody who asks at each packet.
+    pub(super) fn reader(&self) -> Reader<Settings> {
+        self.0.reader()
     }
 
     /// Puts others in force, made from those there are.
     pub(super) fn update(&self, make: impl FnOnce(&Settings) -> Settings) {
-        let mut settings = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *settings = Arc::new(make(&settings));
+        self.0.update(make);
     }
 
     /// Until now accounting may not have reached the sessions in the store (it was away, or records waited in the spool): their

@@ -116,6 +116,10 @@ pub struct Server {
     pub reject_delay: Duration,
     /// How many argon2id checks run at once.
     pub password_checks: usize,
+    /// How long a password that is slow to check is remembered once it was right; zero is not at all.
+    pub remember_passwords: Duration,
+    /// How many logins that nobody is asked about are recorded in a second, at most, when they come faster for long.
+    pub login_records_per_second: u32,
     /// How many requests may be in work or waiting; beyond that new Access-Requests are dropped.
     pub max_pending: usize,
 }

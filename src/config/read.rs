@@ -171,6 +171,8 @@ fn server(mut section: Section<'_>, surroundings: &Surroundings) -> Server {
         accounting: addresses(&mut section, "accounting", ACCOUNTING_PORT),
         reject_delay: section.duration("reject_delay").unwrap_or(Duration::from_secs(1)),
         password_checks: section.number("password_checks", 1).unwrap_or(surroundings.cores.max(1)),
+        remember_passwords: section.duration("remember_passwords").unwrap_or(Duration::from_secs(300)),
+        login_records_per_second: section.number("login_records_per_second", 1).unwrap_or(2000),
         max_pending: section.number("max_pending", 1).unwrap_or(4096),
     };
     section.finish();

@@ -134,6 +134,11 @@ impl BanList {
         list
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty() && self.others.is_empty()
+    }
+
     /// The ban against a caller that lasts longest.
     pub fn against_caller(&self, caller: &Caller, allowed: bool, now: Timestamp) -> Option<&Ban> {
         let counts = |ban: &&Ban| ban.in_force(now) && (!allowed || ban.counts_where_allowed());

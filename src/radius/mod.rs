@@ -16,6 +16,7 @@ pub mod error;
 pub mod extended;
 pub mod hiding;
 mod packet;
+mod short;
 pub mod tag;
 pub mod tlv;
 pub mod value;
@@ -34,4 +35,5 @@ pub use error::{
     AuthenticatorError, EncodeError, Fault, HidingError, MessageAuthenticatorError, ParseError, ValueError,
 };
 pub use packet::{MAX_PACKET, MIN_PACKET, Packet};
+pub use short::Short;
 pub use vendor::VendorAttribute;

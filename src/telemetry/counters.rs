@@ -16,6 +16,11 @@ pub fn count(name: &'static str) {
     PROCESS.count(name);
 }
 
+/// Counts so many more of `name` for this process.
+pub fn add(name: &'static str, more: u64) {
+    PROCESS.add(name, more);
+}
+
 /// All counters of this process, by name.
 pub fn snapshot() -> BTreeMap<&'static str, u64> {
     PROCESS.snapshot()
@@ -28,12 +33,17 @@ pub struct Counters(DashMap<&'static str, AtomicU64>);
 impl Counters {
     /// Counts one more.
     pub fn count(&self, name: &'static str) {
+        self.add(name, 1);
+    }
+
+    /// Counts so many more.
+    pub fn add(&self, name: &'static str, more: u64) {
         // A shard is locked for writing the first time a name is seen, and only then.
         if let Some(counter) = self.0.get(name) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.fetch_add(more, Ordering::Relaxed);
             return;
         }
-        self.0.entry(name).or_default().fetch_add(1, Ordering::Relaxed);
+        self.0.entry(name).or_default().fetch_add(more, Ordering::Relaxed);
     }
 
     /// All of them, by name.
