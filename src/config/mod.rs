@@ -122,6 +122,10 @@ pub struct Server {
     pub login_records_per_second: u32,
     /// How many requests may be in work or waiting; beyond that new Access-Requests are dropped.
     pub max_pending: usize,
+    /// Sockets, and threads, for each UDP address.
+    pub sockets: usize,
+    /// The receive buffer of each, in octets.
+    pub receive_buffer: usize,
 }
 
 /// Where state is kept.

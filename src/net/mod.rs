@@ -9,4 +9,6 @@ pub mod radsec;
 mod udp;
 
 pub use duplicates::{Admission, Duplicates, RequestKey};
-pub use udp::{Replier, UdpPort, bind, receive};
+pub use udp::{
+    Arrival, KernelDrops, RECEIVE_BUFFER, Replier, UdpPort, bind, bind_shared, receive, receive_on_this_thread,
+};

@@ -2,28 +2,44 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
-static PROCESS: LazyLock<Counters> = LazyLock::new(Counters::default);
+/// Threads count apart, so that they do not wait for each other's memory.
+const SHARDS: usize = 16;
+
+static PROCESS: LazyLock<[Counters; SHARDS]> = LazyLock::new(Default::default);
+
+thread_local! {
+    static SHARD: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS
+    };
+}
 
 /// Counts one more of `name` for this process: `telemetry::count("packet.dropped.unknown-nas")`.
 ///
 /// Names are words of ours, from the general to the particular, dots between them. They are never made of what a packet
 /// says, so their number is bounded.
 pub fn count(name: &'static str) {
-    PROCESS.count(name);
+    SHARD.with(|shard| PROCESS[*shard].count(name));
 }
 
-/// Counts so many more of `name` for this process.
-pub fn add(name: &'static str, more: u64) {
-    PROCESS.add(name, more);
+/// Counts that many more of `name` for this process, for what is learnt of in heaps. Nothing is no heap.
+pub fn add(name: &'static str, number: u64) {
+    if number > 0 {
+        SHARD.with(|shard| PROCESS[*shard].add(name, number));
+    }
 }
 
 /// All counters of this process, by name.
 pub fn snapshot() -> BTreeMap<&'static str, u64> {
-    PROCESS.snapshot()
+    let mut all = BTreeMap::new();
+    for (name, number) in PROCESS.iter().flat_map(Counters::snapshot) {
+        *all.entry(name).or_default() += number;
+    }
+    all
 }
 
 /// Counters by name.
@@ -36,14 +52,14 @@ impl Counters {
         self.add(name, 1);
     }
 
-    /// Counts so many more.
-    pub fn add(&self, name: &'static str, more: u64) {
+    /// Counts that many more.
+    pub fn add(&self, name: &'static str, number: u64) {
         // A shard is locked for writing the first time a name is seen, and only then.
         if let Some(counter) = self.0.get(name) {
-            counter.fetch_add(more, Ordering::Relaxed);
+            counter.fetch_add(number, Ordering::Relaxed);
             return;
         }
-        self.0.entry(name).or_default().fetch_add(more, Ordering::Relaxed);
+        self.0.entry(name).or_default().fetch_add(number, Ordering::Relaxed);
     }
 
     /// All of them, by name.
@@ -65,10 +81,10 @@ mod tests {
                     for _ in 0..1000 {
                         counters.count("a.b");
                     }
-                    counters.count("a.c");
+                    counters.add("a.c", 2);
                 });
             }
         });
-        assert_eq!(counters.snapshot(), BTreeMap::from([("a.b", 4000), ("a.c", 4)]));
+        assert_eq!(counters.snapshot(), BTreeMap::from([("a.b", 4000), ("a.c", 8)]));
     }
 }

@@ -96,7 +96,11 @@ impl Plans {
             _ => false,
         };
         if !holds {
-            let (member, change) = users.at_hand(name)?;
+            let Some((member, change)) = users.at_hand(name) else {
+                // With the password it holds.
+                self.young.remove(name);
+                return None;
+            };
             let plan = Plan::new(Arc::clone(&member), nas, settings, key).map(Arc::new);
             let nas = Arc::clone(nas);
             self.keep(name.into(), Planned { member, nas, version, change, plan, remembered: None });

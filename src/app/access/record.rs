@@ -156,22 +156,18 @@ impl Recorder {
 
     /// Writes some of what waits, and says how many.
     async fn write(&self) -> u32 {
-        let waiting = || self.cores.iter().find_map(|notes| notes.queue.pop());
-        let mut written = 0;
-        while written < AT_ONCE
-            && let Some(note) = waiting()
-        {
-            written += 1;
+        for written in 0..AT_ONCE {
+            // Before anything is taken: whoever drops this loses nothing.
+            let room = self.ledger.room().await.is_ok();
+            let Some(note) = self.cores.iter().find_map(|notes| notes.queue.pop()) else { return written };
             let Some((offer, attempt)) = note.read() else { continue };
             say(&attempt);
-            // What has waited for so long in vain is not what the ledger should do now.
-            let room = self.ledger.room().await.is_ok();
             let jobs = [Job::Offer(Box::new(offer)), Job::Attempt(Box::new(attempt))];
             if !room || jobs.into_iter().any(|job| self.ledger.try_send(job).is_err()) {
                 telemetry::count("attempt.not-recorded");
             }
         }
-        written
+        AT_ONCE
     }
 }
 

@@ -1,0 +1,98 @@
+//! A lane: one socket of a port, and the thread that serves it, with all it needs of its own, so that lanes wait for each other
+//! nowhere. What can be answered at once is; the rest is handed to the tasks of the server.
+
+use std::io::{self, PipeReader};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Door, sent_label, status_reply};
+use crate::app::access::Quick;
+use crate::app::clock;
+use crate::app::current::Reader;
+use crate::app::settings::Settings;
+use crate::net::{self, Arrival, RequestKey, UdpPort};
+use crate::radius::{Code, PacketBuilder};
+use crate::telemetry;
+
+/// What one thread has for its own.
+#[derive(Debug)]
+pub(in crate::app) struct Lane {
+    door: Arc<Door>,
+    settings: Reader<Settings>,
+    /// Answers most logins at once; of a port that takes them.
+    quick: Option<Quick>,
+    /// What else is answered at once is written here.
+    builder: PacketBuilder,
+}
+
+impl Lane {
+    /// A lane through a door that is no other lane's.
+    pub(in crate::app) fn new(door: Arc<Door>, quick: Option<Quick>) -> Self {
+        let settings = door.settings.reader();
+        Self { door, settings, quick, builder: PacketBuilder::request(Code::StatusServer, 0, [0; 16]) }
+    }
+
+    /// Serves a socket on a thread of its own until the other end of `stop` is closed. The receiver finds its sender gone when the
+    /// thread has ended.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(in crate::app) fn serve(
+        mut self,
+        name: String,
+        port: UdpPort,
+        stop: PipeReader,
+    ) -> io::Result<oneshot::Receiver<()>> {
+        let (serving, ended) = oneshot::channel::<()>();
+        std::thread::Builder::new().name(name).spawn(move || {
+            let _serving = serving;
+            let take = |datagram: &[u8], arrival: Arrival<'_>| self.take(datagram, arrival);
+            if let Err(error) = net::receive_on_this_thread(&Arc::new(port), &stop, take) {
+                tracing::error!(%error, "datagrams cannot be waited for");
+            }
+        })?;
+        Ok(ended)
+    }
+
+    fn take(&mut self, datagram: &[u8], arrival: Arrival<'_>) {
+        if let Err(label) = self.handle(datagram, arrival) {
+            telemetry::count(label);
+        }
+    }
+
+    /// Answers a datagram or hands it on to be worked on; else gives the label of its end.
+    fn handle(&mut self, datagram: &[u8], arrival: Arrival<'_>) -> Result<(), &'static str> {
+        let Self { door, settings, quick, builder } = self;
+        let (peer, received_at) = (arrival.peer(), clock::now());
+        let (packet, nas) = door.know(datagram, peer.ip(), settings.get().0, received_at)?;
+        let key = RequestKey {
+            source: peer,
+            connection: 0,
+            identifier: packet.identifier(),
+            authenticator: *packet.authenticator(),
+        };
+        door.must_be_new(&key, received_at, |reply| arrival.reply(reply))?;
+        let at_once = match packet.code() {
+            // RFC 5997 §4.2: the answer says which service is up.
+            Code::StatusServer => Some(status_reply(builder, door.port, &packet, nas)),
+            Code::AccessRequest => quick
+                .as_mut()
+                .and_then(|quick| quick.answer(&packet, nas, peer.ip().to_canonical(), received_at))
+                .map(Ok),
+            _ => None,
+        };
+        match at_once {
+            Some(Ok(reply)) => {
+                door.duplicates().answered(&key, reply);
+                telemetry::count(arrival.reply(reply).map_or("packet.unsent", |()| sent_label(reply)));
+                Ok(())
+            }
+            Some(Err(label)) => {
+                door.duplicates().forget(&key);
+                Err(label)
+            }
+            None => door.begin(&packet, nas, key, arrival.replier(), received_at),
+        }
+    }
+}
