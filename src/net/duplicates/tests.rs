@@ -82,7 +82,7 @@ fn memory_is_bounded_whatever_comes() {
             assert!(seen.octets() <= most);
         }
     }
-    assert!(seen.len() > 2);
+    assert!(seen.len() >= 2);
     assert!(seen.entries.len() <= 10 && seen.heads.len() <= 64);
     assert_eq!(seen.admit(&key(255, 99), at(0)), Admission::Answered(&[0; 200]), "the newest is there");
     seen.answered(&key(255, 99), &[0; 4096]);

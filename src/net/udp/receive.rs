@@ -15,8 +15,9 @@ use super::{Replier, UdpPort};
 const AT_ONCE: usize = BATCH_SIZE;
 /// Full calls before stopping is looked for.
 const FULL_AT_ONCE: usize = 64;
-/// The system may put datagrams of one sender together, up to what a datagram can be.
-const BUFFER: usize = 1 << 16;
+/// The system may put datagrams of one sender together, up to what a datagram can be. Some more, so that the beginnings of buffers
+/// do not all fall into the same few places of the processor's caches.
+const BUFFER: usize = (1 << 16) + 256;
 
 /// Where a datagram came from and what it was sent to; so its reply goes back from the one to the other.
 #[derive(Debug, Clone, Copy)]
