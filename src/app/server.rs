@@ -261,8 +261,10 @@ impl Server {
             prompts.hear(&mut None).await?;
             trusts.refresh().await?;
         }
+        let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
         let (ledger, keeper) = Ledger::new(ledger::Parts {
             store: Arc::clone(&store),
+            users: Arc::clone(&users),
             spool: open_spool(config, &alarms).await?,
             settings: settings.clone(),
             new_orders: Arc::clone(&new_orders),
@@ -362,7 +364,6 @@ impl Server {
         let nases = Arc::<Notify>::default();
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
-        let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
         let hearers = Hearers {
             users: Arc::clone(&users),
             bans: Arc::clone(&bans),
@@ -672,7 +673,8 @@ async fn welcome_nas(config: &Config, store: &dyn Store, key: &SealingKey) -> Re
     }
 }
 
-fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<Settings, ServeError> {
+/// What a configuration and the NASes of the store come to.
+pub(super) fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<Settings, ServeError> {
     let dictionary = words::dictionary(config.dictionary.as_deref())?;
     let dialects = words::dialects(config.dialects.as_deref(), &dictionary)?;
     for nas in config.nas.iter().chain(&stored) {

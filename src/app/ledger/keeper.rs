@@ -18,6 +18,7 @@ use super::super::alarms::Alarms;
 use super::super::clock;
 use super::super::orders::NewOrders;
 use super::super::settings::SettingsHandle;
+use super::super::users::Users;
 use super::committer::{Committer, Item};
 use super::drain::Drain;
 use super::flight::{Cargo, Flight, Marks, Offer, is_of_all};
@@ -46,6 +47,7 @@ const NO_CHAT: &str = "";
 /// What a keeper works with.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) users: Arc<Users>,
     pub(crate) spool: Spool,
     pub(crate) settings: SettingsHandle,
     pub(crate) new_orders: Arc<NewOrders>,
@@ -99,11 +101,24 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(parts: Parts, queue: mpsc::Receiver<Job>) -> Self {
-        let Parts { store, spool, settings, new_orders, buttons, gather, batch, after, drain_rate, alarms, spools } =
-            parts;
+        let Parts {
+            store,
+            users,
+            spool,
+            settings,
+            new_orders,
+            buttons,
+            gather,
+            batch,
+            after,
+            drain_rate,
+            alarms,
+            spools,
+        } = parts;
         Self {
             committer: Arc::new(Committer {
                 store,
+                users,
                 settings,
                 new_orders,
                 batch: batch as usize,
