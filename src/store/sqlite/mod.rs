@@ -12,6 +12,7 @@ mod code;
 mod columns;
 mod commit;
 mod decision;
+mod edit;
 mod enrolment;
 mod failures;
 mod group;
@@ -47,7 +48,7 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, EmergencyCode, Heard,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, Edit, EmergencyCode, Heard,
     Imported, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store,
     StoreError, Usage,
 };
@@ -116,24 +117,16 @@ impl Store for SqliteStore {
         self.write().await?.rollback().await.map_err(failure)
     }
 
+    async fn edit(&self, edits: &[Edit<'_>], acts: &[AuditEntry]) -> Result<(), StoreError> {
+        edit::make(self.write().await?, edits, acts).await
+    }
+
     async fn user(&self, name: &UserName) -> Result<Option<User>, StoreError> {
         user::find(&self.readers, name).await
     }
 
     async fn users(&self) -> Result<Vec<User>, StoreError> {
         user::all(&self.readers).await
-    }
-
-    async fn add_user(&self, user: &User) -> Result<(), StoreError> {
-        user::add(self.write().await?, user).await
-    }
-
-    async fn replace_user(&self, user: &User) -> Result<(), StoreError> {
-        user::replace(self.write().await?, user).await
-    }
-
-    async fn remove_user(&self, name: &UserName) -> Result<(), StoreError> {
-        user::remove(&self.writer, name).await
     }
 
     async fn member(&self, name: &UserName) -> Result<Option<Member>, StoreError> {
@@ -148,28 +141,8 @@ impl Store for SqliteStore {
         group::all(&self.readers).await
     }
 
-    async fn add_group(&self, group: &Group) -> Result<(), StoreError> {
-        group::add(&self.writer, group).await
-    }
-
-    async fn replace_group(&self, group: &Group) -> Result<(), StoreError> {
-        group::replace(&self.writer, group).await
-    }
-
-    async fn remove_group(&self, name: &GroupName) -> Result<(), StoreError> {
-        group::remove(self.write().await?, name).await
-    }
-
     async fn nases(&self) -> Result<Vec<Nas>, StoreError> {
         nas::all(&self.readers).await
-    }
-
-    async fn add_nas(&self, nas: &Nas) -> Result<(), StoreError> {
-        nas::add(&self.writer, nas).await
-    }
-
-    async fn rekey_nas(&self, nas: &Nas) -> Result<(), StoreError> {
-        nas::rekey(&self.writer, nas).await
     }
 
     async fn hand_over(&self, order: &Order, node: &NodeName, until: Timestamp) -> Result<(), StoreError> {
@@ -184,20 +157,8 @@ impl Store for SqliteStore {
         links::nodes_of(&self.readers, nas).await
     }
 
-    async fn remove_nas(&self, name: &NasName) -> Result<(), StoreError> {
-        nas::remove(&self.writer, name).await
-    }
-
     async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError> {
         binding::of(&self.readers, user).await
-    }
-
-    async fn bind(&self, binding: &Binding) -> Result<(), StoreError> {
-        binding::put(&self.writer, binding).await
-    }
-
-    async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
-        binding::remove(&self.writer, binding).await
     }
 
     async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
@@ -242,6 +203,17 @@ impl Store for SqliteStore {
         let committed = commit::keep(&mut tx, changes).await?;
         tx.commit().await.map_err(failure)?;
         Ok(committed)
+    }
+
+    async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
+        let mut tx = self.write().await?;
+        let committed = commit::keep(&mut tx, std::slice::from_ref(change)).await?;
+        let kept = committed.first().copied().unwrap_or(Committed::Conflict);
+        if kept == Committed::Done {
+            audit::add(&mut tx, std::slice::from_ref(act)).await?;
+        }
+        tx.commit().await.map_err(failure)?;
+        Ok(kept)
     }
 
     async fn claim(
@@ -324,9 +296,10 @@ impl Store for SqliteStore {
         &self,
         users: &[User],
         nases: &[Nas],
+        act: &AuditEntry,
         done: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Imported, StoreError> {
-        import::all(self.write().await?, users, nases, done).await
+        import::all(self.write().await?, users, nases, act, done).await
     }
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
@@ -477,7 +450,17 @@ impl Store for SqliteStore {
     }
 
     async fn accept_step(&self, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError> {
-        code::accept_step(&self.writer, totp, step, now).await
+        code::accept_step(&mut *self.writer.acquire().await.map_err(failure)?, totp, step, now).await
+    }
+
+    async fn confirm_totp(
+        &self,
+        totp: &KeptTotp,
+        step: u64,
+        now: Timestamp,
+        act: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        code::confirm(self.write().await?, totp, step, now, act).await
     }
 
     async fn spend_recovery(&self, user: &UserName, hash: &str, act: &AuditEntry) -> Result<bool, StoreError> {
