@@ -581,7 +581,7 @@ async fn first_connection(options: SqliteConnectOptions) -> Result<SqlitePool, S
     const PAUSE: Duration = Duration::from_millis(20);
     let mut waited = Duration::ZERO;
     loop {
-        match pool(1).connect_with(options.clone()).await.map_err(failure) {
+        match pool(1).connect_with(options.clone()).await.map_err(|error| StoreError::of(&error, is_busy)) {
             Err(StoreError::Away(_)) if waited < PATIENCE => {
                 tokio::time::sleep(PAUSE).await;
                 waited += PAUSE;
@@ -613,8 +613,41 @@ fn failure(error: sqlx::Error) -> StoreError {
     StoreError::of(&error, is_away)
 }
 
-/// SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR and SQLITE_FULL (the low octet of an extended code is the plain one).
+/// At opening, where a file that is no file is a mistake in the address.
+fn is_busy(error: &dyn DatabaseError) -> bool {
+    is_away(error) && !matches!(plain_code(error), Some(8 | 14))
+}
+
+/// SQLITE_BUSY, SQLITE_LOCKED, SQLITE_NOMEM, SQLITE_READONLY (its file system was mounted anew, as after an error of the disk),
+/// SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN (no more file descriptors) and SQLITE_PROTOCOL (the low octet of an extended code is
+/// the plain one): not now, and nothing is wrong with what was to be kept.
 fn is_away(error: &dyn DatabaseError) -> bool {
-    let code = error.code().and_then(|code| code.parse::<i32>().ok());
-    matches!(code.map(|code| code & 0xff), Some(5 | 6 | 10 | 13))
+    matches!(plain_code(error), Some(5..=8 | 10 | 13..=15))
+}
+
+fn plain_code(error: &dyn DatabaseError) -> Option<i32> {
+    error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_is_away_and_not_at_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("radhold.sqlite");
+        SqliteStore::open(&path).await.unwrap().migrate().await.unwrap();
+        let options = options().filename(&path).create_if_missing(false);
+        let read_only = pool(1).connect_with(options.clone().read_only(true)).await.unwrap();
+        let nowhere = options.filename(directory.path());
+        let store = |writer: SqlitePool| SqliteStore { writer: writer.clone(), readers: writer };
+        for store in [store(read_only), store(pool(1).connect_lazy_with(nowhere))] {
+            for error in
+                [store.ping().await.unwrap_err(), store.cluster_secret("key", &Secret::new("x")).await.unwrap_err()]
+            {
+                assert!(matches!(error, StoreError::Away(_)), "{error}");
+            }
+        }
+    }
 }
