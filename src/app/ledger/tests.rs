@@ -17,6 +17,7 @@ use crate::config::{Config, Flags, Surroundings};
 use crate::model::{Identity, Nas, Secret, SessionId, Timestamp, User};
 use crate::policy;
 use crate::session::{Class, ClassKey, Session, State};
+use crate::spool::{AccountingPacket, Entry};
 use crate::store::{self, Store};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -31,7 +32,11 @@ struct Scene {
 impl Scene {
     /// An embedded store in memory with alice in it.
     async fn new() -> Self {
-        let store = store::open("sqlite::memory:").await.unwrap();
+        Self::at("sqlite::memory:").await
+    }
+
+    async fn at(url: &str) -> Self {
+        let store = store::open(url).await.unwrap();
         store.migrate().await.unwrap();
         store.add_user(&alice("old")).await.unwrap();
         let users = Arc::new(Users::new(Arc::clone(&store), Duration::from_secs(600)));
@@ -68,7 +73,9 @@ impl Scene {
         let request =
             Request { status: Status::Start, user: Some(user.to_owned()), classes: vec![], report, disbelieved: None };
         let class = Class { session: id(number), accepted_at: at.before(Duration::from_secs(1)), waived: false };
-        let ticket = Ticket::new(None, Done::Nobody);
+        // What the packet's octets are is nobody's business here.
+        let packet = AccountingPacket { nas: "edge".into(), source: HERE, received_at: at, packet: vec![4; 20] };
+        let ticket = Ticket::new(Some(Entry::Accounting(packet)), Done::Nobody);
         let (nas, request, given) = (Arc::clone(&self.nas), Box::new(request), Arc::clone(&ticket));
         (Item::Accounting { nas, source: HERE, request, class: Some(class), ticket: given }, ticket)
     }
@@ -133,4 +140,28 @@ async fn an_offer_that_comes_behind_its_start_changes_nothing() {
         assert_eq!((scene.session(3).await.state, scene.session(4).await.state), (State::Offered, State::Held));
         assert_eq!(scene.committer.recent.take(id(1)).is_some(), remembered, "what is remembered stays so");
     }
+}
+
+#[tokio::test]
+async fn one_that_the_store_refuses_costs_its_neighbours_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("radhold.sqlite");
+    let scene = Scene::at(&format!("sqlite://{}", path.display())).await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let rule = "CREATE TRIGGER rule BEFORE INSERT ON sessions WHEN new.acct_session_id IN ('a13', 'a29')
+                BEGIN SELECT raise(ABORT, 'a rule of the house'); END";
+    sqlx::query(rule).execute(&pool).await.unwrap();
+    let (items, tickets): (Vec<_>, Vec<_>) = (1..=40).map(|number| scene.start(number, "alice")).unzip();
+    scene.committer.keep(items).await.unwrap();
+    assert!(tickets.iter().all(|ticket| ticket.is_kept()), "all of them may be acknowledged");
+    let ids: Vec<_> = (1..=40).map(id).collect();
+    let kept = scene.store.sessions_by_id(&ids).await.unwrap();
+    assert_eq!(kept.len(), 38);
+    assert!(kept.iter().all(|session| session.state == State::Held && ![id(13), id(29)].contains(&session.id)));
+    let misfits = scene.store.quarantined(9).await.unwrap();
+    assert_eq!(misfits.len(), 2);
+    assert!(
+        misfits.iter().all(|(_, misfit)| misfit.reason.contains("a rule of the house") && misfit.packet == [4; 20])
+    );
 }
