@@ -268,8 +268,10 @@ impl Server {
             prompts.hear(&mut None).await?;
             trusts.refresh().await?;
         }
+        let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
         let (ledger, keeper) = Ledger::new(ledger::Parts {
             store: Arc::clone(&store),
+            users: Arc::clone(&users),
             spool: open_spool(config, &alarms).await?,
             settings: settings.clone(),
             new_orders: Arc::clone(&new_orders),
@@ -369,7 +371,6 @@ impl Server {
         let nases = Arc::<Notify>::default();
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
-        let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
         let hearers = Hearers {
             users: Arc::clone(&users),
             bans: Arc::clone(&bans),

@@ -40,6 +40,7 @@ mod radsec;
 mod reporting;
 mod secrets;
 mod spool;
+mod spools;
 mod store;
 mod telegram;
 mod telegram_hold;

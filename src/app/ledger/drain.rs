@@ -143,7 +143,8 @@ impl Keeper {
             self.drain.next_at = begun + LOOK;
             match self.spool.recount().await {
                 Ok(0) => return,
-                Ok(_) => self.drain.begin(),
+                // Somebody put entries back. They take their turn.
+                Ok(_) => return self.drain.begin(),
                 Err(SpoolError::Damaged(damage)) => return self.begin_anew(damage).await,
                 Err(error) => return tracing::warn!(%error, "the spool cannot be read; trying again"),
             }

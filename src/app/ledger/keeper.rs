@@ -18,6 +18,7 @@ use super::super::alarms::Alarms;
 use super::super::clock;
 use super::super::orders::NewOrders;
 use super::super::settings::SettingsHandle;
+use super::super::users::Users;
 use super::committer::{Committer, Item};
 use super::drain::Drain;
 use super::flight::{Cargo, Flight, Marks, Offer, is_of_all};
@@ -46,6 +47,7 @@ const NO_CHAT: &str = "";
 /// What a keeper works with.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) users: Arc<Users>,
     pub(crate) spool: Spool,
     pub(crate) settings: SettingsHandle,
     pub(crate) new_orders: Arc<NewOrders>,
@@ -99,11 +101,24 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(parts: Parts, queue: mpsc::Receiver<Job>) -> Self {
-        let Parts { store, spool, settings, new_orders, buttons, gather, batch, after, drain_rate, alarms, spools } =
-            parts;
+        let Parts {
+            store,
+            users,
+            spool,
+            settings,
+            new_orders,
+            buttons,
+            gather,
+            batch,
+            after,
+            drain_rate,
+            alarms,
+            spools,
+        } = parts;
         Self {
             committer: Arc::new(Committer {
                 store,
+                users,
                 settings,
                 new_orders,
                 batch: batch as usize,
@@ -141,35 +156,43 @@ impl Keeper {
             self.spools.send_modify(|shown| shown.since = oldest);
             self.show_spool();
         }
-        let (mut stopping, mut closed) = (false, false);
+        let (mut stopping, mut closed, mut in_line) = (false, false, false);
         let batch = self.committer.batch;
         while !(closed && self.waiting.is_empty() && self.flights.is_empty()) {
             let mut jobs = Vec::new();
             let drains = self.away.is_none() && !stopping;
-            // The spool takes its turn when nothing is on its way.
+            // The spool takes its turn when nothing is on its way. That it is empty still can be seen at any time.
             let drain_now = drains && Instant::now() >= self.drain.next_at();
-            let room = if drain_now && !self.flights.is_empty() { 0 } else { self.room() };
+            let in_turn = self.flights.is_empty() || self.spool.waiting() == 0;
+            let room = if drain_now && !in_turn { 0 } else { self.room() };
             tokio::select! {
                 biased;
                 _ = &mut stop, if !stopping => {
                     stopping = true;
                     self.queue.close();
                 }
-                Some(landed) = self.tasks.join_next_with_id(), if !self.flights.is_empty() => self.landed(landed).await,
+                Some(landed) = self.tasks.join_next_with_id(), if !self.flights.is_empty() => {
+                    // What waited for a place has waited long enough.
+                    in_line = room == 0 && !self.queue.is_empty();
+                    self.landed(landed).await;
+                }
                 () = knocked(&mut self.away) => self.welcome_back(),
                 received = self.queue.recv_many(&mut jobs, room), if room > 0 && !closed => closed = received == 0,
                 () = sleep_until(self.drain.next_at()), if drains && !drain_now => (),
-                () = std::future::ready(()), if drain_now && self.flights.is_empty() => (),
+                () = std::future::ready(()), if drain_now && in_turn => (),
             }
-            self.gather(&mut jobs, room).await;
+            if !(jobs.is_empty() || std::mem::take(&mut in_line)) {
+                self.gather(&mut jobs, room).await;
+            }
             self.take_all_in(jobs).await;
             let drain_due = self.away.is_none() && !stopping && Instant::now() >= self.drain.next_at();
-            if drain_due && self.flights.is_empty() {
+            let in_turn = self.flights.is_empty() || self.spool.waiting() == 0;
+            if drain_due && in_turn {
                 self.drain_some().await;
             }
             if self.away.is_some() {
                 self.keep_waiting_in_spool().await;
-            } else if !drain_due || self.flights.is_empty() {
+            } else if !drain_due || in_turn {
                 self.send_off(batch, closed);
             }
             self.show_spool();
@@ -193,7 +216,7 @@ impl Keeper {
 
     /// Waits a moment for more, so that a transaction is worth its sync.
     async fn gather(&mut self, jobs: &mut Vec<Job>, most: usize) {
-        if jobs.is_empty() || self.gather.is_zero() {
+        if self.gather.is_zero() {
             return;
         }
         let until = Instant::now() + self.gather;

@@ -10,6 +10,8 @@ mod drain;
 mod flight;
 mod keeper;
 mod recent;
+#[cfg(test)]
+mod tests;
 mod ticket;
 
 use std::sync::Arc;
