@@ -344,6 +344,7 @@ impl Server {
             tls: TlsWays::new(Arc::clone(&links), credentials.clone(), tls_limits(config)),
             buttons: ButtonKey::new(&cluster_key),
             places: Arc::new(words::places(&config.places)?),
+            voice: voice.clone(),
         };
         let sources = config.nas.iter().filter_map(|nas| nas.coa_source).chain(config.dynauth.source);
         sources.into_iter().try_for_each(|source| worker.dynauth.bind(source))?;

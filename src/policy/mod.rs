@@ -22,7 +22,7 @@ use crate::model::{
     WhenUnreachable,
 };
 
-pub use bans::{Ban, BanList, BanTarget};
+pub use bans::{Ban, BanList, BanReason, BanTarget};
 pub use callers::{Caller, Standing, network_text, standing};
 pub use guards::{Guards, HOUR};
 pub use lockout::{FailureCount, FailureKey, Lockout, LockoutLimits};

@@ -220,7 +220,8 @@ impl Desk {
 
     async fn tell_taker(&self, enrolment: &Enrolment) {
         let Some(taker) = &enrolment.taker else { return };
-        let language = self.language_at(&taker.address, taker.language.as_deref()).await;
+        let tone = self.tone_at(&taker.address, taker.language.as_deref()).await;
+        let language = tone.language();
         let id = match enrolment.state {
             EnrolmentState::Bound => "enrol-bound",
             _ => "enrol-refused",
@@ -235,7 +236,8 @@ impl Desk {
         let id = if enrolment.replace { "enrol-moved" } else { "enrol-other-chat" };
         let others = before.iter().filter(|binding| binding.approver == enrolment.approver);
         for binding in others.filter(|binding| binding.address != taker.address) {
-            let language = self.language_at(&binding.address, None).await;
+            let tone = self.tone_at(&binding.address, None).await;
+            let language = tone.language();
             let (person, _) = taken_by(enrolment);
             let arguments = [("user", guest(enrolment.user.as_str()).into()), ("person", person.into())];
             self.tell(enrolment.approver, &binding.address, Post::text(self.say(&language, id, &arguments)));

@@ -36,7 +36,7 @@ use super::clock;
 use super::ledger::Ledger;
 use super::settings::SettingsHandle;
 use super::totp::HeldCodes;
-use crate::approver::{ActPressed, ActReply, Approver, Message, Post, Speaker, Then, Voice};
+use crate::approver::{ActPressed, ActReply, Approver, Message, Post, Speaker, Then, Tone, Voice};
 use crate::auth::totp::Code;
 use crate::config;
 use crate::messages::Value;
@@ -251,10 +251,10 @@ impl Desk {
         self.parts.store.preferences(approver, chat).await
     }
 
-    /// The language of a chat we write to unasked.
-    async fn language_at(&self, chat: &str, tag: Option<&str>) -> Language {
+    /// How a chat is spoken to that we write to unasked.
+    async fn tone_at(&self, chat: &str, tag: Option<&str>) -> Tone {
         let preferences = self.preferences(ApproverKind::Telegram, chat).await.unwrap_or_default();
-        self.parts.voice.tone_of(&preferences, heard(tag).as_ref()).language().clone()
+        self.parts.voice.tone_of(&preferences, heard(tag).as_ref())
     }
 
     /// The language somebody's client speaks, while nothing else can be asked.

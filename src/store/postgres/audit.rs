@@ -1,6 +1,6 @@
 //! The audit record.
 
-use sqlx::{PgPool, Postgres, QueryBuilder, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Transaction};
 
 use super::columns::time;
 use super::failure;
@@ -8,7 +8,11 @@ use crate::model::Timestamp;
 use crate::store::row::{self, Cells};
 use crate::store::{AuditEntry, AuditQuery, StoreError, audit};
 
-pub(super) async fn add(tx: &mut Transaction<'_, Postgres>, acts: &[AuditEntry]) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut PgConnection, acts: &[AuditEntry]) -> Result<(), StoreError> {
+    keep(connection, acts).await.map_err(failure)
+}
+
+pub(super) async fn keep(connection: &mut PgConnection, acts: &[AuditEntry]) -> Result<(), sqlx::Error> {
     for act in acts {
         sqlx::query(
             "INSERT INTO audit (at, who, through, origin, act, subject, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -20,9 +24,8 @@ pub(super) async fn add(tx: &mut Transaction<'_, Postgres>, acts: &[AuditEntry])
         .bind(row::text(&act.act))
         .bind(row::text(&act.subject))
         .bind(row::text(&act.detail))
-        .execute(&mut **tx)
-        .await
-        .map_err(failure)?;
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
 }

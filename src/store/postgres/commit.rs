@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 
-use super::{decision, failure, outbox, prompts, session, strike, trusts, usage};
+use super::{audit as acts, decision, failure, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
-use crate::store::{Change, Committed, Extent, StoreError, guards};
+use crate::store::{Change, Committed, Extent, StoreError, audit, guards};
 
 /// What keeps two nodes that do meet from meeting again at once.
 const PAUSES: [Duration; 4] =
@@ -117,6 +117,8 @@ async fn keep_the_rest(connection: &mut PgConnection, kept: &[&Change]) -> Resul
     // Where nothing but counters differs, the decision was kept with the version before.
     let may_be_decided = kept.iter().filter(|change| change.extent == Extent::Whole);
     decision::add(connection, may_be_decided.map(|change| &change.session)).await?;
+    let votes: Vec<_> = kept.iter().flat_map(|change| audit::votes_of(change)).collect();
+    acts::keep(connection, &votes).await?;
     strike::add(connection, kept.iter().filter_map(|change| change.session.strike(change.at))).await?;
     prompts::keep(connection, kept.iter().filter_map(|change| guards::prompt_of(change))).await?;
     trusts::void(connection, kept.iter().filter_map(|change| guards::void_of(change)), guards::DENIED).await?;
