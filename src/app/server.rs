@@ -360,6 +360,7 @@ impl Server {
         background.spawn(Arc::clone(&prompts).run());
         background.spawn(Arc::clone(&trusts).run());
         background.spawn(ban_notices::run(Arc::clone(&worker), Arc::clone(&bans)));
+        background.spawn(radsec::tidy(Arc::clone(&worker)));
         let nases = Arc::<Notify>::default();
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
@@ -543,8 +544,9 @@ impl Server {
     }
 
     fn warn(&self, loaded: &Loaded) {
-        let unconfined = self.settings.current().unconfined();
-        for warning in loaded.warnings.iter().chain(&unconfined) {
+        let settings = self.settings.current();
+        let (unconfined, shared_ids) = (settings.unconfined(), radsec::shared_ids(&settings));
+        for warning in loaded.warnings.iter().chain(&unconfined).chain(&shared_ids) {
             tracing::warn!("{warning}");
         }
     }
@@ -726,6 +728,9 @@ async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsH
             Ok(stored) if stored != settings.current().stored => {
                 let nases = stored.len();
                 settings.update(|current| current.clone().with_stored_nases(stored));
+                for warning in radsec::shared_ids(&settings.current()) {
+                    tracing::warn!("{warning}");
+                }
                 // Once it counts: whoever reads this may send at once.
                 tracing::info!(nases, "the store's list of NASes has changed");
             }

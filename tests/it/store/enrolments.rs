@@ -16,6 +16,7 @@ battery! {
         what_is_replaced_goes_with_the_binding,
         an_expired_or_settled_enrolment_is_not_moved,
         of_many_who_take_one_wins,
+        what_may_bind_a_chat_yet_is_listed_and_taken_back,
         administrators_are_told_once,
         what_was_heard_is_known_again,
         a_decision_says_where_it_came_from,
@@ -246,4 +247,32 @@ async fn started(stage: &Stage, number: u128) -> radhold::session::Session {
     let (held, change) = stepped(&offered, &Event::Started(report), NOON);
     keep(&*stage.store, change).await;
     held
+}
+
+async fn what_may_bind_a_chat_yet_is_listed_and_taken_back(stage: &Stage) {
+    let store = &*stage.store;
+    store.add_user(&user("alice")).await.unwrap();
+    let (link, over, taken_one) = (open(1, "alice"), open(2, "alice"), open(3, "alice"));
+    let over = Enrolment { expires_at: NOON, ..over };
+    let asked = Enrolment { token_hash: None, made_at: NOON + Duration::from_secs(1), ..open(4, "alice") };
+    let asked = taken(&asked, "9", EnrolmentState::Waiting);
+    for enrolment in [&link, &over, &taken_one, &asked] {
+        store.add_enrolment(enrolment, &act("user.enrol")).await.unwrap();
+    }
+    let bound = taken(&taken_one, "7", EnrolmentState::Bound);
+    assert!(store.move_enrolment(&bound, EnrolmentState::Open, NOON, &act("enrolment.bind")).await.unwrap());
+    assert_eq!(store.enrolments_open(NOON).await.unwrap(), [link.clone(), asked.clone()]);
+    assert_eq!(store.enrolments_open(NOON + LATER).await.unwrap(), []);
+
+    for enrolment in [&link, &asked] {
+        assert!(store.revoke_enrolment(enrolment.id, &act("enrolment.revoke")).await.unwrap());
+        assert!(!store.revoke_enrolment(enrolment.id, &act("enrolment.revoke")).await.unwrap(), "twice");
+    }
+    assert!(!store.revoke_enrolment(over.id, &act("enrolment.revoke")).await.unwrap(), "over");
+    assert!(!store.revoke_enrolment(bound.id, &act("enrolment.revoke")).await.unwrap(), "bound: that is unbinding");
+    let late = taken(&link, "8", EnrolmentState::Bound);
+    assert!(!store.move_enrolment(&late, EnrolmentState::Open, NOON, &act("enrolment.bind")).await.unwrap());
+    assert_eq!(store.enrolments_open(NOON).await.unwrap(), []);
+    let query = AuditQuery { act: Some("enrolment.revoke".into()), ..AuditQuery::default() };
+    assert_eq!(store.audited(&query).await.unwrap().len(), 2);
 }
