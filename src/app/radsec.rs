@@ -64,12 +64,15 @@ pub(super) fn pinned(settings: &SettingsHandle) -> Arc<dyn Fn(&CertificateId) ->
 
 /// A warning for each certificate by which two NASes go: what comes with it is taken for one of them alone.
 pub(super) fn shared_ids(settings: &Settings) -> Vec<String> {
+    shared_among(&settings.configured, &settings.stored)
+}
+
+fn shared_among(configured: &[Nas], stored: &[Nas]) -> Vec<String> {
     let mut seen: BTreeMap<&CertificateId, &NasName> = BTreeMap::new();
     let mut warnings = Vec::new();
     // Those of the configuration first: they count.
-    let configured = settings.configured.iter();
-    let stored = settings.stored.iter().filter(|nas| !settings.configured.iter().any(|other| other.name == nas.name));
-    for nas in configured.chain(stored) {
+    let stored = stored.iter().filter(|nas| !configured.iter().any(|other| other.name == nas.name));
+    for nas in configured.iter().chain(stored) {
         for id in &nas.radsec {
             match seen.get(id) {
                 Some(other) if **other != nas.name => warnings.push(format!(
@@ -224,6 +227,21 @@ mod tests {
     fn nas(name: &str, network: &str) -> Nas {
         let network: ipnet::IpNet = network.parse().unwrap();
         Nas { dynauth: DynauthPath::Tls, ..Nas::new(name, network, Secret::new("x")) }
+    }
+
+    #[test]
+    fn two_that_go_by_one_certificate_are_both_named() {
+        let by = |name: &str, ids: &[&str]| Nas {
+            radsec: ids.iter().map(|id| id.parse().unwrap()).collect(),
+            ..nas(name, "192.0.2.1/32")
+        };
+        let configured = [by("z", &["dns:x", "dns:x"])];
+        assert_eq!(shared_among(&configured, &[by("z", &["dns:x"]), by("b", &["dns:y"])]), [""; 0], "one and the same");
+        let warnings = shared_among(&configured, &[by("a", &["dns:y", "dns:x"])]);
+        assert!(
+            matches!(&warnings[..], [one] if one.contains("z and a") && one.ends_with("taken for z")),
+            "{warnings:?}"
+        );
     }
 
     #[test]

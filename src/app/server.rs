@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::access::{Access, Guards};
 use super::alarms::{self, Alarms};
 use super::bans::Bans;
-use super::desk::{self, Desk};
+use super::desk::{self, Desk, Rules};
 use super::door::{Door, Port};
 use super::keys::{self, KeyError};
 use super::ledger::{self, Ledger};
@@ -164,6 +164,7 @@ pub struct Server {
     workers: JoinSet<()>,
     stop_workers: watch::Sender<bool>,
     worker: Arc<Worker>,
+    desk: Arc<Desk>,
     keeper: JoinHandle<()>,
     stop_keeper: oneshot::Sender<()>,
     places: [Arc<Semaphore>; 2],
@@ -183,6 +184,7 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
     let mut tell = signal(SignalKind::user_defined1())?;
     let mut server = Server::start(&loaded.config).await?;
     server.announce(&loaded).await?;
+    let said_at_start = loaded.said;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -197,6 +199,10 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
                 Ok(loaded) => match server.reload(&loaded.config).await {
                     Ok(()) => {
                         server.warn(&loaded);
+                        let waiting = loaded.said.waiting_for_restart(&said_at_start);
+                        if !waiting.is_empty() {
+                            tracing::warn!("changed, but in force only after a restart: {}", waiting.join(", "));
+                        }
                         tracing::info!("configuration reloaded");
                     }
                     Err(error) => tracing::error!(%error, "not reloaded; the old configuration stays in force"),
@@ -298,11 +304,7 @@ impl Server {
             settings: settings.clone(),
             approvers: approvers.clone(),
             voice: voice.clone(),
-            enrolment: config.enrolment,
-            administrators: telegram
-                .map(|telegram| telegram.administrators.iter().map(ToString::to_string).collect())
-                .unwrap_or_default(),
-            strike_notices: telegram.is_some_and(|telegram| telegram.strike_notices),
+            rules: Rules::of(config),
             bot_name: telegram.and_then(|telegram| telegram.bot_name.clone()),
             held_codes: HeldCodes::new(Arc::clone(&codes), Arc::clone(&store), ledger.clone()),
         }));
@@ -343,7 +345,7 @@ impl Server {
             queues: NasQueues::default(),
             tls: TlsWays::new(Arc::clone(&links), credentials.clone(), tls_limits(config)),
             buttons: ButtonKey::new(&cluster_key),
-            places: Arc::new(words::places(&config.places)?),
+            places: RwLock::new(Arc::new(words::places(&config.places)?)),
             voice: voice.clone(),
         };
         let sources = config.nas.iter().filter_map(|nas| nas.coa_source).chain(config.dynauth.source);
@@ -440,6 +442,7 @@ impl Server {
             workers,
             stop_workers,
             worker,
+            desk,
             keeper,
             stop_keeper,
             places: [places, accounting_places],
@@ -473,18 +476,22 @@ impl Server {
         &self.sealing_key
     }
 
-    /// Puts another configuration in force: NASes, hold, dictionaries, dialects. Listeners, store, keys and Telegram stay
-    /// as they are until a restart.
+    /// Puts another configuration in force, as far as [`config::Said::waiting_for_restart`] does not name it.
     ///
     /// # Errors
     /// [`ServeError`] when anything in it is wrong; nothing has changed then.
     pub async fn reload(&self, config: &Config) -> Result<(), ServeError> {
         let stored = stored_nases(&*self.store, &self.sealing_key).await?;
         let settings = settings(config, stored, &self.class_key)?;
-        self.settings.update(|_| settings);
+        let (messages, places) = (words::messages(&config.messages)?, words::places(&config.places)?);
         if let Some(credentials) = &self.credentials {
             credentials.refresh()?;
         }
+        // Nothing of this can fail.
+        self.settings.update(|_| settings);
+        self.worker.voice.messages.replace(&messages);
+        *self.worker.places.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(places);
+        self.desk.go_by(Rules::of(config));
         Ok(())
     }
 

@@ -24,7 +24,7 @@ use super::radsec::radsec;
 use super::reader::{Report, Section};
 use super::webhook::webhook;
 use super::{
-    Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
+    Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Said, Server, Spool, Store, StoreUrl,
     Surroundings, Telegram, TelegramWebhook, WhileAway,
 };
 use crate::model::{
@@ -49,7 +49,10 @@ pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded,
     let config = config(&report, surroundings);
     let (problems, warnings) = report.finish();
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, sources: layers.sources, warnings }),
+        Some(config) if problems.is_empty() => {
+            let said = Said::new(&layers.values);
+            Ok(Loaded { config, sources: layers.sources, said, warnings })
+        }
         _ => Err(ConfigError { problems }),
     }
 }

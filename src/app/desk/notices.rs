@@ -54,7 +54,8 @@ pub(in crate::app) async fn run(desk: Arc<Desk>) {
 
 impl Desk {
     async fn tell_administrators(&self) -> Result<(), StoreError> {
-        if self.parts.administrators.is_empty() {
+        let rules = self.rules();
+        if rules.administrators.is_empty() {
             return Ok(());
         }
         let now = clock::now();
@@ -63,7 +64,7 @@ impl Desk {
                 self.parts.store.enrolment_told(enrolment.id).await?;
             }
         }
-        if !self.parts.strike_notices {
+        if !rules.strike_notices {
             return Ok(());
         }
         for strike in self.parts.store.claim_strike_notices(now.before(NEWS), now, LEASE, LIMIT).await? {
@@ -78,7 +79,7 @@ impl Desk {
     async fn tell_each(&self, post: impl Fn(&Tone) -> Post) -> bool {
         let Some(channel) = self.parts.approvers.get(&ApproverKind::Telegram) else { return true };
         let (mut told, mut later) = (false, false);
-        for chat in &self.parts.administrators {
+        for chat in &self.rules().administrators {
             let post = post(&self.tone_at(chat, None).await);
             let mut pause = Duration::from_millis(500);
             for tries_left in (0..TRIES).rev() {

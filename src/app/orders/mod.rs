@@ -14,7 +14,7 @@ mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -100,7 +100,7 @@ pub(super) struct Worker {
     pub tls: TlsWays,
     /// For the numbers a person chooses from.
     pub buttons: ButtonKey,
-    pub places: Arc<Places>,
+    pub places: RwLock<Arc<Places>>,
     /// For what the log says of alerts.
     pub voice: Voice,
 }

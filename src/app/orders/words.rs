@@ -1,5 +1,6 @@
 //! What people are told of a session: the question with all that is known of it, and notices to the operator.
 
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::super::clock;
@@ -15,7 +16,10 @@ impl Worker {
     pub(super) async fn question(&self, session: &Session, approver: ApproverKind) -> Question {
         let caller = session.identity.calling_station_id.as_deref().and_then(Caller::read);
         let whereabouts = match caller {
-            Some(Caller::Address(address)) => self.places.whereabouts(address).await,
+            Some(Caller::Address(address)) => {
+                let places = Arc::clone(&self.places.read().unwrap_or_else(PoisonError::into_inner));
+                places.whereabouts(address).await
+            }
             _ => Whereabouts::default(),
         };
         let ending = |end: End| Ending {
@@ -120,7 +124,7 @@ mod tests {
         let now = Timestamp::from_secs(1_795_166_700);
         let asked = [session(None), session(Some("203.0.113.7"))].map(|session| operator_is_asked(&session, now));
         let notices: Vec<_> = alerts.iter().map(|it| alert(&session(None), it)).chain(asked).collect();
-        for language in messages.languages() {
+        for language in &messages.languages() {
             let said: Vec<_> = notices.iter().map(|notice| notice.say(&messages, language, Zone::UTC)).collect();
             for text in &said {
                 assert!(text.contains("bob") && text.contains("edge") && !text.contains(['{', '$']), "{text}");

@@ -114,11 +114,11 @@ async fn write_in_order(connection: &mut PgConnection, changes: &[Change]) -> Re
 async fn keep_the_rest(connection: &mut PgConnection, kept: &[&Change]) -> Result<(), sqlx::Error> {
     outbox::add(connection, kept).await?;
     usage::add(connection, kept).await?;
+    let votes: Vec<_> = kept.iter().flat_map(|change| audit::votes_of(change)).collect();
+    acts::keep(connection, &votes).await?;
     // Where nothing but counters differs, the decision was kept with the version before.
     let may_be_decided = kept.iter().filter(|change| change.extent == Extent::Whole);
     decision::add(connection, may_be_decided.map(|change| &change.session)).await?;
-    let votes: Vec<_> = kept.iter().flat_map(|change| audit::votes_of(change)).collect();
-    acts::keep(connection, &votes).await?;
     strike::add(connection, kept.iter().filter_map(|change| change.session.strike(change.at))).await?;
     prompts::keep(connection, kept.iter().filter_map(|change| guards::prompt_of(change))).await?;
     trusts::void(connection, kept.iter().filter_map(|change| guards::void_of(change)), guards::DENIED).await?;

@@ -52,12 +52,12 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
         for effect in &change.orders {
             outbox::add(&mut *connection, change.session.id, effect, change.at).await?;
         }
+        let votes: Vec<_> = audit::votes_of(change).collect();
+        acts::add(&mut *connection, &votes).await?;
         if let (Extent::Whole, Some(decision)) = (change.extent, &change.session.decision) {
             // Where nothing but counters differs, the decision was kept with the version before.
             decision::add(&mut *connection, change.session.id, decision).await?;
         }
-        let votes: Vec<_> = audit::votes_of(change).collect();
-        acts::add(&mut *connection, &votes).await?;
         if let Some(strike) = change.session.strike(change.at) {
             strike::add(&mut *connection, &strike).await?;
         }

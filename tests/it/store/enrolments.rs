@@ -214,11 +214,16 @@ async fn a_decision_says_where_it_came_from(stage: &Stage) {
     let sealed = key.seal(id(1), radhold::session::Verdict::Approved, place);
     let voices = Voices::of_own(&[Binding { presser: "77".into(), ..binding("-100", NOON) }], []);
     let Ok(Proof::Yes(press)) = key.redeem(&sealed, place).unwrap().into_proof(voices) else { unreachable!() };
+    let hook = radhold::session::Place { approver: ApproverKind::Webhook, chat: "hook", presser: "telegram:42" };
+    let sealed = key.seal(id(5), radhold::session::Verdict::Approved, hook);
+    let voices = Voices::of_own(&[], [ApproverKind::Webhook]);
+    let Ok(Proof::Yes(posing)) = key.redeem(&sealed, hook).unwrap().into_proof(voices) else { unreachable!() };
     let approvals = [
         press,
         Approval::by_operator("root"),
         Approval::by_operator("telegram:42"),
         Approval::by_operator("telegram:42@-200"),
+        posing,
     ];
     for (number, approval) in (1..).zip(approvals) {
         let held = started(stage, number).await;
@@ -235,6 +240,7 @@ async fn a_decision_says_where_it_came_from(stage: &Stage) {
             ("root", "operator", ""),
             ("telegram:42", "telegram", "chat 42"),
             ("telegram:42", "telegram", "chat -200"),
+            ("telegram:42", "webhook", ""),
         ]
     );
 }
