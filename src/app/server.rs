@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, PipeWriter};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::access::{Access, Guards, Quick, Recorder};
 use super::alarms::{self, Alarms};
 use super::bans::Bans;
-use super::desk::{self, Desk};
+use super::desk::{self, Desk, Rules};
 use super::door::{Behind, Door, Lane as Way, Port};
 use super::kernel_drops::DropWatch;
 use super::keys::{self, KeyError};
@@ -170,6 +170,7 @@ pub struct Server {
     workers: JoinSet<()>,
     stop_workers: watch::Sender<bool>,
     worker: Arc<Worker>,
+    desk: Arc<Desk>,
     keeper: JoinHandle<()>,
     stop_keeper: oneshot::Sender<()>,
     places: [Arc<Semaphore>; 2],
@@ -190,6 +191,7 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
     let mut tell = signal(SignalKind::user_defined1())?;
     let mut server = Server::start(&loaded.config).await?;
     server.announce(&loaded).await?;
+    let said_at_start = loaded.said;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -204,6 +206,10 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
                 Ok(loaded) => match server.reload(&loaded.config).await {
                     Ok(()) => {
                         server.warn(&loaded);
+                        let waiting = loaded.said.waiting_for_restart(&said_at_start);
+                        if !waiting.is_empty() {
+                            tracing::warn!("changed, but in force only after a restart: {}", waiting.join(", "));
+                        }
                         tracing::info!("configuration reloaded");
                     }
                     Err(error) => tracing::error!(%error, "not reloaded; the old configuration stays in force"),
@@ -307,11 +313,7 @@ impl Server {
             settings: settings.clone(),
             approvers: approvers.clone(),
             voice: voice.clone(),
-            enrolment: config.enrolment,
-            administrators: telegram
-                .map(|telegram| telegram.administrators.iter().map(ToString::to_string).collect())
-                .unwrap_or_default(),
-            strike_notices: telegram.is_some_and(|telegram| telegram.strike_notices),
+            rules: Rules::of(config),
             bot_name: telegram.and_then(|telegram| telegram.bot_name.clone()),
             held_codes: HeldCodes::new(Arc::clone(&codes), Arc::clone(&store), ledger.clone()),
         }));
@@ -352,7 +354,8 @@ impl Server {
             queues: NasQueues::default(),
             tls: TlsWays::new(Arc::clone(&links), credentials.clone(), tls_limits(config)),
             buttons: ButtonKey::new(&cluster_key),
-            places: Arc::new(words::places(&config.places)?),
+            places: RwLock::new(Arc::new(words::places(&config.places)?)),
+            voice: voice.clone(),
         };
         let sources = config.nas.iter().filter_map(|nas| nas.coa_source).chain(config.dynauth.source);
         sources.into_iter().try_for_each(|source| worker.dynauth.bind(source))?;
@@ -368,6 +371,7 @@ impl Server {
         background.spawn(Arc::clone(&prompts).run());
         background.spawn(Arc::clone(&trusts).run());
         background.spawn(ban_notices::run(Arc::clone(&worker), Arc::clone(&bans)));
+        background.spawn(radsec::tidy(Arc::clone(&worker)));
         let nases = Arc::<Notify>::default();
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
@@ -463,6 +467,7 @@ impl Server {
             workers,
             stop_workers,
             worker,
+            desk,
             keeper,
             stop_keeper,
             places,
@@ -497,18 +502,22 @@ impl Server {
         &self.sealing_key
     }
 
-    /// Puts another configuration in force: NASes, hold, dictionaries, dialects. Listeners, store, keys and Telegram stay
-    /// as they are until a restart.
+    /// Puts another configuration in force, as far as [`config::Said::waiting_for_restart`] does not name it.
     ///
     /// # Errors
     /// [`ServeError`] when anything in it is wrong; nothing has changed then.
     pub async fn reload(&self, config: &Config) -> Result<(), ServeError> {
         let stored = stored_nases(&*self.store, &self.sealing_key).await?;
         let settings = Settings::of(config, stored, &self.class_key)?;
-        self.settings.update(|_| settings);
+        let (messages, places) = (words::messages(&config.messages)?, words::places(&config.places)?);
         if let Some(credentials) = &self.credentials {
             credentials.refresh()?;
         }
+        // Nothing of this can fail.
+        self.settings.update(|_| settings);
+        self.worker.voice.messages.replace(&messages);
+        *self.worker.places.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(places);
+        self.desk.go_by(Rules::of(config));
         Ok(())
     }
 
@@ -576,8 +585,9 @@ impl Server {
     }
 
     fn warn(&self, loaded: &Loaded) {
-        let unconfined = self.settings.current().unconfined();
-        for warning in loaded.warnings.iter().chain(&unconfined) {
+        let settings = self.settings.current();
+        let (unconfined, shared_ids) = (settings.unconfined(), radsec::shared_ids(&settings));
+        for warning in loaded.warnings.iter().chain(&unconfined).chain(&shared_ids) {
             tracing::warn!("{warning}");
         }
     }
@@ -725,6 +735,9 @@ async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsH
             Ok(stored) if stored != settings.current().stored => {
                 let nases = stored.len();
                 settings.update(|current| current.clone().with_stored_nases(stored));
+                for warning in radsec::shared_ids(&settings.current()) {
+                    tracing::warn!("{warning}");
+                }
                 // Once it counts: whoever reads this may send at once.
                 tracing::info!(nases, "the store's list of NASes has changed");
             }

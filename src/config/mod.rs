@@ -19,6 +19,7 @@ mod people;
 mod radsec;
 pub(crate) mod read;
 mod reader;
+mod said;
 mod surroundings;
 mod webhook;
 
@@ -38,6 +39,7 @@ pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontRadsec, FrontServer};
 pub use people::{Messages, Places};
 pub use radsec::{Radsec, TlsFiles};
+pub use said::Said;
 pub use surroundings::Surroundings;
 pub use webhook::Webhook;
 
@@ -304,6 +306,8 @@ pub struct Loaded {
     pub config: Config,
     /// Where.
     pub sources: Sources,
+    /// Which settings were said.
+    pub said: Said,
     /// What is allowed but hardly meant, one line each.
     pub warnings: Vec<String>,
 }

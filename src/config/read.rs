@@ -24,7 +24,7 @@ use super::radsec::radsec;
 use super::reader::{Report, Section};
 use super::webhook::webhook;
 use super::{
-    Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
+    Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Said, Server, Spool, Store, StoreUrl,
     Surroundings, Telegram, TelegramWebhook, WhileAway,
 };
 use crate::model::{
@@ -49,7 +49,10 @@ pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded,
     let config = config(&report, surroundings);
     let (problems, warnings) = report.finish();
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, sources: layers.sources, warnings }),
+        Some(config) if problems.is_empty() => {
+            let said = Said::new(&layers.values);
+            Ok(Loaded { config, sources: layers.sources, said, warnings })
+        }
         _ => Err(ConfigError { problems }),
     }
 }
@@ -569,7 +572,7 @@ fn log(mut section: Section<'_>) -> Log {
     Log { filter: filter.unwrap_or_else(|| "info".to_owned()), format: format.unwrap_or_default() }
 }
 
-/// Two NASes on one network could not be told apart; and who listens on loopback alone hears no other host.
+/// Two NASes on one network, or by one certificate, could not be told apart; and who listens on loopback alone hears no other host.
 fn judge_listeners(report: &Report<'_>, server: &Server, nases: &[Nas], has_radsec: bool) {
     for nas in nases.iter().filter(|nas| !has_radsec && (!nas.radsec.is_empty() || nas.dynauth == DynauthPath::Tls)) {
         let section = report.top().section("nas").section(nas.name.as_str());
@@ -577,6 +580,15 @@ fn judge_listeners(report: &Report<'_>, server: &Server, nases: &[Nas], has_rads
             "radsec",
             "is for RADIUS over TLS, which needs a [radsec] section with certificate, key and client_ca",
         );
+    }
+    let mut ids: BTreeMap<&CertificateId, &NasName> = BTreeMap::new();
+    for nas in nases {
+        for id in &nas.radsec {
+            if let Some(other) = ids.insert(id, &nas.name).filter(|other| **other != nas.name) {
+                let section = report.top().section("nas").section(nas.name.as_str());
+                section.problem("radsec", format!("names {id}, as nas.{other} does; each certificate is one NAS's"));
+            }
+        }
     }
     let mut seen: BTreeMap<(IpNet, Option<&str>), &NasName> = BTreeMap::new();
     let datagrams = || nases.iter().filter(|nas| !nas.radsec_only);

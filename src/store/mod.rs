@@ -414,6 +414,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn enrolment_by_token(&self, hash: &[u8]) -> Result<Option<Enrolment>, StoreError>;
     /// Those that wait for an administrator at that time, the longest waiting first.
     async fn enrolments_waiting(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError>;
+    /// Those that may bind a chat yet: whose link nobody has taken, and those that wait for an administrator. The oldest first.
+    async fn enrolments_open(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError>;
+    /// Refuses an enrolment that may bind a chat yet, at the time of the act. `false` when it may not (any more); then nothing was kept.
+    async fn revoke_enrolment(&self, id: EnrolmentId, act: &AuditEntry) -> Result<bool, StoreError>;
     /// Moves an enrolment to its next state, with taker and expiry, but only from the state it was in and before it expired then;
     /// whoever comes second gets `false`, and nothing was kept. One that becomes bound is bound by this, the user's other chats
     /// unbound when it replaces them; the act goes with it. `false` too when the user is gone.

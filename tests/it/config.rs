@@ -568,6 +568,10 @@ fn what_cannot_hold_together_is_refused() {
             &format!("{nas}[nas.b]\naddress = \"10.0.0.1/32\"\nsecret = \"fedcba9876543210\""),
             "radhold.toml:5: nas.b.address: is the address of nas.a too",
         ),
+        (
+            &format!("{nas}radsec = \"dns:x\"\n[nas.b]\nradsec = [\"dns:y\", \"dns:x\"]\nradsec_only = true"),
+            "radhold.toml:6: nas.b.radsec: names dns:x, as nas.a does",
+        ),
         (&format!("{nas}sandbox_filter = \"permit\""), "radhold.toml:1: nas.a.permit_filter: is \"permit\" like"),
     ] {
         let problems = Bench::new(toml).problems();

@@ -307,8 +307,8 @@ impl Keeper {
                 let ticket = Ticket::new(Some(entry), Done::Nobody);
                 Ok((self.accounting(&ticket), ticket))
             }
-            Entry::Press { button, approver, presser, .. } => {
-                let press: Press = self.unsealed(button, *approver, presser)?;
+            Entry::Press { button, approver, chat, presser, .. } => {
+                let press: Press = self.unsealed(button, *approver, chat.as_deref(), presser)?;
                 let ticket = Ticket::new(None, Done::Nobody);
                 Ok((Item::Press(press, Arc::clone(&ticket)), ticket))
             }

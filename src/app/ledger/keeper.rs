@@ -25,6 +25,7 @@ use super::flight::{Cargo, Flight, Marks, Offer, is_of_all};
 use super::recent::Recent;
 use super::ticket::{Done, Ticket};
 use super::{Job, QUEUE};
+use crate::approver::Notice;
 use crate::model::{ApproverKind, Timestamp};
 use crate::session::{ButtonKey, Event, Place, Press, Told};
 use crate::spool::{Entry, MovedAside, Spool, SpoolError};
@@ -41,8 +42,9 @@ const ANEW: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
 /// It is looked sooner when this part of the whole has come since.
 const LEAP: u64 = 20;
-/// A press in the spool is sealed for a chat that nobody has: no button can be mistaken for it.
-const NO_CHAT: &str = "";
+/// A press in the spool is sealed for a chat that nobody has, so that no button can be mistaken for it: what its own is called, behind
+/// this.
+const IN_SPOOL: &str = "spool ";
 
 /// What a keeper works with.
 pub(crate) struct Parts {
@@ -464,9 +466,7 @@ impl Keeper {
                 waiting.iter().for_each(|_| telemetry::count("spool.not-kept"));
                 if !std::mem::replace(&mut self.full, true) {
                     tracing::error!(%error, "records are kept nowhere, and not acknowledged: NASes must keep them");
-                    self.alarms.raise(&format!(
-                        "the store is away and the spool takes no more ({error}): accounting is not acknowledged, and NASes must keep it"
-                    ));
+                    self.alarms.raise(Notice::new("alert-spool-full").with("error", error.to_string()));
                 }
             }
         }
@@ -488,12 +488,12 @@ impl Keeper {
                         waiting = fill.waiting,
                         "the spool is nearly full; when it is, accounting is no longer acknowledged"
                     );
-                    self.alarms.raise(&format!(
-                        "the spool is nearly full ({} of {} MiB, {} records wait); when it is, accounting is no longer acknowledged",
-                        fill.used >> 20,
-                        fill.limit >> 20,
-                        fill.waiting
-                    ));
+                    self.alarms.raise(
+                        Notice::new("alert-spool-nearly-full")
+                            .with("used", fill.used >> 20)
+                            .with("limit", fill.limit >> 20)
+                            .with("waiting", fill.waiting),
+                    );
                 }
             }
             // What is drained and filled at the same time goes up and down.
@@ -522,19 +522,30 @@ impl Keeper {
     }
 
     fn sealed(&self, press: &Press) -> Entry {
-        let place = Place { approver: press.approver(), chat: NO_CHAT, presser: press.presser() };
+        let chat = format!("{IN_SPOOL}{}", press.chat());
+        let place = Place { approver: press.approver(), chat: &chat, presser: press.presser() };
         Entry::Press {
             at: clock::now(),
             button: self.buttons.seal_again(press, place),
             approver: press.approver(),
+            chat: Some(press.chat().to_owned()),
             presser: press.presser().to_owned(),
         }
     }
 
     /// The press that was sealed by [`Self::sealed`], here or by another node.
-    pub(super) fn unsealed(&self, button: &str, approver: ApproverKind, presser: &str) -> Result<Press, String> {
-        let place = Place { approver, chat: NO_CHAT, presser };
-        self.buttons.redeem(button, place).map_err(|error| error.to_string())
+    pub(super) fn unsealed(
+        &self,
+        button: &str,
+        approver: ApproverKind,
+        chat: Option<&str>,
+        presser: &str,
+    ) -> Result<Press, String> {
+        // Nodes before this one kept no chat.
+        let sealed_for = chat.map_or_else(String::new, |chat| format!("{IN_SPOOL}{chat}"));
+        let place = Place { approver, chat: &sealed_for, presser };
+        let press = self.buttons.redeem(button, place).map_err(|error| error.to_string())?;
+        Ok(press.made_in(chat.unwrap_or_default()))
     }
 }
 
@@ -543,12 +554,12 @@ pub(crate) fn report_damage(moved: &MovedAside, alarms: &Alarms) {
     telemetry::count("spool.damaged");
     tracing::error!(moved_to = %moved.to.display(), damage = moved.damage, saved = moved.saved,
         "the spool's file was damaged; it was moved aside, what could be read of it was saved, and a new one begun");
-    alarms.raise(&format!(
-        "the spool's file was damaged ({}); it was moved to {}, {} records of it were saved, and a new one begun",
-        moved.damage,
-        moved.to.display(),
-        moved.saved
-    ));
+    alarms.raise(
+        Notice::new("alert-spool-damaged")
+            .with("damage", moved.damage.as_str())
+            .with("file", moved.to.display().to_string())
+            .with("saved", moved.saved),
+    );
 }
 
 /// The work's own error, or that it took too long.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::clock;
 
-use super::super::settings::SettingsHandle;
+use super::super::settings::{Settings, SettingsHandle};
 use super::super::users::Users;
 use super::committer::{Committer, Item};
 use super::recent::Recent;

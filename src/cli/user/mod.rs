@@ -2,6 +2,7 @@
 
 mod change;
 mod enrol;
+mod enrolments;
 mod show;
 mod totp;
 
@@ -17,6 +18,7 @@ use super::{audit, manual, output};
 pub(super) use change::user_name;
 use change::{AddArgs, SetArgs};
 use enrol::EnrolArgs;
+use enrolments::EnrolmentsArgs;
 use show::{ListArgs, ShowArgs};
 use totp::TotpArgs;
 
@@ -32,6 +34,7 @@ pub(super) enum UserCommand {
     Unbind(UnbindArgs),
     Totp(TotpArgs),
     Enrol(EnrolArgs),
+    Enrolments(EnrolmentsArgs),
 }
 
 /// Remove a user and their bindings.
@@ -89,6 +92,7 @@ pub(super) async fn run(command: UserCommand, context: &Context) -> Result<(), F
         UserCommand::Unbind(args) => unbind(args, context).await,
         UserCommand::Totp(args) => totp::run(args, context).await,
         UserCommand::Enrol(args) => enrol::run(args, context).await,
+        UserCommand::Enrolments(args) => enrolments::run(&args, context).await,
     }
 }
 

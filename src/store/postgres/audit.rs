@@ -8,9 +8,13 @@ use crate::model::Timestamp;
 use crate::store::row::{self, Cells};
 use crate::store::{AuditEntry, AuditQuery, StoreError, audit};
 
-pub(super) async fn add(tx: &mut Transaction<'_, Postgres>, acts: &[AuditEntry]) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut PgConnection, acts: &[AuditEntry]) -> Result<(), StoreError> {
+    keep(connection, acts).await.map_err(failure)
+}
+
+pub(super) async fn keep(connection: &mut PgConnection, acts: &[AuditEntry]) -> Result<(), sqlx::Error> {
     for act in acts {
-        insert(tx, act).await.map_err(failure)?;
+        insert(&mut *connection, act).await?;
     }
     Ok(())
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 
-use super::{audit, decision, failure, outbox, prompts, session, strike, trusts, usage};
+use super::{audit as acts, decision, failure, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
-use crate::store::{AuditEntry, Change, Committed, Extent, StoreError, guards};
+use crate::store::{AuditEntry, Change, Committed, Extent, StoreError, audit, guards};
 
 /// What keeps two nodes that do meet from meeting again at once.
 const PAUSES: [Duration; 4] =
@@ -68,7 +68,7 @@ async fn attempt(
         changes.iter().zip(&committed).filter(|(_, it)| **it == Committed::Done).map(|(change, _)| change).collect();
     keep_the_rest(&mut tx, &kept).await?;
     if let Some(act) = act.filter(|_| kept.len() == changes.len()) {
-        audit::insert(&mut tx, act).await?;
+        acts::insert(&mut tx, act).await?;
     }
     tx.commit().await?;
     Ok(committed)
@@ -127,6 +127,8 @@ async fn write_in_order(connection: &mut PgConnection, changes: &[Change]) -> Re
 async fn keep_the_rest(connection: &mut PgConnection, kept: &[&Change]) -> Result<(), sqlx::Error> {
     outbox::add(connection, kept).await?;
     usage::add(connection, kept).await?;
+    let votes: Vec<_> = kept.iter().flat_map(|change| audit::votes_of(change)).collect();
+    acts::keep(connection, &votes).await?;
     // Where nothing but counters differs, the decision was kept with the version before.
     let may_be_decided = kept.iter().filter(|change| change.extent == Extent::Whole);
     decision::add(connection, may_be_decided.map(|change| &change.session)).await?;

@@ -497,6 +497,14 @@ impl Store for PostgresStore {
         on!(self, pool => enrolment::waiting(pool, now))
     }
 
+    async fn enrolments_open(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
+        on!(self, pool => enrolment::open(pool, now))
+    }
+
+    async fn revoke_enrolment(&self, id: EnrolmentId, act: &AuditEntry) -> Result<bool, StoreError> {
+        on!(self, pool => async { enrolment::revoke(pool.begin().await.map_err(failure)?, id, act).await })
+    }
+
     async fn move_enrolment(
         &self,
         enrolment: &Enrolment,

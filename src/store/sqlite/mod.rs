@@ -513,6 +513,14 @@ impl Store for SqliteStore {
         enrolment::waiting(&self.readers, now).await
     }
 
+    async fn enrolments_open(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
+        enrolment::open(&self.readers, now).await
+    }
+
+    async fn revoke_enrolment(&self, id: EnrolmentId, act: &AuditEntry) -> Result<bool, StoreError> {
+        enrolment::revoke(self.write().await?, id, act).await
+    }
+
     async fn move_enrolment(
         &self,
         enrolment: &Enrolment,
