@@ -691,6 +691,7 @@ fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<S
         keep_sessions: config.accounting.keep_sessions,
         clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
         reject_delay: config.server.reject_delay,
+        max_requests_per_second: config.server.max_requests_per_second,
         while_away: config.store.while_away,
         class_key: class_key.clone(),
         nases: NasTable::default(),

@@ -118,6 +118,8 @@ pub struct Server {
     pub password_checks: usize,
     /// How many requests may be in work or waiting; beyond that new Access-Requests are dropped.
     pub max_pending: usize,
+    /// New Access-Requests a second of a NAS, at most, where the NAS says nothing else; `None` is without bound.
+    pub max_requests_per_second: Option<u32>,
 }
 
 /// Where state is kept.
