@@ -17,7 +17,7 @@ use crate::accounting::ClockBounds;
 use crate::config::{self, Config, WhileAway};
 use crate::dialect::Dialects;
 use crate::model::{CallerLists, CertificateId, Nas, NasName, NodeName, Secret, Timestamp};
-use crate::net::radsec;
+use crate::net::{Bucket, Measure, radsec};
 use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
 use crate::radius::dictionary::Dictionary;
 use crate::session::{ClassKey, Timing};
@@ -53,6 +53,8 @@ pub(super) struct Settings {
     pub remember_passwords: Duration,
     /// How many logins that were answered on the spot are recorded in a second, at most.
     pub login_records_per_second: u32,
+    /// New Access-Requests a second of a NAS, at most, where it says nothing else.
+    pub max_requests_per_second: Option<u32>,
     /// What becomes of a login that would need a store that is away.
     pub while_away: WhileAway,
     /// Makes and reads Class.
@@ -95,6 +97,7 @@ impl Settings {
             keep_sessions: config.accounting.keep_sessions,
             clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
             reject_delay: config.server.reject_delay,
+            max_requests_per_second: config.server.max_requests_per_second,
             remember_passwords: config.server.remember_passwords,
             login_records_per_second: config.server.login_records_per_second,
             while_away: config.store.while_away,
@@ -116,7 +119,11 @@ impl Settings {
     /// configuration counts: it is the one an operator can read.
     pub(super) fn with_stored_nases(self, stored: Vec<Nas>) -> Self {
         let configured = |nas: &&Nas| self.configured.iter().any(|other| other.name == nas.name);
-        let nases = NasTable::new(stored.iter().filter(|nas| !configured(nas)).chain(&self.configured).cloned());
+        let nases = stored.iter().filter(|nas| !configured(nas)).chain(&self.configured).cloned();
+        let nases = NasTable::new(nases.map(|nas| Nas {
+            max_requests_per_second: nas.max_requests_per_second.or(self.max_requests_per_second),
+            ..nas
+        }));
         Self { nases, stored, ..self }
     }
 
@@ -191,6 +198,8 @@ pub(super) struct Known {
     over_tls: Arc<Nas>,
     /// Whether it used the secret before when it last proved anything.
     lags: AtomicBool,
+    /// New Access-Requests it may send, where there is a bound; a reload fills it up.
+    requests: Option<Bucket>,
 }
 
 impl Known {
@@ -204,8 +213,9 @@ impl Known {
             previous_secret: None,
             ..nas.clone()
         };
+        let requests = nas.max_requests_per_second.map(|rate| Bucket::new(Measure::per_second(rate)));
         // A secret is changed on the server first.
-        Self { nas: Arc::new(nas), previous, over_tls: Arc::new(over_tls), lags: AtomicBool::new(true) }
+        Self { nas: Arc::new(nas), previous, over_tls: Arc::new(over_tls), lags: AtomicBool::new(true), requests }
     }
 
     /// It by each secret that counts now, the one it used last first, and whether that is the one before.
@@ -224,6 +234,11 @@ impl Known {
         if self.lags.load(Ordering::Relaxed) != previous {
             self.lags.store(previous, Ordering::Relaxed);
         }
+    }
+
+    /// Whether it may send one more new Access-Request now, which then is counted.
+    pub(super) fn may_request(&self, now: Timestamp) -> bool {
+        self.requests.as_ref().is_none_or(|requests| requests.take(now))
     }
 
     /// It over TLS.
@@ -362,6 +377,16 @@ mod tests {
         assert_eq!(table.bound(&["dns:other".parse().unwrap()]), None);
         let known = table.known(&"branch".into()).unwrap();
         assert_eq!(known.over_tls().secret.expose(), b"radsec");
+    }
+
+    #[test]
+    fn a_nas_has_its_bound_of_requests_or_none() {
+        let at = Timestamp::from_secs(1);
+        let bounded = Known::new(Nas { max_requests_per_second: Some(3), ..nas("edge", "10.0.0.1/32") });
+        assert_eq!((0..10).filter(|_| bounded.may_request(at)).count(), 3);
+        assert!(bounded.may_request(Timestamp::from_secs(2)));
+        let free = Known::new(nas("edge", "10.0.0.1/32"));
+        assert!((0..10_000).all(|_| free.may_request(at)));
     }
 
     #[test]

@@ -292,6 +292,8 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         radsec_only: args.radsec_only,
         dynauth: args.dynauth,
         previous_secret: None,
+        // Kept by the configuration alone.
+        max_requests_per_second: None,
         codes: CodeEntry {
             in_password: args.totp_in_password,
             challenge: args.challenge,

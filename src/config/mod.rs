@@ -124,6 +124,8 @@ pub struct Server {
     pub login_records_per_second: u32,
     /// How many requests may be in work or waiting; beyond that new Access-Requests are dropped.
     pub max_pending: usize,
+    /// New Access-Requests a second of a NAS, at most, where the NAS says nothing else; `None` is without bound.
+    pub max_requests_per_second: Option<u32>,
     /// Sockets, and threads, for each UDP address.
     pub sockets: usize,
     /// The receive buffer of each, in octets.

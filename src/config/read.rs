@@ -182,6 +182,7 @@ fn server(mut section: Section<'_>, surroundings: &Surroundings) -> Server {
         remember_passwords: section.duration("remember_passwords").unwrap_or(Duration::from_secs(300)),
         login_records_per_second: section.number("login_records_per_second", 1).unwrap_or(2000),
         max_pending: section.number("max_pending", 1).unwrap_or(4096),
+        max_requests_per_second: section.number("max_requests_per_second", 1),
         sockets: section.number("sockets", 1).unwrap_or(surroundings.cores.clamp(1, SOCKETS_MOST)),
         receive_buffer: section.number("receive_buffer", RECEIVE_BUFFER_LEAST).unwrap_or(4 << 20),
     };
@@ -476,6 +477,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: C
     let coa_port = section.number("coa_port", 1);
     let coa_source = section.parsed("coa_source", "an address, with or without port", source);
     let reject_delay = section.duration("reject_delay");
+    let max_requests_per_second = section.number("max_requests_per_second", 1);
     let octet_wrap = section.boolean("octet_wrap").unwrap_or(false);
     let unique_ports = section.boolean("unique_ports");
     let sandbox_filter = section.text("sandbox_filter");
@@ -503,6 +505,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: C
         coa_port,
         coa_source,
         reject_delay,
+        max_requests_per_second,
         octet_direction: direction.unwrap_or_default(),
         octet_wrap,
         unique_ports,

@@ -21,6 +21,7 @@ mod dynauth;
 mod failover;
 mod fleet;
 mod flood;
+mod flooded;
 mod freeradius;
 mod front;
 mod fuzz;

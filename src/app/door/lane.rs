@@ -1,17 +1,18 @@
 //! A lane: one socket of a port, and the thread that serves it, with all it needs of its own, so that lanes wait for each other
 //! nowhere. What can be answered at once is; the rest is handed to the tasks of the server.
 
+use std::hash::RandomState;
 use std::io::{self, PipeReader};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Door, sent_label, status_reply};
+use super::{Door, Guard, sent_label, status_reply};
 use crate::app::access::Quick;
 use crate::app::clock;
 use crate::app::current::Reader;
 use crate::app::settings::Settings;
-use crate::net::{self, Arrival, RequestKey, UdpPort};
+use crate::net::{self, Arrival, Bounds, Flood, RequestKey, UdpPort};
 use crate::radius::{Code, PacketBuilder};
 use crate::telemetry;
 
@@ -20,6 +21,7 @@ use crate::telemetry;
 pub(in crate::app) struct Lane {
     door: Arc<Door>,
     settings: Reader<Settings>,
+    guard: Guard,
     /// Answers most logins at once; of a port that takes them.
     quick: Option<Quick>,
     /// What else is answered at once is written here.
@@ -29,8 +31,8 @@ pub(in crate::app) struct Lane {
 impl Lane {
     /// A lane through a door that is no other lane's.
     pub(in crate::app) fn new(door: Arc<Door>, quick: Option<Quick>) -> Self {
-        let settings = door.settings.reader();
-        Self { door, settings, quick, builder: PacketBuilder::request(Code::StatusServer, 0, [0; 16]) }
+        let (settings, guard) = (door.settings.reader(), Flood::new(Bounds::default(), RandomState::new()));
+        Self { door, settings, guard, quick, builder: PacketBuilder::request(Code::StatusServer, 0, [0; 16]) }
     }
 
     /// Serves a socket on a thread of its own until the other end of `stop` is closed. The receiver finds its sender gone when the
@@ -63,9 +65,10 @@ impl Lane {
 
     /// Answers a datagram or hands it on to be worked on; else gives the label of its end.
     fn handle(&mut self, datagram: &[u8], arrival: Arrival<'_>) -> Result<(), &'static str> {
-        let Self { door, settings, quick, builder } = self;
+        let Self { door, settings, guard, quick, builder } = self;
         let (peer, received_at) = (arrival.peer(), clock::now());
-        let (packet, nas) = door.know(datagram, peer.ip(), settings.get().0, received_at)?;
+        let settings = settings.get().0;
+        let (packet, nas) = door.know(guard, datagram, peer, settings, received_at)?;
         let key = RequestKey {
             source: peer,
             connection: 0,
@@ -73,6 +76,7 @@ impl Lane {
             authenticator: *packet.authenticator(),
         };
         door.must_be_new(&key, received_at, |reply| arrival.reply(reply))?;
+        door.must_be_within_bounds(&packet, nas, settings, &key, received_at)?;
         let at_once = match packet.code() {
             // RFC 5997 §4.2: the answer says which service is up.
             Code::StatusServer => Some(status_reply(builder, door.port, &packet, nas)),

@@ -55,13 +55,13 @@ impl Distrust {
 }
 
 /// Of the NASes at an address, the one whose packet this is, by the secret it was made with. At most two are asked, with two
-/// secrets each: the one that goes by the packet's NAS-Identifier, and the one that goes by none.
+/// secrets each: the one that goes by the packet's NAS-Identifier, and the one that goes by none. And what makes it that NAS's.
 pub(super) fn whose<'a>(
     port: Port,
     packet: &Packet<'_>,
     there: &'a [Arc<Known>],
     now: Timestamp,
-) -> Result<&'a Arc<Nas>, Distrust> {
+) -> Result<(&'a Arc<Nas>, Proof), Distrust> {
     let identifier = packet.first(attribute::NAS_IDENTIFIER);
     let meant =
         |known: &&Arc<Known>| known.nas.nas_identifier.as_ref().is_none_or(|name| identifier == Some(name.as_bytes()));
@@ -71,10 +71,10 @@ pub(super) fn whose<'a>(
             match prove(port, packet, nas) {
                 // Anybody can write a NAS-Identifier.
                 Ok(Proof::None) if there.len() > 1 => return Err(Distrust::UnsignedAmongSeveral),
-                Ok(Proof::None) => return Ok(nas),
+                Ok(Proof::None) => return Ok((nas, Proof::None)),
                 Ok(Proof::Secret) => {
                     known.proved_by(previous);
-                    return Ok(nas);
+                    return Ok((nas, Proof::Secret));
                 }
                 Err(error) => wrong = wrong.or(Some(error)),
             }
