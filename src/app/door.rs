@@ -163,9 +163,9 @@ impl Door {
         let known = settings.nases.known(nas);
         let known = known.filter(|known| known.nas.radsec.iter().any(|id| link.certificate.ids.contains(id)));
         let Some(known) = known else { return Err(End::Unbound("its certificate is no NAS's any more")) };
-        let nas = known.over_tls();
+        let (nas, secret) = known.over_tls();
         let peer = replier.peer();
-        match prove(self.port, packet, nas) {
+        match prove(self.port, packet, nas, secret) {
             Ok(_) => {
                 let key = RequestKey {
                     source: peer,

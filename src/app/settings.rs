@@ -19,6 +19,7 @@ use crate::dialect::Dialects;
 use crate::model::{CallerLists, CertificateId, Nas, NasName, NodeName, Secret, Timestamp};
 use crate::net::{Bucket, Measure, radsec};
 use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
+use crate::radius::PreparedSecret;
 use crate::radius::dictionary::Dictionary;
 use crate::session::{ClassKey, Timing};
 
@@ -192,10 +193,11 @@ pub(super) struct NasTable {
 pub(super) struct Known {
     /// By its secret.
     pub nas: Arc<Nas>,
+    secret: PreparedSecret,
     /// By the secret before, while that counts.
-    previous: Option<Arc<Nas>>,
+    previous: Option<(Arc<Nas>, PreparedSecret)>,
     /// Over TLS, where the secret is a constant and what CVE-2024-3596 demands is not needed.
-    over_tls: Arc<Nas>,
+    over_tls: (Arc<Nas>, PreparedSecret),
     /// Whether it used the secret before when it last proved anything.
     lags: AtomicBool,
     /// New Access-Requests it may send, where there is a bound; a reload fills it up.
@@ -205,7 +207,11 @@ pub(super) struct Known {
 impl Known {
     fn new(nas: Nas) -> Self {
         let previous = nas.previous_secret.as_ref().map(|previous| previous.secret.clone());
-        let previous = previous.map(|secret| Arc::new(Nas { secret, ..nas.clone() }));
+        let prepared = |nas: Nas| {
+            let secret = PreparedSecret::new(nas.secret.expose());
+            (Arc::new(nas), secret)
+        };
+        let previous = previous.map(|secret| prepared(Nas { secret, ..nas.clone() }));
         let over_tls = Nas {
             secret: Secret::new(radsec::SECRET),
             require_message_authenticator: false,
@@ -215,16 +221,18 @@ impl Known {
         };
         let requests = nas.max_requests_per_second.map(|rate| Bucket::new(Measure::per_second(rate)));
         // A secret is changed on the server first.
-        Self { nas: Arc::new(nas), previous, over_tls: Arc::new(over_tls), lags: AtomicBool::new(true), requests }
+        let (over_tls, (nas, secret)) = (prepared(over_tls), prepared(nas));
+        Self { nas, secret, previous, over_tls, lags: AtomicBool::new(true), requests }
     }
 
     /// It by each secret that counts now, the one it used last first, and whether that is the one before.
-    pub(super) fn by_secret(&self, now: Timestamp) -> impl Iterator<Item = (&Arc<Nas>, bool)> {
+    pub(super) fn by_secret(&self, now: Timestamp) -> impl Iterator<Item = (&Arc<Nas>, &PreparedSecret, bool)> {
         let counts = self.nas.previous_secret.as_ref().is_some_and(|previous| previous.counts(now));
-        let previous = self.previous.as_ref().filter(|_| counts).map(|nas| (nas, true));
+        let previous = self.previous.as_ref().filter(|_| counts).map(|(nas, secret)| (nas, secret, true));
+        let current = (&self.nas, &self.secret, false);
         let (first, second) = match (previous, self.lags.load(Ordering::Relaxed)) {
-            (Some(previous), true) => (previous, Some((&self.nas, false))),
-            (previous, _) => ((&self.nas, false), previous),
+            (Some(previous), true) => (previous, Some(current)),
+            (previous, _) => (current, previous),
         };
         iter::once(first).chain(second)
     }
@@ -242,8 +250,8 @@ impl Known {
     }
 
     /// It over TLS.
-    pub(super) fn over_tls(&self) -> &Arc<Nas> {
-        &self.over_tls
+    pub(super) fn over_tls(&self) -> (&Arc<Nas>, &PreparedSecret) {
+        (&self.over_tls.0, &self.over_tls.1)
     }
 }
 
@@ -376,7 +384,7 @@ mod tests {
         assert_eq!(table.bound(&[id]).map(|nas| nas.name.as_str()), Some("branch"));
         assert_eq!(table.bound(&["dns:other".parse().unwrap()]), None);
         let known = table.known(&"branch".into()).unwrap();
-        assert_eq!(known.over_tls().secret.expose(), b"radsec");
+        assert_eq!(known.over_tls().0.secret.expose(), b"radsec");
     }
 
     #[test]
@@ -395,7 +403,7 @@ mod tests {
         let known = Known::new(Nas { previous_secret: Some(previous), ..nas("edge", "10.0.0.1/32") });
         let tried = |at: i64| {
             let secrets = known.by_secret(Timestamp::from_secs(at));
-            secrets.map(|(nas, _)| String::from_utf8_lossy(nas.secret.expose()).into_owned()).collect::<Vec<_>>()
+            secrets.map(|(nas, ..)| String::from_utf8_lossy(nas.secret.expose()).into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(tried(0), ["old", "x"]);
         known.proved_by(false);

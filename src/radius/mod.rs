@@ -28,7 +28,7 @@ mod properties;
 mod vectors;
 
 pub use attribute::{Attribute, Attributes};
-pub use authenticator::{MessageAuthenticatorVerified, ReplyVerified, RequestAuthenticatorVerified};
+pub use authenticator::{MessageAuthenticatorVerified, PreparedSecret, ReplyVerified, RequestAuthenticatorVerified};
 pub use builder::PacketBuilder;
 pub use code::Code;
 pub use error::{

@@ -9,6 +9,7 @@ use super::super::users::Users;
 use crate::auth::{Credential, Remembered, SealingKey, StoredCredential};
 use crate::model::{Member, Nas};
 use crate::policy::{self, Grant, Terms};
+use crate::radius::PreparedSecret;
 
 /// What such a login gets.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Plan {
     pub credential: Credential,
     /// The attributes of the Access-Accept that come of the grant, encoded.
     pub attributes: Vec<u8>,
+    /// The NAS's.
+    pub secret: PreparedSecret,
 }
 
 impl Plan {
@@ -33,7 +36,8 @@ impl Plan {
         let credential = StoredCredential::parse(stored).ok()?.open(key, member.name.as_str()).ok()?;
         let dialect = settings.dialects.get(&nas.dialect)?;
         let attributes = dialect.granted(&settings.dictionary, &member.name, &grant).ok()?.concat();
-        Some(Self { member, nas: Arc::clone(nas), grant, credential, attributes })
+        let secret = PreparedSecret::new(nas.secret.expose());
+        Some(Self { member, nas: Arc::clone(nas), grant, credential, attributes, secret })
     }
 }
 

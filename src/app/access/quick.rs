@@ -118,13 +118,13 @@ impl Quick {
         let class = settings.class_key.seal(&class, &plan.nas.name);
         let [a, b] = self.chance.octets();
         let salts = [Salt::new([a, b]), Salt::new([a, b ^ 1])];
-        let secret = plan.nas.secret.expose();
+        let secret = plan.secret.expose();
         let reply = &mut self.reply;
         reply.restart_reply(packet, Code::AccessAccept);
         reply.encoded(&plan.attributes).ok()?.attribute(attribute::CLASS, &class).ok()?;
         write_proof(reply, proof, packet, secret, salts).ok()?;
         reply.proxy_states_of(packet).ok()?;
-        let reply = reply.sign_reply(secret).ok()?;
+        let reply = reply.sign_reply_by(&plan.secret).ok()?;
         let nas = Arc::clone(&plan.nas);
         if !self.notes.leave(Note::new(plan, session, proof.method(), packet.as_bytes(), source, received_at, now)) {
             // The session is made known by the Class that its Start brings, if it brings one.
