@@ -7,7 +7,7 @@ use figment::value::{Dict, Value};
 
 /// What a running server takes over from a configuration that is read again: keys, or all that begins so. All else waits for a restart.
 /// What belongs to the agent is no business of the server.
-const TAKEN_OVER: [&str; 19] = [
+const TAKEN_OVER: [&str; 22] = [
     "accounting",
     "agent",
     "audit",
@@ -21,7 +21,10 @@ const TAKEN_OVER: [&str; 19] = [
     "messages.directory",
     "nas",
     "places",
+    "server.login_records_per_second",
+    "server.max_requests_per_second",
     "server.reject_delay",
+    "server.remember_passwords",
     "store.while_away",
     "strikes",
     "telegram.administrators",
