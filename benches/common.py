@@ -36,6 +36,35 @@ class Server:
                 process.wait()
 
 
+class Radhold(Server):
+    """On an SQLite store of its own, with a NAS on loopback and a user whose password is in home / "password"."""
+    kind, store = "radhold", "SQLite"
+
+    @contextlib.contextmanager
+    def running(self, binary, home, user, log="warn"):
+        self.port, self.accounting = free_port(), free_port()
+        (home / "secret").write_text(SECRET)
+        (home / "password").write_text("correct horse")
+        (home / "radhold.toml").write_text(f"""
+state_dir = "{home}"
+[server]
+auth = ["127.0.0.1:{self.port}"]
+accounting = ["127.0.0.1:{self.accounting}"]
+[log]
+filter = "{log}"
+[nas.load]
+address = "127.0.0.1"
+secret = "{SECRET}"
+""")
+        radhold = [binary, "--config", home / "radhold.toml"]
+        subprocess.run([*radhold, "migrate"], check=True, stdout=subprocess.DEVNULL, cwd=home)
+        subprocess.run([*radhold, "user", "add", user, "--password-file", home / "password", "--no-second-factor", "--store-as", "clear"],
+                       check=True, stdout=subprocess.DEVNULL, cwd=home)
+        with self.process([*radhold, "serve"], home) as process:
+            wait_for(lambda: answers(binary, self.port, home / "secret"), self)
+            yield process
+
+
 class Postgres:
     """A throw-away cluster: initdb's settings, a Unix socket, no network."""
 
@@ -130,3 +159,9 @@ def wait_for(ready, server):
             return
         time.sleep(0.1)
     sys.exit(f"{server.name} does not start:\n{server.said()}")
+
+
+def answers(binary, port, secret):
+    """Whether a server answers Status-Server there."""
+    command = [binary, "client", "status", f"127.0.0.1:{port}", "--secret-file", secret, "--timeout", "0.3", "--retries", "0"]
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0

@@ -3,7 +3,15 @@
 //! Waits for nobody but the store (bounded) and, for argon2id, for a place among the password checks. Never for a person.
 
 mod code;
+mod plan;
+mod quick;
+mod record;
+mod remembered;
 
+pub(super) use quick::Quick;
+pub(super) use record::Recorder;
+
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +21,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::bans::Bans;
+use super::current::Current;
 use super::ledger::{Job, Ledger};
 use super::lockouts::{Checking, Lockouts};
 use super::prompts::KnownPrompts;
@@ -22,6 +31,8 @@ use super::totp::Codes;
 use super::trusts::Trusts;
 use super::users::Users;
 use super::{chance, clock};
+use remembered::RememberedPasswords;
+
 use crate::accounting::identity_of;
 use crate::auth::challenge::ChallengeKey;
 use crate::auth::totp::Accepted;
@@ -33,7 +44,7 @@ use crate::auth::{
 use crate::config::WhileAway;
 use crate::eap;
 use crate::messages::{Messages, Value};
-use crate::model::{Language, Member, Nas, SessionId, Timestamp, User, UserName};
+use crate::model::{Language, Member, Nas, NasName, SessionId, Timestamp, User, UserName};
 use crate::policy::{self, Ban, Caller, Fatigue, Standing, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
@@ -83,6 +94,9 @@ pub(super) struct Access {
     /// Whether anybody met so far has an argon2id password: then a name nobody has must cost as much.
     slow_users: AtomicBool,
     away_said: OncePerWindow<()>,
+    remembered: RememberedPasswords,
+    /// NASes that have begun sessions without bringing Class.
+    without_class: Current<BTreeSet<NasName>>,
 }
 
 /// What stands between a password and a hold, all in memory.
@@ -155,7 +169,28 @@ impl Access {
         let queue = Semaphore::new(password_checks.max(1) * QUEUE_PER_CHECK);
         let slow_users = AtomicBool::new(false);
         let away_said = OncePerWindow::new(AWAY_SAID, 1);
-        Self { settings, users, ledger, sealing_key, decoy, checks, queue, guards, slow_users, away_said }
+        let (remembered, without_class) = (RememberedPasswords::new(), Current::new(BTreeSet::new()));
+        Self {
+            settings,
+            users,
+            ledger,
+            sealing_key,
+            decoy,
+            checks,
+            queue,
+            guards,
+            slow_users,
+            away_said,
+            remembered,
+            without_class,
+        }
+    }
+
+    /// A session has begun of which the NAS brings no Class.
+    pub(super) fn heard_without_class(&self, nas: &NasName) {
+        if !self.without_class.get().contains(nas) {
+            self.without_class.update(|nases| nases.iter().chain([nas]).cloned().collect());
+        }
     }
 
     /// Answers an Access-Request whose authenticity has been settled.
@@ -284,7 +319,7 @@ impl Access {
     }
 
     /// Checks a password, off the network threads when that is slow work. `None` when too many wait already.
-    async fn verify(&self, user: &User, name: &[u8], method: &Method<'_>) -> Option<Verdict> {
+    async fn verify(&self, request: &Request<'_>, user: &User, name: &[u8], method: &Method<'_>) -> Option<Verdict> {
         let stored = std::str::from_utf8(user.credential.expose())
             .map_err(|error| error.to_string())
             .and_then(|text| StoredCredential::parse(text).map_err(|error| error.to_string()))
@@ -300,7 +335,17 @@ impl Access {
         match method {
             Method::Pap { password } if needs_slow_hash(&credential, method) => {
                 self.slow_users.store(true, Ordering::Relaxed);
-                self.verify_slowly(credential, name, password).await
+                let remembered = self.remembered.of(&user.name, request.settings.remember_passwords);
+                let known = |remembered| self.remembered.recognise(&remembered, user, password, request.received_at);
+                if let Some(proof) = remembered.and_then(known) {
+                    return Some(Verdict::Accepted(proof));
+                }
+                let verdict = self.verify_slowly(credential, name, password).await?;
+                if let Verdict::Accepted(proof) = &verdict {
+                    let time = request.settings.remember_passwords;
+                    self.remembered.remember(proof, user, password, request.received_at, time);
+                }
+                Some(verdict)
             }
             _ => Some(verify(&credential, name, method)),
         }
@@ -440,29 +485,10 @@ impl Access {
     }
 
     fn record(&self, request: &Request<'_>, method: &'static str, outcome: &'static str, session: Option<SessionId>) {
-        let text =
-            |kind| request.packet.first(kind).map(|octets| String::from_utf8_lossy(octets).replace('\0', "\u{fffd}"));
-        let user = text(attribute::USER_NAME).unwrap_or_default();
-        let calling_station_id = text(attribute::CALLING_STATION_ID);
-        tracing::info!(
-            user,
-            nas = %request.nas.name,
-            calling_station_id,
-            method,
-            outcome,
-            session = session.map(tracing::field::display),
-            "Access-Request answered"
-        );
-        let attempt = AuthAttempt {
-            at: request.received_at,
-            user,
-            nas: request.nas.name.clone(),
-            nas_address: request.source,
-            calling_station_id,
-            method: method.to_owned(),
-            outcome: outcome.to_owned(),
-            session,
-        };
+        let Request { packet, nas, source, received_at, .. } = request;
+        let attempt = record::attempt(packet, nas, *source, *received_at, method, outcome);
+        let attempt = AuthAttempt { session, ..attempt };
+        record::say(&attempt);
         if self.ledger.try_send(Job::Attempt(Box::new(attempt))).is_err() {
             telemetry::count("attempt.not-recorded");
         }

@@ -6,13 +6,13 @@
 use super::turn::Turn;
 use crate::model::{SessionId, Timestamp};
 use crate::session::{Event, Session, Timing, Told};
-use crate::store::{Committed, Store, StoreError};
+use crate::store::{AuditEntry, Change, Committed, Store, StoreError};
 
 /// How often somebody else may come first. Each time they did, the session moved on; a session does not have so many lives.
 const ROUNDS: u32 = 100;
 
 /// Applies `event` to the session as it is kept, and keeps what comes of it; again from the start when somebody else
-/// changed it meanwhile. Gives the session as it is now, and what to tell whoever brought the event.
+/// changed it meanwhile. The act, where there is one, is kept with the change. Gives the session as it is now, and what to tell whoever brought the event.
 ///
 /// `None` when there is no such session.
 ///
@@ -22,6 +22,7 @@ pub async fn apply(
     store: &dyn Store,
     id: SessionId,
     event: &Event,
+    act: Option<&AuditEntry>,
     clock: impl Fn() -> Timestamp,
     timing: &Timing,
 ) -> Result<Option<(Session, Told)>, StoreError> {
@@ -30,7 +31,7 @@ pub async fn apply(
         let turn = Turn::of_kept(before, clock(), *timing).take(event);
         let (told, idle) = (turn.told(), turn.is_idle());
         let change = turn.into_change(None);
-        if idle || store.commit(std::slice::from_ref(&change)).await?.first() == Some(&Committed::Done) {
+        if idle || commit(store, &change, act).await? == Committed::Done {
             if !change.orders.is_empty() && !idle {
                 // Unannounced they are found a little later.
                 drop(store.announce_orders().await);
@@ -40,4 +41,11 @@ pub async fn apply(
         tokio::task::yield_now().await;
     }
     Err(StoreError::Away(format!("session {id} was changed by others {ROUNDS} times in a row")))
+}
+
+async fn commit(store: &dyn Store, change: &Change, act: Option<&AuditEntry>) -> Result<Committed, StoreError> {
+    match act {
+        Some(act) => store.commit_act(change, act).await,
+        None => Ok(store.commit(std::slice::from_ref(change)).await?.first().copied().unwrap_or(Committed::Conflict)),
+    }
 }

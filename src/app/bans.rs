@@ -4,13 +4,14 @@
 //! store's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
 
 use super::clock;
+use super::current::{Current, Reader};
 use super::settings::SettingsHandle;
 use crate::model::{SessionId, Timestamp, UserName};
 use crate::policy::{self, BY_ITSELF, Ban, BanList, BanTarget, Caller, Standing, Strike};
@@ -31,7 +32,7 @@ const HISTORY: Duration = Duration::from_secs(30 * 86_400);
 pub(super) struct Bans {
     store: Arc<dyn Store>,
     settings: SettingsHandle,
-    list: RwLock<Arc<BanList>>,
+    list: Current<BanList>,
     known: Mutex<Known>,
     heard: Notify,
     /// They have been read.
@@ -52,11 +53,22 @@ impl Bans {
         Self {
             store,
             settings,
-            list: RwLock::default(),
+            list: Current::new(BanList::default()),
             known: Mutex::default(),
             heard: Notify::new(),
             read: AtomicBool::new(false),
         }
+    }
+
+    /// Those known, for somebody who asks at each packet. Only to be relied on when they [`Bans::are_known`].
+    pub(super) fn reader(&self) -> Reader<BanList> {
+        self.list.reader()
+    }
+
+    /// Puts these in force.
+    #[cfg(test)]
+    pub(super) fn set_for_test(&self, bans: Vec<Ban>) {
+        self.list.update(|_| BanList::new(bans));
     }
 
     /// Whether they have ever been read. Until then nobody is to be let in: who is banned cannot be said.
@@ -66,12 +78,12 @@ impl Bans {
 
     /// The ban that stands against a caller, whoever they are.
     pub(super) fn against_caller(&self, caller: &Caller, standing: Standing, now: Timestamp) -> Option<Ban> {
-        self.list().against_caller(caller, standing == Standing::Allowed, now).cloned()
+        self.list.get().against_caller(caller, standing == Standing::Allowed, now).cloned()
     }
 
     /// The ban that stands against an account.
     pub(super) fn against_account(&self, user: &UserName, standing: Standing, now: Timestamp) -> Option<Ban> {
-        self.list().against_account(user, standing == Standing::Allowed, now).cloned()
+        self.list.get().against_account(user, standing == Standing::Allowed, now).cloned()
     }
 
     /// The latest ban of a target, in force or over.
@@ -98,7 +110,10 @@ impl Bans {
             over.is_none_or(|over| now.since(over) < window.max(HISTORY))
         });
         let list = BanList::new(known.bans.values().filter(|ban| ban.in_force(now)).cloned());
-        *self.list.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
+        // Read each second, and seldom changed.
+        if list != *self.list.get() {
+            self.list.update(|_| list);
+        }
         self.read.store(true, Ordering::Release);
         Ok(())
     }
@@ -186,9 +201,5 @@ impl Bans {
             }
         }
         Ok(())
-    }
-
-    fn list(&self) -> Arc<BanList> {
-        Arc::clone(&self.list.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

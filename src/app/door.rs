@@ -5,8 +5,9 @@ mod lane;
 mod whose;
 
 use std::fmt::Display;
+use std::hash::RandomState;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,14 +15,15 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
 pub(super) use self::lane::Lane;
-use self::whose::{Distrust, prove, whose};
+use self::whose::{Distrust, Proof, prove, whose};
 use super::access::{Access, Fate};
 use super::ledger::{Job, Ledger};
-use super::settings::{Settings, SettingsHandle};
+use super::settings::{Known, Settings, SettingsHandle};
 use super::{accounting, clock};
+use crate::accounting::Status;
 use crate::model::{Nas, NasName, Timestamp};
 use crate::net::radsec::{End, Link};
-use crate::net::{Admission, Duplicates, Replier, RequestKey};
+use crate::net::{Admission, Duplicates, Flood, Replier, RequestKey};
 use crate::radius::{Code, Packet, PacketBuilder};
 use crate::spool::AccountingPacket;
 use crate::telemetry::{self, OncePerWindow};
@@ -36,6 +38,9 @@ const MOST_HELD_BACK: usize = 16_384;
 const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Peers and complaints told apart, at most.
 const MOST_COMPLAINTS: usize = 1024;
+
+/// What a lane knows of who sends bad packets.
+type Guard = Flood<RandomState>;
 
 /// What a port is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,28 +95,55 @@ impl Door {
         }
     }
 
-    /// What a datagram is and whose, or the label of its end.
+    /// What a datagram is and whose, or the label of its end. What comes from where too much was bad is not looked at.
     fn know<'d, 's>(
         &self,
+        guard: &mut Guard,
         datagram: &'d [u8],
-        peer: IpAddr,
+        peer: SocketAddr,
         settings: &'s Settings,
         received_at: Timestamp,
     ) -> Result<(Packet<'d>, &'s Arc<Nas>), &'static str> {
-        let there = settings.nases.at(peer);
+        let there = settings.nases.at(peer.ip());
         if there.is_empty() {
-            self.complain(peer, "packet.unknown-nas", received_at, &"not a NAS of ours (radhold nas add)");
+            self.complain(peer.ip(), "packet.unknown-nas", received_at, &"not a NAS of ours (radhold nas add)");
             return Err("packet.unknown-nas");
         }
+        let Some(visitor) = guard.admit(peer, received_at) else {
+            self.complain(peer.ip(), "packet.flood", received_at, &"too many bad packets from one port");
+            return Err("packet.flood");
+        };
+        match self.judge(datagram, peer.ip(), there, received_at) {
+            Ok((packet, nas, proof)) => {
+                if proof == Proof::Secret {
+                    guard.proved(visitor, received_at);
+                }
+                Ok((packet, nas))
+            }
+            Err(label) => {
+                guard.failed(visitor, received_at);
+                Err(label)
+            }
+        }
+    }
+
+    /// What a datagram from these NASes' address is, whose, and by what.
+    fn judge<'d, 's>(
+        &self,
+        datagram: &'d [u8],
+        peer: IpAddr,
+        there: &'s [Arc<Known>],
+        received_at: Timestamp,
+    ) -> Result<(Packet<'d>, &'s Arc<Nas>, Proof), &'static str> {
         let packet = Packet::parse(datagram).map_err(|error| {
             self.complain(peer, error.reason(), received_at, &error);
             error.reason()
         })?;
-        let nas = whose(self.port, &packet, there, received_at).map_err(|error| {
+        let (nas, proof) = whose(self.port, &packet, there, received_at).map_err(|error| {
             self.complain(peer, error.label(), received_at, &error);
             error.label()
         })?;
-        Ok((packet, nas))
+        Ok((packet, nas, proof))
     }
 
     /// Takes a request in that came over TLS, from the NAS the certificate is bound to.
@@ -131,9 +163,9 @@ impl Door {
         let known = settings.nases.known(nas);
         let known = known.filter(|known| known.nas.radsec.iter().any(|id| link.certificate.ids.contains(id)));
         let Some(known) = known else { return Err(End::Unbound("its certificate is no NAS's any more")) };
-        let nas = known.over_tls();
+        let (nas, secret) = known.over_tls();
         let peer = replier.peer();
-        match prove(self.port, packet, nas) {
+        match prove(self.port, packet, nas, secret) {
             Ok(_) => {
                 let key = RequestKey {
                     source: peer,
@@ -143,6 +175,7 @@ impl Door {
                 };
                 let begun = self
                     .must_be_new(&key, received_at, |reply| replier.send_now(reply))
+                    .and_then(|()| self.must_be_within_bounds(packet, nas, &settings, &key, received_at))
                     .and_then(|()| self.begin(packet, nas, key, replier.clone(), received_at));
                 if let Err(label) = begun {
                     telemetry::count(label);
@@ -174,6 +207,27 @@ impl Door {
             Admission::InWork => Err("packet.repeat-in-work"),
             Admission::Answered(reply) => Err(send(reply).map_or("packet.unsent", |()| "packet.repeat-answered")),
         }
+    }
+
+    /// Counts a new Access-Request of a NAS that may send so many; one too many is forgotten, so that its repeat is tried anew.
+    fn must_be_within_bounds(
+        &self,
+        packet: &Packet<'_>,
+        nas: &Nas,
+        settings: &Settings,
+        key: &RequestKey,
+        received_at: Timestamp,
+    ) -> Result<(), &'static str> {
+        if packet.code() != Code::AccessRequest || nas.max_requests_per_second.is_none() {
+            return Ok(());
+        }
+        if settings.nases.known(&nas.name).is_none_or(|known| known.may_request(received_at)) {
+            return Ok(());
+        }
+        self.duplicates().forget(key);
+        let what = format_args!("more than max_requests_per_second of {}", nas.name);
+        self.complain(key.source.ip(), "packet.nas-overload", received_at, &what);
+        Err("packet.nas-overload")
     }
 
     /// Begins to work on a new request of this NAS's, unless there is too much to do.
@@ -255,6 +309,9 @@ impl Door {
                         return Fate::Drop(error.reason());
                     }
                 };
+                if request.status == Status::Start && request.classes.is_empty() {
+                    self.access.heard_without_class(&nas.name);
+                }
                 let (kept, is_kept) = oneshot::channel();
                 let received =
                     AccountingPacket { nas: nas.name.clone(), source, received_at, packet: datagram.to_vec() };

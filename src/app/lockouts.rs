@@ -2,13 +2,15 @@
 //!
 //! A login never waits for the store here. A node that dies takes with it what it counted in the last second.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock;
 use super::settings::SettingsHandle;
 use crate::model::Timestamp;
-use crate::policy::Lockout;
+use crate::policy::{FailureKey, Lockout};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -30,6 +32,7 @@ pub(super) struct Lockouts {
     settings: SettingsHandle,
     lockout: Mutex<Lockout>,
     read_at: Mutex<ReadAt>,
+    suspects: Suspects,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,12 +45,24 @@ impl Lockouts {
     /// Knows nothing yet; see [`Lockouts::exchange`] and [`Lockouts::run`].
     pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle) -> Self {
         let lockout = Mutex::new(Lockout::new(MOST as usize));
-        Self { store, settings, lockout, read_at: Mutex::default() }
+        Self { store, settings, lockout, read_at: Mutex::default(), suspects: Suspects::all() }
     }
 
     /// Whether what the store has was ever read: until then, who is locked out cannot be said.
     pub(super) fn are_known(&self) -> bool {
         self.read_at().failures.is_some()
+    }
+
+    /// Whether nobody has failed as this account, or from this caller, for as long as failures count: then a right password is let
+    /// in without a look at anything that nodes or cores share. A caller that is not known is empty.
+    pub(super) fn none_failed(&self, account: &str, caller: &str) -> bool {
+        caller.is_empty() || !self.suspects.contain(account, caller)
+    }
+
+    /// A password that is about to be looked at closely looked wrong: from now on nobody is let in there without that look, so that a
+    /// volley of passwords finds no gap before the first of them is counted.
+    pub(super) fn suspect(&self, account: &str, caller: &str) {
+        self.suspects.add(account, caller);
     }
 
     /// Whether a login is to be looked at, for as long as that is kept; when not, it is to be refused unchecked.
@@ -76,7 +91,9 @@ impl Lockouts {
     /// A wrong password was given.
     pub(super) fn failed(&self, account: &str, caller: &str, now: Timestamp) {
         let limits = self.settings.current().lockout;
-        self.lockout().failed(account, caller, &limits, now);
+        let mut lockout = self.lockout();
+        lockout.failed(account, caller, &limits, now);
+        self.suspects.add(account, caller);
     }
 
     /// The right one was.
@@ -126,7 +143,10 @@ impl Lockouts {
         let read_at = self.read_at().failures;
         let since = read_at.map_or(now.before(limits.forget), |read_at| read_at.before(SLACK));
         let failures = self.store.failures(since).await?;
-        self.lockout().heard(failures);
+        let mut lockout = self.lockout();
+        lockout.heard(failures);
+        self.suspects.replace(lockout.failed_keys());
+        drop(lockout);
         self.read_at().failures = Some(now);
         Ok(())
     }
@@ -152,6 +172,53 @@ impl Lockouts {
     }
 }
 
+/// Which accounts and callers anybody may have failed under. Says yes a little too often and never no too often; asked without a lock.
+#[derive(Debug)]
+struct Suspects {
+    bits: Box<[AtomicU64]>,
+    hash: RandomState,
+}
+
+impl Suspects {
+    /// Words of 64 bits: with a thousand keys, one in a thousand others is suspected with them.
+    const WORDS: usize = 1 << 14;
+
+    /// Everybody, until it is known better.
+    fn all() -> Self {
+        Self { bits: (0..Self::WORDS).map(|_| AtomicU64::new(u64::MAX)).collect(), hash: RandomState::new() }
+    }
+
+    fn contain(&self, account: &str, caller: &str) -> bool {
+        [(account, caller), ("", caller), (account, "")].iter().any(|key| {
+            let (word, bit) = self.place(key);
+            self.bits[word].load(Ordering::Relaxed) & bit != 0
+        })
+    }
+
+    fn add(&self, account: &str, caller: &str) {
+        for key in [(account, caller), ("", caller), (account, "")] {
+            let (word, bit) = self.place(&key);
+            self.bits[word].fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// These and nobody else.
+    fn replace<'k>(&self, keys: impl Iterator<Item = &'k FailureKey>) {
+        let mut words = vec![0; Self::WORDS];
+        for key in keys {
+            let (word, bit) = self.place(&(&key.account, &key.caller));
+            words[word] |= bit;
+        }
+        // Each word at once: who is suspected stays so meanwhile.
+        self.bits.iter().zip(words).for_each(|(bits, word)| bits.store(word, Ordering::Relaxed));
+    }
+
+    fn place(&self, key: &(&str, &str)) -> (usize, u64) {
+        let hash = self.hash.hash_one(key);
+        ((hash >> 6) as usize % Self::WORDS, 1 << (hash & 63))
+    }
+}
+
 /// A password being checked: until this is dropped, it counts as a wrong one.
 #[derive(Debug)]
 pub(super) struct Checking {
@@ -173,5 +240,25 @@ fn complain(done: Result<(), StoreError>, complaint: &mut String, what: &str) {
     if error != *complaint {
         tracing::warn!(error, "{what}");
         *complaint = error;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suspects_are_everybody_then_those_who_failed_then_those_who_are_left() {
+        let suspects = Suspects::all();
+        assert!(suspects.contain("alice", "192.0.2.1"));
+        suspects.replace([].iter());
+        assert!(!suspects.contain("alice", "192.0.2.1"));
+        suspects.add("alice", "192.0.2.1");
+        assert!(suspects.contain("alice", "192.0.2.1"));
+        assert!(suspects.contain("alice", "192.0.2.2"), "the account is tried");
+        assert!(suspects.contain("bob", "192.0.2.1"), "the caller tries");
+        assert!(!suspects.contain("bob", "192.0.2.2"));
+        suspects.replace([FailureKey { account: "alice".into(), caller: String::new() }].iter());
+        assert!(suspects.contain("alice", "192.0.2.9") && !suspects.contain("bob", "192.0.2.1"));
     }
 }

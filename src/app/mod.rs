@@ -12,6 +12,7 @@ mod ban_notices;
 mod bans;
 pub mod chance;
 pub mod clock;
+mod current;
 mod deadlines;
 mod desk;
 mod door;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::alarms::Alarms;
 use super::clock;
 use super::settings::SettingsHandle;
+use crate::approver::Notice;
 use crate::model::{SessionId, Timestamp, UserName};
 use crate::policy::{BY_ITSELF, Fatigue, Guards, HOUR, Prompt, Prompts};
 use crate::store::{AuditEntry, Store, StoreError};
@@ -128,10 +129,7 @@ impl KnownPrompts {
             if self.store.notice_prompts(&user, HOUR, &act).await? {
                 telemetry::count("prompts.exceeded");
                 tracing::warn!(%user, "somebody who has the password asks and asks; further logins are refused without a prompt");
-                self.alarms.raise(&format!(
-                    "too many logins of {user} within the hour were not confirmed: further ones are refused without a prompt. \
-                     Somebody else may have the password"
-                ));
+                self.alarms.raise(Notice::new("alert-prompts-exceeded").with("user", user.as_str()));
             }
             flooded().remove(&user);
         }

@@ -2,11 +2,13 @@
 //! are connected here.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::door::Door;
-use super::settings::SettingsHandle;
+use super::orders::Worker;
+use super::settings::{Settings, SettingsHandle};
 use super::{chance, clock};
 use crate::model::{CertificateId, DynauthPath, Nas, NasName, NodeName, Timestamp};
 use crate::net::Replier;
@@ -20,6 +22,8 @@ use crate::telemetry;
 const AGAIN: Duration = Duration::from_secs(1);
 /// Connections that come and go at once are told of once.
 const GATHER: Duration = Duration::from_millis(20);
+/// How often it is looked which connections of ours are of no more use.
+const TIDYING: Duration = Duration::from_secs(60);
 
 /// Decides about connections by the settings in force.
 #[derive(Debug, Clone)]
@@ -30,7 +34,12 @@ pub(super) struct TlsGate {
 
 impl Gate for TlsGate {
     fn bind(&self, certificate: &Certificate) -> Option<NasName> {
-        self.settings.current().nases.bound(&certificate.ids).map(|nas| nas.name.clone())
+        let settings = self.settings.current();
+        // Of two that go by the same, the one of the configuration: it is the one an operator can read.
+        let configured =
+            settings.configured.iter().find(|nas| nas.radsec.iter().any(|id| certificate.ids.contains(id)));
+        let configured = configured.and_then(|nas| settings.nases.named(nas.name.as_str()));
+        configured.or_else(|| settings.nases.bound(&certificate.ids)).map(|nas| nas.name.clone())
     }
 
     fn take(&self, nas: &NasName, packet: &Packet<'_>, link: &Arc<Link>, replier: Replier) -> Result<(), End> {
@@ -51,6 +60,39 @@ impl Gate for TlsGate {
 pub(super) fn pinned(settings: &SettingsHandle) -> Arc<dyn Fn(&CertificateId) -> bool + Send + Sync> {
     let settings = settings.clone();
     Arc::new(move |id| settings.current().nases.bound(std::slice::from_ref(id)).is_some())
+}
+
+/// A warning for each certificate by which two NASes go: what comes with it is taken for one of them alone.
+pub(super) fn shared_ids(settings: &Settings) -> Vec<String> {
+    shared_among(&settings.configured, &settings.stored)
+}
+
+fn shared_among(configured: &[Nas], stored: &[Nas]) -> Vec<String> {
+    let mut seen: BTreeMap<&CertificateId, &NasName> = BTreeMap::new();
+    let mut warnings = Vec::new();
+    // Those of the configuration first: they count.
+    let stored = stored.iter().filter(|nas| !configured.iter().any(|other| other.name == nas.name));
+    for nas in configured.iter().chain(stored) {
+        for id in &nas.radsec {
+            match seen.get(id) {
+                Some(other) if **other != nas.name => warnings.push(format!(
+                    "the NASes {other} and {} both go by the certificate {id}; whoever shows it is taken for {other}",
+                    nas.name
+                )),
+                Some(_) => {}
+                None => drop(seen.insert(id, &nas.name)),
+            }
+        }
+    }
+    warnings
+}
+
+/// Gives up connections of ours that are of no more use, now and then, for ever.
+pub(super) async fn tidy(worker: Arc<Worker>) {
+    loop {
+        tokio::time::sleep(TIDYING).await;
+        worker.tls.tidy(&worker.settings.current());
+    }
 }
 
 /// Tells the store which NASes are connected, whenever that changes, for ever.
@@ -129,12 +171,20 @@ impl TlsWays {
         }
     }
 
+    /// Gives up what nobody uses: connections that have ended, and those to NASes that are not to be reached so any more. One in use
+    /// ends with its use.
+    pub(super) fn tidy(&self, settings: &Settings) {
+        let mut dialers = self.dialers.lock().unwrap_or_else(PoisonError::into_inner);
+        dialers.retain(|peer, dialer| {
+            let in_use = Arc::strong_count(dialer) > 1;
+            let is_wanted = || settings.nases.iter().any(|nas| is_peer_of(peer, nas));
+            in_use || (!dialer.is_idle() && is_wanted())
+        });
+    }
+
     fn dialer(&self, nas: &Nas, session: &Session) -> Option<Arc<Dialer>> {
         let credentials = self.credentials.as_ref()?;
-        let host = nas.coa_address.unwrap_or(session.nas_address).to_canonical();
-        // What its certificate must show; a NAS that goes by nothing goes by its address.
-        let ids = if nas.radsec.is_empty() { vec![CertificateId::Ip(host)] } else { nas.radsec.clone() };
-        let peer = Peer { host: host.to_string(), port: nas.coa_port.unwrap_or(PORT), ids };
+        let peer = peer_of(nas, session.nas_address);
         let mut dialers = self.dialers.lock().unwrap_or_else(PoisonError::into_inner);
         let open = || {
             // It takes nobody's requests: whoever listens for CoA sends none of its own there.
@@ -145,8 +195,74 @@ impl TlsWays {
     }
 }
 
+/// Whom we connect to for a NAS whose packets come from that address.
+fn peer_of(nas: &Nas, nas_address: IpAddr) -> Peer {
+    let host = nas.coa_address.unwrap_or(nas_address).to_canonical();
+    // What its certificate must show; a NAS that goes by nothing goes by its address.
+    let ids = if nas.radsec.is_empty() { vec![CertificateId::Ip(host)] } else { nas.radsec.clone() };
+    Peer { host: host.to_string(), port: nas.coa_port.unwrap_or(PORT), ids }
+}
+
+/// Whether this peer may be that of a session on that NAS.
+fn is_peer_of(peer: &Peer, nas: &Nas) -> bool {
+    let address = peer.host.parse::<IpAddr>().ok();
+    nas.dynauth == DynauthPath::Tls
+        && address.is_some_and(|address| {
+            (nas.radsec_only || nas.coa_address.is_some() || nas.network.contains(&address))
+                && peer_of(nas, address) == *peer
+        })
+}
+
 /// Why nothing could be sent down a connection of ours.
 pub(super) fn not_dialled(nas: &Nas, error: &DialError) {
     telemetry::count("radsec.not-dialled");
     tracing::warn!(nas = %nas.name, %error, "the NAS cannot be told");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Secret;
+
+    fn nas(name: &str, network: &str) -> Nas {
+        let network: ipnet::IpNet = network.parse().unwrap();
+        Nas { dynauth: DynauthPath::Tls, ..Nas::new(name, network, Secret::new("x")) }
+    }
+
+    #[test]
+    fn two_that_go_by_one_certificate_are_both_named() {
+        let by = |name: &str, ids: &[&str]| Nas {
+            radsec: ids.iter().map(|id| id.parse().unwrap()).collect(),
+            ..nas(name, "192.0.2.1/32")
+        };
+        let configured = [by("z", &["dns:x", "dns:x"])];
+        assert_eq!(shared_among(&configured, &[by("z", &["dns:x"]), by("b", &["dns:y"])]), [""; 0], "one and the same");
+        let warnings = shared_among(&configured, &[by("a", &["dns:y", "dns:x"])]);
+        assert!(
+            matches!(&warnings[..], [one] if one.contains("z and a") && one.ends_with("taken for z")),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn a_peer_is_known_as_that_of_a_nas_that_is_still_there() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let by_name = Nas { radsec: vec!["dns:branch".parse().unwrap()], ..nas("branch", "192.0.2.0/24") };
+        let by_address = nas("edge", "198.51.100.7/32");
+        for (nas, at) in [(&by_name, "192.0.2.9"), (&by_address, "198.51.100.7"), (&by_address, "::ffff:198.51.100.7")]
+        {
+            assert!(is_peer_of(&peer_of(nas, address(at)), nas), "{at}");
+        }
+        let peer = peer_of(&by_name, address("192.0.2.9"));
+        for other in [
+            by_address.clone(),
+            Nas { radsec: vec!["dns:other".parse().unwrap()], ..by_name.clone() },
+            Nas { coa_port: Some(3799), ..by_name.clone() },
+            Nas { coa_address: Some(address("192.0.2.1")), ..by_name.clone() },
+            Nas { network: "203.0.113.0/24".parse().unwrap(), ..by_name.clone() },
+            Nas { dynauth: DynauthPath::Auto, ..by_name.clone() },
+        ] {
+            assert!(!is_peer_of(&peer, &other), "{other:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use uuid::Builder;
 
 use super::settings::Settings;
 use crate::accounting::{Report, Request, Status, same_nas, same_port, same_session};
-use crate::model::{Identity, Nas, SessionId, Timestamp, UserName};
+use crate::model::{Identity, Member, Nas, SessionId, Timestamp, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Event, Session, State};
 use crate::store::{Named, Port, Store, StoreError};
@@ -51,6 +51,11 @@ pub(super) fn may_be_meant(session: &Session, nas: &Nas, request: &Request) -> b
 }
 
 impl Origin {
+    /// Whose terms it is rebuilt with: `None` when nobody accepted it.
+    pub(super) fn accepted_user(&self) -> Option<&UserName> {
+        self.class.map(|_| &self.user)
+    }
+
     /// Takes the report away from a session that is over, when it brings that session's Class but another Acct-Session-Id: the
     /// NAS has begun another with what it kept of the first. Nobody accepted that one, so it is observed, under an id of its
     /// own that is the same on every node.
@@ -146,22 +151,21 @@ pub(super) fn class_of(key: &ClassKey, nas: &Nas, request: &Request) -> Option<C
     ours
 }
 
-/// Makes a session the store does not have.
-pub(super) async fn rebuild(
-    store: &dyn Store,
+/// Makes a session the store does not have; `member` knows the user whose terms it gets.
+pub(super) fn rebuild<'m>(
     settings: &Settings,
     id: SessionId,
     origin: &Origin,
-) -> Result<Session, StoreError> {
+    member: impl FnOnce(&UserName) -> Option<&'m Member>,
+) -> Session {
     let Origin { class, nas, nas_address, user, identity, heard_at } = origin;
     let name = nas.name.clone();
     let Some(class) = class else {
-        return Ok(Session::observe(id, user.clone(), name, *nas_address, identity.clone(), *heard_at));
+        return Session::observe(id, user.clone(), name, *nas_address, identity.clone(), *heard_at);
     };
     telemetry::count("accounting.rebuilt-from-class");
-    let known = store.member(user).await?;
-    let grant = policy::recall(known.as_ref(), nas, &settings.defaults, class.waived);
-    Ok(Session::offer(id, user.clone(), name, *nas_address, identity.clone(), grant, class.accepted_at))
+    let grant = policy::recall(member(user), nas, &settings.defaults, class.waived);
+    Session::offer(id, user.clone(), name, *nas_address, identity.clone(), grant, class.accepted_at)
 }
 
 /// What a request without Class is about.

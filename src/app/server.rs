@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, PipeWriter};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -12,10 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::access::{Access, Guards};
+use super::access::{Access, Guards, Quick, Recorder};
 use super::alarms::{self, Alarms};
 use super::bans::Bans;
-use super::desk::{self, Desk};
+use super::desk::{self, Desk, Rules};
 use super::door::{Behind, Door, Lane as Way, Port};
 use super::kernel_drops::DropWatch;
 use super::keys::{self, KeyError};
@@ -27,13 +27,12 @@ use super::orders::{NewOrders, Worker};
 use super::prompts::KnownPrompts;
 use super::radsec::{self, TlsGate, TlsWays};
 use super::readers::StoreReaders;
-use super::settings::{NasTable, Settings, SettingsHandle};
+use super::settings::{Settings, SettingsHandle};
 use super::totp::{Codes, HeldCodes};
 use super::trusts::Trusts;
 use super::users::Users;
 use super::words::{self, WordsError};
 use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
-use crate::accounting::ClockBounds;
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{self, Pace, Telegram, TelegramError, TelegramOptions};
 use crate::approver::totp::Authenticator;
@@ -48,7 +47,7 @@ use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
 use crate::net::radsec::{Credentials, Limits, Links, Listener, TlsError, listen};
 use crate::places::PlacesError;
-use crate::session::{ButtonKey, ClassKey, Lane, Timing};
+use crate::session::{ButtonKey, ClassKey, Lane};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{self, Presence, Spooled, Store, StoreError, Turn};
 use crate::telemetry;
@@ -171,11 +170,13 @@ pub struct Server {
     workers: JoinSet<()>,
     stop_workers: watch::Sender<bool>,
     worker: Arc<Worker>,
+    desk: Arc<Desk>,
     keeper: JoinHandle<()>,
     stop_keeper: oneshot::Sender<()>,
     places: [Arc<Semaphore>; 2],
     max_pending: usize,
     lockouts: Arc<Lockouts>,
+    recorder: Arc<Recorder>,
 }
 
 /// Runs a server until SIGTERM or SIGINT. SIGHUP reloads: the configuration is read anew and takes the old one's place as a
@@ -190,6 +191,7 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
     let mut tell = signal(SignalKind::user_defined1())?;
     let mut server = Server::start(&loaded.config).await?;
     server.announce(&loaded).await?;
+    let said_at_start = loaded.said;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -204,6 +206,10 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
                 Ok(loaded) => match server.reload(&loaded.config).await {
                     Ok(()) => {
                         server.warn(&loaded);
+                        let waiting = loaded.said.waiting_for_restart(&said_at_start);
+                        if !waiting.is_empty() {
+                            tracing::warn!("changed, but in force only after a restart: {}", waiting.join(", "));
+                        }
                         tracing::info!("configuration reloaded");
                     }
                     Err(error) => tracing::error!(%error, "not reloaded; the old configuration stays in force"),
@@ -241,7 +247,7 @@ impl Server {
         let welcome = welcome_nas(config, &*store, &sealing_key).await?;
         // Those of the store are taken in when it is back.
         let stored = if away.is_some() { Vec::new() } else { stored_nases(&*store, &sealing_key).await? };
-        let settings = SettingsHandle::new(settings(config, stored, &class_key)?);
+        let settings = SettingsHandle::new(Settings::of(config, stored, &class_key)?);
         let credentials = match &config.radsec {
             Some(tls) => Some(Arc::new(Credentials::load(&tls.files, radsec::pinned(&settings))?)),
             None => None,
@@ -268,8 +274,10 @@ impl Server {
             prompts.hear(&mut None).await?;
             trusts.refresh().await?;
         }
+        let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
         let (ledger, keeper) = Ledger::new(ledger::Parts {
             store: Arc::clone(&store),
+            users: Arc::clone(&users),
             spool: open_spool(config, &alarms).await?,
             settings: settings.clone(),
             new_orders: Arc::clone(&new_orders),
@@ -305,11 +313,7 @@ impl Server {
             settings: settings.clone(),
             approvers: approvers.clone(),
             voice: voice.clone(),
-            enrolment: config.enrolment,
-            administrators: telegram
-                .map(|telegram| telegram.administrators.iter().map(ToString::to_string).collect())
-                .unwrap_or_default(),
-            strike_notices: telegram.is_some_and(|telegram| telegram.strike_notices),
+            rules: Rules::of(config),
             bot_name: telegram.and_then(|telegram| telegram.bot_name.clone()),
             held_codes: HeldCodes::new(Arc::clone(&codes), Arc::clone(&store), ledger.clone()),
         }));
@@ -350,7 +354,8 @@ impl Server {
             queues: NasQueues::default(),
             tls: TlsWays::new(Arc::clone(&links), credentials.clone(), tls_limits(config)),
             buttons: ButtonKey::new(&cluster_key),
-            places: Arc::new(words::places(&config.places)?),
+            places: RwLock::new(Arc::new(words::places(&config.places)?)),
+            voice: voice.clone(),
         };
         let sources = config.nas.iter().filter_map(|nas| nas.coa_source).chain(config.dynauth.source);
         sources.into_iter().try_for_each(|source| worker.dynauth.bind(source))?;
@@ -366,10 +371,10 @@ impl Server {
         background.spawn(Arc::clone(&prompts).run());
         background.spawn(Arc::clone(&trusts).run());
         background.spawn(ban_notices::run(Arc::clone(&worker), Arc::clone(&bans)));
+        background.spawn(radsec::tidy(Arc::clone(&worker)));
         let nases = Arc::<Notify>::default();
         background.spawn(watch_nases(Arc::clone(&store), sealing_key.clone(), settings.clone(), Arc::clone(&nases)));
 
-        let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
         let hearers = Hearers {
             users: Arc::clone(&users),
             bans: Arc::clone(&bans),
@@ -402,7 +407,11 @@ impl Server {
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         // Each port has places of its own: a flood of logins keeps no accounting out.
         let places = [(); 2].map(|()| Arc::new(Semaphore::new(max_pending)));
-        let behind = Behind { settings: settings.clone(), access, ledger, places: places.clone() };
+        let lanes_of_logins = auth_sockets.iter().map(|(_, sockets)| sockets.len()).sum();
+        let recorder = Arc::new(Recorder::new(lanes_of_logins, ledger.clone(), settings.clone()));
+        background.spawn(Arc::clone(&recorder).run());
+        let mut quick = recorder.cores().iter().map(|notes| Quick::new(Arc::clone(&access), Arc::clone(notes)));
+        let behind = Behind { settings: settings.clone(), access: Arc::clone(&access), ledger, places: places.clone() };
         let udp = auth_sockets.iter().chain(&accounting_sockets).flat_map(|(_, sockets)| sockets);
         let drops = Arc::new(DropWatch::new(net::KernelDrops::of(udp)?));
         let watch = Arc::clone(&drops);
@@ -414,7 +423,8 @@ impl Server {
             for (address, sockets) in sockets {
                 let count = sockets.len();
                 for (number, socket) in sockets.into_iter().enumerate() {
-                    let lane = Way::new(Arc::new(Door::new(port, count, behind.clone())));
+                    let quick = if port == Port::Access { quick.next() } else { None };
+                    let lane = Way::new(Arc::new(Door::new(port, count, behind.clone())), quick);
                     let (stop, keep) = io::pipe()?;
                     let ended = lane.serve(format!("{name}-{number}"), socket, stop)?;
                     stop_lanes.push(keep);
@@ -457,11 +467,13 @@ impl Server {
             workers,
             stop_workers,
             worker,
+            desk,
             keeper,
             stop_keeper,
             places,
             max_pending,
             lockouts,
+            recorder,
         })
     }
 
@@ -490,18 +502,22 @@ impl Server {
         &self.sealing_key
     }
 
-    /// Puts another configuration in force: NASes, hold, dictionaries, dialects. Listeners, store, keys and Telegram stay
-    /// as they are until a restart.
+    /// Puts another configuration in force, as far as [`config::Said::waiting_for_restart`] does not name it.
     ///
     /// # Errors
     /// [`ServeError`] when anything in it is wrong; nothing has changed then.
     pub async fn reload(&self, config: &Config) -> Result<(), ServeError> {
         let stored = stored_nases(&*self.store, &self.sealing_key).await?;
-        let settings = settings(config, stored, &self.class_key)?;
-        self.settings.update(|_| settings);
+        let settings = Settings::of(config, stored, &self.class_key)?;
+        let (messages, places) = (words::messages(&config.messages)?, words::places(&config.places)?);
         if let Some(credentials) = &self.credentials {
             credentials.refresh()?;
         }
+        // Nothing of this can fail.
+        self.settings.update(|_| settings);
+        self.worker.voice.messages.replace(&messages);
+        *self.worker.places.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(places);
+        self.desk.go_by(Rules::of(config));
         Ok(())
     }
 
@@ -532,6 +548,7 @@ impl Server {
         self.workers.shutdown().await;
         self.links.end_all().await;
         self.background.shutdown().await;
+        self.recorder.finish().await;
         // Wrong passwords of the last second, which only this process knows.
         if !matches!(tokio::time::timeout(LAST_COUNT, self.lockouts.exchange()).await, Ok(Ok(()))) {
             tracing::warn!("wrong passwords of the last second are not counted");
@@ -568,8 +585,9 @@ impl Server {
     }
 
     fn warn(&self, loaded: &Loaded) {
-        let unconfined = self.settings.current().unconfined();
-        for warning in loaded.warnings.iter().chain(&unconfined) {
+        let settings = self.settings.current();
+        let (unconfined, shared_ids) = (settings.unconfined(), radsec::shared_ids(&settings));
+        for warning in loaded.warnings.iter().chain(&unconfined).chain(&shared_ids) {
             tracing::warn!("{warning}");
         }
     }
@@ -698,40 +716,6 @@ async fn welcome_nas(config: &Config, store: &dyn Store, key: &SealingKey) -> Re
     }
 }
 
-fn settings(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<Settings, ServeError> {
-    let dictionary = words::dictionary(config.dictionary.as_deref())?;
-    let dialects = words::dialects(config.dialects.as_deref(), &dictionary)?;
-    for nas in config.nas.iter().chain(&stored) {
-        if dialects.get(&nas.dialect).is_none() {
-            let known = dialects.iter().map(|dialect| dialect.name().to_owned()).collect::<Vec<_>>().join(", ");
-            return Err(ServeError::NoDialect { nas: nas.name.to_string(), dialect: nas.dialect.clone(), known });
-        }
-    }
-    Ok(Settings {
-        dialects: Arc::new(dialects),
-        dictionary: Arc::new(dictionary),
-        defaults: config.hold.defaults.clone(),
-        timing: Timing { listening_since: Some(clock::now()), ..config.hold.timing },
-        unreachable_after: config.hold.unreachable_after,
-        keep_intervals: config.accounting.keep_intervals,
-        keep_sessions: config.accounting.keep_sessions,
-        clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
-        reject_delay: config.server.reject_delay,
-        while_away: config.store.while_away,
-        class_key: class_key.clone(),
-        nases: NasTable::default(),
-        configured: config.nas.clone(),
-        stored: Vec::new(),
-        callers: config.callers.clone(),
-        strikes: config.strikes,
-        lockout: config.lockout,
-        codes: config.totp.clone(),
-        audit_keep: config.audit.keep,
-        node: config.node.clone(),
-    }
-    .with_stored_nases(stored))
-}
-
 async fn stored_nases(store: &dyn Store, key: &SealingKey) -> Result<Vec<Nas>, ServeError> {
     let nases = store.nases().await?;
     let open = |nas: Nas| {
@@ -751,6 +735,9 @@ async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsH
             Ok(stored) if stored != settings.current().stored => {
                 let nases = stored.len();
                 settings.update(|current| current.clone().with_stored_nases(stored));
+                for warning in radsec::shared_ids(&settings.current()) {
+                    tracing::warn!("{warning}");
+                }
                 // Once it counts: whoever reads this may send at once.
                 tracing::info!(nases, "the store's list of NASes has changed");
             }

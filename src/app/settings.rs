@@ -3,18 +3,23 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::clock;
+use super::current::{Current, Reader};
+use super::server::ServeError;
+use super::words;
 use crate::accounting::ClockBounds;
-use crate::config::{self, WhileAway};
+use crate::config::{self, Config, WhileAway};
 use crate::dialect::Dialects;
 use crate::model::{CallerLists, CertificateId, Nas, NasName, NodeName, Secret, Timestamp};
-use crate::net::radsec;
+use crate::net::{Bucket, Measure, radsec};
 use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
+use crate::radius::PreparedSecret;
 use crate::radius::dictionary::Dictionary;
 use crate::session::{ClassKey, Timing};
 
@@ -45,6 +50,12 @@ pub(super) struct Settings {
     pub keep_sessions: Option<Duration>,
     /// How long an Access-Reject is kept back where neither user nor NAS says otherwise.
     pub reject_delay: Duration,
+    /// How long a password that is slow to check is remembered; zero is not at all.
+    pub remember_passwords: Duration,
+    /// How many logins that were answered on the spot are recorded in a second, at most.
+    pub login_records_per_second: u32,
+    /// New Access-Requests a second of a NAS, at most, where it says nothing else.
+    pub max_requests_per_second: Option<u32>,
     /// What becomes of a login that would need a store that is away.
     pub while_away: WhileAway,
     /// Makes and reads Class.
@@ -64,11 +75,56 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Those of a configuration, with the NASes of the store.
+    ///
+    /// # Errors
+    /// [`ServeError`] when a dictionary or dialect is wrong, or a NAS speaks one that does not exist.
+    pub(super) fn of(config: &Config, stored: Vec<Nas>, class_key: &ClassKey) -> Result<Self, ServeError> {
+        let dictionary = words::dictionary(config.dictionary.as_deref())?;
+        let dialects = words::dialects(config.dialects.as_deref(), &dictionary)?;
+        for nas in config.nas.iter().chain(&stored) {
+            if dialects.get(&nas.dialect).is_none() {
+                let known = dialects.iter().map(|dialect| dialect.name().to_owned()).collect::<Vec<_>>().join(", ");
+                return Err(ServeError::NoDialect { nas: nas.name.to_string(), dialect: nas.dialect.clone(), known });
+            }
+        }
+        Ok(Self {
+            dialects: Arc::new(dialects),
+            dictionary: Arc::new(dictionary),
+            defaults: config.hold.defaults.clone(),
+            timing: Timing { listening_since: Some(clock::now()), ..config.hold.timing },
+            unreachable_after: config.hold.unreachable_after,
+            keep_intervals: config.accounting.keep_intervals,
+            keep_sessions: config.accounting.keep_sessions,
+            clock: ClockBounds { skew: config.accounting.clock_skew, delay: config.accounting.max_delay },
+            reject_delay: config.server.reject_delay,
+            max_requests_per_second: config.server.max_requests_per_second,
+            remember_passwords: config.server.remember_passwords,
+            login_records_per_second: config.server.login_records_per_second,
+            while_away: config.store.while_away,
+            class_key: class_key.clone(),
+            nases: NasTable::default(),
+            configured: config.nas.clone(),
+            stored: Vec::new(),
+            callers: config.callers.clone(),
+            strikes: config.strikes,
+            lockout: config.lockout,
+            codes: config.totp.clone(),
+            audit_keep: config.audit.keep,
+            node: config.node.clone(),
+        }
+        .with_stored_nases(stored))
+    }
+
     /// The same with these NASes from the store. Of two with the same name, or for the same network, the one of the
     /// configuration counts: it is the one an operator can read.
     pub(super) fn with_stored_nases(self, stored: Vec<Nas>) -> Self {
         let configured = |nas: &&Nas| self.configured.iter().any(|other| other.name == nas.name);
-        let nases = NasTable::new(stored.iter().filter(|nas| !configured(nas)).chain(&self.configured).cloned());
+        let nases = stored.iter().filter(|nas| !configured(nas)).chain(&self.configured).cloned();
+        let nases = NasTable::new(nases.map(|nas| Nas {
+            max_requests_per_second: nas.max_requests_per_second.or(self.max_requests_per_second),
+            ..nas
+        }));
         Self { nases, stored, ..self }
     }
 
@@ -91,22 +147,26 @@ pub fn unconfined(nas: &Nas, dialects: &Dialects) -> Option<String> {
 
 /// The settings in force, shared.
 #[derive(Debug, Clone)]
-pub(super) struct SettingsHandle(Arc<RwLock<Arc<Settings>>>);
+pub(super) struct SettingsHandle(Current<Settings>);
 
 impl SettingsHandle {
     pub(super) fn new(settings: Settings) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(settings))))
+        Self(Current::new(settings))
     }
 
     /// Those in force now. Whoever holds them keeps them whole through a reload.
     pub(super) fn current(&self) -> Arc<Settings> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        self.0.get()
+    }
+
+    /// For somebody who asks at each packet.
+    pub(super) fn reader(&self) -> Reader<Settings> {
+        self.0.reader()
     }
 
     /// Puts others in force, made from those there are.
     pub(super) fn update(&self, make: impl FnOnce(&Settings) -> Settings) {
-        let mut settings = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *settings = Arc::new(make(&settings));
+        self.0.update(make);
     }
 
     /// Until now accounting may not have reached the sessions in the store (it was away, or records waited in the spool): their
@@ -133,18 +193,25 @@ pub(super) struct NasTable {
 pub(super) struct Known {
     /// By its secret.
     pub nas: Arc<Nas>,
+    secret: PreparedSecret,
     /// By the secret before, while that counts.
-    previous: Option<Arc<Nas>>,
+    previous: Option<(Arc<Nas>, PreparedSecret)>,
     /// Over TLS, where the secret is a constant and what CVE-2024-3596 demands is not needed.
-    over_tls: Arc<Nas>,
+    over_tls: (Arc<Nas>, PreparedSecret),
     /// Whether it used the secret before when it last proved anything.
     lags: AtomicBool,
+    /// New Access-Requests it may send, where there is a bound; a reload fills it up.
+    requests: Option<Bucket>,
 }
 
 impl Known {
     fn new(nas: Nas) -> Self {
         let previous = nas.previous_secret.as_ref().map(|previous| previous.secret.clone());
-        let previous = previous.map(|secret| Arc::new(Nas { secret, ..nas.clone() }));
+        let prepared = |nas: Nas| {
+            let secret = PreparedSecret::new(nas.secret.expose());
+            (Arc::new(nas), secret)
+        };
+        let previous = previous.map(|secret| prepared(Nas { secret, ..nas.clone() }));
         let over_tls = Nas {
             secret: Secret::new(radsec::SECRET),
             require_message_authenticator: false,
@@ -152,17 +219,20 @@ impl Known {
             previous_secret: None,
             ..nas.clone()
         };
+        let requests = nas.max_requests_per_second.map(|rate| Bucket::new(Measure::per_second(rate)));
         // A secret is changed on the server first.
-        Self { nas: Arc::new(nas), previous, over_tls: Arc::new(over_tls), lags: AtomicBool::new(true) }
+        let (over_tls, (nas, secret)) = (prepared(over_tls), prepared(nas));
+        Self { nas, secret, previous, over_tls, lags: AtomicBool::new(true), requests }
     }
 
     /// It by each secret that counts now, the one it used last first, and whether that is the one before.
-    pub(super) fn by_secret(&self, now: Timestamp) -> impl Iterator<Item = (&Arc<Nas>, bool)> {
+    pub(super) fn by_secret(&self, now: Timestamp) -> impl Iterator<Item = (&Arc<Nas>, &PreparedSecret, bool)> {
         let counts = self.nas.previous_secret.as_ref().is_some_and(|previous| previous.counts(now));
-        let previous = self.previous.as_ref().filter(|_| counts).map(|nas| (nas, true));
+        let previous = self.previous.as_ref().filter(|_| counts).map(|(nas, secret)| (nas, secret, true));
+        let current = (&self.nas, &self.secret, false);
         let (first, second) = match (previous, self.lags.load(Ordering::Relaxed)) {
-            (Some(previous), true) => (previous, Some((&self.nas, false))),
-            (previous, _) => ((&self.nas, false), previous),
+            (Some(previous), true) => (previous, Some(current)),
+            (previous, _) => (current, previous),
         };
         iter::once(first).chain(second)
     }
@@ -174,9 +244,14 @@ impl Known {
         }
     }
 
+    /// Whether it may send one more new Access-Request now, which then is counted.
+    pub(super) fn may_request(&self, now: Timestamp) -> bool {
+        self.requests.as_ref().is_none_or(|requests| requests.take(now))
+    }
+
     /// It over TLS.
-    pub(super) fn over_tls(&self) -> &Arc<Nas> {
-        &self.over_tls
+    pub(super) fn over_tls(&self) -> (&Arc<Nas>, &PreparedSecret) {
+        (&self.over_tls.0, &self.over_tls.1)
     }
 }
 
@@ -309,7 +384,17 @@ mod tests {
         assert_eq!(table.bound(&[id]).map(|nas| nas.name.as_str()), Some("branch"));
         assert_eq!(table.bound(&["dns:other".parse().unwrap()]), None);
         let known = table.known(&"branch".into()).unwrap();
-        assert_eq!(known.over_tls().secret.expose(), b"radsec");
+        assert_eq!(known.over_tls().0.secret.expose(), b"radsec");
+    }
+
+    #[test]
+    fn a_nas_has_its_bound_of_requests_or_none() {
+        let at = Timestamp::from_secs(1);
+        let bounded = Known::new(Nas { max_requests_per_second: Some(3), ..nas("edge", "10.0.0.1/32") });
+        assert_eq!((0..10).filter(|_| bounded.may_request(at)).count(), 3);
+        assert!(bounded.may_request(Timestamp::from_secs(2)));
+        let free = Known::new(nas("edge", "10.0.0.1/32"));
+        assert!((0..10_000).all(|_| free.may_request(at)));
     }
 
     #[test]
@@ -318,7 +403,7 @@ mod tests {
         let known = Known::new(Nas { previous_secret: Some(previous), ..nas("edge", "10.0.0.1/32") });
         let tried = |at: i64| {
             let secrets = known.by_secret(Timestamp::from_secs(at));
-            secrets.map(|(nas, _)| String::from_utf8_lossy(nas.secret.expose()).into_owned()).collect::<Vec<_>>()
+            secrets.map(|(nas, ..)| String::from_utf8_lossy(nas.secret.expose()).into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(tried(0), ["old", "x"]);
         known.proved_by(false);

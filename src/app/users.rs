@@ -92,6 +92,20 @@ impl Users {
         }
     }
 
+    /// The user of that name, when they are remembered and as in the store, and until when that is so: see [`Users::change`].
+    pub(super) fn at_hand(&self, name: &str) -> Option<(Arc<Member>, u64)> {
+        let change = self.change()?;
+        let met = self.met.get(name)?;
+        met.current.then(|| (Arc::clone(&met.user), change))
+    }
+
+    /// A number that grows with every change heard; `None` while nothing is heard. Who was [`Users::at_hand`] is as in the store for as long
+    /// as this says the same.
+    pub(super) fn change(&self) -> Option<u64> {
+        let change = self.changes.load(Ordering::Acquire);
+        self.hearing.load(Ordering::Acquire).then_some(change)
+    }
+
     /// From now on changes are heard. What was remembered before is asked for again.
     pub(super) fn hear(&self, now: Timestamp) {
         self.changes.fetch_add(1, Ordering::AcqRel);

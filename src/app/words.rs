@@ -70,7 +70,7 @@ pub fn dialects(directory: Option<&Path>, dictionary: &Dictionary) -> Result<Dia
 pub fn messages(config: &config::Messages) -> Result<Messages, WordsError> {
     let messages = Messages::load(config.directory.as_deref())?;
     if !messages.speaks(&config.language) {
-        let known = messages.languages().map(Language::as_str).collect::<Vec<_>>().join(", ");
+        let known = messages.languages().iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
         return Err(WordsError::Language(config.language.clone(), known));
     }
     Ok(messages)

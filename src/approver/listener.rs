@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::response::Response;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -49,6 +52,14 @@ impl axum::serve::Listener for Bounded {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
+}
+
+/// Whoever is refused goes: else a stranger who asks for something now and then would keep a place.
+pub(super) async fn part_with_the_refused(mut response: Response) -> Response {
+    if !response.status().is_success() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// A connection in its place.
@@ -124,6 +135,25 @@ mod tests {
         // Closed or reset: nothing more comes.
         drop(slow.read_to_end(&mut rest).await);
         assert!(!rest.ends_with(b"here"));
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_goes_and_who_is_answered_may_stay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = axum::Router::new()
+            .route("/here", axum::routing::get(|| async { "here" }))
+            .layer(axum::middleware::map_response(part_with_the_refused));
+        let serving = tokio::spawn(axum::serve(Bounded::new(listener), router).into_future());
+        let mut peer = TcpStream::connect(address).await.unwrap();
+        for path in ["/here", "/here", "/elsewhere"] {
+            peer.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        }
+        // It ends by itself, long before anybody's patience.
+        let mut said = String::new();
+        peer.read_to_string(&mut said).await.unwrap();
+        assert_eq!((said.matches("200 OK").count(), said.matches("404 Not Found").count()), (2, 1), "{said}");
         serving.abort();
     }
 }

@@ -6,6 +6,7 @@
 //! [`crate::session::ButtonKey`]. What a message or an act leads to is decided elsewhere (`app::desk`), by who the speaker is then.
 
 mod listener;
+mod notice;
 pub mod operator;
 pub mod telegram;
 pub mod totp;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::notice::{Fact, Notice};
 pub use self::voice::{Readers, Tone, Voice};
 use crate::model::{ApproverKind, Binding, Medium, SessionId, Timestamp, Whereabouts};
 use crate::session::{Act, ActPress, EndCause, NumberChoice, Outcome, Press, Told};
@@ -39,7 +41,7 @@ pub trait Approver: Send + Sync {
     }
 
     /// Tells the operator something, where this approver has an address for that.
-    async fn alert(&self, text: &str) -> Result<(), AskError>;
+    async fn alert(&self, notice: &Notice) -> Result<(), AskError>;
 
     /// Posts something in a chat, of itself and not as an answer.
     async fn post(&self, chat: &str, _post: &Post) -> Result<(), AskError> {

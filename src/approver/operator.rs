@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Approver, AskError, Incoming, Question};
+use super::{Approver, AskError, Incoming, Notice, Question};
 use crate::model::{ApproverKind, Binding};
 use crate::session::Outcome;
 
@@ -31,7 +31,7 @@ impl Approver for Operator {
         Ok(())
     }
 
-    async fn alert(&self, _: &str) -> Result<(), AskError> {
+    async fn alert(&self, _: &Notice) -> Result<(), AskError> {
         Ok(())
     }
 

@@ -20,6 +20,7 @@ mod method;
 mod mppe;
 mod mschap;
 pub mod peer;
+mod remembered;
 pub mod sealed;
 pub mod totp;
 mod verdict;
@@ -34,6 +35,7 @@ pub use decoy::Decoy;
 pub use method::{Method, MethodError, MethodKind, MsChap2Response, MsChapResponse};
 pub use mppe::MppeKeys;
 pub use mschap::{MsChapErrorCode, ms_chap_error, ms_chap_v1_error};
+pub use remembered::{RememberKey, Remembered};
 pub use sealed::{SealingKey, StoredCredential};
 pub use verdict::{Proof, Verdict, Why};
 

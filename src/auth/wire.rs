@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{Method, MethodError, MppeKeys, MsChapErrorCode, Proof, ms_chap_error, ms_chap_v1_error};
 use crate::radius::hiding::{self, Salt};
 use crate::radius::vendor::{MICROSOFT, microsoft};
-use crate::radius::{EncodeError, Packet, PacketBuilder, attribute};
+use crate::radius::{EncodeError, Packet, PacketBuilder, Short, attribute};
 
 /// What an Access-Request offers.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Offer<'a> {
 #[derive(Debug)]
 pub struct PasswordOffer<'a> {
     packet: Packet<'a>,
-    revealed: Option<Zeroizing<Vec<u8>>>,
+    revealed: Option<Short>,
 }
 
 impl<'a> Offer<'a> {
@@ -66,7 +66,7 @@ impl PasswordOffer<'_> {
             let challenge = self.packet.first(attribute::CHAP_CHALLENGE);
             return Method::chap(response, challenge.unwrap_or(self.packet.authenticator()));
         }
-        Ok(Method::Pap { password: self.revealed.as_deref().map_or(&[], Vec::as_slice) })
+        Ok(Method::Pap { password: self.revealed.as_deref().unwrap_or_default() })
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::app::clock;
 use crate::config::parse_duration;
 use crate::model::Timestamp;
-use crate::store::{AuditEntry, AuditQuery, Store};
+use crate::store::{AuditEntry, AuditQuery, Edit, Store};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -99,16 +99,17 @@ pub(super) async fn run(args: AuditArgs, context: &Context) -> Result<(), Failur
     output::print_table(head, rows, "nothing on record")
 }
 
-/// Writes down what a command has just done.
-pub(super) async fn record(
+/// Makes the changes of a command, and writes them down with them.
+pub(super) async fn edit(
     context: &Context,
     store: &dyn Store,
+    edits: &[Edit<'_>],
     act: &'static str,
     subject: impl ToString,
     detail: impl Into<String>,
 ) -> Result<(), Failure> {
     let act = entry(context, operator(None), act, subject, detail);
-    Ok(store.audit(&[act]).await?)
+    Ok(store.edit(edits, &[act]).await?)
 }
 
 /// An act of this command, now.

@@ -56,7 +56,7 @@ pub(super) fn run(args: &CheckArgs, flags: &Flags) -> Result<(), Failure> {
 }
 
 fn findings(loaded: Loaded) -> Findings {
-    let Loaded { config, sources, mut warnings } = loaded;
+    let Loaded { config, sources, mut warnings, .. } = loaded;
     let mut errors = Vec::new();
     match words(&config) {
         Ok(dialects) => {

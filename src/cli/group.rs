@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::app::clock;
 use crate::config::format_duration;
 use crate::model::{
-    ApproverKind, ApproverStep, Group, GroupName, GroupSettings, SecondPerson, UserName, WhenUnreachable,
+    ApproverKind, ApproverStep, Group, GroupName, GroupSettings, SecondPerson, User, UserName, WhenUnreachable,
     parse_duration,
 };
-use crate::store::Store;
+use crate::store::{Edit, Store};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -231,8 +231,7 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     let mut group = Group { name: args.name, settings: GroupSettings::default(), created_at: clock::now() };
     args.settings.apply(&mut group.settings)?;
     check(&*store, context, &group.settings).await?;
-    store.add_group(&group).await?;
-    audit::record(context, &*store, "group.add", &group.name, says(&group.settings)).await?;
+    audit::edit(context, &*store, &[Edit::AddGroup(&group)], "group.add", &group.name, says(&group.settings)).await?;
     output::print(&format!("added group {}", group.name))
 }
 
@@ -248,8 +247,8 @@ async fn set(args: SetArgs, context: &Context) -> Result<(), Failure> {
         return output::print(&format!("group {} says that already", group.name));
     }
     check(&*store, context, &group.settings).await?;
-    store.replace_group(&group).await?;
-    audit::record(context, &*store, "group.set", &group.name, says(&group.settings)).await?;
+    audit::edit(context, &*store, &[Edit::ReplaceGroup(&group)], "group.set", &group.name, says(&group.settings))
+        .await?;
     output::print(&format!("changed group {}", group.name))
 }
 
@@ -269,8 +268,7 @@ async fn remove(args: RemoveArgs, context: &Context) -> Result<(), Failure> {
             group.name
         )));
     }
-    store.remove_group(&group.name).await?;
-    audit::record(context, &*store, "group.remove", &group.name, "").await?;
+    audit::edit(context, &*store, &[Edit::RemoveGroup(&group.name)], "group.remove", &group.name, "").await?;
     output::print(&format!("removed group {}", group.name))
 }
 
@@ -278,6 +276,7 @@ async fn member_add(args: MemberAddArgs, context: &Context) -> Result<(), Failur
     let store = context.store().await?;
     let group = find(&*store, &args.group).await?;
     let users = find_users(&*store, &args.users).await?;
+    let mut changed = Vec::new();
     for mut user in users {
         let was_in = user.groups.contains(&group.name);
         if was_in && (!args.nearest || user.groups.first() == Some(&group.name)) {
@@ -285,9 +284,9 @@ async fn member_add(args: MemberAddArgs, context: &Context) -> Result<(), Failur
         }
         user.groups.retain(|name| *name != group.name);
         user.groups.insert(if args.nearest { 0 } else { user.groups.len() }, group.name.clone());
-        store.replace_user(&user).await?;
-        audit::record(context, &*store, "group.member.add", &user.name, group.name.as_str()).await?;
+        changed.push(user);
     }
+    replace(&*store, context, &changed, "group.member.add", &group.name).await?;
     output::print(&format!("in group {}: {}", group.name, args.users.join(", ")))
 }
 
@@ -302,12 +301,26 @@ async fn member_remove(args: MemberRemoveArgs, context: &Context) -> Result<(), 
     if let Some(user) = users.iter().find(|user| !user.groups.contains(&group.name)) {
         return Err(Failure::not_found(format!("user {} is not in group {}", user.name, group.name)));
     }
-    for mut user in users {
+    let leave = |mut user: User| {
         user.groups.retain(|name| *name != group.name);
-        store.replace_user(&user).await?;
-        audit::record(context, &*store, "group.member.remove", &user.name, group.name.as_str()).await?;
-    }
+        user
+    };
+    let changed: Vec<User> = users.into_iter().map(leave).collect();
+    replace(&*store, context, &changed, "group.member.remove", &group.name).await?;
     output::print(&format!("no longer in group {}: {}", group.name, names.join(", ")))
+}
+
+/// Keeps users whose groups have changed: all of them, or none.
+async fn replace(
+    store: &dyn Store,
+    context: &Context,
+    users: &[User],
+    act: &'static str,
+    group: &GroupName,
+) -> Result<(), Failure> {
+    let edits: Vec<_> = users.iter().map(Edit::ReplaceUser).collect();
+    let act = |user: &User| audit::entry(context, audit::operator(None), act, &user.name, group.as_str());
+    Ok(store.edit(&edits, &users.iter().map(act).collect::<Vec<_>>()).await?)
 }
 
 async fn find(store: &dyn Store, name: &str) -> Result<Group, Failure> {
@@ -316,7 +329,7 @@ async fn find(store: &dyn Store, name: &str) -> Result<Group, Failure> {
 }
 
 /// All of them, or none is touched.
-async fn find_users(store: &dyn Store, names: &[String]) -> Result<Vec<crate::model::User>, Failure> {
+async fn find_users(store: &dyn Store, names: &[String]) -> Result<Vec<User>, Failure> {
     let mut users = Vec::new();
     for name in names {
         let user = store.user(&UserName::new(name)).await?;

@@ -13,6 +13,7 @@ use crate::model::{
     ApproverStep, CallerLists, CertificateId, CodeEntry, DynauthPath, GuardSettings, Nas, NasName, OctetDirection,
     PreviousSecret, Secret, WhenUnreachable,
 };
+use crate::store::Edit;
 
 use super::context::Context;
 use super::failure::Failure;
@@ -291,6 +292,8 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         radsec_only: args.radsec_only,
         dynauth: args.dynauth,
         previous_secret: None,
+        // Kept by the configuration alone.
+        max_requests_per_second: None,
         codes: CodeEntry {
             in_password: args.totp_in_password,
             challenge: args.challenge,
@@ -300,8 +303,8 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     let name = nas.name.clone();
     let detail = format!("{}, dialect {}", place(&nas), nas.dialect);
     let needs_tls = !nas.radsec.is_empty() || nas.dynauth == DynauthPath::Tls;
-    store.add_nas(&keys::seal_nas(nas, &context.sealing_key()?)?).await?;
-    audit::record(context, &*store, "nas.add", &name, detail).await?;
+    let sealed = keys::seal_nas(nas, &context.sealing_key()?)?;
+    audit::edit(context, &*store, &[Edit::AddNas(&sealed)], "nas.add", &name, detail).await?;
     if let Some(weakness) = weakness {
         eprintln!("radhold: warning: the secret {weakness}");
     }
@@ -363,8 +366,8 @@ async fn rotate(args: RotateArgs, context: &Context) -> Result<(), Failure> {
             return Err(Failure::not_found(format!("NAS {name} has no old secret")));
         };
         let counted = previous.counts(clock::now());
-        store.rekey_nas(&keys::seal_nas(Nas { previous_secret: None, ..nas }, &key)?).await?;
-        audit::record(context, &*store, "nas.rotate", &name, "old secret ended").await?;
+        let sealed = keys::seal_nas(Nas { previous_secret: None, ..nas }, &key)?;
+        audit::edit(context, &*store, &[Edit::RekeyNas(&sealed)], "nas.rotate", &name, "old secret ended").await?;
         let was = if counted { "counts no more" } else { "counted no more already; now it is gone" };
         return output::print(&format!("the old secret of NAS {name} {was}"));
     }
@@ -387,8 +390,9 @@ async fn rotate(args: RotateArgs, context: &Context) -> Result<(), Failure> {
     }
     let until = clock::now() + args.time;
     let previous_secret = Some(PreviousSecret { secret: nas.secret.clone(), until: Some(until) });
-    store.rekey_nas(&keys::seal_nas(Nas { secret, previous_secret, ..nas }, &key)?).await?;
-    audit::record(context, &*store, "nas.rotate", &name, format!("old secret until {until}")).await?;
+    let sealed = keys::seal_nas(Nas { secret, previous_secret, ..nas }, &key)?;
+    let detail = format!("old secret until {until}");
+    audit::edit(context, &*store, &[Edit::RekeyNas(&sealed)], "nas.rotate", &name, detail).await?;
     let words = format!("NAS {name} has a new secret; the old one counts until {until}");
     match generated {
         Some(secret) => output::print(&format!("{words}\nsecret {secret}")),
@@ -407,8 +411,7 @@ async fn remove(args: RemoveArgs, context: &Context) -> Result<(), Failure> {
         };
         return Err(Failure::not_found(format!("there is no NAS {name} in the store; {why}")));
     }
-    store.remove_nas(&name).await?;
-    audit::record(context, &*store, "nas.remove", &name, "").await?;
+    audit::edit(context, &*store, &[Edit::RemoveNas(&name)], "nas.remove", &name, "").await?;
     output::print(&format!("removed NAS {name}"))
 }
 

@@ -19,6 +19,7 @@ mod people;
 mod radsec;
 pub(crate) mod read;
 mod reader;
+mod said;
 mod surroundings;
 mod webhook;
 
@@ -38,6 +39,7 @@ pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontRadsec, FrontServer};
 pub use people::{Messages, Places};
 pub use radsec::{Radsec, TlsFiles};
+pub use said::Said;
 pub use surroundings::Surroundings;
 pub use webhook::Webhook;
 
@@ -116,8 +118,14 @@ pub struct Server {
     pub reject_delay: Duration,
     /// How many argon2id checks run at once.
     pub password_checks: usize,
+    /// How long a password that is slow to check is remembered once it was right; zero is not at all.
+    pub remember_passwords: Duration,
+    /// How many logins that nobody is asked about are recorded in a second, at most, when they come faster for long.
+    pub login_records_per_second: u32,
     /// How many requests may be in work or waiting; beyond that new Access-Requests are dropped.
     pub max_pending: usize,
+    /// New Access-Requests a second of a NAS, at most, where the NAS says nothing else; `None` is without bound.
+    pub max_requests_per_second: Option<u32>,
     /// Sockets, and threads, for each UDP address.
     pub sockets: usize,
     /// The receive buffer of each, in octets.
@@ -300,6 +308,8 @@ pub struct Loaded {
     pub config: Config,
     /// Where.
     pub sources: Sources,
+    /// Which settings were said.
+    pub said: Said,
     /// What is allowed but hardly meant, one line each.
     pub warnings: Vec<String>,
 }

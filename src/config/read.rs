@@ -24,7 +24,7 @@ use super::radsec::radsec;
 use super::reader::{Report, Section};
 use super::webhook::webhook;
 use super::{
-    Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Server, Spool, Store, StoreUrl,
+    Accounting, Config, Dynauth, Flags, Hold, Keys, Loaded, Log, LogFormat, Said, Server, Spool, Store, StoreUrl,
     Surroundings, Telegram, TelegramWebhook, WhileAway,
 };
 use crate::model::{
@@ -49,7 +49,10 @@ pub(super) fn load(flags: &Flags, surroundings: &Surroundings) -> Result<Loaded,
     let config = config(&report, surroundings);
     let (problems, warnings) = report.finish();
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, sources: layers.sources, warnings }),
+        Some(config) if problems.is_empty() => {
+            let said = Said::new(&layers.values);
+            Ok(Loaded { config, sources: layers.sources, said, warnings })
+        }
         _ => Err(ConfigError { problems }),
     }
 }
@@ -176,7 +179,10 @@ fn server(mut section: Section<'_>, surroundings: &Surroundings) -> Server {
         accounting: addresses(&mut section, "accounting", ACCOUNTING_PORT),
         reject_delay: section.duration("reject_delay").unwrap_or(Duration::from_secs(1)),
         password_checks: section.number("password_checks", 1).unwrap_or(surroundings.cores.max(1)),
+        remember_passwords: section.duration("remember_passwords").unwrap_or(Duration::from_secs(300)),
+        login_records_per_second: section.number("login_records_per_second", 1).unwrap_or(2000),
         max_pending: section.number("max_pending", 1).unwrap_or(4096),
+        max_requests_per_second: section.number("max_requests_per_second", 1),
         sockets: section.number("sockets", 1).unwrap_or(surroundings.cores.clamp(1, SOCKETS_MOST)),
         receive_buffer: section.number("receive_buffer", RECEIVE_BUFFER_LEAST).unwrap_or(4 << 20),
     };
@@ -471,6 +477,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: C
     let coa_port = section.number("coa_port", 1);
     let coa_source = section.parsed("coa_source", "an address, with or without port", source);
     let reject_delay = section.duration("reject_delay");
+    let max_requests_per_second = section.number("max_requests_per_second", 1);
     let octet_wrap = section.boolean("octet_wrap").unwrap_or(false);
     let unique_ports = section.boolean("unique_ports");
     let sandbox_filter = section.text("sandbox_filter");
@@ -498,6 +505,7 @@ fn nas(report: &Report<'_>, mut section: Section<'_>, hold: &Hold, configured: C
         coa_port,
         coa_source,
         reject_delay,
+        max_requests_per_second,
         octet_direction: direction.unwrap_or_default(),
         octet_wrap,
         unique_ports,
@@ -567,7 +575,7 @@ fn log(mut section: Section<'_>) -> Log {
     Log { filter: filter.unwrap_or_else(|| "info".to_owned()), format: format.unwrap_or_default() }
 }
 
-/// Two NASes on one network could not be told apart; and who listens on loopback alone hears no other host.
+/// Two NASes on one network, or by one certificate, could not be told apart; and who listens on loopback alone hears no other host.
 fn judge_listeners(report: &Report<'_>, server: &Server, nases: &[Nas], has_radsec: bool) {
     for nas in nases.iter().filter(|nas| !has_radsec && (!nas.radsec.is_empty() || nas.dynauth == DynauthPath::Tls)) {
         let section = report.top().section("nas").section(nas.name.as_str());
@@ -575,6 +583,15 @@ fn judge_listeners(report: &Report<'_>, server: &Server, nases: &[Nas], has_rads
             "radsec",
             "is for RADIUS over TLS, which needs a [radsec] section with certificate, key and client_ca",
         );
+    }
+    let mut ids: BTreeMap<&CertificateId, &NasName> = BTreeMap::new();
+    for nas in nases {
+        for id in &nas.radsec {
+            if let Some(other) = ids.insert(id, &nas.name).filter(|other| **other != nas.name) {
+                let section = report.top().section("nas").section(nas.name.as_str());
+                section.problem("radsec", format!("names {id}, as nas.{other} does; each certificate is one NAS's"));
+            }
+        }
     }
     let mut seen: BTreeMap<(IpNet, Option<&str>), &NasName> = BTreeMap::new();
     let datagrams = || nases.iter().filter(|nas| !nas.radsec_only);

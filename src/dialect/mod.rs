@@ -159,6 +159,21 @@ impl Dialect {
         grant: &Grant,
         class: &[u8],
     ) -> Result<Vec<Vec<u8>>, RenderError> {
+        let mut attributes = self.granted(dictionary, user, grant)?;
+        attributes.push(class_attribute(class));
+        Ok(attributes)
+    }
+
+    /// The same without Class: what is the same at each login of that user on the same terms.
+    ///
+    /// # Errors
+    /// As [`Dialect::accept`].
+    pub fn granted(
+        &self,
+        dictionary: &Dictionary,
+        user: &UserName,
+        grant: &Grant,
+    ) -> Result<Vec<Vec<u8>>, RenderError> {
         let (items, filter, session_timeout) = match &grant.terms {
             Terms::Hold(terms) if self.session_timeout_can_be_raised => {
                 let until_we_must_have_acted = terms.window.saturating_add(terms.grace);
@@ -173,9 +188,7 @@ impl Dialect {
         let values = Values { filter, session_timeout, user: user.as_str() };
         let mut reply = self.reply(dictionary, &grant.reply)?;
         reply.retain(|(path, _)| !(held && self.withheld.contains(path)));
-        let mut attributes = self.merge(dictionary, items, values, reply)?;
-        attributes.push(class_attribute(class));
-        Ok(attributes)
+        self.merge(dictionary, items, values, reply)
     }
 
     /// The CoA-Requests that lift the session, to be sent one after the other, each when the one before was

@@ -11,7 +11,9 @@ pub(super) struct Form {
 }
 
 /// Kinds by the beginning of the id. All others are messages or parts of them.
-const FORMS: [(&str, Form); 5] = [
+const FORMS: [(&str, Form); 6] = [
+    // A line to the operator, in the log too; whoever posts it escapes it.
+    ("alert-", Form { limit: 2000, html: false }),
     // answerCallbackQuery: 0-200 characters.
     ("answer-", Form { limit: 200, html: false }),
     // No limit is published; longer ones are cut by clients.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
 
 use fluent_bundle::FluentResource;
 use fluent_bundle::concurrent::FluentBundle;
@@ -15,7 +16,7 @@ use unic_langid::LanguageIdentifier;
 use super::arguments::{self, Arguments};
 use super::error::{MessageProblem, MessagesError};
 use super::form::Form;
-use super::{Language, Messages};
+use super::{Language, Messages, Said};
 
 /// Language, file name, text.
 const EMBEDDED: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/messages.rs"));
@@ -46,8 +47,8 @@ impl Messages {
         if let Some(directory) = overrides {
             sources.extend(read(directory, &mut problems));
         }
-        let messages = build(sources, &mut problems);
-        if problems.is_empty() { Ok(messages) } else { Err(MessagesError { problems }) }
+        let said = build(sources, &mut problems);
+        if problems.is_empty() { Ok(Self(RwLock::new(Arc::new(said)))) } else { Err(MessagesError { problems }) }
     }
 }
 
@@ -109,7 +110,7 @@ fn about(path: &Path, what: &str) -> MessageProblem {
     MessageProblem { file: path.display().to_string(), line: None, what: what.to_owned() }
 }
 
-fn build(sources: Vec<Source>, problems: &mut Vec<MessageProblem>) -> Messages {
+fn build(sources: Vec<Source>, problems: &mut Vec<MessageProblem>) -> Said {
     let known = documented(&sources, problems);
     let mut languages = BTreeMap::new();
     // Where each message of a language was last said, for the check of how it reads.
@@ -151,15 +152,15 @@ fn build(sources: Vec<Source>, problems: &mut Vec<MessageProblem>) -> Messages {
         }
         bundle.add_resource_overriding(resource);
     }
-    let messages = Messages { languages, arguments: known };
+    let said_now = Said { languages, arguments: known };
     // What is wrong in itself need not be tried.
     if problems.is_empty() {
         problems.extend(said.into_iter().filter_map(|((language, id), (file, line))| {
-            let what = messages.try_out(&language, &id).err()?;
+            let what = said_now.try_out(&language, &id).err()?;
             Some(MessageProblem { file, line: Some(line), what: format!("{id} {what}") })
         }));
     }
-    messages
+    said_now
 }
 
 /// The arguments of every message, as the comments of the embedded English texts give them.
@@ -184,7 +185,7 @@ fn documented(sources: &[Source], problems: &mut Vec<MessageProblem>) -> BTreeMa
     known
 }
 
-impl Messages {
+impl Said {
     /// Formats with sample arguments.
     fn try_out(&self, language: &Language, id: &str) -> Result<(), String> {
         let bundle = &self.languages[language];
@@ -278,9 +279,9 @@ mod tests {
     fn the_embedded_texts_are_sound_and_russian_lacks_none() {
         let messages = Messages::load(None).unwrap_or_else(|error| panic!("{error}"));
         let russian = language("ru");
-        let missing: Vec<_> = messages.ids().filter(|id| !messages.says(&russian, id)).collect();
+        let missing: Vec<_> = messages.ids().into_iter().filter(|id| !messages.says(&russian, id)).collect();
         assert!(missing.is_empty(), "not said in Russian: {missing:?}");
-        assert!(messages.ids().count() > 0);
+        assert!(!messages.ids().is_empty());
     }
 
     #[test]
@@ -299,6 +300,15 @@ mod tests {
         assert_eq!(say("de", "button-no"), "Not me");
         assert_eq!(say("fr", "button-yes"), "Yes, me");
         assert!(messages.speaks(&language("de")) && !messages.speaks(&language("fr")));
+    }
+
+    #[test]
+    fn others_take_their_place_while_they_are_in_use() {
+        let directory = directory(&[("en/mine.ftl", "button-yes = Yes, me\n"), ("de/a.ftl", "button-no = Nein\n")]);
+        let messages = Messages::load(None).unwrap();
+        messages.replace(&Messages::load(Some(directory.path())).unwrap());
+        assert_eq!(messages.say(&language("en"), "button-yes", &[]), "Yes, me");
+        assert!(messages.speaks(&language("de")) && messages.languages().len() == 3);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! | `form.rs` | what Telegram takes: length and tags; pure |
 //! | `error.rs` | what is wrong, by file and line |
 //!
-//! What begins with `answer-`, `button-`, `command-` or `reply-` is plain text with a limit of its own; all else is HTML.
+//! What begins with `alert-`, `answer-`, `button-`, `command-` or `reply-` is plain text with a limit of its own; all else is HTML.
 //! Text from the network is a guest: the caller escapes it before it becomes an argument, and says so by which [`Value`]
 //! it makes of it. Never knows whom a text is for, or what becomes of it.
 
@@ -24,6 +24,7 @@ mod snapshot;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
@@ -35,8 +36,11 @@ pub(crate) use self::form::seen;
 pub(crate) use self::snapshot::compare_snapshot;
 pub use crate::model::Language;
 
-/// All texts in all languages, checked.
-pub struct Messages {
+/// All texts in all languages, checked. Others can take their place while they are in use.
+pub struct Messages(RwLock<Arc<Said>>);
+
+/// The texts in force.
+struct Said {
     languages: BTreeMap<Language, FluentBundle<FluentResource>>,
     arguments: BTreeMap<String, arguments::Arguments>,
 }
@@ -58,9 +62,9 @@ impl Messages {
     pub fn say(&self, language: &Language, id: &str, arguments: &[(&str, Value<'_>)]) -> String {
         let arguments: FluentArgs<'_> =
             arguments.iter().map(|(name, value)| (*name, FluentValue::from(value.clone()))).collect();
-        let english = Language::english();
+        let (english, said) = (Language::english(), self.said());
         let in_language = |language: &Language| {
-            let bundle = self.languages.get(language)?;
+            let bundle = said.languages.get(language)?;
             let pattern = bundle.get_message(id)?.value()?;
             let mut errors = Vec::new();
             let text = bundle.format_pattern(pattern, Some(&arguments), &mut errors).into_owned();
@@ -74,28 +78,38 @@ impl Messages {
 
     /// Whether there is anything in that language.
     pub fn speaks(&self, language: &Language) -> bool {
-        self.languages.contains_key(language)
+        self.said().languages.contains_key(language)
     }
 
     /// All languages, by tag.
-    pub fn languages(&self) -> impl Iterator<Item = &Language> {
-        self.languages.keys()
+    pub fn languages(&self) -> Vec<Language> {
+        self.said().languages.keys().cloned().collect()
     }
 
     /// All ids, in order.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.arguments.keys().map(String::as_str)
+    pub fn ids(&self) -> Vec<String> {
+        self.said().arguments.keys().cloned().collect()
     }
 
     /// Whether a language says that message in its own words.
     pub fn says(&self, language: &Language, id: &str) -> bool {
-        self.languages.get(language).is_some_and(|bundle| bundle.get_message(id).is_some())
+        self.said().languages.get(language).is_some_and(|bundle| bundle.get_message(id).is_some())
+    }
+
+    /// Says from now on what those say.
+    pub fn replace(&self, others: &Self) {
+        let others = others.said();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = others;
+    }
+
+    fn said(&self) -> Arc<Said> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl fmt::Debug for Messages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Messages").field("languages", &self.languages.keys()).finish_non_exhaustive()
+        f.debug_struct("Messages").field("languages", &self.languages()).finish_non_exhaustive()
     }
 }
 

@@ -49,9 +49,9 @@ fn readable(arguments: &Arguments) -> Vec<Vec<(&str, Value<'static>)>> {
 fn the_snapshot_has_every_message_in_every_language() {
     let messages = Messages::load(None).unwrap();
     let mut page = String::from("Every message in every language, with its arguments in brackets.\n");
-    for (id, arguments) in &messages.arguments {
+    for (id, arguments) in &messages.said().arguments {
         let _ = write!(page, "\n-------- {id}\n");
-        for language in messages.languages() {
+        for language in &messages.languages() {
             let mut said: Vec<String> = Vec::new();
             for sample in readable(arguments) {
                 let text = messages.say(language, id, &sample);

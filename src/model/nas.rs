@@ -64,6 +64,8 @@ pub struct Nas {
     pub codes: CodeEntry,
     /// The secret before this one, while both count.
     pub previous_secret: Option<PreviousSecret>,
+    /// New Access-Requests a second, at most; `None` is the server's setting. Repeats, accounting and Status-Server do not count.
+    pub max_requests_per_second: Option<u32>,
 }
 
 /// A secret that has been replaced and still counts.
@@ -132,6 +134,7 @@ impl Nas {
             radsec_only: false,
             dynauth: DynauthPath::Auto,
             previous_secret: None,
+            max_requests_per_second: None,
             codes: CodeEntry::default(),
         }
     }

@@ -1,14 +1,18 @@
 //! UDP and TLS in and out, duplicates, and the front between a local pppd and its servers. Knows no session and no user: whoever
 //! receives decides what a datagram is.
 
+mod bucket;
 pub mod client;
 mod duplicates;
 pub mod dynamic_authorization;
+mod flood;
 pub mod front;
 pub mod radsec;
 mod udp;
 
+pub use bucket::{Bucket, Measure};
 pub use duplicates::{Admission, Duplicates, RequestKey};
+pub use flood::{Bounds, Flood, Visitor};
 pub use udp::{
     Arrival, KernelDrops, RECEIVE_BUFFER, Replier, UdpPort, bind, bind_shared, receive, receive_on_this_thread,
 };

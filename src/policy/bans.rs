@@ -86,7 +86,7 @@ pub struct Ban {
     pub until: Option<Timestamp>,
     /// When it was lifted before its time.
     pub lifted_at: Option<Timestamp>,
-    /// Why, for the operator.
+    /// Why: what an operator said, or a [`BanReason`].
     pub reason: String,
     /// Who set it: an operator's login, or `radhold` for one that came of strikes.
     pub by: String,
@@ -96,7 +96,42 @@ pub struct Ban {
     pub forced: bool,
 }
 
+/// Why somebody is banned, as it is kept: in English words that are read back, so that it can be said in others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BanReason {
+    /// So many strikes, by themselves.
+    Strikes(u32),
+    /// A button under the notice of a denied login, of that user.
+    DeniedLogin(UserName),
+    /// What an operator said.
+    Said(String),
+}
+
+const STRIKES: &str = " logins denied or not confirmed";
+const DENIED_LOGIN: &str = "denied login of ";
+
+impl fmt::Display for BanReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Strikes(count) => write!(f, "{count}{STRIKES}"),
+            Self::DeniedLogin(user) => write!(f, "{DENIED_LOGIN}{user}"),
+            Self::Said(reason) => f.write_str(reason),
+        }
+    }
+}
+
 impl Ban {
+    /// Why it was set.
+    pub fn why(&self) -> BanReason {
+        if let Some(Ok(count)) = self.reason.strip_suffix(STRIKES).map(str::parse).filter(|_| self.automatic) {
+            return BanReason::Strikes(count);
+        }
+        match self.reason.strip_prefix(DENIED_LOGIN) {
+            Some(user) => BanReason::DeniedLogin(UserName::new(user)),
+            None => BanReason::Said(self.reason.clone()),
+        }
+    }
+
     /// Whether it refuses anybody at that time.
     pub fn in_force(&self, now: Timestamp) -> bool {
         self.lifted_at.is_none() && self.until.is_none_or(|until| now < until)
@@ -132,6 +167,11 @@ impl BanList {
             }
         }
         list
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty() && self.others.is_empty()
     }
 
     /// The ban against a caller that lasts longest.
@@ -177,6 +217,19 @@ mod tests {
 
     fn caller(text: &str) -> Caller {
         Caller::read(text).unwrap()
+    }
+
+    #[test]
+    fn a_reason_is_read_back_as_it_was_meant() {
+        let why = |reason: &str, automatic| {
+            Ban { reason: reason.to_owned(), automatic, ..ban("account", "alice", None) }.why()
+        };
+        for reason in [BanReason::Strikes(10), BanReason::DeniedLogin("bob".into()), BanReason::Said("rude".into())] {
+            let automatic = matches!(reason, BanReason::Strikes(_));
+            assert_eq!(why(&reason.to_string(), automatic), reason);
+        }
+        let quoted = "10 logins denied or not confirmed";
+        assert_eq!(why(quoted, false), BanReason::Said(quoted.to_owned()), "an operator's own words");
     }
 
     #[test]

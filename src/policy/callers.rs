@@ -23,26 +23,46 @@ impl Caller {
     /// the next try comes from another one.
     pub fn read(text: &str) -> Option<Self> {
         let text = text.trim();
+        match Self::address(text) {
+            Some(address) => Some(Self::Address(address)),
+            None if text.is_empty() => None,
+            None => Some(Self::Station(text.to_ascii_lowercase())),
+        }
+    }
+
+    /// The address in Calling-Station-Id, if it is one.
+    fn address(text: &str) -> Option<IpAddr> {
         let before_port = text.strip_suffix(']').and_then(|text| text.split_once('[')).map(|(before, _)| before);
         let address = text
             .parse::<IpAddr>()
             .or_else(|_| before_port.unwrap_or(text).parse::<IpAddr>())
             .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
+        address.ok().map(|address| address.to_canonical())
+    }
+
+    /// As [`Caller::read`] and then [`Caller::key`], which is written into `key`; gives the address alone, and needs no memory that `key`
+    /// does not have.
+    pub fn read_key(text: &str, key: &mut String) -> Option<IpAddr> {
+        key.clear();
+        let text = text.trim();
+        let address = Self::address(text);
         match address {
-            Ok(address) => Some(Self::Address(address.to_canonical())),
-            Err(_) if text.is_empty() => None,
-            Err(_) => Some(Self::Station(text.to_ascii_lowercase())),
+            Some(address) => {
+                write_network(&household(address), key).expect("writing to a String cannot fail");
+            }
+            None => {
+                key.push_str(text);
+                key.make_ascii_lowercase();
+            }
         }
+        address
     }
 
     /// The network whose hosts one person has: an IPv4 address, or the /64 of an IPv6 address, within which a new address costs
     /// nothing. `None` when the caller is no address.
     pub fn household(&self) -> Option<IpNet> {
         match self {
-            Self::Address(IpAddr::V6(address)) => {
-                Some(Ipv6Net::new(*address, 64).expect("64 is a length within 128").trunc().into())
-            }
-            Self::Address(address) => Some(IpNet::from(*address)),
+            Self::Address(address) => Some(household(*address)),
             Self::Station(_) => None,
         }
     }
@@ -67,7 +87,24 @@ impl fmt::Display for Caller {
 
 /// A network as people write it: without length when it is one host.
 pub fn network_text(network: &IpNet) -> String {
-    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+    let mut text = String::new();
+    write_network(network, &mut text).expect("writing to a String cannot fail");
+    text
+}
+
+fn write_network(network: &IpNet, out: &mut impl fmt::Write) -> fmt::Result {
+    if network.prefix_len() == network.max_prefix_len() {
+        write!(out, "{}", network.addr())
+    } else {
+        write!(out, "{network}")
+    }
+}
+
+fn household(address: IpAddr) -> IpNet {
+    match address {
+        IpAddr::V6(address) => Ipv6Net::new(address, 64).expect("64 is a length within 128").trunc().into(),
+        address => IpNet::from(address),
+    }
 }
 
 /// What lists say of a caller.

@@ -194,6 +194,11 @@ impl Lockout {
         }
     }
 
+    /// Where anybody has failed.
+    pub fn failed_keys(&self) -> impl Iterator<Item = &FailureKey> {
+        self.failures.keys()
+    }
+
     /// What the store has not been told: failures, and keys that are forgiven. They count as told from now on.
     pub fn take_untold(&mut self) -> (Vec<FailureCount>, Vec<FailureKey>) {
         let mut counts = Vec::new();

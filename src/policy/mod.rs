@@ -22,7 +22,7 @@ use crate::model::{
     WhenUnreachable,
 };
 
-pub use bans::{Ban, BanList, BanTarget};
+pub use bans::{Ban, BanList, BanReason, BanTarget};
 pub use callers::{Caller, Standing, network_text, standing};
 pub use guards::{Guards, HOUR};
 pub use lockout::{FailureCount, FailureKey, Lockout, LockoutLimits};
@@ -218,7 +218,7 @@ fn hold_terms(user: &User, groups: &[Group], nas: &Nas, defaults: &Defaults) -> 
         .or_else(|| said(&nas.approvers))
         .unwrap_or_else(|| defaults.hold.approvers.clone());
     let when_unreachable = user.when_unreachable.or_else(|| nearest(groups, |group| group.when_unreachable));
-    let second_person = second_person(groups).or(defaults.hold.second_person.as_ref()).cloned();
+    let second_person = second_person(groups).cloned();
     let of_groups = groups.iter().map(|group| group.settings.guards());
     let settings: Vec<_> = [user.guards].into_iter().chain(of_groups).chain([nas.guards]).collect();
     HoldTerms {
@@ -230,7 +230,8 @@ fn hold_terms(user: &User, groups: &[Group], nas: &Nas, defaults: &Defaults) -> 
     }
 }
 
-/// Who else must confirm the logins of a member of these groups, as the nearest says.
+/// Who else must confirm the logins of a member of these groups, as the nearest says. Only groups say so, at the login and whenever it
+/// is asked again whose word counts.
 pub fn second_person(groups: &[Group]) -> Option<&SecondPerson> {
     nearest(groups, |group| group.second_person.as_ref())
 }
@@ -349,6 +350,19 @@ mod tests {
         assert_eq!(with(boss.clone(), "telegram:30s,operator"), steps("person,operator"));
         assert_eq!(with(boss, "telegram,person:1m,operator"), steps("person:1m,operator"));
         assert_eq!(with(both, "telegram:30s,operator"), steps("person,telegram:30s,operator"));
+        let server = Defaults {
+            hold: HoldTerms {
+                second_person: Some(SecondPerson {
+                    approvers: vec!["boss".into()],
+                    group: None,
+                    needed: 1,
+                    own: false,
+                }),
+                ..defaults().hold
+            },
+            ..defaults()
+        };
+        assert_eq!(hold(decide(&user(), &[], &nas(), &server).unwrap()).second_person, None, "groups alone say so");
         let alone = GroupSettings { approvers: Some(steps("person,telegram")), ..GroupSettings::default() };
         let terms = hold(decide(&user(), &[group("g", alone)], &nas(), &defaults()).unwrap());
         assert_eq!(terms.approvers, steps("telegram"), "nobody else must confirm");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::bans::{Ban, BanTarget};
+use super::bans::{Ban, BanReason, BanTarget};
 use super::callers::Caller;
 use crate::model::{NasName, SessionId, Timestamp, UserName};
 
@@ -124,7 +124,7 @@ pub fn due<'a>(
             since: now,
             until: Some(now + limits.ban),
             lifted_at: None,
-            reason: format!("{count} logins denied or not confirmed"),
+            reason: BanReason::Strikes(count).to_string(),
             by: BY_ITSELF.to_owned(),
             automatic: true,
             forced: false,

@@ -4,9 +4,12 @@
 //! does not compile. Comparisons are constant in time. Knows no NAS and no policy: whether an absent
 //! Message-Authenticator is acceptable is for others to say.
 
+use std::fmt;
+
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::attribute::{Attribute, MESSAGE_AUTHENTICATOR};
 use super::code::RequestKind;
@@ -44,6 +47,33 @@ impl ReplyVerified {
     }
 }
 
+/// A shared secret, made ready for many Message-Authenticators: what of HMAC depends on the key alone is done once, which is a third
+/// of it. Prints nothing.
+#[derive(Clone)]
+pub struct PreparedSecret {
+    secret: Zeroizing<Vec<u8>>,
+    mac: Hmac<Md5>,
+}
+
+impl PreparedSecret {
+    /// The secret as both sides have it.
+    pub fn new(secret: &[u8]) -> Self {
+        let mac = Hmac::new_from_slice(secret).expect("HMAC takes a key of any length");
+        Self { secret: Zeroizing::new(secret.to_vec()), mac }
+    }
+
+    /// The secret.
+    pub fn expose(&self) -> &[u8] {
+        &self.secret
+    }
+}
+
+impl fmt::Debug for PreparedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PreparedSecret(…)")
+    }
+}
+
 impl Packet<'_> {
     /// Whether the packet carries a Message-Authenticator, valid or not.
     pub fn has_message_authenticator(&self) -> bool {
@@ -60,6 +90,17 @@ impl Packet<'_> {
     pub fn verify_message_authenticator(
         &self,
         secret: &[u8],
+    ) -> Result<MessageAuthenticatorVerified, MessageAuthenticatorError> {
+        self.verify_message_authenticator_by(&PreparedSecret::new(secret))
+    }
+
+    /// The same by a secret that serves more than once.
+    ///
+    /// # Errors
+    /// As [`Packet::verify_message_authenticator`].
+    pub fn verify_message_authenticator_by(
+        &self,
+        secret: &PreparedSecret,
     ) -> Result<MessageAuthenticatorVerified, MessageAuthenticatorError> {
         let authenticator = match self.code().request_kind() {
             Some(RequestKind::Checksum) => &ZERO,
@@ -102,6 +143,7 @@ impl Packet<'_> {
         if !bool::from(wanted.ct_eq(self.authenticator())) {
             return Err(AuthenticatorError::ResponseMismatch);
         }
+        let secret = &PreparedSecret::new(secret);
         let message_authenticator = match check_message_authenticator(self, secret, request_authenticator) {
             Ok(()) => true,
             Err(MessageAuthenticatorError::Absent) => false,
@@ -129,9 +171,9 @@ pub(super) fn message_authenticator(
     packet: &[u8],
     authenticator: &[u8; LENGTH],
     offset: usize,
-    secret: &[u8],
+    secret: &PreparedSecret,
 ) -> [u8; LENGTH] {
-    let mac = Hmac::<Md5>::new_from_slice(secret).expect("HMAC takes a key of any length");
+    let mac = secret.mac.clone();
     mac.chain_update(&packet[..4])
         .chain_update(authenticator)
         .chain_update(&packet[MIN_PACKET..offset])
@@ -144,7 +186,7 @@ pub(super) fn message_authenticator(
 
 fn check_message_authenticator(
     packet: &Packet<'_>,
-    secret: &[u8],
+    secret: &PreparedSecret,
     authenticator: &[u8; LENGTH],
 ) -> Result<(), MessageAuthenticatorError> {
     let (offset, value) = find_message_authenticator(packet)?;

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::attribute::{MAX_VALUE, MESSAGE_AUTHENTICATOR, PROXY_STATE, VENDOR_SPECIFIC};
-use super::authenticator::{self, LENGTH};
+use super::authenticator::{self, LENGTH, PreparedSecret};
 use super::code::{Code, RequestKind};
 use super::concat;
 use super::error::EncodeError;
@@ -195,12 +195,20 @@ impl PacketBuilder {
     /// # Errors
     /// `PacketTooLong`, or `WrongDirection` when this was started as a request.
     pub fn sign_reply(&mut self, secret: &[u8]) -> Result<&[u8], EncodeError> {
+        self.sign_reply_by(&PreparedSecret::new(secret))
+    }
+
+    /// The same by a secret that serves more than once.
+    ///
+    /// # Errors
+    /// As [`PacketBuilder::sign_reply`].
+    pub fn sign_reply_by(&mut self, secret: &PreparedSecret) -> Result<&[u8], EncodeError> {
         if self.answers.is_none() {
             return Err(EncodeError::WrongDirection { code: self.code.as_u8(), wanted: "reply" });
         }
         let request_authenticator = self.request_authenticator;
         let packet = self.lay_out(&request_authenticator, secret)?;
-        let response_authenticator = authenticator::checksum(packet, &request_authenticator, secret);
+        let response_authenticator = authenticator::checksum(packet, &request_authenticator, secret.expose());
         packet[4..MIN_PACKET].copy_from_slice(&response_authenticator);
         Ok(packet)
     }
@@ -218,11 +226,11 @@ impl PacketBuilder {
         match kind.ok_or(wrong)? {
             RequestKind::Nonce => {
                 let request_authenticator = self.request_authenticator;
-                Ok(self.lay_out(&request_authenticator, secret)?)
+                Ok(self.lay_out(&request_authenticator, &PreparedSecret::new(secret))?)
             }
             RequestKind::Checksum => {
                 let zero = [0; LENGTH];
-                let packet = self.lay_out(&zero, secret)?;
+                let packet = self.lay_out(&zero, &PreparedSecret::new(secret))?;
                 let request_authenticator = authenticator::checksum(packet, &zero, secret);
                 packet[4..MIN_PACKET].copy_from_slice(&request_authenticator);
                 Ok(packet)
@@ -294,7 +302,7 @@ impl PacketBuilder {
 
     /// Writes header and Message-Authenticator in front of the attributes and returns the packet, whose Authenticator
     /// field is `authenticator`.
-    fn lay_out(&mut self, authenticator: &[u8; LENGTH], secret: &[u8]) -> Result<&mut [u8], EncodeError> {
+    fn lay_out(&mut self, authenticator: &[u8; LENGTH], secret: &PreparedSecret) -> Result<&mut [u8], EncodeError> {
         let start = self.unused();
         let signed = self.message_authenticator;
         let (code, identifier) = (self.code.as_u8(), self.identifier);

@@ -5,9 +5,11 @@
 //! whoever does not know the secret and does not try hard.
 
 use md5::{Digest, Md5};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
+use super::attribute::MAX_VALUE;
 use super::error::HidingError;
+use super::short::Short;
 use super::tag::{self, Tag};
 
 /// The longest User-Password, octets (RFC 2865 §5.2).
@@ -49,14 +51,14 @@ impl Salt {
 ///
 /// # Errors
 /// `PlainTooLong` above 128 octets.
-pub fn hide_user_password(password: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<Vec<u8>, HidingError> {
+pub fn hide_user_password(password: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<Short, HidingError> {
     if password.len() > MAX_USER_PASSWORD {
         let (octets, limit) = (password.len(), MAX_USER_PASSWORD);
         return Err(HidingError::PlainTooLong { octets, limit, rule: USER_PASSWORD_RULE });
     }
     // An empty password still fills one block: the attribute carries 16 to 128 octets.
-    let mut octets = vec![0; password.len().next_multiple_of(BLOCK).max(BLOCK)];
-    octets[..password.len()].copy_from_slice(password);
+    let mut octets = Short::of(password);
+    octets.resize(password.len().next_multiple_of(BLOCK).max(BLOCK));
     hide_blocks(&mut octets, secret, &[authenticator]);
     Ok(octets)
 }
@@ -66,18 +68,14 @@ pub fn hide_user_password(password: &[u8], secret: &[u8], authenticator: &[u8; 1
 ///
 /// # Errors
 /// `HiddenLength` when not of 16 to 128 octets in blocks of 16.
-pub fn reveal_user_password(
-    hidden: &[u8],
-    secret: &[u8],
-    authenticator: &[u8; 16],
-) -> Result<Zeroizing<Vec<u8>>, HidingError> {
+pub fn reveal_user_password(hidden: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<Short, HidingError> {
     if hidden.is_empty() || hidden.len() > MAX_USER_PASSWORD || !hidden.len().is_multiple_of(BLOCK) {
         return Err(HidingError::HiddenLength { octets: hidden.len(), rule: USER_PASSWORD_RULE });
     }
-    let mut plain = Zeroizing::new(hidden.to_vec());
+    let mut plain = Short::of(hidden);
     reveal_blocks(&mut plain, secret, &[authenticator]);
     let end = plain.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
-    plain.truncate(end);
+    plain.resize(end);
     Ok(plain)
 }
 
@@ -92,8 +90,8 @@ pub fn hide_tunnel_password(
     secret: &[u8],
     authenticator: &[u8; 16],
     salt: Salt,
-) -> Result<Vec<u8>, HidingError> {
-    let mut value = vec![tag::octet(tag)];
+) -> Result<Short, HidingError> {
+    let mut value = Short::of(&[tag::octet(tag)]);
     salted(&mut value, password, secret, authenticator, salt)?;
     Ok(value)
 }
@@ -106,7 +104,7 @@ pub fn reveal_tunnel_password(
     value: &[u8],
     secret: &[u8],
     authenticator: &[u8; 16],
-) -> Result<(Option<Tag>, Zeroizing<Vec<u8>>), HidingError> {
+) -> Result<(Option<Tag>, Short), HidingError> {
     // The tag octet is always there; above 31 it is to be ignored (RFC 2868 §3.5), not read as part of the salt.
     let (&tag, rest) = value.split_first().ok_or(HidingError::HiddenLength { octets: value.len(), rule: SALT_RULE })?;
     Ok((Tag::new(tag), unsalted(rest, secret, authenticator)?))
@@ -118,8 +116,8 @@ pub fn reveal_tunnel_password(
 ///
 /// # Errors
 /// `PlainTooLong` above 239 octets.
-pub fn hide_mppe_key(key: &[u8], secret: &[u8], authenticator: &[u8; 16], salt: Salt) -> Result<Vec<u8>, HidingError> {
-    let mut value = Vec::new();
+pub fn hide_mppe_key(key: &[u8], secret: &[u8], authenticator: &[u8; 16], salt: Salt) -> Result<Short, HidingError> {
+    let mut value = Short::of(&[]);
     salted(&mut value, key, secret, authenticator, salt)?;
     Ok(value)
 }
@@ -128,11 +126,7 @@ pub fn hide_mppe_key(key: &[u8], secret: &[u8], authenticator: &[u8; 16], salt: 
 ///
 /// # Errors
 /// `HiddenLength`, or `RevealedLength` when the secret differs (most times; the rest is noise).
-pub fn reveal_mppe_key(
-    value: &[u8],
-    secret: &[u8],
-    authenticator: &[u8; 16],
-) -> Result<Zeroizing<Vec<u8>>, HidingError> {
+pub fn reveal_mppe_key(value: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<Short, HidingError> {
     unsalted(value, secret, authenticator)
 }
 
@@ -153,7 +147,7 @@ pub fn ascend_secret(value: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> R
 
 /// Appends salt and hidden octets. The plain octets are their number, themselves, and zeroes to a whole block.
 fn salted(
-    out: &mut Vec<u8>,
+    out: &mut Short,
     plain: &[u8],
     secret: &[u8],
     authenticator: &[u8; 16],
@@ -162,39 +156,42 @@ fn salted(
     let limit = MAX_TUNNEL_PASSWORD;
     let length = u8::try_from(plain.len()).ok().filter(|&length| usize::from(length) <= limit);
     let length = length.ok_or(HidingError::PlainTooLong { octets: plain.len(), limit, rule: SALT_RULE })?;
-    out.extend_from_slice(&salt.octets());
+    out.extend(&salt.octets());
     let start = out.len();
-    out.push(length);
-    out.extend_from_slice(plain);
-    out.resize(start + (1 + plain.len()).next_multiple_of(BLOCK), 0);
+    out.extend(&[length]);
+    out.extend(plain);
+    out.resize(start + (1 + plain.len()).next_multiple_of(BLOCK));
     hide_blocks(&mut out[start..], secret, &[authenticator, &salt.octets()]);
     Ok(())
 }
 
-fn unsalted(value: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<Zeroizing<Vec<u8>>, HidingError> {
+fn unsalted(value: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<Short, HidingError> {
     let wrong = HidingError::HiddenLength { octets: value.len(), rule: SALT_RULE };
     // The leftmost bit of the salt is the sender's to set; a sender that forgot it is understood all the same.
     let (salt, hidden) = value.split_first_chunk::<2>().ok_or(wrong)?;
-    if hidden.is_empty() || !hidden.len().is_multiple_of(BLOCK) {
+    if hidden.is_empty() || hidden.len() > MAX_VALUE || !hidden.len().is_multiple_of(BLOCK) {
         return Err(wrong);
     }
-    let mut plain = Zeroizing::new(hidden.to_vec());
+    let mut plain = Short::of(hidden);
     reveal_blocks(&mut plain, secret, &[authenticator, salt]);
     let (length, octets) = (plain[0], plain.len() - 1);
     if usize::from(length) > octets {
         return Err(HidingError::RevealedLength { length, octets, rule: SALT_RULE });
     }
     plain.copy_within(1.., 0);
-    plain.truncate(usize::from(length));
+    plain.resize(usize::from(length));
     Ok(plain)
 }
 
 /// `c(i) = p(i) xor MD5(secret + c(i-1))`, with `first` in the place of `c(0)`.
 fn hide_blocks(octets: &mut [u8], secret: &[u8], first: &[&[u8]]) {
     let mut pad = pad(secret, first);
-    for block in octets.chunks_mut(BLOCK) {
+    let mut blocks = octets.chunks_mut(BLOCK).peekable();
+    while let Some(block) = blocks.next() {
         block.iter_mut().zip(pad).for_each(|(octet, pad)| *octet ^= pad);
-        pad = self::pad(secret, &[block]);
+        if blocks.peek().is_some() {
+            pad = self::pad(secret, &[block]);
+        }
     }
     pad.zeroize();
 }
@@ -202,8 +199,9 @@ fn hide_blocks(octets: &mut [u8], secret: &[u8], first: &[&[u8]]) {
 /// The inverse of [`hide_blocks`]: the pad comes from the hidden block, so it is taken before that is revealed.
 fn reveal_blocks(octets: &mut [u8], secret: &[u8], first: &[&[u8]]) {
     let mut pad = pad(secret, first);
-    for block in octets.chunks_mut(BLOCK) {
-        let mut next = self::pad(secret, &[block]);
+    let mut blocks = octets.chunks_mut(BLOCK).peekable();
+    while let Some(block) = blocks.next() {
+        let mut next = if blocks.peek().is_some() { self::pad(secret, &[block]) } else { pad };
         block.iter_mut().zip(pad).for_each(|(octet, pad)| *octet ^= pad);
         std::mem::swap(&mut pad, &mut next);
         next.zeroize();
@@ -254,7 +252,7 @@ mod tests {
             let octets = hide_tunnel_password(Tag::new(3), &password, SECRET, &AUTHENTICATOR, SALT).unwrap();
             assert_eq!((octets.len(), &octets[..3]), (value, &[3, 0x81, 0x02][..]));
             let (tag, revealed) = reveal_tunnel_password(&octets, SECRET, &AUTHENTICATOR).unwrap();
-            assert_eq!((tag, &*revealed), (Tag::new(3), &password));
+            assert_eq!((tag, &*revealed), (Tag::new(3), &password[..]));
         }
         let too_long = hide_tunnel_password(None, &[0; 240], SECRET, &AUTHENTICATOR, SALT).unwrap_err();
         assert_eq!(too_long.reason(), "hiding-plain-too-long");

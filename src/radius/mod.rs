@@ -16,6 +16,7 @@ pub mod error;
 pub mod extended;
 pub mod hiding;
 mod packet;
+mod short;
 pub mod tag;
 pub mod tlv;
 pub mod value;
@@ -27,11 +28,12 @@ mod properties;
 mod vectors;
 
 pub use attribute::{Attribute, Attributes};
-pub use authenticator::{MessageAuthenticatorVerified, ReplyVerified, RequestAuthenticatorVerified};
+pub use authenticator::{MessageAuthenticatorVerified, PreparedSecret, ReplyVerified, RequestAuthenticatorVerified};
 pub use builder::PacketBuilder;
 pub use code::Code;
 pub use error::{
     AuthenticatorError, EncodeError, Fault, HidingError, MessageAuthenticatorError, ParseError, ValueError,
 };
 pub use packet::{MAX_PACKET, MIN_PACKET, Packet};
+pub use short::Short;
 pub use vendor::VendorAttribute;

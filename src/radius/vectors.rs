@@ -76,7 +76,7 @@ fn rfc2865_section_7_1() {
     assert_eq!(packet.ipv4(NAS_IP_ADDRESS), Some([192, 168, 1, 16].into()));
     assert_eq!(packet.integer(NAS_PORT), Some(3));
     let hidden = packet.first(USER_PASSWORD).unwrap();
-    assert_eq!(*reveal_user_password(hidden, RFC_SECRET, packet.authenticator()).unwrap(), b"arctangent");
+    assert_eq!(reveal_user_password(hidden, RFC_SECRET, packet.authenticator()).unwrap(), b"arctangent");
     assert_eq!(hide_user_password(b"arctangent", RFC_SECRET, packet.authenticator()).unwrap(), hidden);
     assert_eq!(rebuilt(&request, RFC_SECRET, None), request);
 
@@ -109,7 +109,7 @@ fn rfc2865_section_7_3() {
         let (request, reply) = (rfc2865(request), rfc2865(reply));
         let packet = Packet::parse(&request).unwrap();
         let hidden = packet.first(USER_PASSWORD).unwrap();
-        assert_eq!(*reveal_user_password(hidden, RFC_SECRET, packet.authenticator()).unwrap(), password);
+        assert_eq!(reveal_user_password(hidden, RFC_SECRET, packet.authenticator()).unwrap(), password);
         assert!(Packet::parse(&reply).unwrap().verify_reply(RFC_SECRET, packet.authenticator()).is_ok());
     }
     let challenge = rfc2865("7.3 Access-Challenge");
@@ -123,7 +123,7 @@ fn rfc2868_section_3_5_tunnel_passwords_of_freeradius() {
     for password in ["foo", "bar", "barbar"] {
         let value = rfc2868(&format!("3.5 {password}"));
         let (tag, plain) = reveal_tunnel_password(&value, FREERADIUS_SECRET, &authenticator).unwrap();
-        assert_eq!((tag, &**plain), (None, password.as_bytes()));
+        assert_eq!((tag, &*plain), (None, password.as_bytes()));
     }
 }
 
@@ -135,7 +135,7 @@ fn rfc3579_section_3_2_access_request_of_radclient() {
     assert_eq!(packet.concat(EAP_MESSAGE), Some(vec![2, 0, 0, 9, 1, b'a', b'b', b'c', b'd']));
     // RFC 2865 §5.2, over three blocks.
     let (hidden, password) = (packet.first(USER_PASSWORD).unwrap(), b"a password of more than sixteen octets");
-    assert_eq!(*reveal_user_password(hidden, RFC_SECRET, packet.authenticator()).unwrap(), password);
+    assert_eq!(reveal_user_password(hidden, RFC_SECRET, packet.authenticator()).unwrap(), password);
     assert_eq!(hide_user_password(password, RFC_SECRET, packet.authenticator()).unwrap(), hidden);
 }
 

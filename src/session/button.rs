@@ -28,6 +28,7 @@ pub struct Press {
     /// The number that was chosen, where numbers are matched.
     number: Option<u8>,
     approver: ApproverKind,
+    chat: String,
     presser: String,
 }
 
@@ -165,8 +166,7 @@ impl ButtonKey {
             let session = SessionId(self.opened(&number::label(chosen), data, place)?);
             let right = chosen == self.number(session);
             let verdict = if right { Verdict::Approved } else { Verdict::Denied };
-            let presser = place.presser.to_owned();
-            return Ok(Press { session, verdict, number: Some(chosen), approver: place.approver, presser });
+            return Ok(Press::at(place, session, verdict, Some(chosen)));
         }
         let verdict = match data.as_bytes().first() {
             Some(b'y') => Verdict::Approved,
@@ -174,8 +174,7 @@ impl ButtonKey {
             _ => return Err(ButtonError::Foreign),
         };
         let session = SessionId(self.opened(letter(verdict), data, place)?);
-        let presser = place.presser.to_owned();
-        Ok(Press { session, verdict, number: None, approver: place.approver, presser })
+        Ok(Press::at(place, session, verdict, None))
     }
 
     pub(super) fn secret(&self) -> &Secret {
@@ -219,6 +218,17 @@ impl ButtonKey {
 }
 
 impl Press {
+    fn at(place: Place<'_>, session: SessionId, verdict: Verdict, number: Option<u8>) -> Self {
+        let (chat, presser) = (place.chat.to_owned(), place.presser.to_owned());
+        Self { session, verdict, number, approver: place.approver, chat, presser }
+    }
+
+    /// The same as made in that chat, for one that was sealed again for another place. Nothing goes by it but the record.
+    #[must_use]
+    pub fn made_in(self, chat: &str) -> Self {
+        Self { chat: chat.to_owned(), ..self }
+    }
+
     /// The session it is for.
     pub fn session(&self) -> SessionId {
         self.session
@@ -242,6 +252,11 @@ impl Press {
     /// By which channel.
     pub fn approver(&self) -> ApproverKind {
         self.approver
+    }
+
+    /// In which chat; empty when that is not known any more.
+    pub fn chat(&self) -> &str {
+        &self.chat
     }
 
     /// Who pressed.

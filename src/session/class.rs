@@ -14,6 +14,7 @@ const VERSION: u8 = 1;
 const WAIVED: u8 = 1;
 const BODY: usize = 28;
 const MAC: usize = 18;
+const OCTETS: usize = BODY + MAC;
 
 /// What a Class of ours says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,14 +51,14 @@ impl ClassKey {
     }
 
     /// The octets for the Access-Accept.
-    pub fn seal(&self, class: &Class, nas: &NasName) -> Vec<u8> {
-        let mut octets = Vec::with_capacity(BODY + MAC);
-        octets.extend_from_slice(&MAGIC);
-        octets.extend_from_slice(&[VERSION, if class.waived { WAIVED } else { 0 }]);
-        octets.extend_from_slice(class.session.0.as_bytes());
-        octets.extend_from_slice(&class.accepted_at.as_secs().to_be_bytes());
-        let mac = self.mac(&octets, nas);
-        octets.extend_from_slice(&mac);
+    pub fn seal(&self, class: &Class, nas: &NasName) -> [u8; OCTETS] {
+        let mut octets = [0; OCTETS];
+        octets[..2].copy_from_slice(&MAGIC);
+        octets[2..4].copy_from_slice(&[VERSION, if class.waived { WAIVED } else { 0 }]);
+        octets[4..20].copy_from_slice(class.session.0.as_bytes());
+        octets[20..BODY].copy_from_slice(&class.accepted_at.as_secs().to_be_bytes());
+        let mac = self.mac(&octets[..BODY], nas);
+        octets[BODY..].copy_from_slice(&mac);
         octets
     }
 

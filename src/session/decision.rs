@@ -68,6 +68,9 @@ pub struct Vote {
     /// Who that is, when it is somebody else than the session's user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<UserName>,
+    /// In which chat, where it was said in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<String>,
     /// When.
     pub at: Timestamp,
 }
@@ -80,6 +83,8 @@ pub struct Approval {
     voices: Voices,
     /// By the number on the screen of whoever logs in.
     by_number: bool,
+    /// In which chat, for the record.
+    chat: Option<String>,
 }
 
 /// Proof of a no.
@@ -112,6 +117,7 @@ impl Approval {
             speaks: Speaks::ForAll,
             voices: Voices::default(),
             by_number: false,
+            chat: None,
         }
     }
 
@@ -122,7 +128,8 @@ impl Approval {
             totp::Means::Emergency(_) => Speaks::ForAll,
             totp::Means::Totp | totp::Means::Recovery => Speaks::AsOwn,
         };
-        Self { by: DecidedBy { approver: code.approver(), who: code.who() }, speaks, voices, by_number: false }
+        let by = DecidedBy { approver: code.approver(), who: code.who() };
+        Self { by, speaks, voices, by_number: false, chat: None }
     }
 
     /// By whom.
@@ -133,6 +140,11 @@ impl Approval {
     /// Whether it was given by choosing the right number.
     pub fn is_by_number(&self) -> bool {
         self.by_number
+    }
+
+    /// In which chat.
+    pub(super) fn chat(&self) -> Option<&str> {
+        self.chat.as_deref()
     }
 
     /// For whom they speak.
@@ -172,12 +184,15 @@ impl Press {
         let by_number = self.is_by_number();
         let hand = DecidedBy { approver: self.approver(), who: self.presser().to_owned() };
         let speaks = voices.of(&hand).ok_or(NotEntitled)?;
+        // What other channels call a place is none.
+        let in_chat = self.approver() == ApproverKind::Telegram && !self.chat().is_empty();
+        let chat = in_chat.then(|| self.chat().to_owned());
         let by = match speaks {
             Speaks::AsOther(_) => DecidedBy { approver: ApproverKind::Person, ..hand },
             _ => hand,
         };
         Ok(match self.verdict() {
-            Verdict::Approved => Proof::Yes(Approval { by, speaks, voices, by_number }),
+            Verdict::Approved => Proof::Yes(Approval { by, speaks, voices, by_number, chat }),
             Verdict::Denied => Proof::No(Denial { by, wrong_number: by_number }),
         })
     }

@@ -40,6 +40,8 @@ pub enum Event {
         approver: ApproverKind,
         /// Why.
         reason: String,
+        /// Where those find it again whom it did reach, when they are too few.
+        strays: Option<String>,
     },
     /// Somebody said yes.
     Approved(Approval),

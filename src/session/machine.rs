@@ -196,7 +196,13 @@ impl Turn<'_> {
             (Action::CloseIfOlder, Event::NasRestarted { at }) => self.close_if_older(*at),
             (Action::CloseIfBefore, Event::PortReused { at }) => self.close_if_before(*at),
             (Action::NotePrompt, Event::PromptSent { approver, reference }) => self.note_prompt(*approver, reference),
-            (Action::AskNext, Event::PromptUndeliverable { approver, reason }) => self.undeliverable(*approver, reason),
+            (Action::AskNext, Event::PromptUndeliverable { approver, reason, strays }) => {
+                self.note_strays(*approver, strays.as_deref());
+                self.undeliverable(*approver, reason);
+            }
+            (Action::NoteStrays, Event::PromptUndeliverable { approver, strays: Some(strays), .. }) => {
+                self.note_strays(*approver, Some(strays));
+            }
             (Action::Remember | Action::Decide, Event::Approved(approval)) => return self.approve(approval),
             (Action::Remember | Action::Decide, Event::Denied(denial)) => return self.deny(denial),
             (Action::Supersede, _) => self.supersede(),
@@ -418,7 +424,7 @@ impl Turn<'_> {
 
     fn ask(&mut self, step: ApproverStep) {
         let next_at = step.patience.map(|patience| self.now + patience);
-        self.record.asks.push(Ask { approver: step.kind, state: AskState::Sending, next_at });
+        self.record.asks.push(Ask { approver: step.kind, state: AskState::Sending, next_at, strays: None });
         self.effects.push(Effect::AskApprover { approver: step.kind });
     }
 
@@ -472,8 +478,22 @@ impl Turn<'_> {
         let sent = AskState::Sent(reference.to_owned());
         match self.record.asks.iter_mut().find(|ask| ask.approver == approver) {
             Some(ask) => ask.state = sent,
-            None => self.record.asks.push(Ask { approver, state: sent, next_at: None }),
+            None => self.record.asks.push(Ask { approver, state: sent, next_at: None, strays: None }),
         }
+        self.catch_up(approver, reference);
+    }
+
+    /// Prompts that went out although too few could be reached have buttons like others, and must be told how it ended like others.
+    fn note_strays(&mut self, approver: ApproverKind, strays: Option<&str>) {
+        let Some(strays) = strays else { return };
+        let ask = self.record.asks.iter_mut().find(|ask| ask.approver == approver);
+        let Some(ask) = ask.filter(|ask| ask.strays.is_none()) else { return };
+        ask.strays = Some(strays.to_owned());
+        self.catch_up(approver, strays);
+    }
+
+    /// Tells a prompt that is heard of now what the others were told.
+    fn catch_up(&mut self, approver: ApproverKind, reference: &str) {
         if let Some(outcome) = self.record.outcome {
             self.effects.push(Effect::TellApprover { approver, reference: reference.to_owned(), outcome });
         }
@@ -530,7 +550,8 @@ impl Turn<'_> {
         let said_so =
             |vote: &Vote| vote.other.is_some() == other.is_some() && (vote.other == other || vote.by == *approval.by());
         if !votes.iter().any(said_so) {
-            votes.push(Vote { by: approval.by().clone(), other, at: self.now });
+            let chat = approval.chat().map(str::to_owned);
+            votes.push(Vote { by: approval.by().clone(), other, chat, at: self.now });
         }
         match self.missing(&second) {
             0 => Ok(self.voters()),
@@ -800,11 +821,9 @@ impl Turn<'_> {
             return;
         }
         self.record.outcome = Some(outcome);
-        for ask in &self.record.asks {
-            if let AskState::Sent(reference) = &ask.state {
-                let reference = reference.clone();
-                self.effects.push(Effect::TellApprover { approver: ask.approver, reference, outcome });
-            }
+        for (approver, reference) in self.record.asks.iter().flat_map(Ask::prompts) {
+            let reference = reference.to_owned();
+            self.effects.push(Effect::TellApprover { approver, reference, outcome });
         }
     }
 
@@ -820,10 +839,8 @@ impl Turn<'_> {
 
     /// Whoever was told that it is open hears of its end, too.
     fn tell_end(&mut self) {
-        for ask in &self.record.asks {
-            if let AskState::Sent(reference) = &ask.state {
-                self.effects.push(Effect::TellEnd { approver: ask.approver, reference: reference.clone() });
-            }
+        for (approver, reference) in self.record.asks.iter().flat_map(Ask::prompts) {
+            self.effects.push(Effect::TellEnd { approver, reference: reference.to_owned() });
         }
     }
 

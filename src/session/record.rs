@@ -158,6 +158,20 @@ pub struct Ask {
     /// When the next is asked too, if nobody has decided by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Timestamp>,
+    /// Prompts that went out although the ask as a whole could not be put, as to one of two who must both agree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strays: Option<String>,
+}
+
+impl Ask {
+    /// The prompts that are with people, each by its channel and where that finds it again.
+    pub fn prompts(&self) -> impl Iterator<Item = (ApproverKind, &str)> {
+        let sent = match &self.state {
+            AskState::Sent(reference) => Some(reference.as_str()),
+            AskState::Sending | AskState::Undeliverable(_) => None,
+        };
+        sent.into_iter().chain(self.strays.as_deref()).map(|reference| (self.approver, reference))
+    }
 }
 
 /// How far an ask went.

@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_nobody_could_be_asked_or_an_operator_ended_is_none() {
-        let lost = Event::PromptUndeliverable { approver: ApproverKind::Telegram, reason: "away".into() };
+        let lost = Event::PromptUndeliverable { approver: ApproverKind::Telegram, reason: "away".into(), strays: None };
         let session = lived([(0, Event::Accepted), (1, Event::Started(report(1))), (2, lost)]);
         assert_eq!(session.session.outcome, Some(Outcome::Expired));
         assert_eq!(why(&session), None);

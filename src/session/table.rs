@@ -59,6 +59,8 @@ pub enum Action {
     NotePrompt,
     /// Ask the next approver, or give up as the terms say.
     AskNext,
+    /// Remember where prompts are that reached too few; tell them the outcome.
+    NoteStrays,
     /// Remember the answer until Start.
     Remember,
     /// Take the answer, if it is the first and in time: yes lifts when it is enough, no ends.
@@ -177,7 +179,8 @@ pub const fn action(state: State, kind: Kind) -> Action {
         (_,             K::PromptSent)           => A::NotePrompt,
         (S::Offered | S::Held,
                         K::PromptUndeliverable)  => A::AskNext,
-        (_,             K::PromptUndeliverable)  => A::Ignore,
+        (S::Observed,   K::PromptUndeliverable)  => A::Ignore,
+        (_,             K::PromptUndeliverable)  => A::NoteStrays,
 
         (S::Offered,    K::Approved | K::Denied) => A::Remember,
         (S::Dropped,    K::Denied)               => A::Remember,

@@ -103,7 +103,7 @@ mod tests {
     fn a_yes_counts_no_more_when_its_hand_is_taken_away() {
         let boss = Voices::default().with_others(&[binding("boss", "8")]);
         let by = DecidedBy { approver: ApproverKind::Person, who: "8".into() };
-        let vote = Vote { by, other: Some("boss".into()), at: Timestamp::default() };
+        let vote = Vote { by, other: Some("boss".into()), chat: None, at: Timestamp::default() };
         assert!(boss.still(&vote));
         assert!(!Voices::default().still(&vote));
         assert!(!Voices::default().with_others(&[binding("lead", "8")]).still(&vote), "the phone is another's now");

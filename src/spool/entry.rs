@@ -25,6 +25,8 @@ pub enum Entry {
         button: String,
         /// By which channel.
         approver: ApproverKind,
+        /// In which chat; `None` when an older version kept it.
+        chat: Option<String>,
         /// Who pressed.
         presser: String,
     },
@@ -66,23 +68,58 @@ pub(super) struct Row<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 enum About {
-    Accounting { nas: NasName, source: IpAddr },
-    Press { button: String, approver: ApproverKind, presser: String },
-    Outcome { session: SessionId, order: i64, outcome: Outcome },
+    Accounting {
+        nas: NasName,
+        source: IpAddr,
+    },
+    Press {
+        button: String,
+        approver: ApproverKind,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chat: Option<String>,
+        presser: String,
+    },
+    Outcome {
+        session: SessionId,
+        order: i64,
+        outcome: Outcome,
+    },
 }
 
 /// The facts that come of orders. What somebody decided is no such fact: it needs proof.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 enum Outcome {
-    PromptSent { approver: ApproverKind, reference: String },
-    PromptUndeliverable { approver: ApproverKind, reason: String },
-    CoaAcked { attempt: u32 },
-    CoaNaked { attempt: u32, error_cause: Option<u32> },
-    CoaUnanswered { attempt: u32 },
-    DisconnectAcked { attempt: u32 },
-    DisconnectNaked { attempt: u32, error_cause: Option<u32> },
-    DisconnectUnanswered { attempt: u32 },
+    PromptSent {
+        approver: ApproverKind,
+        reference: String,
+    },
+    PromptUndeliverable {
+        approver: ApproverKind,
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        strays: Option<String>,
+    },
+    CoaAcked {
+        attempt: u32,
+    },
+    CoaNaked {
+        attempt: u32,
+        error_cause: Option<u32>,
+    },
+    CoaUnanswered {
+        attempt: u32,
+    },
+    DisconnectAcked {
+        attempt: u32,
+    },
+    DisconnectNaked {
+        attempt: u32,
+        error_cause: Option<u32>,
+    },
+    DisconnectUnanswered {
+        attempt: u32,
+    },
 }
 
 impl Entry {
@@ -106,8 +143,9 @@ impl Entry {
             Self::Accounting(AccountingPacket { nas, source, received_at, packet }) => {
                 (*received_at, packet.as_slice(), About::Accounting { nas: nas.clone(), source: *source })
             }
-            Self::Press { at, button, approver, presser } => {
-                let about = About::Press { button: button.clone(), approver: *approver, presser: presser.clone() };
+            Self::Press { at, button, approver, chat, presser } => {
+                let (button, chat, presser) = (button.clone(), chat.clone(), presser.clone());
+                let about = About::Press { button, approver: *approver, chat, presser };
                 (*at, [].as_slice(), about)
             }
             Self::Outcome { at, session, order, event } => {
@@ -136,7 +174,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<Entry, String> {
         About::Accounting { nas, source } => {
             Entry::Accounting(AccountingPacket { nas, source, received_at: at, packet })
         }
-        About::Press { button, approver, presser } => Entry::Press { at, button, approver, presser },
+        About::Press { button, approver, chat, presser } => Entry::Press { at, button, approver, chat, presser },
         About::Outcome { session, order, outcome } => {
             Entry::Outcome { at, session, order, event: Box::new(outcome.into_event()) }
         }
@@ -165,7 +203,9 @@ impl Outcome {
     fn of(event: &Event) -> Option<Self> {
         Some(match event.clone() {
             Event::PromptSent { approver, reference } => Self::PromptSent { approver, reference },
-            Event::PromptUndeliverable { approver, reason } => Self::PromptUndeliverable { approver, reason },
+            Event::PromptUndeliverable { approver, reason, strays } => {
+                Self::PromptUndeliverable { approver, reason, strays }
+            }
             Event::CoaAcked { attempt } => Self::CoaAcked { attempt },
             Event::CoaNaked { attempt, error_cause } => Self::CoaNaked { attempt, error_cause },
             Event::CoaUnanswered { attempt } => Self::CoaUnanswered { attempt },
@@ -179,7 +219,9 @@ impl Outcome {
     fn into_event(self) -> Event {
         match self {
             Self::PromptSent { approver, reference } => Event::PromptSent { approver, reference },
-            Self::PromptUndeliverable { approver, reason } => Event::PromptUndeliverable { approver, reason },
+            Self::PromptUndeliverable { approver, reason, strays } => {
+                Event::PromptUndeliverable { approver, reason, strays }
+            }
             Self::CoaAcked { attempt } => Event::CoaAcked { attempt },
             Self::CoaNaked { attempt, error_cause } => Event::CoaNaked { attempt, error_cause },
             Self::CoaUnanswered { attempt } => Event::CoaUnanswered { attempt },

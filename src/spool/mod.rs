@@ -15,11 +15,14 @@ mod file;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sqlx::{Row as _, SqlitePool};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool};
 
 pub use entry::{AccountingPacket, Entry};
 
 use crate::model::Timestamp;
+
+/// Entries put down by one statement. Few sizes, so that few statements are prepared.
+const AT_ONCE: [usize; 3] = [64, 8, 1];
 
 /// Why the spool did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -138,15 +141,16 @@ impl Spool {
         let rows: Vec<_> = entries.into_iter().map(Entry::to_row).collect();
         let count = rows.len() as u64;
         let mut tx = self.pool.begin().await.map_err(file::failure)?;
-        for row in rows {
-            sqlx::query("INSERT INTO entries (at, about, packet, checksum) VALUES (?1, ?2, ?3, ?4)")
-                .bind(row.at)
-                .bind(row.about)
-                .bind(row.packet)
-                .bind(row.checksum)
-                .execute(&mut *tx)
-                .await
-                .map_err(file::failure)?;
+        let mut rest = rows.as_slice();
+        // Each statement costs a visit to the connection's own thread, which is more than a row costs SQLite.
+        while let Some(size) = AT_ONCE.into_iter().find(|size| *size <= rest.len()) {
+            let (some, others) = rest.split_at(size);
+            rest = others;
+            let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO entries (at, about, packet, checksum) ");
+            sql.push_values(some, |mut values, row| {
+                values.push_bind(row.at).push_bind(&row.about).push_bind(row.packet).push_bind(&row.checksum);
+            });
+            sql.build().persistent(true).execute(&mut *tx).await.map_err(file::failure)?;
         }
         tx.commit().await.map_err(file::failure)?;
         self.waiting.fetch_add(count, Ordering::AcqRel);
@@ -182,14 +186,11 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`]; they stay then, and are brought again.
     pub async fn strike_off(&self, numbers: &[Number]) -> Result<(), SpoolError> {
-        let mut tx = self.pool.begin().await.map_err(file::failure)?;
-        let mut gone = 0;
-        for number in numbers {
-            let deleted = sqlx::query("DELETE FROM entries WHERE seq = ?1").bind(number).execute(&mut *tx).await;
-            gone += deleted.map_err(file::failure)?.rows_affected();
-        }
-        tx.commit().await.map_err(file::failure)?;
-        if self.fewer(gone) == 0 {
+        let deleted = sqlx::query("DELETE FROM entries WHERE seq IN (SELECT value FROM json_each(?1))")
+            .bind(serde_json::json!(numbers))
+            .execute(&self.pool)
+            .await;
+        if self.fewer(deleted.map_err(file::failure)?.rows_affected()) == 0 {
             file::shrink(&self.pool).await?;
         }
         Ok(())

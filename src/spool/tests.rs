@@ -29,7 +29,7 @@ fn outcome() -> Entry {
 
 fn press() -> Entry {
     let (button, presser) = ("y…".to_owned(), "77".to_owned());
-    Entry::Press { at: NOON, button, approver: ApproverKind::Telegram, presser }
+    Entry::Press { at: NOON, button, approver: ApproverKind::Telegram, chat: Some("1001".to_owned()), presser }
 }
 
 fn home() -> (TempDir, PathBuf) {

@@ -4,8 +4,8 @@
 
 use serde::Serialize;
 
-use super::StoreError;
 use super::row::Columns;
+use super::{Change, Extent, StoreError};
 use crate::model::Timestamp;
 
 /// One act.
@@ -42,6 +42,24 @@ pub struct AuditQuery {
     pub act: Option<String>,
     /// At most so many, the latest; zero is all.
     pub limit: u32,
+}
+
+/// The acts that a change is: each yes that it added and that others must join. What is decided in the end is added with the decision.
+pub(super) fn votes_of(change: &Change) -> impl Iterator<Item = AuditEntry> {
+    let session = &change.session;
+    let voted = session.votes.iter().filter(|vote| change.extent == Extent::Whole && vote.at == change.at);
+    voted.map(|vote| {
+        let as_whom = vote.other.as_ref().unwrap_or(&session.user);
+        AuditEntry {
+            at: vote.at,
+            who: vote.by.who.clone(),
+            through: vote.by.approver.to_string(),
+            origin: vote.chat.as_ref().map_or_else(String::new, |chat| format!("chat {chat}")),
+            act: "session.vote".to_owned(),
+            subject: session.user.to_string(),
+            detail: format!("a yes as {as_whom}; session {} on {}", session.id, session.nas),
+        }
+    })
 }
 
 pub(super) fn entry(row: &impl Columns) -> Result<AuditEntry, StoreError> {

@@ -7,6 +7,7 @@
 mod audit;
 mod ban;
 mod code;
+mod edit;
 mod error;
 pub mod freeradius;
 mod guards;
@@ -29,6 +30,7 @@ use tokio::sync::mpsc;
 pub use audit::{AuditEntry, AuditQuery};
 pub use ban::BanNotice;
 pub use code::{CodeTry, EmergencyCode, KeptTotp};
+pub use edit::Edit;
 pub use error::StoreError;
 pub use news::{Cluster, News, NodeStatus, Options, Presence, Spooled, Turn};
 
@@ -87,6 +89,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Answers when the store can be reached and written.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    // -- what administrators change, and who did it
+
+    /// Makes these changes in their order and adds the acts, in one transaction: all of it, or none. What the first change that does
+    /// not suit says is what this says.
+    async fn edit(&self, edits: &[Edit<'_>], acts: &[AuditEntry]) -> Result<(), StoreError>;
+
     // -- users
 
     /// The user of that name.
@@ -95,11 +103,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn users(&self) -> Result<Vec<User>, StoreError>;
     /// Adds a user, to their groups too; [`StoreError::Exists`] when there is one of that name, [`StoreError::Missing`] when there is
     /// no group of a name among theirs.
-    async fn add_user(&self, user: &User) -> Result<(), StoreError>;
+    async fn add_user(&self, user: &User) -> Result<(), StoreError> {
+        Edit::AddUser(user).alone(self).await
+    }
     /// Replaces a user, and which groups they are in; [`StoreError::Missing`] when there is none of that name, or no such group.
-    async fn replace_user(&self, user: &User) -> Result<(), StoreError>;
+    async fn replace_user(&self, user: &User) -> Result<(), StoreError> {
+        Edit::ReplaceUser(user).alone(self).await
+    }
     /// Removes a user and their bindings; [`StoreError::Missing`] when there is none. Sessions stay, as records.
-    async fn remove_user(&self, name: &UserName) -> Result<(), StoreError>;
+    async fn remove_user(&self, name: &UserName) -> Result<(), StoreError> {
+        Edit::RemoveUser(name).alone(self).await
+    }
 
     // -- groups
 
@@ -110,31 +124,47 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// All groups, by name.
     async fn groups(&self) -> Result<Vec<Group>, StoreError>;
     /// Adds a group; [`StoreError::Exists`] when there is one of that name.
-    async fn add_group(&self, group: &Group) -> Result<(), StoreError>;
+    async fn add_group(&self, group: &Group) -> Result<(), StoreError> {
+        Edit::AddGroup(group).alone(self).await
+    }
     /// Replaces a group; [`StoreError::Missing`] when there is none of that name.
-    async fn replace_group(&self, group: &Group) -> Result<(), StoreError>;
+    async fn replace_group(&self, group: &Group) -> Result<(), StoreError> {
+        Edit::ReplaceGroup(group).alone(self).await
+    }
     /// Removes a group; [`StoreError::Missing`] when there is none, [`StoreError::Refused`] while it has members.
-    async fn remove_group(&self, name: &GroupName) -> Result<(), StoreError>;
+    async fn remove_group(&self, name: &GroupName) -> Result<(), StoreError> {
+        Edit::RemoveGroup(name).alone(self).await
+    }
 
     // -- NASes
 
     /// All NASes, by name. Their secrets are as they were given to [`Store::add_nas`]: sealed by the caller.
     async fn nases(&self) -> Result<Vec<Nas>, StoreError>;
     /// Adds a NAS; [`StoreError::Exists`] when there is one of that name.
-    async fn add_nas(&self, nas: &Nas) -> Result<(), StoreError>;
+    async fn add_nas(&self, nas: &Nas) -> Result<(), StoreError> {
+        Edit::AddNas(nas).alone(self).await
+    }
     /// Removes a NAS; [`StoreError::Missing`] when there is none.
-    async fn remove_nas(&self, name: &NasName) -> Result<(), StoreError>;
+    async fn remove_nas(&self, name: &NasName) -> Result<(), StoreError> {
+        Edit::RemoveNas(name).alone(self).await
+    }
     /// Keeps the secrets of this NAS, and nothing else of it, in the place of those there are.
-    async fn rekey_nas(&self, nas: &Nas) -> Result<(), StoreError>;
+    async fn rekey_nas(&self, nas: &Nas) -> Result<(), StoreError> {
+        Edit::RekeyNas(nas).alone(self).await
+    }
 
     // -- where people can be asked
 
     /// The bindings of a user, oldest first.
     async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError>;
     /// Adds a binding, or replaces the one with the same user, approver and address.
-    async fn bind(&self, binding: &Binding) -> Result<(), StoreError>;
+    async fn bind(&self, binding: &Binding) -> Result<(), StoreError> {
+        Edit::Bind(binding).alone(self).await
+    }
     /// Removes a binding; [`StoreError::Missing`] when there is none such.
-    async fn unbind(&self, binding: &Binding) -> Result<(), StoreError>;
+    async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
+        Edit::Unbind(binding).alone(self).await
+    }
 
     // -- how chats want to be spoken to
 
@@ -169,6 +199,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// spare us: a connection that broke amid COMMIT leaves it open. To repeat the changes is safe either way; if they had
     /// been kept, the repetition is a conflict.
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError>;
+    /// Keeps one change as [`Store::commit`] does, and in its transaction the act it comes of; the act only when the change is kept.
+    async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError>;
 
     /// Takes up to `limit` orders that are due and that nobody holds, for `lease`; the oldest due first. Only those
     /// of one lane when one is given. An order that makes
@@ -233,11 +265,13 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     // -- import
 
-    /// Adds all these users and NASes, or none; those whose name is taken stay as they are. `done` is told of each as it goes.
+    /// Adds all these users and NASes, or none; those whose name is taken stay as they are. The act is kept with them when there were
+    /// any. `done` is told of each as it goes.
     async fn import(
         &self,
         users: &[User],
         nases: &[Nas],
+        act: &AuditEntry,
         done: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Imported, StoreError>;
 
@@ -321,7 +355,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     // -- the audit record
 
-    /// Adds acts. Decisions about sessions are added by [`Store::commit`], bans by [`Store::set_ban`] and [`Store::lift_ban`].
+    /// Adds acts that change nothing here. All others are kept with what they change, by the method that changes it.
     async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError>;
     /// Acts, the latest first.
     async fn audited(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError>;
@@ -345,6 +379,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Sets the step of the last code accepted, and confirms the enrolment. `false` when a code of that step or a later one was
     /// accepted before, at whichever node, or the TOTP is another by now: the code is spent.
     async fn accept_step(&self, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError>;
+    /// The same by an administrator, whose act is kept with it.
+    async fn confirm_totp(
+        &self,
+        totp: &KeptTotp,
+        step: u64,
+        now: Timestamp,
+        act: &AuditEntry,
+    ) -> Result<bool, StoreError>;
     /// Strikes a recovery code off. `false` when there is none such, or it was used; then nothing was kept.
     async fn spend_recovery(&self, user: &UserName, hash: &str, act: &AuditEntry) -> Result<bool, StoreError>;
     /// Adds an emergency code.
@@ -372,6 +414,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn enrolment_by_token(&self, hash: &[u8]) -> Result<Option<Enrolment>, StoreError>;
     /// Those that wait for an administrator at that time, the longest waiting first.
     async fn enrolments_waiting(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError>;
+    /// Those that may bind a chat yet: whose link nobody has taken, and those that wait for an administrator. The oldest first.
+    async fn enrolments_open(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError>;
+    /// Refuses an enrolment that may bind a chat yet, at the time of the act. `false` when it may not (any more); then nothing was kept.
+    async fn revoke_enrolment(&self, id: EnrolmentId, act: &AuditEntry) -> Result<bool, StoreError>;
     /// Moves an enrolment to its next state, with taker and expiry, but only from the state it was in and before it expired then;
     /// whoever comes second gets `false`, and nothing was kept. One that becomes bound is bound by this, the user's other chats
     /// unbound when it replaces them; the act goes with it. `false` too when the user is gone.

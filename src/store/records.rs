@@ -95,6 +95,8 @@ pub(super) fn nas(row: &impl Columns) -> Result<Nas, StoreError> {
             None => None,
         },
         codes: row.need("codes", Columns::json)?,
+        // Of a NAS in the store, the server's setting is its own.
+        max_requests_per_second: None,
     })
 }
 

@@ -2,30 +2,44 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
-static PROCESS: LazyLock<Counters> = LazyLock::new(Counters::default);
+/// Threads count apart, so that they do not wait for each other's memory.
+const SHARDS: usize = 16;
+
+static PROCESS: LazyLock<[Counters; SHARDS]> = LazyLock::new(Default::default);
+
+thread_local! {
+    static SHARD: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS
+    };
+}
 
 /// Counts one more of `name` for this process: `telemetry::count("packet.dropped.unknown-nas")`.
 ///
 /// Names are words of ours, from the general to the particular, dots between them. They are never made of what a packet
 /// says, so their number is bounded.
 pub fn count(name: &'static str) {
-    PROCESS.count(name);
+    SHARD.with(|shard| PROCESS[*shard].count(name));
 }
 
 /// Counts that many more of `name` for this process, for what is learnt of in heaps. Nothing is no heap.
 pub fn add(name: &'static str, number: u64) {
     if number > 0 {
-        PROCESS.add(name, number);
+        SHARD.with(|shard| PROCESS[*shard].add(name, number));
     }
 }
 
 /// All counters of this process, by name.
 pub fn snapshot() -> BTreeMap<&'static str, u64> {
-    PROCESS.snapshot()
+    let mut all = BTreeMap::new();
+    for (name, number) in PROCESS.iter().flat_map(Counters::snapshot) {
+        *all.entry(name).or_default() += number;
+    }
+    all
 }
 
 /// Counters by name.

@@ -90,7 +90,7 @@ pub(crate) fn attribute_value(octets: &[u8]) {
     let _ = hiding::reveal_tunnel_password(octets, SECRET, &AUTHENTICATOR);
     if let Ok(hidden) = hiding::hide_mppe_key(octets, SECRET, &AUTHENTICATOR, hiding::Salt::new([1, 2])) {
         let plain = hiding::reveal_mppe_key(&hidden, SECRET, &AUTHENTICATOR).expect("our own");
-        assert_eq!(&**plain, octets);
+        assert_eq!(&*plain, octets);
     }
 }
 

@@ -419,6 +419,16 @@ async fn two_of_three_must_confirm_in_their_own_chats_and_whoever_was_unbound_do
     for (chat, prompt) in [(BOSS, &to_boss), (LEAD, &to_lead)] {
         scene.until_says(chat, prompt.id, "The connection is open.").await;
     }
+    // Each yes that counted is on record, and what they came to; a repetition and one of nobody are none.
+    let ran = scene.radhold.cli(&["audit", "--act", "session", "--json"], "");
+    let acts: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap();
+    let said = |act: &Value| ["act", "who", "origin", "subject"].map(|key| act[key].as_str().unwrap().to_owned());
+    let said: Vec<_> = acts.iter().map(said).collect();
+    let vote = |chat: i64| ["session.vote".to_owned(), chat.to_string(), format!("chat {chat}"), "bob".to_owned()];
+    assert_eq!(said[..3], [vote(BOSS), vote(LEAD), vote(BOSS)], "the first was given back with the telephone");
+    assert_eq!((said.len(), said[3][0].as_str()), (4, "session.approved"), "{acts:#?}");
+    let id = session["id"].as_str().unwrap();
+    assert!(acts[0]["detail"].as_str().unwrap().contains(id) && acts[0]["detail"].as_str().unwrap().contains("boss"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -432,6 +442,12 @@ async fn one_refusal_ends_it_and_nobody_confirms_themselves() {
     assert!(scene.press(&to_boss, BOSS, "Confirm").await.contains("Somebody else must agree too"));
     assert!(scene.press(&to_lead, LEAD, "Refuse").await.starts_with("Denied."));
     assert_eq!(scene.das.next().await["code"], 40);
+    let ran = scene.radhold.cli(&["audit", "--act", "session.denied", "--json"], "");
+    let acts: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&acts[0]["who"], &acts[0]["through"], &acts[0]["origin"]),
+        (&json!(LEAD.to_string()), &json!("person"), &json!(format!("chat {LEAD}")))
+    );
     assert!(scene.api.sent(BOB).is_empty(), "bob is not asked about himself");
     let press = scene.api.press_data(BOSS, to_boss.id, BOSS, to_boss.keyboard[0][0].data.as_ref().unwrap());
     assert!(scene.api.until_answered(&press).await.text.starts_with("Already denied"));
@@ -447,7 +463,12 @@ async fn when_too_few_can_be_reached_the_operator_is_asked_and_who_was_asked_is_
     let session = scene.until_asked("held", &[("person", "undeliverable"), ("operator", "sent")]);
     let reason = session["asked"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("2 other people must confirm, and 1 can be asked"), "{reason}");
-    assert_eq!(scene.api.sent(BOSS).len(), 1);
+    let prompts = scene.api.sent(BOSS);
+    assert_eq!((prompts.len(), prompts[0].buttons()), (1, vec!["Confirm", "Refuse"]));
+    // His buttons do not stay for ever.
+    scene.cli(&["session", "deny", session["id"].as_str().unwrap()]);
+    scene.until_says(BOSS, prompts[0].id, "An operator has denied it.").await;
+    assert!(scene.api.message(BOSS, prompts[0].id).buttons().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

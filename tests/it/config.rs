@@ -196,6 +196,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "keep_sessions",
         "previous_secret",
         "previous_secret_file",
+        "max_requests_per_second",
         "files",
     ];
     let text = uncommented(|key| depend_on_the_host.contains(&key) || examples.contains(&key));
@@ -456,7 +457,8 @@ fn wrong_types_and_values_are_all_told_at_once() {
     let problems = Bench::new(
         "node = 3\n[server]\nauth = \"127.0.0.1\"\naccounting = [\"nowhere\"]\npassword_checks = 0\nmax_pending = -1\n\
          [hold]\nwindow = true\ngrace = \"soon\"\napprovers = [\"carrier-pigeon\"]\n[log]\nformat = \"xml\"\n\
-         [nas.edge]\naddress = \"10.0.0.300\"\nsecret_file = \"not-there\"\nallow_ms_chap_v1 = \"no\"\n",
+         [nas.edge]\naddress = \"10.0.0.300\"\nsecret_file = \"not-there\"\nallow_ms_chap_v1 = \"no\"\n\
+         max_requests_per_second = 0\n",
     )
     .problems();
     let expected = [
@@ -472,6 +474,7 @@ fn wrong_types_and_values_are_all_told_at_once() {
         "radhold.toml:14: nas.edge.address: \"10.0.0.300\" is not an address or network: write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32",
         "radhold.toml:15: nas.edge.secret_file: not-there cannot be read: No such file or directory (os error 2)",
         "radhold.toml:16: nas.edge.allow_ms_chap_v1: expected true or false, found text",
+        "radhold.toml:17: nas.edge.max_requests_per_second: 0 is too small; at least 1",
     ];
     assert_eq!(problems, expected);
 }
@@ -567,6 +570,10 @@ fn what_cannot_hold_together_is_refused() {
         (
             &format!("{nas}[nas.b]\naddress = \"10.0.0.1/32\"\nsecret = \"fedcba9876543210\""),
             "radhold.toml:5: nas.b.address: is the address of nas.a too",
+        ),
+        (
+            &format!("{nas}radsec = \"dns:x\"\n[nas.b]\nradsec = [\"dns:y\", \"dns:x\"]\nradsec_only = true"),
+            "radhold.toml:6: nas.b.radsec: names dns:x, as nas.a does",
         ),
         (&format!("{nas}sandbox_filter = \"permit\""), "radhold.toml:1: nas.a.permit_filter: is \"permit\" like"),
     ] {

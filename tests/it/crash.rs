@@ -212,7 +212,7 @@ async fn carry_and_report(nas: &SimulatedNas, port: u32, mut chance: Chance) {
 async fn press(store: &dyn Store, session: SessionId, event: &Event) {
     let begun = Instant::now();
     loop {
-        let pressed = apply(store, session, event, clock::now, &timing()).await;
+        let pressed = apply(store, session, event, None, clock::now, &timing()).await;
         match pressed {
             Ok(Some((_, Told::Done))) => return,
             Ok(None) | Err(StoreError::Away(_)) if begun.elapsed() < LONGEST => sleep(Duration::from_millis(50)).await,

@@ -17,26 +17,31 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{Instant, sleep};
 
+use crate::chance::Chance;
 use crate::fleet::Fleet;
-use crate::loss::until_drained;
+use crate::loss::{self, JUDGE_POSTGRESQL, Load, Nases, Row, judge, until_drained};
 use crate::postgres::{self, Account};
 use crate::radhold::{PATIENCE, Radhold, message};
 
 const PASSWORD: &str = "s3cret-pass";
 /// Less than any NAS waits for its answer.
 const QUICK: Duration = Duration::from_secs(4);
+/// So long a NAS waits for one login, its repetitions and all: pppd's radius.so with three tries, and most access servers.
+const NAS_PATIENCE: Duration = Duration::from_secs(10);
+/// `long` is a load of its own, and more of it.
+const FORM: &str = "RADHOLD_TEST_FAILOVER";
 
 /// A PostgreSQL of a test's own, which it may stop.
-struct Engine {
+pub(crate) struct Engine {
     home: TempDir,
-    port: u16,
+    pub(crate) port: u16,
     account: Option<Account>,
     binaries: PathBuf,
     child: Option<Child>,
 }
 
 impl Engine {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let engine = Self::bare();
         postgres::prepare(engine.home.path(), &engine.binaries, engine.account.as_ref()).unwrap();
         let access = "host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n";
@@ -125,11 +130,24 @@ impl Engine {
         child.wait().unwrap();
     }
 
+    /// Waits until its standby has all that is committed, and commits wait for it.
+    async fn until_followed(&self) {
+        let mut connection = PgConnection::connect(&self.address("postgres")).await.unwrap();
+        let begun = Instant::now();
+        let followed =
+            "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = 'sync')";
+        while !sqlx::query_scalar::<_, bool>(followed).fetch_one(&mut connection).await.unwrap() {
+            assert!(begun.elapsed() < PATIENCE * 2, "no standby follows");
+            sleep(Duration::from_millis(100)).await;
+        }
+        connection.close().await.unwrap();
+    }
+
     fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn address(&self, database: &str) -> String {
+    pub(crate) fn address(&self, database: &str) -> String {
         format!("postgres://radhold@{}/{database}", self.host())
     }
 
@@ -215,13 +233,13 @@ async fn a_setting_rejects_those_who_are_not_known_and_bounds_those_who_are() {
 }
 
 /// A wire between a node and PostgreSQL that can be cut: nothing comes through then, and nobody is told.
-struct Wire {
-    address: SocketAddr,
-    cut: watch::Sender<bool>,
+pub(crate) struct Wire {
+    pub(crate) address: SocketAddr,
+    pub(crate) cut: watch::Sender<bool>,
 }
 
 impl Wire {
-    async fn to(port: u16) -> Self {
+    pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (cut, is_cut) = watch::channel(false);
@@ -277,6 +295,28 @@ async fn a_cut_between_one_node_and_postgresql_is_survived() {
     fleet.account(60, 1, 0, 0).await;
     radhold.until_state("held");
     assert!(radhold.counters()["store.breaker-opened"] >= 1);
+}
+
+/// A firewall that was restarted has forgotten all connections, and tells nobody; PostgreSQL was there all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_the_network_has_lost_keep_nobody_from_the_store() {
+    let engine = Engine::start().await;
+    let wire = Wire::to(engine.port).await;
+    let url = format!("postgres://radhold@{}/postgres", wire.address);
+    // Few, so that all are lost; and a long wait for new ones, so that the breaker has no reason to open.
+    let (radhold, fleet) = scene(&url, "store.connections = 2\nstore.patience = \"8s\"\n").await;
+    logins(&fleet, 1, 2).await;
+    fleet.login(2, "alice", PASSWORD, 0).await;
+    fleet.account(2, 1, 0, 0).await;
+    wire.cut.send_replace(true);
+    // Whatever would use a connection finds it dead, and the spool takes this.
+    fleet.account(2, 3, 7, 0).await;
+    wire.cut.send_replace(false);
+    until_drained(&radhold).await;
+    until_login(&fleet, "bob", Some(Code::AccessReject)).await;
+    fleet.account(2, 2, 9, 0).await;
+    let session = block_in_place(|| radhold.until_state("closed"));
+    assert_eq!(session["counters"]["input_octets"], 9);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -338,6 +378,100 @@ async fn a_standby_promoted_under_load_goes_on_and_nothing_acknowledged_is_lost(
         assert_eq!(kept.get(&i64::from(*nth)), Some(&(octets, octets)), "session {nth}");
     }
     standby.crash();
+}
+
+/// A PostgreSQL that freezes, crashes, comes back, crashes for good and is followed by its standby, beside NASes that never stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_no_login_hangs_and_nothing_acknowledged_is_lost_whatever_becomes_of_postgresql() {
+    let (load, rounds) = match std::env::var(FORM).as_deref() {
+        Ok("long") => (Load::LONG, 5),
+        _ => (Load::SHORT, 1),
+    };
+    let mut chance = Chance::seeded("failover");
+    let mut primary = Engine::start().await;
+    let mut standby = primary.standby().await;
+    primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+    primary.sql("SELECT pg_reload_conf()").await;
+    let wire = Wire::to(primary.port).await;
+    let url =
+        format!("postgres://radhold@{},{}/postgres?target_session_attrs=read-write", wire.address, standby.host());
+    let radhold = block_in_place(|| loss::serve(&format!("[store]\nurl = \"{url}\"")));
+    Nases::meet(&radhold, &mut chance).await;
+    let nases = Nases::start(&radhold, load, &mut chance);
+    for _ in 0..rounds {
+        nases.traffic(&mut chance).await;
+        // Connections stay, and nothing comes through: as when its host freezes.
+        let from = radhold.log().len();
+        wire.cut.send_replace(true);
+        nases.traffic(&mut chance).await;
+        block_in_place(|| radhold.wait_for_log(from, |line| message(line).contains("PostgreSQL is away")));
+        wire.cut.send_replace(false);
+        block_in_place(|| radhold.wait_for_log(from, |line| message(line).contains("PostgreSQL is back")));
+        nases.traffic(&mut chance).await;
+        let from = radhold.log().len();
+        block_in_place(|| primary.crash());
+        nases.traffic(&mut chance).await;
+        block_in_place(|| radhold.wait_for_log(from, |line| message(line).contains("PostgreSQL is away")));
+        primary.run().await;
+        nases.traffic(&mut chance).await;
+    }
+    // A standby that lags is not promoted by anybody who must lose nothing.
+    primary.until_followed().await;
+    nases.traffic(&mut chance).await;
+    block_in_place(|| primary.crash());
+    nases.traffic(&mut chance).await;
+    let crashed = Instant::now();
+    standby.sql("SELECT pg_promote()").await;
+    block_in_place(|| radhold.wait_for_log(0, |line| message(line).contains("written at another host")));
+    println!("another host {:?} after the promotion", crashed.elapsed());
+    nases.traffic(&mut chance).await;
+    let sent = nases.finish().await;
+    // What was acknowledged meanwhile may lie in the spool still.
+    until_drained(&radhold).await;
+    let mut connection = PgConnection::connect(&standby.address("postgres")).await.unwrap();
+    let kept: Vec<Row> = sqlx::query_as(JUDGE_POSTGRESQL).fetch_all(&mut connection).await.unwrap();
+    let quarantined: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM quarantine").fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    judge(&sent, kept, quarantined);
+    assert!(sent.slowest_login < NAS_PATIENCE, "a login hung: {sent}");
+    let counters = radhold.counters();
+    assert!(counters["store.breaker-opened"] >= 2 && counters["spool.kept"] > 0, "{counters:#?}");
+    standby.crash();
+}
+
+/// An Accounting-Response says that its record is durable.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_need_not_wait_for_the_disk_is_overruled_and_a_server_that_never_does_is_reported() {
+    let engine = Engine::start().await;
+    engine.sql("ALTER ROLE radhold SET synchronous_commit = off").await;
+    let (radhold, fleet) = scene(&engine.address("postgres"), "").await;
+    assert!(!radhold.counters().contains_key("store.not-durable"), "this one writes through");
+    // Nobody can read another's setting; a trigger is in its transaction.
+    for statement in [
+        "CREATE TABLE seen (setting text)",
+        "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$",
+        "CREATE TRIGGER see AFTER INSERT OR UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION see()",
+        "ALTER SYSTEM SET fsync = off",
+        "SELECT pg_reload_conf()",
+    ] {
+        engine.sql(statement).await;
+    }
+    logins(&fleet, 1, 1).await;
+    fleet.login(2, "alice", PASSWORD, 0).await;
+    fleet.account(2, 1, 0, 0).await;
+    let mut connection = PgConnection::connect(&engine.address("postgres")).await.unwrap();
+    let own: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut connection).await.unwrap();
+    let seen: Vec<String> =
+        sqlx::query_scalar("SELECT DISTINCT setting FROM seen").fetch_all(&mut connection).await.unwrap();
+    assert_eq!((own.as_str(), seen), ("off", vec!["on".to_owned()]));
+    // It looks when it connects.
+    let from = radhold.log().len();
+    engine.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()").await;
+    fleet.account(2, 3, 5, 0).await;
+    radhold.wait_for_log(from, |line| message(line).contains("has this setting off") && line["setting"] == "fsync");
+    assert!(radhold.counters()["store.not-durable"] >= 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -80,3 +80,35 @@ async fn what_nobody_answers_is_lost_and_refusals_are_counted() {
     assert_eq!(code, 1, "{report}");
     assert_eq!(report["counts"]["rejected"], report["counts"]["answered"]);
 }
+
+#[tokio::test]
+async fn a_flood_is_sent_at_its_rate_and_nobody_answers() {
+    let radhold = server();
+    let bad = |more: &[&str]| {
+        let mut arguments = vec!["--rate", "5000", "--bad"];
+        arguments.extend(more);
+        load(&radhold, &arguments)
+    };
+    for more in [&["unknown", "--source", "127.0.0.1"][..], &["secret"], &["malformed"]] {
+        let (code, report) = bad(more);
+        // From where a NAS is, a packet made with its secret is none of a flood.
+        let is_answered = more[0] == "unknown";
+        assert_eq!(code, i32::from(is_answered), "{report}");
+        assert_eq!(report["counts"]["answered"].as_u64().unwrap() > 0, is_answered, "{report}");
+        let sent = report["counts"]["sent"].as_u64().unwrap();
+        assert!((1000..=10_100).contains(&sent), "two seconds at 5,000 a second: {report}");
+    }
+}
+
+#[tokio::test]
+async fn threads_share_ports_sessions_and_requests() {
+    let radhold = server();
+    let more = ["--what", "status", "--threads", "2", "--in-flight", "7", "--source", "127.0.0.7"];
+    let (code, report) = load(&radhold, &more);
+    assert_eq!((code, &report["counts"]["lost"]), (0, &Value::from(0)), "{report}");
+    assert_eq!(report["counts"]["requests"], report["counts"]["answered"]);
+    let (code, report) = load(&radhold, &["--what", "status", "--rate", "200", "--threads", "2"]);
+    assert_eq!(code, 0, "{report}");
+    let requests = report["counts"]["requests"].as_u64().unwrap();
+    assert!((100..=401).contains(&requests), "two seconds at 200 a second: {report}");
+}

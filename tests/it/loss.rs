@@ -36,18 +36,30 @@ struct Plan {
     kills: usize,
     stops: usize,
     cuts: usize,
+    load: Load,
+}
+
+/// How much is sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
     /// Sessions at a time.
     nases: usize,
     /// Records acknowledged between two blows, at least.
     records: u64,
 }
 
+impl Load {
+    /// What fits among the other tests.
+    pub(crate) const SHORT: Self = Self { nases: 64, records: 200 };
+    /// A load of its own: a release build takes thousands of its records a second.
+    pub(crate) const LONG: Self = Self { nases: 512, records: 5000 };
+}
+
 impl Plan {
-    /// The long form is a load of its own: a release build takes thousands of its records a second.
     fn chosen([kills, stops, cuts]: [usize; 3], long: [usize; 3]) -> Self {
         match std::env::var("RADHOLD_TEST_LOSS").as_deref() {
-            Ok("long") => Self { kills: long[0], stops: long[1], cuts: long[2], nases: 512, records: 5000 },
-            _ => Self { kills, stops, cuts, nases: 64, records: 200 },
+            Ok("long") => Self { kills: long[0], stops: long[1], cuts: long[2], load: Load::LONG },
+            _ => Self { kills, stops, cuts, load: Load::SHORT },
         }
     }
 }
@@ -67,7 +79,7 @@ async fn nothing_acknowledged_is_lost_on_postgresql() {
     let mut chance = Chance::seeded("loss");
     let mut cluster = Cluster::start().await;
     let mut radhold = block_in_place(|| serve(&format!("[store]\nurl = \"{}\"", cluster.url())));
-    let nases = Nases::start(&radhold, plan, &mut chance);
+    let nases = Nases::start(&radhold, plan.load, &mut chance);
 
     // The last kill comes while PostgreSQL is stopped, and so is one of the stops.
     let mut blows = vec![Blow::Kill; plan.kills - 1];
@@ -117,7 +129,7 @@ async fn nothing_acknowledged_is_lost_on_sqlite() {
     let plan = Plan::chosen([3, 0, 0], [20, 0, 0]);
     let mut chance = Chance::seeded("loss");
     let mut radhold = block_in_place(|| serve(""));
-    let nases = Nases::start(&radhold, plan, &mut chance);
+    let nases = Nases::start(&radhold, plan.load, &mut chance);
     for _ in 0..plan.kills {
         nases.traffic(&mut chance).await;
         block_in_place(|| radhold.kill());
@@ -132,7 +144,8 @@ async fn nothing_acknowledged_is_lost_on_sqlite() {
     judge(&sent, sessions, quarantined);
 }
 
-fn serve(store: &str) -> Radhold {
+/// A server for these NASes.
+pub(crate) fn serve(store: &str) -> Radhold {
     let radhold = Radhold::start(&format!(
         r#"
         filter = "info,radhold::app::ledger::committer=warn"
@@ -158,9 +171,10 @@ fn user(nth: usize) -> String {
 
 /// Acct-Session-Id; rows of it; octets in the row; octets of all intervals; when it began, when it was last heard of (seconds since
 /// 1970), its Acct-Session-Time; whether it is over by its Stop, and whether it is open.
-type Row = (String, i64, i64, i64, i64, i64, Option<i64>, i64, i64, bool, bool);
+pub(crate) type Row = (String, i64, i64, i64, i64, i64, Option<i64>, i64, i64, bool, bool);
 
-const JUDGE_POSTGRESQL: &str = "
+/// What the store made of it.
+pub(crate) const JUDGE_POSTGRESQL: &str = "
     SELECT coalesce(acct_session_id, ''), count(*), sum(sessions.input_octets)::bigint, sum(sessions.output_octets)::bigint,
         coalesce(sum(used.input), 0)::bigint, coalesce(sum(used.output), 0)::bigint,
         extract(epoch FROM min(started_at))::bigint, extract(epoch FROM max(heard_at))::bigint,
@@ -185,7 +199,8 @@ const JUDGE_SQLITE: &str = "
     ) AS used ON used.session_id = sessions.id
     GROUP BY acct_session_id";
 
-fn judge(sent: &Sent, rows: Vec<Row>, quarantined: i64) {
+/// Holds what the store has against what was acknowledged.
+pub(crate) fn judge(sent: &Sent, rows: Vec<Row>, quarantined: i64) {
     println!("{sent}");
     assert_eq!(quarantined, 0, "nothing of this is odd");
     // An Access-Accept that was lost with the server leaves an offer without Acct-Session-Id behind: no accounting.
@@ -217,15 +232,21 @@ fn judge(sent: &Sent, rows: Vec<Row>, quarantined: i64) {
 pub(crate) async fn until_drained(radhold: &Radhold) {
     let begun = Instant::now();
     let pool = sqlite(radhold, "state/spool.sqlite").await;
+    let (mut first, mut least, mut moved_at) = (None, i64::MAX, begun);
     loop {
         let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM entries").fetch_one(&pool).await.unwrap();
+        first.get_or_insert(waiting);
         if waiting == 0 {
             break;
         }
-        assert!(begun.elapsed() < LONGEST, "{waiting} still in the spool: {:#?}", radhold.log());
+        if waiting < least {
+            (least, moved_at) = (waiting, Instant::now());
+        }
+        assert!(moved_at.elapsed() < LONGEST, "{waiting} still in the spool: {:#?}", radhold.log());
         sleep(Duration::from_millis(100)).await;
     }
-    println!("the spool was empty {:.1} s after the last answer", begun.elapsed().as_secs_f64());
+    let took = begun.elapsed().as_secs_f64();
+    println!("the spool was empty {took:.1} s after the last answer, of {} records by then", first.unwrap_or_default());
     let aside: i64 = sqlx::query_scalar("SELECT count(*) FROM set_aside").fetch_one(&pool).await.unwrap();
     assert_eq!(aside, 0);
 }
@@ -256,13 +277,16 @@ struct Last {
 
 /// What was acknowledged.
 #[derive(Debug, Default)]
-struct Sent {
+pub(crate) struct Sent {
     /// By Acct-Session-Id.
     sessions: BTreeMap<String, Last>,
     records: u64,
     logins: u64,
     repeats: u64,
     took: Duration,
+    /// The longest that anybody waited for an answer to a login, and to a record, repetitions and all.
+    pub(crate) slowest_login: Duration,
+    pub(crate) slowest_record: Duration,
 }
 
 impl std::fmt::Display for Sent {
@@ -270,22 +294,25 @@ impl std::fmt::Display for Sent {
         let rate = self.records as f64 / self.took.as_secs_f64();
         write!(
             f,
-            "{} sessions, {} logins, {} records acknowledged in {:.1} s ({rate:.0}/s), {} packets repeated",
+            "{} sessions, {} logins, {} records acknowledged in {:.1} s ({rate:.0}/s), {} packets repeated; \
+             the slowest login {:.2} s, the slowest record {:.2} s",
             self.sessions.len(),
             self.logins,
             self.records,
             self.took.as_secs_f64(),
-            self.repeats
+            self.repeats,
+            self.slowest_login.as_secs_f64(),
+            self.slowest_record.as_secs_f64()
         )
     }
 }
 
 /// All NASes, and what they share.
-struct Nases {
+pub(crate) struct Nases {
     begun: Instant,
     tasks: JoinSet<BTreeMap<String, Last>>,
     shared: Arc<Shared>,
-    plan: Plan,
+    load: Load,
 }
 
 #[derive(Default)]
@@ -295,13 +322,16 @@ struct Shared {
     logins: AtomicU64,
     repeats: AtomicU64,
     ports: AtomicU32,
+    /// In microseconds.
+    slowest_login: AtomicU64,
+    slowest_record: AtomicU64,
 }
 
 impl Nases {
-    fn start(radhold: &Radhold, plan: Plan, chance: &mut Chance) -> Self {
+    pub(crate) fn start(radhold: &Radhold, load: Load, chance: &mut Chance) -> Self {
         let shared = Arc::<Shared>::default();
         let mut tasks = JoinSet::new();
-        for _ in 0..plan.nases {
+        for _ in 0..load.nases {
             let (shared, chance) = (Arc::clone(&shared), chance.fork());
             let (auth, accounting) = (radhold.auth, radhold.accounting);
             tasks.spawn(async move {
@@ -313,12 +343,24 @@ impl Nases {
                 nas.sessions
             });
         }
-        Self { begun: Instant::now(), tasks, shared, plan }
+        Self { begun: Instant::now(), tasks, shared, load }
+    }
+
+    /// Logs everybody in once, so that the server knows them all.
+    pub(crate) async fn meet(radhold: &Radhold, chance: &mut Chance) {
+        let [auth, accounting] = [radhold.auth, radhold.accounting];
+        let [auth, accounting] = [Peer::new(auth, SECRET).await, Peer::new(accounting, SECRET).await];
+        let mut nas =
+            Nas { auth, accounting, shared: Arc::default(), chance: chance.fork(), sessions: BTreeMap::new() };
+        for nth in 0..USERS {
+            // Ports that nobody has later: what is offered there never starts.
+            nas.login(&user(nth), u32::MAX - u32::try_from(nth).unwrap()).await;
+        }
     }
 
     /// Until so much more was acknowledged that something is lost if anything is.
-    async fn traffic(&self, chance: &mut Chance) {
-        let wanted = self.shared.records.load(Ordering::Relaxed) + self.plan.records + chance.below(400) as u64;
+    pub(crate) async fn traffic(&self, chance: &mut Chance) {
+        let wanted = self.shared.records.load(Ordering::Relaxed) + self.load.records + chance.below(400) as u64;
         let begun = Instant::now();
         while self.shared.records.load(Ordering::Relaxed) < wanted {
             assert!(begun.elapsed() < LONGEST, "nothing is acknowledged any more");
@@ -327,7 +369,7 @@ impl Nases {
     }
 
     /// Lets every session end.
-    async fn finish(self) -> Sent {
+    pub(crate) async fn finish(self) -> Sent {
         self.shared.over.store(true, Ordering::Relaxed);
         let ended = timeout(LONGEST, self.tasks.join_all()).await.expect("every session's last record is acknowledged");
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
@@ -337,6 +379,8 @@ impl Nases {
             logins: count(&self.shared.logins),
             repeats: count(&self.shared.repeats),
             took: self.begun.elapsed(),
+            slowest_login: Duration::from_micros(count(&self.shared.slowest_login)),
+            slowest_record: Duration::from_micros(count(&self.shared.slowest_record)),
         }
     }
 }
@@ -377,6 +421,7 @@ impl Nas {
                 output += u64::from(u16::from_be_bytes(self.chance.octets()));
             }
             let seconds = u32::try_from(nth).unwrap();
+            let asked = Instant::now();
             let repeats = self.accounting.ask(Code::AccountingRequest, |builder, _| {
                 builder.integer(attribute::ACCT_STATUS_TYPE, status).unwrap();
                 builder.text(attribute::USER_NAME, &user).unwrap();
@@ -395,6 +440,7 @@ impl Nas {
                 }
             });
             let (_, repeats) = repeats.await;
+            note(&self.shared.slowest_record, asked);
             self.shared.records.fetch_add(1, Ordering::Relaxed);
             self.shared.repeats.fetch_add(repeats, Ordering::Relaxed);
             let last = Last {
@@ -411,6 +457,7 @@ impl Nas {
     }
 
     async fn login(&mut self, user: &str, port: u32) -> Vec<u8> {
+        let asked = Instant::now();
         let (reply, repeats) = self
             .auth
             .ask(Code::AccessRequest, |builder, authenticator| {
@@ -420,12 +467,18 @@ impl Nas {
                 builder.integer(attribute::NAS_PORT, port).unwrap();
             })
             .await;
+        note(&self.shared.slowest_login, asked);
         self.shared.logins.fetch_add(1, Ordering::Relaxed);
         self.shared.repeats.fetch_add(repeats, Ordering::Relaxed);
         let packet = Packet::parse(&reply).unwrap();
         assert_eq!(packet.code(), Code::AccessAccept, "{user} has the right password");
         packet.first(attribute::CLASS).expect("every Access-Accept has a Class").to_vec()
     }
+}
+
+/// Notes how long somebody waited, when nobody waited longer.
+fn note(slowest: &AtomicU64, since: Instant) {
+    slowest.fetch_max(u64::try_from(since.elapsed().as_micros()).unwrap(), Ordering::Relaxed);
 }
 
 /// One source port of a NAS: one request at a time.

@@ -559,7 +559,7 @@ async fn the_front_asks_over_tls_and_hears_what_the_server_demands() {
     let machine = Machine { now: clock::now, chance: chance::octets };
     let (demanded, demands) = std::sync::mpsc::channel();
     let obey = move |packet: &Packet<'_>, replier: Replier| {
-        replier.send_now(&ack(packet.as_bytes()));
+        replier.send_now(&ack(packet.as_bytes())).unwrap();
         demanded.send(packet.code()).unwrap();
     };
     let front = Front::start_with(&config, machine, None, Arc::new(obey)).unwrap();

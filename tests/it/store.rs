@@ -32,6 +32,7 @@ macro_rules! battery {
     };
 }
 
+mod acts;
 mod bans;
 mod codes;
 mod commit;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use radhold::approver::telegram::{Telegram, TelegramOptions};
-use radhold::approver::{Answer, Approver, AskError, Incoming, Question};
+use radhold::approver::{Answer, Approver, AskError, Incoming, Notice, Question};
 use radhold::model::{ApproverKind, Binding, Secret, SessionId, Timestamp, UserName, Whereabouts};
 use radhold::session::{ButtonKey, Outcome, Place, Told, Verdict};
 use tokio::sync::mpsc;
@@ -171,11 +171,16 @@ async fn telling_what_cannot_be_told_now_is_for_later_and_nonsense_is_never() {
 #[tokio::test]
 async fn an_alert_goes_to_the_operators_chat() {
     let scene = Scene::new().await;
-    scene.telegram.alert("nobody hears this").await.expect("no chat is no failure");
+    let notice = Notice::new("alert-emergency-code")
+        .with("user", "<alice>")
+        .with("nas", "office & home")
+        .with("session", "7")
+        .with("who", "spare");
+    scene.telegram.alert(&notice).await.expect("no chat is no failure");
     assert_eq!(scene.api.count("sendMessage"), 0);
     let options = TelegramOptions { operator_chat: Some(BOB), ..scene.api.options() };
-    Telegram::new(options, key()).unwrap().alert("<office> refuses & repeats").await.unwrap();
-    assert!(scene.api.sent(BOB)[0].text.contains("<office> refuses & repeats"));
+    Telegram::new(options, key()).unwrap().alert(&notice).await.unwrap();
+    assert!(scene.api.sent(BOB)[0].text.contains("<alice> on office & home"), "{:?}", scene.api.sent(BOB));
 }
 
 // -- presses

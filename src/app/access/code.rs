@@ -27,12 +27,12 @@ impl Access {
             && (matches!(code, Given::Emergency(_))
                 || policy::takes_code_in_password(user, request.nas, request.settings.codes.in_password))
         {
-            let verdict = self.verify(user, name, &Method::Pap { password: before }).await?;
+            let verdict = self.verify(request, user, name, &Method::Pap { password: before }).await?;
             if matches!(verdict, Verdict::Accepted(_)) {
                 return Some((verdict, Some(code)));
             }
         }
-        Some((self.verify(user, name, method).await?, None))
+        Some((self.verify(request, user, name, method).await?, None))
     }
 
     /// The password is right: what its grant and a code beside it come to.

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::lines::{caller, guest, printable, short};
 use super::{Desk, Person, Said};
 use crate::app::clock;
-use crate::approver::{ActReply, Button, Post, Then};
-use crate::model::{EnrolmentId, SessionId, Timestamp, UserName};
-use crate::policy::{self, Ban, BanTarget, Caller, Standing};
+use crate::approver::{ActReply, Button, Post, Then, Tone};
+use crate::model::{EnrolmentId, Language, SessionId, Timestamp};
+use crate::policy::{self, Ban, BanReason, BanTarget, Caller, Standing, Strike};
 use crate::session::{Act, Approval, Event, Session, State, Told, Verb};
 use crate::store::{SessionQuery, StoreError};
 
@@ -199,7 +199,7 @@ impl Desk {
             let mut arguments = vec![
                 ("number", number.into()),
                 ("whom", guest(&ban.target.to_string()).into()),
-                ("reason", guest(&ban.reason).into()),
+                ("reason", self.reason(&person.language, ban).into()),
                 ("by", guest(&ban.by).into()),
             ];
             lines.push(match ban.until {
@@ -258,7 +258,7 @@ impl Desk {
             return Ok(self.note(&person.language, "answer-bot-known", &[]));
         }
         let until = now + self.parts.settings.current().strikes.ban;
-        let reason = format!("denied login of {}", session.user);
+        let reason = BanReason::DeniedLogin(session.user.clone()).to_string();
         let act = person.act(now, "ban.add", &target, format!("{reason}; until {until}; session {}", session.id));
         let by = act.who.clone();
         let ban = Ban {
@@ -316,39 +316,36 @@ impl Desk {
     }
 
     /// What administrators are told of a denied login.
-    pub(super) fn strike_notice(&self, person: &StrikeSeen<'_>) -> Post {
-        let button = |id: &str, verb| Button {
-            label: self.say(person.language, id, &[]),
-            act: Act { verb, subject: person.session.0 },
-        };
-        let from = person.caller.map_or_else(|| self.say(person.language, "word-unknown", &[]), guest);
+    pub(super) fn strike_notice(&self, strike: &Strike, tone: &Tone) -> Post {
+        let button = |id: &str, verb| Button { label: tone.say(id, &[]), act: Act { verb, subject: strike.session.0 } };
+        let caller = strike.caller.as_ref().map(|caller| guest(&caller.to_string()));
         let mut buttons = Vec::new();
-        if person.caller.is_some() {
+        if caller.is_some() {
             buttons.push(button("button-bot-ban-caller", Verb::BanCaller));
         }
         buttons.push(button("button-bot-ban-account", Verb::BanAccount));
-        let html = self.say(
-            person.language,
+        let html = tone.say(
             "bot-strike",
             &[
-                ("user", guest(person.user.as_str()).into()),
-                ("nas", guest(person.nas).into()),
-                ("from", from.into()),
-                ("at", person.at.clone().into()),
+                ("user", guest(strike.user.as_str()).into()),
+                ("nas", guest(strike.nas.as_str()).into()),
+                ("from", caller.unwrap_or_else(|| tone.say("word-unknown", &[])).into()),
+                ("at", tone.zone().moment(strike.at).into()),
             ],
         );
         Post { html, buttons: vec![buttons], open: true }
     }
-}
 
-/// A denied login, as it is told.
-pub(super) struct StrikeSeen<'a> {
-    pub(super) language: &'a crate::model::Language,
-    pub(super) session: SessionId,
-    pub(super) user: &'a UserName,
-    pub(super) nas: &'a str,
-    pub(super) caller: Option<&'a str>,
-    pub(super) at: String,
+    /// Why somebody is banned, as HTML.
+    fn reason(&self, language: &Language, ban: &Ban) -> String {
+        match ban.why() {
+            BanReason::Strikes(count) => self.say(language, "word-ban-strikes", &[("count", count.into())]),
+            BanReason::DeniedLogin(user) => {
+                self.say(language, "word-ban-denied-login", &[("user", guest(user.as_str()).into())])
+            }
+            BanReason::Said(reason) => guest(&reason),
+        }
+    }
 }
 
 /// The last reply of a button that is spent.

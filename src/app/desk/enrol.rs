@@ -29,7 +29,7 @@ impl Desk {
     /// Somebody follows a link.
     pub(super) async fn start(&self, person: &Person<'_>, token: &str) -> Result<Option<Post>, StoreError> {
         let language = &person.language;
-        if !person.by.private && !self.parts.enrolment.groups {
+        if !person.by.private && !self.rules().enrolment.groups {
             return Ok(Some(self.greeting(person)));
         }
         let hash = hash(token);
@@ -71,10 +71,10 @@ impl Desk {
         if self.parts.store.user(&enrolment.user).await?.is_none_or(|user| user.disabled) {
             return Ok(false);
         }
-        let (state, expires_at, act) = match self.parts.enrolment.confirm {
+        let (state, expires_at, act) = match self.rules().enrolment.confirm {
             Confirm::None => (EnrolmentState::Bound, enrolment.expires_at, "enrolment.bind"),
             Confirm::Administrator => {
-                (EnrolmentState::Waiting, now + self.parts.enrolment.confirm_within, "enrolment.take")
+                (EnrolmentState::Waiting, now + self.rules().enrolment.confirm_within, "enrolment.take")
             }
         };
         let taken = Enrolment { state, expires_at, taker: Some(taker(person)), ..enrolment };
@@ -94,7 +94,7 @@ impl Desk {
     /// Somebody asks for their chat to be bound to an account. The answer is the same whether there is one or not.
     pub(super) async fn register(&self, person: &Person<'_>, name: &str) -> Result<Option<Post>, StoreError> {
         let language = &person.language;
-        if !person.by.private && !self.parts.enrolment.groups {
+        if !person.by.private && !self.rules().enrolment.groups {
             return Ok(Some(self.greeting(person)));
         }
         if name.is_empty() {
@@ -116,7 +116,7 @@ impl Desk {
                     replace: false,
                     made_by: person.who(),
                     made_at: now,
-                    expires_at: now + self.parts.enrolment.confirm_within,
+                    expires_at: now + self.rules().enrolment.confirm_within,
                     state: EnrolmentState::Waiting,
                     taker: Some(taker(person)),
                 };
@@ -173,7 +173,7 @@ impl Desk {
         }
         let user = UserName::new(name);
         let Ok(bot) = self.bot_name().await else { return Ok(Post::text(self.say(language, "bot-later", &[]))) };
-        let valid_for = self.parts.enrolment.valid_for;
+        let valid_for = self.rules().enrolment.valid_for;
         let offer = enrolment::Offer::new(&user, ApproverKind::Telegram, person.who(), clock::now(), valid_for, false);
         let act = person.act(offer.enrolment.made_at, "user.enrol", &user, offer.described());
         match self.parts.store.add_enrolment(&offer.enrolment, &act).await {
@@ -220,7 +220,8 @@ impl Desk {
 
     async fn tell_taker(&self, enrolment: &Enrolment) {
         let Some(taker) = &enrolment.taker else { return };
-        let language = self.language_at(&taker.address, taker.language.as_deref()).await;
+        let tone = self.tone_at(&taker.address, taker.language.as_deref()).await;
+        let language = tone.language();
         let id = match enrolment.state {
             EnrolmentState::Bound => "enrol-bound",
             _ => "enrol-refused",
@@ -235,7 +236,8 @@ impl Desk {
         let id = if enrolment.replace { "enrol-moved" } else { "enrol-other-chat" };
         let others = before.iter().filter(|binding| binding.approver == enrolment.approver);
         for binding in others.filter(|binding| binding.address != taker.address) {
-            let language = self.language_at(&binding.address, None).await;
+            let tone = self.tone_at(&binding.address, None).await;
+            let language = tone.language();
             let (person, _) = taken_by(enrolment);
             let arguments = [("user", guest(enrolment.user.as_str()).into()), ("person", person.into())];
             self.tell(enrolment.approver, &binding.address, Post::text(self.say(&language, id, &arguments)));

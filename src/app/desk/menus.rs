@@ -30,18 +30,19 @@ impl Desk {
     /// What is offered where. English is for those whose language we do not speak, too.
     pub(in crate::app) fn menus(&self) -> Vec<Menu> {
         let english = Language::english();
-        let languages = self.parts.voice.messages.languages().filter(|language| **language != english);
+        let spoken = self.parts.voice.messages.languages();
+        let languages = spoken.iter().filter(|language| **language != english);
         let languages: Vec<_> = std::iter::once((None, &english))
             .chain(languages.map(|language| (Some(language.as_str().to_owned()), language)))
             .collect();
         let say = |language: &Language, commands: &mut dyn Iterator<Item = (&str, &str)>| {
             commands.map(|(name, what)| (name.to_owned(), self.say(language, what, &[]))).collect::<Vec<_>>()
         };
-        let mut menus = Vec::new();
+        let (rules, mut menus) = (self.rules(), Vec::new());
         for (tag, language) in &languages {
             let commands = say(language, &mut PEOPLE.into_iter());
             menus.push(Menu { chat: None, language: tag.clone(), commands });
-            for chat in &self.parts.administrators {
+            for chat in &rules.administrators {
                 let commands = say(language, &mut ADMINISTRATORS.into_iter().chain(PEOPLE));
                 menus.push(Menu { chat: Some(chat.clone()), language: tag.clone(), commands });
             }

@@ -25,7 +25,7 @@ mod people;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, Notify, OnceCell};
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ use super::clock;
 use super::ledger::Ledger;
 use super::settings::SettingsHandle;
 use super::totp::HeldCodes;
-use crate::approver::{ActPressed, ActReply, Approver, Message, Post, Speaker, Then, Voice};
+use crate::approver::{ActPressed, ActReply, Approver, Message, Post, Speaker, Then, Tone, Voice};
 use crate::auth::totp::Code;
 use crate::config;
 use crate::messages::Value;
@@ -52,20 +52,27 @@ pub(super) struct Parts {
     pub settings: SettingsHandle,
     pub approvers: BTreeMap<ApproverKind, Arc<dyn Approver>>,
     pub voice: Voice,
-    pub enrolment: config::Enrolment,
-    /// Ids of the Telegram chats in which administrators speak.
-    pub administrators: BTreeSet<String>,
-    /// Whether they are told of denied logins.
-    pub strike_notices: bool,
+    pub rules: Rules,
     /// The bot's name, where the configuration says it.
     pub bot_name: Option<String>,
     /// Codes of people whose sessions wait for one.
     pub held_codes: HeldCodes,
 }
 
+/// What the operator says about it, and may say anew while it works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rules {
+    pub enrolment: config::Enrolment,
+    /// Ids of the Telegram chats in which administrators speak.
+    pub administrators: BTreeSet<String>,
+    /// Whether they are told of denied logins.
+    pub strike_notices: bool,
+}
+
 /// The desk.
 pub(super) struct Desk {
     parts: Parts,
+    rules: RwLock<Arc<Rules>>,
     patience: Mutex<Patience>,
     name: OnceCell<String>,
     /// There may be something administrators are to be told.
@@ -94,7 +101,17 @@ struct Said<'a> {
 
 impl Desk {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, patience: Mutex::default(), name: OnceCell::new(), notices: Notify::new() }
+        let rules = RwLock::new(Arc::new(parts.rules.clone()));
+        Self { parts, rules, patience: Mutex::default(), name: OnceCell::new(), notices: Notify::new() }
+    }
+
+    /// Goes by other rules from now on.
+    pub(super) fn go_by(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Answers something written.
@@ -167,7 +184,7 @@ impl Desk {
                 let done = self.once(update, by, |_| self.start(&person, said.rest)).await?;
                 return Ok(done.flatten());
             }
-            "register" if self.parts.enrolment.self_registration => {
+            "register" if self.rules().enrolment.self_registration => {
                 if !self.patience.lock().await.may_guess(&by.chat, Instant::now()) {
                     return Ok(None);
                 }
@@ -244,17 +261,17 @@ impl Desk {
 
     fn is_administrator(&self, by: &Speaker) -> bool {
         let theirs = !by.private || by.presser == by.chat;
-        by.approver == ApproverKind::Telegram && theirs && self.parts.administrators.contains(&by.chat)
+        by.approver == ApproverKind::Telegram && theirs && self.rules().administrators.contains(&by.chat)
     }
 
     async fn preferences(&self, approver: ApproverKind, chat: &str) -> Result<Preferences, StoreError> {
         self.parts.store.preferences(approver, chat).await
     }
 
-    /// The language of a chat we write to unasked.
-    async fn language_at(&self, chat: &str, tag: Option<&str>) -> Language {
+    /// How a chat is spoken to that we write to unasked.
+    async fn tone_at(&self, chat: &str, tag: Option<&str>) -> Tone {
         let preferences = self.preferences(ApproverKind::Telegram, chat).await.unwrap_or_default();
-        self.parts.voice.tone_of(&preferences, heard(tag).as_ref()).language().clone()
+        self.parts.voice.tone_of(&preferences, heard(tag).as_ref())
     }
 
     /// The language somebody's client speaks, while nothing else can be asked.
@@ -275,11 +292,24 @@ impl Desk {
         if !person.by.private {
             return Post::text(self.say(&person.language, "bot-greeting-group", &[]));
         }
-        let id = match self.parts.enrolment.self_registration {
+        let id = match self.rules().enrolment.self_registration {
             true => "bot-greeting-register",
             false => "bot-greeting",
         };
         Post::text(self.say(&person.language, id, &[("chat", person.by.chat.as_str().into())]))
+    }
+}
+
+impl Rules {
+    /// Those of a configuration.
+    pub(super) fn of(config: &config::Config) -> Self {
+        let telegram = config.telegram.as_ref();
+        let administrators = telegram.map(|telegram| telegram.administrators.iter().map(ToString::to_string).collect());
+        Self {
+            enrolment: config.enrolment,
+            administrators: administrators.unwrap_or_default(),
+            strike_notices: telegram.is_some_and(|telegram| telegram.strike_notices),
+        }
     }
 }
 

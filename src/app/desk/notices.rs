@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Desk;
-use super::administrators::StrikeSeen;
 use crate::app::clock;
-use crate::approver::{AskError, Post};
-use crate::model::{ApproverKind, Language};
+use crate::approver::{AskError, Post, Tone};
+use crate::model::ApproverKind;
 use crate::store::StoreError;
 use crate::telemetry;
 
@@ -55,31 +54,21 @@ pub(in crate::app) async fn run(desk: Arc<Desk>) {
 
 impl Desk {
     async fn tell_administrators(&self) -> Result<(), StoreError> {
-        if self.parts.administrators.is_empty() {
+        let rules = self.rules();
+        if rules.administrators.is_empty() {
             return Ok(());
         }
         let now = clock::now();
         for enrolment in self.parts.store.claim_enrolment_notices(now, LEASE, LIMIT).await? {
-            if self.tell_each(|language| self.question_about(&enrolment, language)).await {
+            if self.tell_each(|tone| self.question_about(&enrolment, tone.language())).await {
                 self.parts.store.enrolment_told(enrolment.id).await?;
             }
         }
-        if !self.parts.strike_notices {
+        if !rules.strike_notices {
             return Ok(());
         }
         for strike in self.parts.store.claim_strike_notices(now.before(NEWS), now, LEASE, LIMIT).await? {
-            let caller = strike.caller.as_ref().map(ToString::to_string);
-            let notice = |language: &Language| {
-                self.strike_notice(&StrikeSeen {
-                    language,
-                    session: strike.session,
-                    user: &strike.user,
-                    nas: strike.nas.as_str(),
-                    caller: caller.as_deref(),
-                    at: strike.at.to_string(),
-                })
-            };
-            if self.tell_each(notice).await {
+            if self.tell_each(|tone| self.strike_notice(&strike, tone)).await {
                 self.parts.store.strike_told(strike.session).await?;
             }
         }
@@ -87,11 +76,11 @@ impl Desk {
     }
 
     /// Tells all administrators; `false` when none could be told now, and it is worth trying again.
-    async fn tell_each(&self, post: impl Fn(&Language) -> Post) -> bool {
+    async fn tell_each(&self, post: impl Fn(&Tone) -> Post) -> bool {
         let Some(channel) = self.parts.approvers.get(&ApproverKind::Telegram) else { return true };
         let (mut told, mut later) = (false, false);
-        for chat in &self.parts.administrators {
-            let post = post(&self.language_at(chat, None).await);
+        for chat in &self.rules().administrators {
+            let post = post(&self.tone_at(chat, None).await);
             let mut pause = Duration::from_millis(500);
             for tries_left in (0..TRIES).rev() {
                 match channel.post(chat, &post).await {

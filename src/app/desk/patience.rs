@@ -38,11 +38,16 @@ impl Patience {
     /// Whether that chat may try once more. A chat that was wrong too often is not listened to, whatever it has now.
     pub(super) fn may_guess(&mut self, chat: &str, now: Instant) -> bool {
         self.wrong.retain(|_, (_, since)| now.saturating_duration_since(*since) < WINDOW);
-        self.wrong.get(chat).map_or(self.wrong.len() < MOST, |(times, _)| *times < GUESSES)
+        self.wrong.get(chat).is_none_or(|(times, _)| *times < GUESSES)
     }
 
-    /// That chat was wrong.
+    /// That chat was wrong. Of too many, the one that has been so for the longest is forgotten: a crowd of strangers must not keep those
+    /// out who have a link, and of 160 random bits no crowd guesses any.
     pub(super) fn was_wrong(&mut self, chat: &str, now: Instant) {
+        if self.wrong.len() >= MOST && !self.wrong.contains_key(chat) {
+            let oldest = self.wrong.iter().min_by_key(|(_, (_, since))| *since).map(|(chat, _)| chat.clone());
+            oldest.map(|oldest| self.wrong.remove(&oldest));
+        }
         self.wrong.entry(chat.to_owned()).or_insert((0, now)).0 += 1;
     }
 }
@@ -65,6 +70,19 @@ mod tests {
         let (mut patience, start) = (Patience::default(), Instant::now());
         let greeted = (0..5000).filter(|id: &i32| patience.may_be_greeted(&id.to_string(), start)).count();
         assert_eq!(greeted, MOST);
+    }
+
+    #[test]
+    fn a_crowd_that_guesses_keeps_nobody_out() {
+        let (mut patience, start) = (Patience::default(), Instant::now());
+        for id in 0..5000 {
+            let (chat, now) = (id.to_string(), start + Duration::from_millis(id));
+            assert!(patience.may_guess(&chat, now));
+            patience.was_wrong(&chat, now);
+        }
+        assert_eq!(patience.wrong.len(), MOST);
+        assert!(patience.wrong.contains_key("4999") && !patience.wrong.contains_key("0"));
+        assert!(patience.may_guess("meant", start + Duration::from_secs(6)));
     }
 
     #[test]

@@ -97,9 +97,8 @@ impl Desk {
     }
 
     pub(super) async fn lang(&self, person: &Person<'_>, rest: &str) -> Result<Post, StoreError> {
-        let tags =
-            self.parts.voice.messages.languages().map(|language| language.as_str().to_owned()).collect::<Vec<_>>();
-        let languages = tags.join(", ");
+        let tags = self.parts.voice.messages.languages();
+        let languages = tags.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
         let mut language = person.language.clone();
         if !rest.is_empty() {
             let mut preferences = self.preferences(person.by.approver, &person.by.chat).await?;

@@ -1,14 +1,18 @@
 //! A lane: one socket of a port, and the thread that serves it, with all it needs of its own, so that lanes wait for each other
 //! nowhere. What can be answered at once is; the rest is handed to the tasks of the server.
 
+use std::hash::RandomState;
 use std::io::{self, PipeReader};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Door, sent_label, status_reply};
+use super::{Door, Guard, sent_label, status_reply};
+use crate::app::access::Quick;
 use crate::app::clock;
-use crate::net::{self, Arrival, RequestKey, UdpPort};
+use crate::app::current::Reader;
+use crate::app::settings::Settings;
+use crate::net::{self, Arrival, Bounds, Flood, RequestKey, UdpPort};
 use crate::radius::{Code, PacketBuilder};
 use crate::telemetry;
 
@@ -16,14 +20,19 @@ use crate::telemetry;
 #[derive(Debug)]
 pub(in crate::app) struct Lane {
     door: Arc<Door>,
-    /// What is answered at once is written here.
+    settings: Reader<Settings>,
+    guard: Guard,
+    /// Answers most logins at once; of a port that takes them.
+    quick: Option<Quick>,
+    /// What else is answered at once is written here.
     builder: PacketBuilder,
 }
 
 impl Lane {
     /// A lane through a door that is no other lane's.
-    pub(in crate::app) fn new(door: Arc<Door>) -> Self {
-        Self { door, builder: PacketBuilder::request(Code::StatusServer, 0, [0; 16]) }
+    pub(in crate::app) fn new(door: Arc<Door>, quick: Option<Quick>) -> Self {
+        let (settings, guard) = (door.settings.reader(), Flood::new(Bounds::default(), RandomState::new()));
+        Self { door, settings, guard, quick, builder: PacketBuilder::request(Code::StatusServer, 0, [0; 16]) }
     }
 
     /// Serves a socket on a thread of its own until the other end of `stop` is closed. The receiver finds its sender gone when the
@@ -56,10 +65,10 @@ impl Lane {
 
     /// Answers a datagram or hands it on to be worked on; else gives the label of its end.
     fn handle(&mut self, datagram: &[u8], arrival: Arrival<'_>) -> Result<(), &'static str> {
-        let Self { door, builder } = self;
+        let Self { door, settings, guard, quick, builder } = self;
         let (peer, received_at) = (arrival.peer(), clock::now());
-        let settings = door.settings.current();
-        let (packet, nas) = door.know(datagram, peer.ip(), &settings, received_at)?;
+        let settings = settings.get().0;
+        let (packet, nas) = door.know(guard, datagram, peer, settings, received_at)?;
         let key = RequestKey {
             source: peer,
             connection: 0,
@@ -67,9 +76,14 @@ impl Lane {
             authenticator: *packet.authenticator(),
         };
         door.must_be_new(&key, received_at, |reply| arrival.reply(reply))?;
+        door.must_be_within_bounds(&packet, nas, settings, &key, received_at)?;
         let at_once = match packet.code() {
             // RFC 5997 §4.2: the answer says which service is up.
             Code::StatusServer => Some(status_reply(builder, door.port, &packet, nas)),
+            Code::AccessRequest => quick
+                .as_mut()
+                .and_then(|quick| quick.answer(&packet, nas, peer.ip().to_canonical(), received_at))
+                .map(Ok),
             _ => None,
         };
         match at_once {

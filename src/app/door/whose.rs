@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Port;
 use crate::app::settings::Known;
 use crate::model::{Nas, Timestamp};
-use crate::radius::{AuthenticatorError, Code, MessageAuthenticatorError, Packet, attribute};
+use crate::radius::{AuthenticatorError, Code, MessageAuthenticatorError, Packet, PreparedSecret, attribute};
 
 /// What makes a packet its NAS's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,26 +55,26 @@ impl Distrust {
 }
 
 /// Of the NASes at an address, the one whose packet this is, by the secret it was made with. At most two are asked, with two
-/// secrets each: the one that goes by the packet's NAS-Identifier, and the one that goes by none.
+/// secrets each: the one that goes by the packet's NAS-Identifier, and the one that goes by none. And what makes it that NAS's.
 pub(super) fn whose<'a>(
     port: Port,
     packet: &Packet<'_>,
     there: &'a [Arc<Known>],
     now: Timestamp,
-) -> Result<&'a Arc<Nas>, Distrust> {
+) -> Result<(&'a Arc<Nas>, Proof), Distrust> {
     let identifier = packet.first(attribute::NAS_IDENTIFIER);
     let meant =
         |known: &&Arc<Known>| known.nas.nas_identifier.as_ref().is_none_or(|name| identifier == Some(name.as_bytes()));
     let mut wrong = None;
     for known in there.iter().filter(meant) {
-        for (nas, previous) in known.by_secret(now) {
-            match prove(port, packet, nas) {
+        for (nas, secret, previous) in known.by_secret(now) {
+            match prove(port, packet, nas, secret) {
                 // Anybody can write a NAS-Identifier.
                 Ok(Proof::None) if there.len() > 1 => return Err(Distrust::UnsignedAmongSeveral),
-                Ok(Proof::None) => return Ok(nas),
+                Ok(Proof::None) => return Ok((nas, Proof::None)),
                 Ok(Proof::Secret) => {
                     known.proved_by(previous);
-                    return Ok(nas);
+                    return Ok((nas, Proof::Secret));
                 }
                 Err(error) => wrong = wrong.or(Some(error)),
             }
@@ -87,9 +87,8 @@ pub(super) fn whose<'a>(
 }
 
 /// Whether the packet belongs on this port and is the NAS's own.
-pub(super) fn prove(port: Port, packet: &Packet<'_>, nas: &Nas) -> Result<Proof, Distrust> {
-    let secret = nas.secret.expose();
-    let message_authenticator = || match packet.verify_message_authenticator(secret) {
+pub(super) fn prove(port: Port, packet: &Packet<'_>, nas: &Nas, secret: &PreparedSecret) -> Result<Proof, Distrust> {
+    let message_authenticator = || match packet.verify_message_authenticator_by(secret) {
         Ok(_) => Ok(true),
         Err(MessageAuthenticatorError::Absent) => Ok(false),
         Err(error) => Err(Distrust::MessageAuthenticator(error)),
@@ -107,7 +106,10 @@ pub(super) fn prove(port: Port, packet: &Packet<'_>, nas: &Nas) -> Result<Proof,
         }
         (Port::Accounting | Port::Tls, Code::AccountingRequest) => {
             message_authenticator()?;
-            packet.verify_request_authenticator(secret).map(|_| Proof::Secret).map_err(Distrust::RequestAuthenticator)
+            packet
+                .verify_request_authenticator(secret.expose())
+                .map(|_| Proof::Secret)
+                .map_err(Distrust::RequestAuthenticator)
         }
         // RFC 5997 §3: Status-Server must carry Message-Authenticator.
         (_, Code::StatusServer) if message_authenticator()? => Ok(Proof::Secret),

@@ -7,20 +7,25 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+
 use super::super::lookup::{Found, Lookup};
 use super::super::orders::NewOrders;
 use super::super::recall::{self, Meant, Origin};
-use super::super::settings::SettingsHandle;
+use super::super::settings::{Settings, SettingsHandle};
 use super::super::turn::Turn;
+use super::super::users::Users;
 use super::super::{clock, voices};
 use super::recent::Recent;
 use super::ticket::Ticket;
 use crate::accounting::{Request, Status, same_nas};
-use crate::model::{Nas, SessionId};
+use crate::model::{Member, Nas, SessionId, Timestamp, UserName};
 use crate::session::{Class, ClassKey, Event, Press, Session, Told};
 use crate::store::{Change, Committed, Extent, OrderId, Quarantined, SessionQuery, Store, StoreError};
 use crate::telemetry;
 
+/// Users asked for at a time.
+const ASKED_AT_ONCE: usize = 8;
 /// Copies of one session that may come second before its job is given up. Each time somebody else made progress.
 const CONFLICTS: u32 = 16;
 
@@ -71,6 +76,8 @@ struct Called {
 
 pub(super) struct Committer {
     pub(super) store: Arc<dyn Store>,
+    /// Whose terms a session is rebuilt with.
+    pub(super) users: Arc<Users>,
     pub(super) settings: SettingsHandle,
     pub(super) new_orders: Arc<NewOrders>,
     /// Changes in one transaction, at most.
@@ -96,13 +103,16 @@ struct Work {
 enum Whence {
     /// Among those remembered, and then in the store.
     Any,
-    /// The store has just said that there is none.
+    /// The store has just said that there is none, or most likely has none.
     New,
     /// What was remembered will not do, or nothing was.
     Stored,
     /// It was among those remembered.
     Remembered,
 }
+
+/// Users as they were found; those there are not are `None`.
+type Members = HashMap<UserName, Option<Arc<Member>>>;
 
 enum Kind {
     Offer(Arc<Session>),
@@ -134,7 +144,9 @@ impl Committer {
             match item {
                 Item::Offer(session, ticket) => {
                     lookup.offered(&session);
-                    work.push_back(Work::new(session.id, Kind::Offer(session), ticket));
+                    // As a rule it is new, and nothing need be read for it; where it is not, the store says so.
+                    let offer = Work::new(session.id, Kind::Offer(session), ticket);
+                    work.push_back(Work { whence: Whence::New, ..offer });
                 }
                 Item::Fact { session, event, settles, ticket } => {
                     work.push_back(Work::new(session, Kind::Fact { event, settles }, ticket));
@@ -400,9 +412,11 @@ impl Committer {
         round: &mut VecDeque<Work>,
         mut known: HashMap<SessionId, Box<Session>>,
     ) -> Result<(), StoreError> {
+        let (settings, now) = (self.settings.current(), clock::now());
+        let members = self.members(round, &known, now).await?;
         let (mut tolds, mut changes) = (Vec::with_capacity(round.len()), Vec::with_capacity(round.len()));
         for item in &*round {
-            let turn = self.turn(item, known.remove(&item.session)).await?;
+            let turn = self.turn(item, known.remove(&item.session), &members, (&settings, now));
             tolds.push(turn.as_ref().map(|turn| (turn.told(), turn.is_idle())));
             changes.extend(turn.filter(|turn| !turn.is_idle()).map(|turn| turn.into_change(item.settles())));
         }
@@ -412,7 +426,7 @@ impl Committer {
         for (mut item, told) in std::mem::take(round).into_iter().zip(tolds) {
             match told {
                 // What writes nothing is compared with nothing: not to be said of a copy that may be out of date.
-                None | Some((_, true)) if item.whence == Whence::Remembered => {
+                None | Some((_, true)) if item.whence == Whence::Remembered && !item.is_offer() => {
                     item.whence = Whence::Stored;
                     round.push_back(item);
                 }
@@ -506,22 +520,66 @@ impl Committer {
         Ok(())
     }
 
+    /// The users of the sessions that are rebuilt from their Class, as this node remembers them, else asked for beside each other.
+    async fn members(
+        &self,
+        round: &VecDeque<Work>,
+        known: &HashMap<SessionId, Box<Session>>,
+        now: Timestamp,
+    ) -> Result<Members, StoreError> {
+        let mut wanted = HashSet::new();
+        for item in round {
+            if let (Kind::Report { origin, .. }, None) = (&item.kind, known.get(&item.session)) {
+                wanted.extend(origin.accepted_user().cloned());
+            }
+        }
+        let (mut members, mut asked) = (Members::with_capacity(wanted.len()), JoinSet::new());
+        let mut wanted = wanted.into_iter();
+        loop {
+            for user in wanted.by_ref().take(ASKED_AT_ONCE - asked.len()) {
+                let users = Arc::clone(&self.users);
+                asked.spawn(async move {
+                    let member = users.get(&user, now).await;
+                    (user, member)
+                });
+            }
+            match asked.join_next().await {
+                Some(Ok((user, member))) => drop(members.insert(user, member?)),
+                // It panicked; the session's report comes again.
+                Some(Err(error)) => return Err(StoreError::Away(error.to_string())),
+                None => return Ok(members),
+            }
+        }
+    }
+
     /// Applies a job to its session as it is kept. `None` when there is nothing to apply it to, or no need.
-    async fn turn(&self, item: &Work, known: Option<Box<Session>>) -> Result<Option<Turn>, StoreError> {
-        let settings = self.settings.current();
-        let now = clock::now();
+    fn turn(
+        &self,
+        item: &Work,
+        known: Option<Box<Session>>,
+        members: &Members,
+        (settings, now): (&Settings, Timestamp),
+    ) -> Option<Turn> {
         let timing = settings.timing;
-        Ok(match (&item.kind, known) {
-            (Kind::Offer(_), Some(_)) | (Kind::Fact { .. }, None) => None,
+        match (&item.kind, known) {
+            (Kind::Offer(_), Some(session)) => {
+                // Its Start was faster, and has rebuilt it: that is the same session, and further.
+                if item.whence == Whence::Remembered {
+                    self.recent.put(*session, None);
+                }
+                None
+            }
+            (Kind::Fact { .. }, None) => None,
             (Kind::Offer(session), None) => Some(Turn::of_new((**session).clone(), now, timing)),
             (Kind::Fact { event, .. } | Kind::Report { event, .. }, Some(session)) => {
                 Some(Turn::of_kept(*session, now, timing).take(event))
             }
             (Kind::Report { event, origin }, None) => {
-                let session = recall::rebuild(&*self.store, &settings, item.session, origin).await?;
+                let member = |user: &UserName| members.get(user).and_then(Option::as_deref);
+                let session = recall::rebuild(settings, item.session, origin, member);
                 Some(Turn::of_new(session, now, timing).take(event))
             }
-        })
+        }
     }
 }
 
@@ -538,6 +596,10 @@ impl Work {
             // Its session is in the store, and is found there.
             Kind::Fact { .. } => false,
         }
+    }
+
+    fn is_offer(&self) -> bool {
+        matches!(self.kind, Kind::Offer(_))
     }
 
     fn settles(&self) -> Option<OrderId> {

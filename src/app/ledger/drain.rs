@@ -143,7 +143,8 @@ impl Keeper {
             self.drain.next_at = begun + LOOK;
             match self.spool.recount().await {
                 Ok(0) => return,
-                Ok(_) => self.drain.begin(),
+                // Somebody put entries back. They take their turn.
+                Ok(_) => return self.drain.begin(),
                 Err(SpoolError::Damaged(damage)) => return self.begin_anew(damage).await,
                 Err(error) => return tracing::warn!(%error, "the spool cannot be read; trying again"),
             }
@@ -306,8 +307,8 @@ impl Keeper {
                 let ticket = Ticket::new(Some(entry), Done::Nobody);
                 Ok((self.accounting(&ticket), ticket))
             }
-            Entry::Press { button, approver, presser, .. } => {
-                let press: Press = self.unsealed(button, *approver, presser)?;
+            Entry::Press { button, approver, chat, presser, .. } => {
+                let press: Press = self.unsealed(button, *approver, chat.as_deref(), presser)?;
                 let ticket = Ticket::new(None, Done::Nobody);
                 Ok((Item::Press(press, Arc::clone(&ticket)), ticket))
             }

@@ -18,12 +18,14 @@ use super::super::alarms::Alarms;
 use super::super::clock;
 use super::super::orders::NewOrders;
 use super::super::settings::SettingsHandle;
+use super::super::users::Users;
 use super::committer::{Committer, Item};
 use super::drain::Drain;
 use super::flight::{Cargo, Flight, Marks, Offer, is_of_all};
 use super::recent::Recent;
 use super::ticket::{Done, Ticket};
 use super::{Job, QUEUE};
+use crate::approver::Notice;
 use crate::model::{ApproverKind, Timestamp};
 use crate::session::{ButtonKey, Event, Place, Press, Told};
 use crate::spool::{Entry, MovedAside, Spool, SpoolError};
@@ -40,12 +42,14 @@ const ANEW: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
 /// It is looked sooner when this part of the whole has come since.
 const LEAP: u64 = 20;
-/// A press in the spool is sealed for a chat that nobody has: no button can be mistaken for it.
-const NO_CHAT: &str = "";
+/// A press in the spool is sealed for a chat that nobody has, so that no button can be mistaken for it: what its own is called, behind
+/// this.
+const IN_SPOOL: &str = "spool ";
 
 /// What a keeper works with.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) users: Arc<Users>,
     pub(crate) spool: Spool,
     pub(crate) settings: SettingsHandle,
     pub(crate) new_orders: Arc<NewOrders>,
@@ -99,11 +103,24 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(parts: Parts, queue: mpsc::Receiver<Job>) -> Self {
-        let Parts { store, spool, settings, new_orders, buttons, gather, batch, after, drain_rate, alarms, spools } =
-            parts;
+        let Parts {
+            store,
+            users,
+            spool,
+            settings,
+            new_orders,
+            buttons,
+            gather,
+            batch,
+            after,
+            drain_rate,
+            alarms,
+            spools,
+        } = parts;
         Self {
             committer: Arc::new(Committer {
                 store,
+                users,
                 settings,
                 new_orders,
                 batch: batch as usize,
@@ -141,35 +158,43 @@ impl Keeper {
             self.spools.send_modify(|shown| shown.since = oldest);
             self.show_spool();
         }
-        let (mut stopping, mut closed) = (false, false);
+        let (mut stopping, mut closed, mut in_line) = (false, false, false);
         let batch = self.committer.batch;
         while !(closed && self.waiting.is_empty() && self.flights.is_empty()) {
             let mut jobs = Vec::new();
             let drains = self.away.is_none() && !stopping;
-            // The spool takes its turn when nothing is on its way.
+            // The spool takes its turn when nothing is on its way. That it is empty still can be seen at any time.
             let drain_now = drains && Instant::now() >= self.drain.next_at();
-            let room = if drain_now && !self.flights.is_empty() { 0 } else { self.room() };
+            let in_turn = self.flights.is_empty() || self.spool.waiting() == 0;
+            let room = if drain_now && !in_turn { 0 } else { self.room() };
             tokio::select! {
                 biased;
                 _ = &mut stop, if !stopping => {
                     stopping = true;
                     self.queue.close();
                 }
-                Some(landed) = self.tasks.join_next_with_id(), if !self.flights.is_empty() => self.landed(landed).await,
+                Some(landed) = self.tasks.join_next_with_id(), if !self.flights.is_empty() => {
+                    // What waited for a place has waited long enough.
+                    in_line = room == 0 && !self.queue.is_empty();
+                    self.landed(landed).await;
+                }
                 () = knocked(&mut self.away) => self.welcome_back(),
                 received = self.queue.recv_many(&mut jobs, room), if room > 0 && !closed => closed = received == 0,
                 () = sleep_until(self.drain.next_at()), if drains && !drain_now => (),
-                () = std::future::ready(()), if drain_now && self.flights.is_empty() => (),
+                () = std::future::ready(()), if drain_now && in_turn => (),
             }
-            self.gather(&mut jobs, room).await;
+            if !(jobs.is_empty() || std::mem::take(&mut in_line)) {
+                self.gather(&mut jobs, room).await;
+            }
             self.take_all_in(jobs).await;
             let drain_due = self.away.is_none() && !stopping && Instant::now() >= self.drain.next_at();
-            if drain_due && self.flights.is_empty() {
+            let in_turn = self.flights.is_empty() || self.spool.waiting() == 0;
+            if drain_due && in_turn {
                 self.drain_some().await;
             }
             if self.away.is_some() {
                 self.keep_waiting_in_spool().await;
-            } else if !drain_due || self.flights.is_empty() {
+            } else if !drain_due || in_turn {
                 self.send_off(batch, closed);
             }
             self.show_spool();
@@ -193,7 +218,7 @@ impl Keeper {
 
     /// Waits a moment for more, so that a transaction is worth its sync.
     async fn gather(&mut self, jobs: &mut Vec<Job>, most: usize) {
-        if jobs.is_empty() || self.gather.is_zero() {
+        if self.gather.is_zero() {
             return;
         }
         let until = Instant::now() + self.gather;
@@ -441,9 +466,7 @@ impl Keeper {
                 waiting.iter().for_each(|_| telemetry::count("spool.not-kept"));
                 if !std::mem::replace(&mut self.full, true) {
                     tracing::error!(%error, "records are kept nowhere, and not acknowledged: NASes must keep them");
-                    self.alarms.raise(&format!(
-                        "the store is away and the spool takes no more ({error}): accounting is not acknowledged, and NASes must keep it"
-                    ));
+                    self.alarms.raise(Notice::new("alert-spool-full").with("error", error.to_string()));
                 }
             }
         }
@@ -465,12 +488,12 @@ impl Keeper {
                         waiting = fill.waiting,
                         "the spool is nearly full; when it is, accounting is no longer acknowledged"
                     );
-                    self.alarms.raise(&format!(
-                        "the spool is nearly full ({} of {} MiB, {} records wait); when it is, accounting is no longer acknowledged",
-                        fill.used >> 20,
-                        fill.limit >> 20,
-                        fill.waiting
-                    ));
+                    self.alarms.raise(
+                        Notice::new("alert-spool-nearly-full")
+                            .with("used", fill.used >> 20)
+                            .with("limit", fill.limit >> 20)
+                            .with("waiting", fill.waiting),
+                    );
                 }
             }
             // What is drained and filled at the same time goes up and down.
@@ -499,19 +522,30 @@ impl Keeper {
     }
 
     fn sealed(&self, press: &Press) -> Entry {
-        let place = Place { approver: press.approver(), chat: NO_CHAT, presser: press.presser() };
+        let chat = format!("{IN_SPOOL}{}", press.chat());
+        let place = Place { approver: press.approver(), chat: &chat, presser: press.presser() };
         Entry::Press {
             at: clock::now(),
             button: self.buttons.seal_again(press, place),
             approver: press.approver(),
+            chat: Some(press.chat().to_owned()),
             presser: press.presser().to_owned(),
         }
     }
 
     /// The press that was sealed by [`Self::sealed`], here or by another node.
-    pub(super) fn unsealed(&self, button: &str, approver: ApproverKind, presser: &str) -> Result<Press, String> {
-        let place = Place { approver, chat: NO_CHAT, presser };
-        self.buttons.redeem(button, place).map_err(|error| error.to_string())
+    pub(super) fn unsealed(
+        &self,
+        button: &str,
+        approver: ApproverKind,
+        chat: Option<&str>,
+        presser: &str,
+    ) -> Result<Press, String> {
+        // Nodes before this one kept no chat.
+        let sealed_for = chat.map_or_else(String::new, |chat| format!("{IN_SPOOL}{chat}"));
+        let place = Place { approver, chat: &sealed_for, presser };
+        let press = self.buttons.redeem(button, place).map_err(|error| error.to_string())?;
+        Ok(press.made_in(chat.unwrap_or_default()))
     }
 }
 
@@ -520,12 +554,12 @@ pub(crate) fn report_damage(moved: &MovedAside, alarms: &Alarms) {
     telemetry::count("spool.damaged");
     tracing::error!(moved_to = %moved.to.display(), damage = moved.damage, saved = moved.saved,
         "the spool's file was damaged; it was moved aside, what could be read of it was saved, and a new one begun");
-    alarms.raise(&format!(
-        "the spool's file was damaged ({}); it was moved to {}, {} records of it were saved, and a new one begun",
-        moved.damage,
-        moved.to.display(),
-        moved.saved
-    ));
+    alarms.raise(
+        Notice::new("alert-spool-damaged")
+            .with("damage", moved.damage.as_str())
+            .with("file", moved.to.display().to_string())
+            .with("saved", moved.saved),
+    );
 }
 
 /// The work's own error, or that it took too long.

@@ -10,6 +10,8 @@ mod drain;
 mod flight;
 mod keeper;
 mod recent;
+#[cfg(test)]
+mod tests;
 mod ticket;
 
 use std::sync::Arc;
@@ -54,6 +56,18 @@ pub(super) struct Ledger {
     jobs: mpsc::Sender<Job>,
 }
 
+/// What was handed over, for a test to look at.
+#[cfg(test)]
+pub(super) struct Jobs(mpsc::Receiver<Job>);
+
+#[cfg(test)]
+impl Jobs {
+    /// The next one, if there is one.
+    pub(super) fn next(&mut self) -> Option<Job> {
+        self.0.try_recv().ok()
+    }
+}
+
 /// The queue is full, or closed.
 #[derive(Debug)]
 pub(super) struct Full;
@@ -63,6 +77,13 @@ impl Ledger {
     pub(super) fn new(parts: Parts) -> (Self, Keeper) {
         let (jobs, queue) = mpsc::channel(QUEUE);
         (Self { jobs }, Keeper::new(parts, queue))
+    }
+
+    /// A way in with nobody behind it but the test.
+    #[cfg(test)]
+    pub(super) fn without_keeper() -> (Self, Jobs) {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        (Self { jobs }, Jobs(queue))
     }
 
     /// Hands a job over, or says that there is no room.

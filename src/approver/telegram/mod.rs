@@ -39,7 +39,7 @@ pub use self::pace::Pace;
 use self::pace::Urgency;
 use self::reception::Reception;
 use self::reference::Reference;
-use super::{Approver, AskError, Incoming, Menu, Post, Question, Tone, Voice};
+use super::{Approver, AskError, Incoming, Menu, Notice, Post, Question, Tone, Voice};
 use crate::model::{ApproverKind, Binding, Secret};
 use crate::session::{ANYONE, ButtonKey, Outcome, Place, Verdict};
 
@@ -229,11 +229,11 @@ impl Approver for Telegram {
         if told || failures.is_empty() { Ok(()) } else { Err(failure::of_all(failures)) }
     }
 
-    async fn alert(&self, text: &str) -> Result<(), AskError> {
+    async fn alert(&self, notice: &Notice) -> Result<(), AskError> {
         match self.options.operator_chat {
             Some(chat) => self
                 .api
-                .send(ChatId(chat), texts::alert(&self.tone(ChatId(chat)).await, text), None, Urgency::Notice)
+                .send(ChatId(chat), texts::alert(&self.tone(ChatId(chat)).await, notice), None, Urgency::Notice)
                 .await
                 .map(drop),
             None => Ok(()),

@@ -7,7 +7,7 @@
 use teloxide::types::{InlineKeyboardButton, InlineKeyboardMarkup};
 use teloxide::utils::html;
 
-use crate::approver::{Ending, Question, Tone, Whose};
+use crate::approver::{Ending, Notice, Question, Tone, Whose};
 use crate::messages::Value;
 use crate::model::{ApproverKind, Medium, Whereabouts, hardware_address};
 use crate::session::{ButtonError, EndCause, NumberChoice, Outcome, Told, Verdict};
@@ -229,7 +229,8 @@ pub(super) fn not_taken(tone: &Tone) -> Reply {
 }
 
 /// An alert, as HTML.
-pub(super) fn alert(tone: &Tone, text: &str) -> String {
+pub(super) fn alert(tone: &Tone, notice: &Notice) -> String {
+    let text = notice.say(tone.messages(), tone.language(), tone.zone());
     let kept = text.chars().filter(|c| *c == '\n' || !is_unprintable(*c)).take(ALERT).collect::<String>();
     tone.say("alert", &[("text", html::escape(&kept).into())])
 }

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
+use axum::middleware::map_response;
 use subtle::ConstantTimeEq as _;
 use teloxide::types::Update;
 
@@ -17,7 +18,7 @@ use super::api::Api;
 use super::reception::Reception;
 use super::{TelegramError, TelegramOptions, Webhook};
 use crate::approver::AskError;
-use crate::approver::listener::Bounded;
+use crate::approver::listener::{Bounded, part_with_the_refused};
 use crate::model::Secret;
 use crate::telemetry;
 
@@ -64,7 +65,7 @@ pub(super) async fn run(api: &Api, reception: &Arc<Reception>, webhook: &Webhook
         secret: webhook.secret.clone(),
         reception: Arc::clone(reception),
     });
-    let router = Router::new().fallback(take).with_state(place);
+    let router = Router::new().fallback(take).layer(map_response(part_with_the_refused)).with_state(place);
     let serving = axum::serve(Bounded::new(listener), router).into_future();
     tracing::info!(listen = %webhook.listen, "waiting for Telegram to bring updates");
     tokio::select! {

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use tokio::net::TcpListener;
@@ -21,7 +22,7 @@ use super::Desk;
 use super::sign::{SIGNATURE, Signer, TIMESTAMP, WINDOW};
 use super::words;
 use crate::approver::Incoming;
-use crate::approver::listener::Bounded;
+use crate::approver::listener::{Bounded, part_with_the_refused};
 use crate::model::Timestamp;
 use crate::session::Told;
 use crate::telemetry;
@@ -50,6 +51,7 @@ pub(super) async fn run(listener: TcpListener, signer: Signer, desk: Desk, answe
         .route("/answer", post(answer))
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(DefaultBodyLimit::max(MOST))
+        .layer(map_response(part_with_the_refused))
         .with_state(door);
     tokio::select! {
         served = axum::serve(Bounded::new(listener), routes) => {

@@ -31,7 +31,7 @@ use url::Url;
 use self::call::Caller;
 use self::sign::Signer;
 use self::words::Said;
-use super::{Answer, Approver, AskError, Incoming, Question};
+use super::{Answer, Approver, AskError, Incoming, Notice, Question};
 use crate::model::{ApproverKind, Binding, Secret, SessionId, Timestamp};
 use crate::session::{ButtonKey, Outcome, Place, Press, Verdict};
 
@@ -186,7 +186,7 @@ impl Approver for Webhook {
         self.caller.post(words::outcome(question, outcome)).await.map(drop)
     }
 
-    async fn alert(&self, _: &str) -> Result<(), AskError> {
+    async fn alert(&self, _: &Notice) -> Result<(), AskError> {
         Ok(())
     }
 

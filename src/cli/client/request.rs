@@ -170,12 +170,14 @@ impl Hider<'_> {
 
     fn hide(&mut self, encryption: Encryption, plain: &[u8]) -> Option<Vec<u8>> {
         let hidden = match encryption {
-            Encryption::UserPassword => hiding::hide_user_password(plain, self.secret, &self.authenticator),
+            Encryption::UserPassword => {
+                hiding::hide_user_password(plain, self.secret, &self.authenticator).map(|hidden| hidden.to_vec())
+            }
             Encryption::TunnelPassword => {
                 self.salt = self.salt.wrapping_add(1);
                 let salt = Salt::new(self.salt.to_be_bytes());
                 // Salt and hidden octets; the dictionary puts the tag of a Tunnel-Password in front.
-                hiding::hide_mppe_key(plain, self.secret, &self.authenticator, salt)
+                hiding::hide_mppe_key(plain, self.secret, &self.authenticator, salt).map(|hidden| hidden.to_vec())
             }
             Encryption::AscendSecret => {
                 hiding::ascend_secret(plain, self.secret, &self.authenticator).map(|block| block.to_vec())

@@ -181,7 +181,7 @@ impl<'a> Play<'a> {
         };
         // Said first, for what follows from it may be on the wire before the store has told us that it is done.
         self.timeline.note(Some(person.name), &format!("the operator: {} is {word}", person.name));
-        let step = apply(store, session.id, event, clock::now, &self.stage.timing).await?;
+        let step = apply(store, session.id, event, None, clock::now, &self.stage.timing).await?;
         let late = match step.map(|(_, told)| told) {
             Some(Told::Done) => {
                 if let Some(actor) = self.actors.iter_mut().find(|actor| actor.person == person) {

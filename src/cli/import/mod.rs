@@ -19,7 +19,7 @@ use crate::store::{Store, StoreError, freeradius};
 
 use super::context::Context;
 use super::failure::Failure;
-use super::{manual, output};
+use super::{audit, manual, output};
 use accounting::AccountingCounts;
 use password::Form;
 use plan::{Effect, LeftOut, Plan, Planned};
@@ -162,7 +162,9 @@ async fn freeradius(args: &FreeradiusArgs, context: &Context) -> Result<(), Fail
         let sealed_nases =
             new_nases.iter().cloned().map(|nas| keys::seal_nas(nas, &key)).collect::<Result<Vec<_>, _>>()?;
         add_groups(&*store, &sealed).await?;
-        let imported = store.import(&sealed, &sealed_nases, &|done| bar.inc(done)).await;
+        let what = format!("{} users, {} NASes", sealed.len(), sealed_nases.len());
+        let act = audit::entry(context, audit::operator(None), "import", "freeradius", what);
+        let imported = store.import(&sealed, &sealed_nases, &act, &|done| bar.inc(done)).await;
         bar.finish_and_clear();
         let imported = imported?;
         if (imported.users, imported.nases) != (sealed.len() as u64, sealed_nases.len() as u64) {

@@ -62,7 +62,7 @@ impl Target {
 
 pub(super) async fn approve(args: &ApproveArgs, context: &Context) -> Result<(), Failure> {
     let event = Event::Approved(Approval::by_operator(args.target.operator()));
-    let state = bring(&args.target, &event, context).await?;
+    let state = bring(&args.target, &event, None, context).await?;
     output::print(match state {
         State::Offered => "approved; it will be let through when it starts",
         _ => "approved; the NAS is being told",
@@ -71,7 +71,7 @@ pub(super) async fn approve(args: &ApproveArgs, context: &Context) -> Result<(),
 
 pub(super) async fn deny(args: &DenyArgs, context: &Context) -> Result<(), Failure> {
     let event = Event::Denied(Denial::by_operator(args.target.operator()));
-    let state = bring(&args.target, &event, context).await?;
+    let state = bring(&args.target, &event, None, context).await?;
     output::print(match state {
         State::Offered => "denied; it will be ended when it starts",
         _ => "denied; the NAS is being told to end it",
@@ -80,24 +80,25 @@ pub(super) async fn deny(args: &DenyArgs, context: &Context) -> Result<(), Failu
 
 pub(super) async fn kick(args: &KickArgs, context: &Context) -> Result<(), Failure> {
     let who = args.target.operator();
-    let event = Event::Kicked(Denial::by_operator(who.clone()));
-    let state = bring(&args.target, &event, context).await?;
+    let event = Event::Kicked(Denial::by_operator(who));
     // What was decided is on record with the decision; that it was ended is not.
-    let store = context.store().await?;
-    let session = super::find(&*store, &args.target.id).await?;
-    let detail = format!("session {} on {}", session.id, session.nas);
-    store.audit(&[audit::entry(context, who, "session.kick", &session.user, detail)]).await?;
+    let state = bring(&args.target, &event, Some("session.kick"), context).await?;
     output::print(match state {
         State::Offered => "it will be ended when it starts",
         _ => "the NAS is being told to end it",
     })
 }
 
-/// Brings the event to the session, and gives its state afterwards or the truth about why it changed nothing.
-async fn bring(target: &Target, event: &Event, context: &Context) -> Result<State, Failure> {
+/// Brings the event to the session, with an act when that is to be on record, and gives its state afterwards or the truth about why it
+/// changed nothing.
+async fn bring(target: &Target, event: &Event, act: Option<&'static str>, context: &Context) -> Result<State, Failure> {
     let store = context.store().await?;
     let session = super::find(&*store, &target.id).await?;
-    let (session, told) = apply(&*store, session.id, event, clock::now, &context.config.hold.timing)
+    let act = act.map(|act| {
+        let detail = format!("session {} on {}", session.id, session.nas);
+        audit::entry(context, target.operator(), act, &session.user, detail)
+    });
+    let (session, told) = apply(&*store, session.id, event, act.as_ref(), clock::now, &context.config.hold.timing)
         .await?
         .ok_or_else(|| Failure::not_found(format!("there is no session {} any more", session.id)))?;
     let too_late = |truth: &str| Err(Failure::new(Exit::TooLate, format!("too late: {truth}")));

@@ -10,6 +10,7 @@ use crate::config::{format_duration, parse_duration};
 use crate::model::{
     ApproverStep, GroupName, GuardSettings, ReplyItem, SecondFactor, Secret, User, UserName, WhenUnreachable,
 };
+use crate::store::Edit;
 
 use super::super::context::Context;
 use super::super::failure::Failure;
@@ -205,8 +206,7 @@ pub(super) async fn add(args: AddArgs, context: &Context) -> Result<(), Failure>
         created_at: clock::now(),
         name,
     };
-    store.add_user(&user).await?;
-    audit::record(context, &*store, "user.add", &user.name, "").await?;
+    audit::edit(context, &*store, &[Edit::AddUser(&user)], "user.add", &user.name, "").await?;
     output::print(&format!("added user {}", user.name))
 }
 
@@ -257,8 +257,8 @@ pub(super) async fn set(args: SetArgs, context: &Context) -> Result<(), Failure>
     if args.no_reply || !args.reply.is_empty() {
         user.reply = args.reply;
     }
-    store.replace_user(&user).await?;
-    audit::record(context, &*store, "user.set", &user.name, differences(&before, &user)).await?;
+    audit::edit(context, &*store, &[Edit::ReplaceUser(&user)], "user.set", &user.name, differences(&before, &user))
+        .await?;
     output::print(&format!("changed user {}", user.name))
 }
 

@@ -105,7 +105,8 @@ fn qr(text: &str) -> Result<String, Failure> {
 /// The bot's name, from the configuration or from Telegram.
 async fn bot_name(context: &Context) -> Result<String, Failure> {
     let Some(telegram) = &context.config.telegram else {
-        return Err(Failure::failed("there is no [telegram] section: a link needs a bot"));
+        let read = context.read_from();
+        return Err(Failure::failed(format!("there is no [telegram] section, and a link needs a bot ({read})")));
     };
     if let Some(name) = &telegram.bot_name {
         return Ok(name.clone());

@@ -2,6 +2,7 @@
 
 mod change;
 mod enrol;
+mod enrolments;
 mod show;
 mod totp;
 
@@ -9,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::app::clock;
 use crate::model::{ApproverKind, Binding, User, UserName};
-use crate::store::Store;
+use crate::store::{Edit, Store};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -17,6 +18,7 @@ use super::{audit, manual, output};
 pub(super) use change::user_name;
 use change::{AddArgs, SetArgs};
 use enrol::EnrolArgs;
+use enrolments::EnrolmentsArgs;
 use show::{ListArgs, ShowArgs};
 use totp::TotpArgs;
 
@@ -32,6 +34,7 @@ pub(super) enum UserCommand {
     Unbind(UnbindArgs),
     Totp(TotpArgs),
     Enrol(EnrolArgs),
+    Enrolments(EnrolmentsArgs),
 }
 
 /// Remove a user and their bindings.
@@ -89,14 +92,14 @@ pub(super) async fn run(command: UserCommand, context: &Context) -> Result<(), F
         UserCommand::Unbind(args) => unbind(args, context).await,
         UserCommand::Totp(args) => totp::run(args, context).await,
         UserCommand::Enrol(args) => enrol::run(args, context).await,
+        UserCommand::Enrolments(args) => enrolments::run(&args, context).await,
     }
 }
 
 async fn remove(args: RemoveArgs, context: &Context) -> Result<(), Failure> {
     let store = context.store().await?;
     let user = find(&*store, &args.name).await?;
-    store.remove_user(&user.name).await?;
-    audit::record(context, &*store, "user.remove", &user.name, "").await?;
+    audit::edit(context, &*store, &[Edit::RemoveUser(&user.name)], "user.remove", &user.name, "").await?;
     output::print(&format!("removed user {}", user.name))
 }
 
@@ -109,9 +112,8 @@ async fn bind(args: BindArgs, context: &Context) -> Result<(), Failure> {
     let store = context.store().await?;
     let user = find(&*store, &args.name).await?;
     let binding = binding(&user.name, args.telegram, presser);
-    store.bind(&binding).await?;
     let detail = format!("Telegram chat {}, presser {}", binding.address, binding.presser);
-    audit::record(context, &*store, "user.bind", &user.name, detail).await?;
+    audit::edit(context, &*store, &[Edit::Bind(&binding)], "user.bind", &user.name, detail).await?;
     output::print(&format!("user {} is asked in Telegram chat {}", user.name, binding.address))
 }
 
@@ -127,11 +129,12 @@ async fn unbind(args: UnbindArgs, context: &Context) -> Result<(), Failure> {
         let which = address.map_or_else(String::new, |address| format!(" {address}"));
         return Err(Failure::not_found(format!("user {} has no Telegram chat{which}", user.name)));
     }
-    for binding in &bound {
-        store.unbind(binding).await?;
+    let edits: Vec<_> = bound.iter().map(Edit::Unbind).collect();
+    let act = |binding: &Binding| {
         let detail = format!("Telegram chat {}", binding.address);
-        audit::record(context, &*store, "user.unbind", &user.name, detail).await?;
-    }
+        audit::entry(context, audit::operator(None), "user.unbind", &user.name, detail)
+    };
+    store.edit(&edits, &bound.iter().map(act).collect::<Vec<_>>()).await?;
     let chats = bound.iter().map(|binding| binding.address.as_str()).collect::<Vec<_>>().join(", ");
     output::print(&format!("user {} is no longer asked in Telegram chat {chats}", user.name))
 }

@@ -175,10 +175,10 @@ async fn confirm(args: &ConfirmArgs, user: &UserName, store: &dyn Store, context
     let matched = key.matching(&code, now, settings.window).ok_or_else(|| {
         Failure::failed("that code is wrong; are the clocks of the phone and of this host right? (totp.window)")
     })?;
-    if !store.accept_step(&tried.totp, matched.step(), now).await? {
+    let act = audit::entry(context, audit::operator(None), "totp.confirm", user, "");
+    if !store.confirm_totp(&tried.totp, matched.step(), now, &act).await? {
         return Err(Failure::failed("that code was used before; wait for the next"));
     }
-    audit::record(context, store, "totp.confirm", user, "").await?;
     output::print(&format!("the authenticator of user {user} is confirmed"))
 }
 

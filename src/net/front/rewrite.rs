@@ -13,7 +13,7 @@ use crate::radius::attribute::{
 use crate::radius::hiding::{self, Salt};
 use crate::radius::vendor::{self, MICROSOFT, VendorAttribute, microsoft};
 use crate::radius::{
-    AuthenticatorError, Code, EncodeError, HidingError, MessageAuthenticatorError, Packet, PacketBuilder,
+    AuthenticatorError, Code, EncodeError, HidingError, MessageAuthenticatorError, Packet, PacketBuilder, Short,
 };
 
 /// pppd 2.4.9 gathers all Reply-Messages, a newline after each, in a buffer it does not watch. This many octets fit.
@@ -179,8 +179,11 @@ pub fn reply(
             }
             VENDOR_SPECIFIC if vendor::sub_attributes(attribute.value).any(|inner| is_hidden(&inner)) => {
                 for inner in vendor::sub_attributes(attribute.value) {
-                    let value =
-                        if is_hidden(&inner) { key(&inner, asked, with, &mut salt)? } else { inner.value.to_vec() };
+                    let value = if is_hidden(&inner) {
+                        key(&inner, asked, with, &mut salt)?.to_vec()
+                    } else {
+                        inner.value.to_vec()
+                    };
                     builder.vendor(inner.vendor, inner.kind, &value)?;
                 }
             }
@@ -233,13 +236,13 @@ fn key(
     asked: &Packet<'_>,
     with: &Homeward<'_>,
     salt: &mut impl FnMut() -> Salt,
-) -> Result<Vec<u8>, HidingError> {
+) -> Result<Short, HidingError> {
     let (inner_secret, outer_secret) = (with.inner.expose(), with.outer.expose());
     if inner.kind == microsoft::MS_CHAP_MPPE_KEYS {
         let mut keys = hiding::reveal_user_password(inner.value, outer_secret, with.authenticator)?;
         // Revealing cut what looks like padding; zeroes at the end may be of the key.
         let octets = keys.len().max(MS_CHAP_MPPE_KEYS);
-        keys.resize(octets, 0);
+        keys.resize(octets);
         return hiding::hide_user_password(&keys, inner_secret, asked.authenticator());
     }
     let key = hiding::reveal_mppe_key(inner.value, outer_secret, with.authenticator)?;

@@ -105,6 +105,11 @@ impl Dialer {
         }
     }
 
+    /// Whether it has no connection, and nobody is opening one.
+    pub fn is_idle(&self) -> bool {
+        self.state.try_lock().is_ok_and(|state| state.link.as_ref().is_none_or(|link| link.has_ended()))
+    }
+
     async fn open(&self) -> Result<Arc<Link>, String> {
         let config = self.credentials.client(&self.peer.ids).map_err(|error| error.to_string())?;
         let stream = TcpStream::connect((self.peer.host.as_str(), self.peer.port)).await;

@@ -26,8 +26,10 @@ use crate::telemetry::{self, OncePerWindow};
 
 /// Connections the system keeps until they are accepted.
 const BACKLOG: i32 = 1024;
-/// Handshakes of one address at once: the rest of the places is for others.
-const HANDSHAKES_PER_ADDRESS: u32 = 8;
+/// Handshakes of one origin at once, at most; and this part of the places that are left, so that the fewer there are, the fewer of them
+/// any one gets, and a handful of origins cannot have them all.
+const HANDSHAKES_OF_ONE: u32 = 8;
+const PART_FOR_ONE: usize = 8;
 /// The same complaint about the same peer at most so often.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Peers and complaints told apart, at most.
@@ -129,7 +131,7 @@ impl<G: Gate> Shared<G> {
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Result<(), &'static str> {
         let place = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| "radsec.too-many-connections")?;
         let shaking = Arc::clone(&self.handshakes).try_acquire_owned().map_err(|_| "radsec.too-many-handshakes")?;
-        let turn = self.turn(peer.ip()).ok_or("radsec.too-many-handshakes")?;
+        let turn = self.turn(origin(peer.ip())).ok_or("radsec.too-many-handshakes")?;
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             tune(&stream);
@@ -202,15 +204,16 @@ impl<G: Gate> Shared<G> {
         }
     }
 
-    /// One of the handshakes an address may have at once.
-    fn turn(self: &Arc<Self>, address: IpAddr) -> Option<Turn<G>> {
+    /// One of the handshakes an origin may have at once.
+    fn turn(self: &Arc<Self>, origin: IpAddr) -> Option<Turn<G>> {
         let mut shaking = self.shaking.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = shaking.entry(address).or_default();
-        if *count >= HANDSHAKES_PER_ADDRESS {
+        let has = shaking.get(&origin).copied().unwrap_or_default();
+        // With the one that was taken just now.
+        if has >= most_for_one(self.handshakes.available_permits() + 1) {
             return None;
         }
-        *count += 1;
-        Some(Turn { shared: Arc::clone(self), address })
+        shaking.insert(origin, has + 1);
+        Some(Turn { shared: Arc::clone(self), origin })
     }
 
     fn complain(&self, peer: SocketAddr, label: &'static str, what: &str) {
@@ -220,19 +223,32 @@ impl<G: Gate> Shared<G> {
     }
 }
 
-/// A handshake of an address; over when dropped.
+/// How many handshakes one origin may have when so many places are left. One at least: it may be the only one that is honest.
+fn most_for_one(left: usize) -> u32 {
+    u32::try_from(left / PART_FOR_ONE).unwrap_or(u32::MAX).clamp(1, HANDSHAKES_OF_ONE)
+}
+
+/// Whose an address is: an IPv6 host has a network of 64 bits to itself, and any number of addresses in it.
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+        address => address,
+    }
+}
+
+/// A handshake of an origin; over when dropped.
 struct Turn<G> {
     shared: Arc<Shared<G>>,
-    address: IpAddr,
+    origin: IpAddr,
 }
 
 impl<G> Drop for Turn<G> {
     fn drop(&mut self) {
         let mut shaking = self.shared.shaking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = shaking.get_mut(&self.address) {
+        if let Some(count) = shaking.get_mut(&self.origin) {
             *count -= 1;
             if *count == 0 {
-                shaking.remove(&self.address);
+                shaking.remove(&self.origin);
             }
         }
     }
@@ -287,4 +303,31 @@ pub(super) fn advice(error: &io::Error) -> String {
     };
     let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     format!("{what} ({cause})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_host_are_one_origin() {
+        let origin = |address: &str| origin(address.parse().unwrap()).to_string();
+        assert_eq!(origin("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(origin("2001:db8:1:2::1"), "2001:db8:1:2::");
+        assert_ne!(origin("2001:db8:1:3::1"), "2001:db8:1:2::");
+        assert_eq!((origin("192.0.2.7"), origin("::ffff:192.0.2.7")), ("192.0.2.7".into(), "192.0.2.7".into()));
+    }
+
+    #[test]
+    fn a_handful_of_origins_cannot_have_all_places() {
+        let (places, mut taken) = (64, 0);
+        for _ in 0..16 {
+            let mut has = 0;
+            while taken < places && has < most_for_one(places - taken) {
+                (has, taken) = (has + 1, taken + 1);
+            }
+            assert!(has > 0, "whoever comes next gets one");
+        }
+        assert!(taken < places, "sixteen have {taken}");
+    }
 }

@@ -86,7 +86,7 @@ mod tests {
             })
         };
         for _ in 0..2 {
-            (0..1000).for_each(|_| drop(client.send_to(&[0; 100], to).unwrap()));
+            (0..1000).for_each(|_| assert_eq!(client.send_to(&[0; 100], to).unwrap(), 100));
             let dropped = drops.since_last().unwrap();
             assert_eq!(dropped + room().sum::<u64>(), 1000);
             assert!(dropped > 0);

@@ -65,7 +65,7 @@ fn asked(life: &mut Life) -> Vec<ApproverKind> {
 }
 
 fn lost(approver: ApproverKind) -> Event {
-    Event::PromptUndeliverable { approver, reason: "blocked".into() }
+    Event::PromptUndeliverable { approver, reason: "blocked".into(), strays: None }
 }
 
 #[test]
@@ -204,9 +204,49 @@ fn when_the_others_cannot_be_reached_ones_own_yes_leads_nowhere() {
 }
 
 #[test]
+fn who_was_asked_though_too_few_could_be_hears_how_it_ended() {
+    let stray = |reference: &str| Event::PromptUndeliverable {
+        approver: Person,
+        reason: "one of two".into(),
+        strays: Some(reference.into()),
+    };
+    let told = |life: &mut Life| {
+        let reference = |effect| match effect {
+            Effect::TellApprover { approver: Person, reference, outcome } => Some((reference, outcome)),
+            _ => None,
+        };
+        life.orders().into_iter().filter_map(reference).collect::<Vec<_>>()
+    };
+    let mut life = held(terms("person,operator", WhenUnreachable::End, boss_and_lead(2, false)));
+    life.event(2, &stray("8:1"));
+    assert_eq!((asked(&mut life), told(&mut life)), (vec![Person, Operator], vec![]));
+    // Said twice, and later otherwise: what was noted first is not forgotten.
+    life.event(3, &stray("8:2"));
+    life.event(120, &Event::TimerPassed);
+    assert_eq!(told(&mut life), [("8:1".to_owned(), Outcome::Expired)]);
+
+    // Where that ends it, and where it is heard when it is over already.
+    let mut life = held(terms("person", WhenUnreachable::End, boss_and_lead(2, false)));
+    life.event(2, &stray("8:1"));
+    assert_eq!(told(&mut life), [("8:1".to_owned(), Outcome::Expired)]);
+    let mut life = held(terms("person", WhenUnreachable::End, boss_and_lead(2, false)));
+    life.event(2, &Event::Kicked(Denial::by_operator("root")));
+    life.event(3, &stray("8:1"));
+    assert_eq!(told(&mut life), [("8:1".to_owned(), Outcome::Kicked)]);
+}
+
+#[test]
+fn a_yes_says_from_which_chat_it_came() {
+    let mut life = held(terms("person", WhenUnreachable::End, boss_and_lead(2, false)));
+    life.event(2, &says("8", Verdict::Approved));
+    let vote = life.session.votes[0].clone();
+    assert_eq!((vote.other, vote.chat.as_deref(), vote.at), (Some("boss".into()), Some("8"), at(2)));
+}
+
+#[test]
 fn what_was_kept_before_there_was_patience_is_read() {
     let ask: Ask = serde_json::from_str(r#"{"approver":"telegram","state":{"sent":"7:1"}}"#).unwrap();
-    assert_eq!(ask, Ask { approver: Telegram, state: AskState::Sent("7:1".into()), next_at: None });
+    assert_eq!(ask, Ask { approver: Telegram, state: AskState::Sent("7:1".into()), next_at: None, strays: None });
     let old = r#"{"hold":{"window":{"secs":120,"nanos":0},"grace":{"secs":30,"nanos":0},"approvers":["telegram","operator"]}}"#;
     let terms: Terms = serde_json::from_str(old).unwrap();
     let expected = HoldTerms::new(WINDOW, Duration::from_secs(30), [Telegram, Operator]);

@@ -94,7 +94,10 @@ fn a_superseded_login_asks_nobody_hears_nobody_and_ends_at_its_deadline() {
     assert_eq!(life.session.strike(at(10)).unwrap().why, StrikeReason::GaveUp, "no way around strikes");
     assert_eq!(life.event(11, &press(Verdict::Approved)), Told::AlreadySuperseded);
     assert_eq!(life.event(12, &Event::Approved(Approval::by_operator("root"))), Told::AlreadySuperseded);
-    life.event(13, &Event::PromptUndeliverable { approver: ApproverKind::Telegram, reason: "blocked".into() });
+    life.event(
+        13,
+        &Event::PromptUndeliverable { approver: ApproverKind::Telegram, reason: "blocked".into(), strays: None },
+    );
     assert_eq!(life.orders(), []);
     life.event(120, &Event::TimerPassed);
     assert_eq!(life.orders(), [Effect::SendDisconnect { attempt: 1 }]);

@@ -332,7 +332,7 @@ fn a_nas_that_acks_and_does_nothing_is_asked_again_and_reported() {
 #[test]
 fn an_undeliverable_prompt_goes_to_the_next_approver_then_evicts_and_alerts() {
     let mut life = Life::held();
-    let lost = |approver| Event::PromptUndeliverable { approver, reason: "blocked".into() };
+    let lost = |approver| Event::PromptUndeliverable { approver, reason: "blocked".into(), strays: None };
     life.event(2, &lost(ApproverKind::Telegram));
     assert_eq!(life.orders(), [Effect::AskApprover { approver: ApproverKind::Operator }]);
     assert_eq!(life.session.state, State::Held);

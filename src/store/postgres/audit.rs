@@ -1,6 +1,6 @@
 //! The audit record.
 
-use sqlx::{PgPool, Postgres, QueryBuilder, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Transaction};
 
 use super::columns::time;
 use super::failure;
@@ -8,23 +8,31 @@ use crate::model::Timestamp;
 use crate::store::row::{self, Cells};
 use crate::store::{AuditEntry, AuditQuery, StoreError, audit};
 
-pub(super) async fn add(tx: &mut Transaction<'_, Postgres>, acts: &[AuditEntry]) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut PgConnection, acts: &[AuditEntry]) -> Result<(), StoreError> {
+    keep(connection, acts).await.map_err(failure)
+}
+
+pub(super) async fn keep(connection: &mut PgConnection, acts: &[AuditEntry]) -> Result<(), sqlx::Error> {
     for act in acts {
-        sqlx::query(
-            "INSERT INTO audit (at, who, through, origin, act, subject, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(time(act.at))
-        .bind(row::text(&act.who))
-        .bind(row::text(&act.through))
-        .bind(row::text(&act.origin))
-        .bind(row::text(&act.act))
-        .bind(row::text(&act.subject))
-        .bind(row::text(&act.detail))
-        .execute(&mut **tx)
-        .await
-        .map_err(failure)?;
+        insert(&mut *connection, act).await?;
     }
     Ok(())
+}
+
+pub(super) async fn insert(connection: &mut PgConnection, act: &AuditEntry) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO audit (at, who, through, origin, act, subject, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(time(act.at))
+    .bind(row::text(&act.who))
+    .bind(row::text(&act.through))
+    .bind(row::text(&act.origin))
+    .bind(row::text(&act.act))
+    .bind(row::text(&act.subject))
+    .bind(row::text(&act.detail))
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 pub(super) async fn matching(pool: &PgPool, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {

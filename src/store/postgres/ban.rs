@@ -14,7 +14,7 @@ use crate::store::{AuditEntry, BanNotice, StoreError, ban};
 pub(super) async fn changed(pool: &PgPool, since: Timestamp) -> Result<Vec<Ban>, StoreError> {
     let rows = sqlx::query(
         "SELECT kind, value, since, until, lifted_at, reason, set_by, automatic, forced FROM bans
-         WHERE since >= $1 OR lifted_at >= $1 ORDER BY kind, value",
+         WHERE since >= $1 OR lifted_at >= $1 ORDER BY kind COLLATE \"C\", value COLLATE \"C\"",
     )
     .bind(time(since))
     .fetch_all(pool)

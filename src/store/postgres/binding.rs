@@ -1,6 +1,6 @@
 //! Bindings: where users can be asked.
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::columns::time;
 use super::{failure, user};
@@ -33,7 +33,7 @@ pub(super) async fn at(pool: &PgPool, approver: ApproverKind, address: &str) -> 
     rows.iter().map(|row| records::binding(&Cells { table: "bindings", row })).collect()
 }
 
-pub(super) async fn put(pool: &PgPool, binding: &Binding) -> Result<(), StoreError> {
+pub(super) async fn put(connection: &mut PgConnection, binding: &Binding) -> Result<(), StoreError> {
     let done = sqlx::query(
         "INSERT INTO bindings (user_name, approver, address, presser, bound_at)
          SELECT name, $2, $3, $4, $5 FROM users WHERE name = $1
@@ -44,18 +44,18 @@ pub(super) async fn put(pool: &PgPool, binding: &Binding) -> Result<(), StoreErr
     .bind(row::text(&binding.address))
     .bind(row::text(&binding.presser))
     .bind(time(binding.bound_at))
-    .execute(pool)
+    .execute(connection)
     .await
     .map_err(failure)?;
     if done.rows_affected() == 0 { Err(user::missing(&binding.user)) } else { Ok(()) }
 }
 
-pub(super) async fn remove(pool: &PgPool, binding: &Binding) -> Result<(), StoreError> {
+pub(super) async fn remove(connection: &mut PgConnection, binding: &Binding) -> Result<(), StoreError> {
     let done = sqlx::query("DELETE FROM bindings WHERE user_name = $1 AND approver = $2 AND address = $3")
         .bind(row::text(binding.user.as_str()))
         .bind(row::word(&binding.approver))
         .bind(row::text(&binding.address))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
     if done.rows_affected() == 0 { Err(records::no_such_binding(binding)) } else { Ok(()) }

@@ -2,7 +2,7 @@
 //! compare-and-set, so that of two nodes one wins.
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use super::columns::time;
 use super::failure;
@@ -125,7 +125,12 @@ pub(super) async fn begin_try(pool: &PgPool, user: &UserName, now: Timestamp) ->
     row.map(|row| code::code_try(&Cells { table: "totp", row: &row })).transpose()
 }
 
-pub(super) async fn accept_step(pool: &PgPool, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError> {
+pub(super) async fn accept_step(
+    connection: &mut PgConnection,
+    totp: &KeptTotp,
+    step: u64,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let set = sqlx::query(
         "UPDATE totp SET last_step = $3, confirmed_at = coalesce(confirmed_at, $4)
          WHERE user_name = $1 AND secret = $2 AND last_step < $3",
@@ -134,10 +139,26 @@ pub(super) async fn accept_step(pool: &PgPool, totp: &KeptTotp, step: u64, now: 
     .bind(&totp.secret)
     .bind(code::step(step))
     .bind(time(now))
-    .execute(pool)
+    .execute(connection)
     .await
     .map_err(failure)?;
     Ok(set.rows_affected() == 1)
+}
+
+/// The same by an administrator, with the act.
+pub(super) async fn confirm(
+    mut tx: Transaction<'_, Postgres>,
+    totp: &KeptTotp,
+    step: u64,
+    now: Timestamp,
+    act: &AuditEntry,
+) -> Result<bool, StoreError> {
+    if !accept_step(&mut tx, totp, step, now).await? {
+        return Ok(false);
+    }
+    super::audit::add(&mut tx, std::slice::from_ref(act)).await?;
+    tx.commit().await.map_err(failure)?;
+    Ok(true)
 }
 
 pub(super) async fn spend_recovery(
@@ -185,7 +206,7 @@ pub(super) async fn add_emergency(
 
 pub(super) async fn emergencies(pool: &PgPool) -> Result<Vec<EmergencyCode>, StoreError> {
     let rows = sqlx::query(
-        "SELECT name, hash, made_at, made_by, valid_until, uses_left FROM emergency_codes ORDER BY made_at, name",
+        "SELECT name, hash, made_at, made_by, valid_until, uses_left FROM emergency_codes ORDER BY made_at, name COLLATE \"C\"",
     )
     .fetch_all(pool)
     .await

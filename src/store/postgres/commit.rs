@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 
-use super::{decision, failure, outbox, prompts, session, strike, trusts, usage};
+use super::{audit as acts, decision, failure, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
-use crate::store::{Change, Committed, Extent, StoreError, guards};
+use crate::store::{AuditEntry, Change, Committed, Extent, StoreError, audit, guards};
 
 /// What keeps two nodes that do meet from meeting again at once.
 const PAUSES: [Duration; 4] =
@@ -33,19 +33,29 @@ enum Locks {
     InOrder,
 }
 
-pub(super) async fn commit(pool: &PgPool, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+/// Keeps changes; an act, where there is one, when all of them are kept.
+pub(super) async fn commit(
+    pool: &PgPool,
+    changes: &[Change],
+    act: Option<&AuditEntry>,
+) -> Result<Vec<Committed>, StoreError> {
     let mut locks = if are_of_different_sessions(changes) { Locks::AtOnce } else { Locks::InOrder };
     for pause in PAUSES {
-        match attempt(pool, changes, locks).await {
+        match attempt(pool, changes, act, locks).await {
             Err(error) if is_held(&error) => locks = Locks::InOrder,
             Err(error) if is_passing(&error) => tokio::time::sleep(pause).await,
             result => return result.map_err(failure),
         }
     }
-    attempt(pool, changes, Locks::InOrder).await.map_err(failure)
+    attempt(pool, changes, act, Locks::InOrder).await.map_err(failure)
 }
 
-async fn attempt(pool: &PgPool, changes: &[Change], locks: Locks) -> Result<Vec<Committed>, sqlx::Error> {
+async fn attempt(
+    pool: &PgPool,
+    changes: &[Change],
+    act: Option<&AuditEntry>,
+    locks: Locks,
+) -> Result<Vec<Committed>, sqlx::Error> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
@@ -57,6 +67,9 @@ async fn attempt(pool: &PgPool, changes: &[Change], locks: Locks) -> Result<Vec<
     let kept: Vec<&Change> =
         changes.iter().zip(&committed).filter(|(_, it)| **it == Committed::Done).map(|(change, _)| change).collect();
     keep_the_rest(&mut tx, &kept).await?;
+    if let Some(act) = act.filter(|_| kept.len() == changes.len()) {
+        acts::insert(&mut tx, act).await?;
+    }
     tx.commit().await?;
     Ok(committed)
 }
@@ -114,6 +127,8 @@ async fn write_in_order(connection: &mut PgConnection, changes: &[Change]) -> Re
 async fn keep_the_rest(connection: &mut PgConnection, kept: &[&Change]) -> Result<(), sqlx::Error> {
     outbox::add(connection, kept).await?;
     usage::add(connection, kept).await?;
+    let votes: Vec<_> = kept.iter().flat_map(|change| audit::votes_of(change)).collect();
+    acts::keep(connection, &votes).await?;
     // Where nothing but counters differs, the decision was kept with the version before.
     let may_be_decided = kept.iter().filter(|change| change.extent == Extent::Whole);
     decision::add(connection, may_be_decided.map(|change| &change.session)).await?;

@@ -76,6 +76,38 @@ pub(super) async fn waiting(pool: &PgPool, now: Timestamp) -> Result<Vec<Enrolme
     rows.iter().map(|row| records::enrolment(&Cells { table: "enrolments", row })).collect()
 }
 
+pub(super) async fn open(pool: &PgPool, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM enrolments WHERE state IN ('open', 'waiting') AND expires_at > $1 ORDER BY made_at, id"
+    )))
+    .bind(time(now))
+    .fetch_all(pool)
+    .await
+    .map_err(failure)?;
+    rows.iter().map(|row| records::enrolment(&Cells { table: "enrolments", row })).collect()
+}
+
+pub(super) async fn revoke(
+    mut tx: Transaction<'_, Postgres>,
+    id: EnrolmentId,
+    act: &AuditEntry,
+) -> Result<bool, StoreError> {
+    let revoked = sqlx::query(
+        "UPDATE enrolments SET state = 'refused' WHERE id = $1 AND state IN ('open', 'waiting') AND expires_at > $2",
+    )
+    .bind(id.0)
+    .bind(time(act.at))
+    .execute(&mut *tx)
+    .await
+    .map_err(failure)?;
+    if revoked.rows_affected() == 0 {
+        return Ok(false);
+    }
+    audit::add(&mut tx, std::slice::from_ref(act)).await?;
+    tx.commit().await.map_err(failure)?;
+    Ok(true)
+}
+
 pub(super) async fn advance(
     mut tx: Transaction<'_, Postgres>,
     enrolment: &Enrolment,

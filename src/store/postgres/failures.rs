@@ -1,5 +1,7 @@
 //! Wrong passwords as all nodes counted them, and where people are known.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sqlx::{PgPool, Postgres, Transaction};
@@ -23,14 +25,15 @@ pub(super) async fn add(
     forget: Duration,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let texts = |keys: &[&FailureKey], of: fn(&FailureKey) -> &str| -> Vec<String> {
-        keys.iter().map(|key| row::text(of(key)).into_owned()).collect()
-    };
-    // Both statements lock rows in the order of their keys, so that two nodes wait for each other and lock nobody out.
-    let mut forgiven: Vec<&FailureKey> = forgiven.iter().collect();
-    forgiven.sort();
-    let mut counts: Vec<&FailureCount> = counts.iter().collect();
-    counts.sort_by_key(|count| &count.key);
+    // Both statements lock rows in the order of their keys, so that two nodes wait for each other and lock nobody out. Names may be
+    // another's as they are kept, and a statement writes no row twice.
+    let forgiven: BTreeSet<_> = forgiven.iter().map(kept_as).collect();
+    let mut summed: BTreeMap<_, (u32, Timestamp)> = BTreeMap::new();
+    for count in counts {
+        let (failures, last) = summed.entry(kept_as(&count.key)).or_insert((0, count.last));
+        (*failures, *last) = (failures.saturating_add(count.failures), count.last.max(*last));
+    }
+    let texts = |keys: &mut dyn Iterator<Item = &Cow<'_, str>>| keys.map(|key| (**key).to_owned()).collect::<Vec<_>>();
     if !forgiven.is_empty() {
         sqlx::query(
             "UPDATE login_failures SET failures = 0, changed_at = $3
@@ -40,15 +43,14 @@ pub(super) async fn add(
                  ORDER BY account COLLATE \"C\", caller COLLATE \"C\" FOR UPDATE
              )",
         )
-        .bind(texts(&forgiven, |key| &key.account))
-        .bind(texts(&forgiven, |key| &key.caller))
+        .bind(texts(&mut forgiven.iter().map(|(account, _)| account)))
+        .bind(texts(&mut forgiven.iter().map(|(_, caller)| caller)))
         .bind(time(now))
         .execute(&mut *tx)
         .await
         .map_err(failure)?;
     }
-    if !counts.is_empty() {
-        let keys: Vec<&FailureKey> = counts.iter().map(|count| &count.key).collect();
+    if !summed.is_empty() {
         sqlx::query(
             "INSERT INTO login_failures (account, caller, failures, last_at, changed_at)
              SELECT account, caller, failures, last_at, $5
@@ -61,10 +63,10 @@ pub(super) async fn add(
                  last_at = greatest(login_failures.last_at, excluded.last_at),
                  changed_at = excluded.changed_at",
         )
-        .bind(texts(&keys, |key| &key.account))
-        .bind(texts(&keys, |key| &key.caller))
-        .bind(counts.iter().map(|count| i64::from(count.failures)).collect::<Vec<_>>())
-        .bind(counts.iter().map(|count| time(count.last)).collect::<Vec<_>>())
+        .bind(texts(&mut summed.keys().map(|(account, _)| account)))
+        .bind(texts(&mut summed.keys().map(|(_, caller)| caller)))
+        .bind(summed.values().map(|(failures, _)| i64::from(*failures)).collect::<Vec<_>>())
+        .bind(summed.values().map(|(_, last)| time(*last)).collect::<Vec<_>>())
         .bind(time(now))
         .bind(interval(forget))
         .execute(&mut *tx)
@@ -72,6 +74,11 @@ pub(super) async fn add(
         .map_err(failure)?;
     }
     tx.commit().await.map_err(failure)
+}
+
+/// Account and caller as they go into their columns.
+fn kept_as(key: &FailureKey) -> (Cow<'_, str>, Cow<'_, str>) {
+    (row::text(&key.account), row::text(&key.caller))
 }
 
 pub(super) async fn changed(pool: &PgPool, since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {

@@ -47,36 +47,35 @@ pub(super) async fn all(pool: &PgPool) -> Result<Vec<Group>, StoreError> {
     rows.iter().map(|row| records::group(&Cells { table: "user_groups", row })).collect()
 }
 
-pub(super) async fn add(pool: &PgPool, group: &Group) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut PgConnection, group: &Group) -> Result<(), StoreError> {
     const ADD: &str =
         "INSERT INTO user_groups (name, settings, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING";
     let done = sqlx::query(ADD)
         .bind(row::text(group.name.as_str()))
         .bind(row::json(&group.settings))
         .bind(time(group.created_at))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
     if done.rows_affected() == 0 { Err(StoreError::Exists(format!("group {}", group.name))) } else { Ok(()) }
 }
 
-pub(super) async fn replace(pool: &PgPool, group: &Group) -> Result<(), StoreError> {
+pub(super) async fn replace(connection: &mut PgConnection, group: &Group) -> Result<(), StoreError> {
     let done = sqlx::query("UPDATE user_groups SET settings = $2, created_at = $3 WHERE name = $1")
         .bind(row::text(group.name.as_str()))
         .bind(row::json(&group.settings))
         .bind(time(group.created_at))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
     if done.rows_affected() == 0 { Err(missing(&group.name)) } else { Ok(()) }
 }
 
 /// A group that still has members stays: what it demands of them must not be lost by the way.
-pub(super) async fn remove(pool: &PgPool, name: &GroupName) -> Result<(), StoreError> {
-    let mut tx = pool.begin().await.map_err(failure)?;
+pub(super) async fn remove(connection: &mut PgConnection, name: &GroupName) -> Result<(), StoreError> {
     let members: i64 = sqlx::query_scalar("SELECT count(*) FROM group_members WHERE group_name = $1")
         .bind(row::text(name.as_str()))
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut *connection)
         .await
         .map_err(failure)?;
     if members > 0 {
@@ -84,13 +83,10 @@ pub(super) async fn remove(pool: &PgPool, name: &GroupName) -> Result<(), StoreE
     }
     let done = sqlx::query("DELETE FROM user_groups WHERE name = $1")
         .bind(row::text(name.as_str()))
-        .execute(&mut *tx)
+        .execute(connection)
         .await
         .map_err(failure)?;
-    if done.rows_affected() == 0 {
-        return Err(missing(name));
-    }
-    tx.commit().await.map_err(failure)
+    if done.rows_affected() == 0 { Err(missing(name)) } else { Ok(()) }
 }
 
 /// Puts a user into their groups, in order.

@@ -2,14 +2,15 @@
 
 use sqlx::PgPool;
 
-use super::{failure, nas, user};
+use super::{audit, failure, nas, user};
 use crate::model::{Nas, User};
-use crate::store::{Imported, StoreError};
+use crate::store::{AuditEntry, Imported, StoreError};
 
 pub(super) async fn all(
     pool: &PgPool,
     users: &[User],
     nases: &[Nas],
+    act: &AuditEntry,
     done: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Imported, StoreError> {
     let mut tx = pool.begin().await.map_err(failure)?;
@@ -19,8 +20,11 @@ pub(super) async fn all(
         done(1);
     }
     for each in nases {
-        imported.nases += nas::insert(&mut *tx, each).await?;
+        imported.nases += nas::insert(&mut tx, each).await?;
         done(1);
+    }
+    if imported != Imported::default() {
+        audit::add(&mut tx, std::slice::from_ref(act)).await?;
     }
     tx.commit().await.map_err(failure)?;
     Ok(imported)

@@ -165,6 +165,7 @@ impl Current {
     fn at(address: &Address, host: usize, options: &Options) -> Self {
         let suspect = Arc::new(RwLock::new(None::<Instant>));
         let since = Arc::clone(&suspect);
+        let longest = options.patience + FRESH;
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(options.patience)
@@ -190,6 +191,13 @@ impl Current {
                 Box::pin(async move {
                     Ok(!too_old
                         && (meta.idle_for < FRESH || matches!(timeout(FRESH, connection.ping()).await, Ok(Ok(())))))
+                })
+            })
+            // Whoever gave a call up gives its connection back as it is, and SQLx waits for what is still to come on it, without end. Where
+            // the network has lost the connection nothing ever comes, and its place would stay taken.
+            .after_release(move |connection, _| {
+                Box::pin(async move {
+                    timeout(longest, connection.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
                 })
             })
             .connect_lazy_with(address.hosts()[host].clone());

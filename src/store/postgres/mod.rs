@@ -14,6 +14,7 @@ mod code;
 mod columns;
 mod commit;
 mod decision;
+mod edit;
 mod enrolment;
 mod failures;
 mod group;
@@ -46,7 +47,7 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, EmergencyCode, Heard,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, Edit, EmergencyCode, Heard,
     Imported, KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery,
     Store, StoreError, Usage,
 };
@@ -121,24 +122,16 @@ impl Store for PostgresStore {
         }
     }
 
+    async fn edit(&self, edits: &[Edit<'_>], acts: &[AuditEntry]) -> Result<(), StoreError> {
+        on!(self, pool => async { edit::make(pool.begin().await.map_err(failure)?, edits, acts).await })
+    }
+
     async fn user(&self, name: &UserName) -> Result<Option<User>, StoreError> {
         on!(self, pool => user::find(pool, name))
     }
 
     async fn users(&self) -> Result<Vec<User>, StoreError> {
         on!(self, pool => user::all(pool))
-    }
-
-    async fn add_user(&self, user: &User) -> Result<(), StoreError> {
-        on!(self, pool => user::add(pool, user))
-    }
-
-    async fn replace_user(&self, user: &User) -> Result<(), StoreError> {
-        on!(self, pool => user::replace(pool, user))
-    }
-
-    async fn remove_user(&self, name: &UserName) -> Result<(), StoreError> {
-        on!(self, pool => user::remove(pool, name))
     }
 
     async fn member(&self, name: &UserName) -> Result<Option<Member>, StoreError> {
@@ -153,28 +146,8 @@ impl Store for PostgresStore {
         on!(self, pool => group::all(pool))
     }
 
-    async fn add_group(&self, group: &Group) -> Result<(), StoreError> {
-        on!(self, pool => group::add(pool, group))
-    }
-
-    async fn replace_group(&self, group: &Group) -> Result<(), StoreError> {
-        on!(self, pool => group::replace(pool, group))
-    }
-
-    async fn remove_group(&self, name: &GroupName) -> Result<(), StoreError> {
-        on!(self, pool => group::remove(pool, name))
-    }
-
     async fn nases(&self) -> Result<Vec<Nas>, StoreError> {
         on!(self, pool => nas::all(pool))
-    }
-
-    async fn add_nas(&self, nas: &Nas) -> Result<(), StoreError> {
-        on!(self, pool => nas::add(pool, nas))
-    }
-
-    async fn rekey_nas(&self, nas: &Nas) -> Result<(), StoreError> {
-        on!(self, pool => nas::rekey(pool, nas))
     }
 
     async fn hand_over(&self, order: &Order, node: &NodeName, until: Timestamp) -> Result<(), StoreError> {
@@ -189,20 +162,8 @@ impl Store for PostgresStore {
         on!(self, pool => links::nodes_of(pool, nas))
     }
 
-    async fn remove_nas(&self, name: &NasName) -> Result<(), StoreError> {
-        on!(self, pool => nas::remove(pool, name))
-    }
-
     async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError> {
         on!(self, pool => binding::of(pool, user))
-    }
-
-    async fn bind(&self, binding: &Binding) -> Result<(), StoreError> {
-        on!(self, pool => binding::put(pool, binding))
-    }
-
-    async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
-        on!(self, pool => binding::remove(pool, binding))
     }
 
     async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
@@ -243,7 +204,12 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-        on!(self, pool => commit::commit(pool, changes))
+        on!(self, pool => commit::commit(pool, changes, None))
+    }
+
+    async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
+        let committed = on!(self, pool => commit::commit(pool, std::slice::from_ref(change), Some(act)))?;
+        Ok(committed.first().copied().unwrap_or(Committed::Conflict))
     }
 
     async fn claim(
@@ -314,9 +280,10 @@ impl Store for PostgresStore {
         &self,
         users: &[User],
         nases: &[Nas],
+        act: &AuditEntry,
         done: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Imported, StoreError> {
-        at_leisure!(self, pool => import::all(pool, users, nases, done))
+        at_leisure!(self, pool => import::all(pool, users, nases, act, done))
     }
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
@@ -469,7 +436,17 @@ impl Store for PostgresStore {
     }
 
     async fn accept_step(&self, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError> {
-        on!(self, pool => code::accept_step(pool, totp, step, now))
+        on!(self, pool => async { code::accept_step(&mut *pool.acquire().await.map_err(failure)?, totp, step, now).await })
+    }
+
+    async fn confirm_totp(
+        &self,
+        totp: &KeptTotp,
+        step: u64,
+        now: Timestamp,
+        act: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        on!(self, pool => async { code::confirm(pool.begin().await.map_err(failure)?, totp, step, now, act).await })
     }
 
     async fn spend_recovery(&self, user: &UserName, hash: &str, act: &AuditEntry) -> Result<bool, StoreError> {
@@ -518,6 +495,14 @@ impl Store for PostgresStore {
 
     async fn enrolments_waiting(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
         on!(self, pool => enrolment::waiting(pool, now))
+    }
+
+    async fn enrolments_open(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
+        on!(self, pool => enrolment::open(pool, now))
+    }
+
+    async fn revoke_enrolment(&self, id: EnrolmentId, act: &AuditEntry) -> Result<bool, StoreError> {
+        on!(self, pool => async { enrolment::revoke(pool.begin().await.map_err(failure)?, id, act).await })
     }
 
     async fn move_enrolment(

@@ -23,9 +23,10 @@ pub(super) async fn add(
     connection: &mut PgConnection,
     trusts: impl Iterator<Item = (Trust, Timestamp)>,
 ) -> Result<(), sqlx::Error> {
-    let mut latest: BTreeMap<(UserName, TrustPlace), (Trust, Timestamp)> = BTreeMap::new();
+    // By names as they are kept: a statement writes no row twice.
+    let mut latest: BTreeMap<(String, TrustPlace), (Trust, Timestamp)> = BTreeMap::new();
     for (trust, at) in trusts {
-        let key = (trust.user.clone(), trust.place.clone());
+        let key = (row::text(trust.user.as_str()).into_owned(), trust.place.clone());
         if latest.get(&key).is_none_or(|(known, _)| known.since < trust.since) {
             latest.insert(key, (trust, at));
         }
@@ -68,9 +69,9 @@ pub(super) async fn void(
     voids: impl Iterator<Item = (TrustVoid, Timestamp)>,
     why: &str,
 ) -> Result<(), sqlx::Error> {
-    let mut latest: BTreeMap<UserName, (Timestamp, Timestamp)> = BTreeMap::new();
+    let mut latest: BTreeMap<String, (Timestamp, Timestamp)> = BTreeMap::new();
     for (void, at) in voids {
-        let known = latest.entry(void.user).or_insert((void.up_to, at));
+        let known = latest.entry(row::text(void.user.as_str()).into_owned()).or_insert((void.up_to, at));
         *known = (known.0.max(void.up_to), known.1.max(at));
     }
     if latest.is_empty() {
@@ -85,7 +86,7 @@ pub(super) async fn void(
          SET up_to = excluded.up_to, why = excluded.why, changed_at = excluded.changed_at
          WHERE excluded.up_to > trust_voids.up_to",
     )
-    .bind(latest.keys().map(|user| row::text(user.as_str()).into_owned()).collect::<Vec<String>>())
+    .bind(latest.keys().cloned().collect::<Vec<String>>())
     .bind(latest.values().map(|(up_to, _)| time(*up_to)).collect::<Vec<_>>())
     .bind(why)
     .bind(latest.values().map(|(_, at)| time(*at)).collect::<Vec<_>>())

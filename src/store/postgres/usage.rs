@@ -146,10 +146,11 @@ async fn sum_up(pool: &PgPool, month: &str) -> Result<(), sqlx::Error> {
     tx.commit().await
 }
 
-/// The same for rows of no month's partition.
+/// The same for rows of no month's partition, of all months that are over.
 async fn retire_strays(pool: &PgPool, before: Timestamp) -> Result<bool, StoreError> {
     const MOVE: &str = concat!(
-        "WITH gone AS (DELETE FROM usage_other WHERE to_at < $1 RETURNING *) INSERT INTO usage_days AS days ",
+        "WITH gone AS (DELETE FROM usage_other WHERE to_at < date_trunc('month', $1 AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' \
+         RETURNING *) INSERT INTO usage_days AS days ",
         sums!(),
         " FROM gone ",
         add_up!()

@@ -46,12 +46,11 @@ pub(super) async fn all(pool: &PgPool) -> Result<Vec<User>, StoreError> {
     rows.iter().map(user).collect()
 }
 
-pub(super) async fn add(pool: &PgPool, user: &User) -> Result<(), StoreError> {
-    let mut tx = pool.begin().await.map_err(failure)?;
-    if insert(&mut tx, user).await? == 0 {
-        return Err(StoreError::Exists(format!("user {}", user.name)));
+pub(super) async fn add(connection: &mut PgConnection, user: &User) -> Result<(), StoreError> {
+    match insert(connection, user).await? {
+        0 => Err(StoreError::Exists(format!("user {}", user.name))),
+        _ => Ok(()),
     }
-    tx.commit().await.map_err(failure)
 }
 
 /// Adds a user, with their memberships, unless there is one of that name: how many that made.
@@ -68,25 +67,23 @@ pub(super) async fn insert(connection: &mut PgConnection, user: &User) -> Result
     Ok(made)
 }
 
-pub(super) async fn replace(pool: &PgPool, user: &User) -> Result<(), StoreError> {
+pub(super) async fn replace(connection: &mut PgConnection, user: &User) -> Result<(), StoreError> {
     const REPLACE: &str = concat!(
         "UPDATE users SET (",
         columns!(),
         ") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) WHERE name = $1"
     );
-    let mut tx = pool.begin().await.map_err(failure)?;
-    if write(REPLACE, &mut tx, user).await? == 0 {
+    if write(REPLACE, connection, user).await? == 0 {
         return Err(missing(&user.name));
     }
-    group::leave_all(&mut tx, &user.name).await?;
-    group::join(&mut tx, user).await?;
-    tx.commit().await.map_err(failure)
+    group::leave_all(connection, &user.name).await?;
+    group::join(connection, user).await
 }
 
-pub(super) async fn remove(pool: &PgPool, name: &UserName) -> Result<(), StoreError> {
+pub(super) async fn remove(connection: &mut PgConnection, name: &UserName) -> Result<(), StoreError> {
     let done = sqlx::query("DELETE FROM users WHERE name = $1")
         .bind(row::text(name.as_str()))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
     if done.rows_affected() == 0 { Err(missing(name)) } else { Ok(()) }

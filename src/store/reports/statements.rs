@@ -414,7 +414,7 @@ pub const REPORTS: &[Report] = &[
              FROM report_rejections
              WHERE at >= (SELECT from_at FROM asked) AND at < (SELECT to_at FROM asked) AND ",
             theirs!(),
-            " GROUP BY reason, source, nas ORDER BY count(*) DESC, reason, source, nas",
+            " GROUP BY reason, source, nas ORDER BY count(*) DESC, reason, source NULLS LAST, nas",
             limit!()
         )),
     },

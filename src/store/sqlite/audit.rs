@@ -1,13 +1,13 @@
 //! The audit record.
 
-use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use super::failure;
 use crate::model::Timestamp;
 use crate::store::row::{self, Cells};
 use crate::store::{AuditEntry, AuditQuery, StoreError, audit};
 
-pub(super) async fn add(tx: &mut Transaction<'_, Sqlite>, acts: &[AuditEntry]) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut SqliteConnection, acts: &[AuditEntry]) -> Result<(), StoreError> {
     for act in acts {
         sqlx::query(
             "INSERT INTO audit (at, who, through, origin, act, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -19,7 +19,7 @@ pub(super) async fn add(tx: &mut Transaction<'_, Sqlite>, acts: &[AuditEntry]) -
         .bind(row::text(&act.act))
         .bind(row::text(&act.subject))
         .bind(row::text(&act.detail))
-        .execute(&mut **tx)
+        .execute(&mut *connection)
         .await
         .map_err(failure)?;
     }

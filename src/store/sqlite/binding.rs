@@ -1,6 +1,6 @@
 //! Bindings: where users can be asked.
 
-use sqlx::SqlitePool;
+use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{failure, user};
 use crate::model::{ApproverKind, Binding, UserName};
@@ -32,7 +32,7 @@ pub(super) async fn at(pool: &SqlitePool, approver: ApproverKind, address: &str)
     rows.iter().map(|row| records::binding(&Cells { table: "bindings", row })).collect()
 }
 
-pub(super) async fn put(pool: &SqlitePool, binding: &Binding) -> Result<(), StoreError> {
+pub(super) async fn put(connection: &mut SqliteConnection, binding: &Binding) -> Result<(), StoreError> {
     let done = sqlx::query(
         "INSERT INTO bindings (user_name, approver, address, presser, bound_at)
          SELECT name, ?2, ?3, ?4, ?5 FROM users WHERE name = ?1
@@ -43,18 +43,18 @@ pub(super) async fn put(pool: &SqlitePool, binding: &Binding) -> Result<(), Stor
     .bind(row::text(&binding.address))
     .bind(row::text(&binding.presser))
     .bind(row::micros(binding.bound_at))
-    .execute(pool)
+    .execute(connection)
     .await
     .map_err(failure)?;
     if done.rows_affected() == 0 { Err(user::missing(&binding.user)) } else { Ok(()) }
 }
 
-pub(super) async fn remove(pool: &SqlitePool, binding: &Binding) -> Result<(), StoreError> {
+pub(super) async fn remove(connection: &mut SqliteConnection, binding: &Binding) -> Result<(), StoreError> {
     let done = sqlx::query("DELETE FROM bindings WHERE user_name = ?1 AND approver = ?2 AND address = ?3")
         .bind(row::text(binding.user.as_str()))
         .bind(row::word(&binding.approver))
         .bind(row::text(&binding.address))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
     if done.rows_affected() == 0 { Err(records::no_such_binding(binding)) } else { Ok(()) }

@@ -2,7 +2,7 @@
 //! compare-and-set, so that of two nodes one wins.
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use super::failure;
 use crate::model::{Timestamp, UserName};
@@ -129,7 +129,7 @@ pub(super) async fn begin_try(
 }
 
 pub(super) async fn accept_step(
-    pool: &SqlitePool,
+    connection: &mut SqliteConnection,
     totp: &KeptTotp,
     step: u64,
     now: Timestamp,
@@ -142,10 +142,26 @@ pub(super) async fn accept_step(
     .bind(&totp.secret)
     .bind(code::step(step))
     .bind(row::micros(now))
-    .execute(pool)
+    .execute(connection)
     .await
     .map_err(failure)?;
     Ok(set.rows_affected() == 1)
+}
+
+/// The same by an administrator, with the act.
+pub(super) async fn confirm(
+    mut tx: Transaction<'_, Sqlite>,
+    totp: &KeptTotp,
+    step: u64,
+    now: Timestamp,
+    act: &AuditEntry,
+) -> Result<bool, StoreError> {
+    if !accept_step(&mut tx, totp, step, now).await? {
+        return Ok(false);
+    }
+    super::audit::add(&mut tx, std::slice::from_ref(act)).await?;
+    tx.commit().await.map_err(failure)?;
+    Ok(true)
 }
 
 pub(super) async fn spend_recovery(

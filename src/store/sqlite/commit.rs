@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::SqliteConnection;
 
-use super::{decision, outbox, prompts, session, strike, trusts, usage};
+use super::{audit as acts, decision, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
-use crate::store::{Change, Committed, Extent, StoreError, guards};
+use crate::store::{Change, Committed, Extent, StoreError, audit, guards};
 
 /// Rows of one statement. Few sizes, so that few statements are prepared.
 pub(super) const ROWS: [usize; 3] = [64, 8, 1];
@@ -52,6 +52,8 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
         for effect in &change.orders {
             outbox::add(&mut *connection, change.session.id, effect, change.at).await?;
         }
+        let votes: Vec<_> = audit::votes_of(change).collect();
+        acts::add(&mut *connection, &votes).await?;
         if let (Extent::Whole, Some(decision)) = (change.extent, &change.session.decision) {
             // Where nothing but counters differs, the decision was kept with the version before.
             decision::add(&mut *connection, change.session.id, decision).await?;

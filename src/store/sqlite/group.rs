@@ -1,7 +1,7 @@
 //! Groups, and who is in them.
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{failure, user};
 use crate::model::{Group, GroupName, Member, User, UserName};
@@ -45,35 +45,35 @@ pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<Group>, StoreError> {
     rows.iter().map(|row| records::group(&Cells { table: "user_groups", row })).collect()
 }
 
-pub(super) async fn add(pool: &SqlitePool, group: &Group) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut SqliteConnection, group: &Group) -> Result<(), StoreError> {
     const ADD: &str =
         "INSERT INTO user_groups (name, settings, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING";
     let done = sqlx::query(ADD)
         .bind(row::text(group.name.as_str()))
         .bind(row::json(&group.settings))
         .bind(row::micros(group.created_at))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
     if done.rows_affected() == 0 { Err(StoreError::Exists(format!("group {}", group.name))) } else { Ok(()) }
 }
 
-pub(super) async fn replace(pool: &SqlitePool, group: &Group) -> Result<(), StoreError> {
+pub(super) async fn replace(connection: &mut SqliteConnection, group: &Group) -> Result<(), StoreError> {
     let done = sqlx::query("UPDATE user_groups SET settings = ?2, created_at = ?3 WHERE name = ?1")
         .bind(row::text(group.name.as_str()))
         .bind(row::json(&group.settings))
         .bind(row::micros(group.created_at))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
     if done.rows_affected() == 0 { Err(missing(&group.name)) } else { Ok(()) }
 }
 
 /// A group that still has members stays: what it demands of them must not be lost by the way.
-pub(super) async fn remove(mut tx: Transaction<'_, Sqlite>, name: &GroupName) -> Result<(), StoreError> {
+pub(super) async fn remove(connection: &mut SqliteConnection, name: &GroupName) -> Result<(), StoreError> {
     let members: i64 = sqlx::query_scalar("SELECT count(*) FROM group_members WHERE group_name = ?1")
         .bind(row::text(name.as_str()))
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut *connection)
         .await
         .map_err(failure)?;
     if members > 0 {
@@ -81,13 +81,10 @@ pub(super) async fn remove(mut tx: Transaction<'_, Sqlite>, name: &GroupName) ->
     }
     let done = sqlx::query("DELETE FROM user_groups WHERE name = ?1")
         .bind(row::text(name.as_str()))
-        .execute(&mut *tx)
+        .execute(connection)
         .await
         .map_err(failure)?;
-    if done.rows_affected() == 0 {
-        return Err(missing(name));
-    }
-    tx.commit().await.map_err(failure)
+    if done.rows_affected() == 0 { Err(missing(name)) } else { Ok(()) }
 }
 
 /// Puts a user into their groups, in order.

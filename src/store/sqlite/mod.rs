@@ -12,6 +12,7 @@ mod code;
 mod columns;
 mod commit;
 mod decision;
+mod edit;
 mod enrolment;
 mod failures;
 mod group;
@@ -47,7 +48,7 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, EmergencyCode, Heard,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, Edit, EmergencyCode, Heard,
     Imported, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store,
     StoreError, Usage,
 };
@@ -113,7 +114,13 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.write().await?.rollback().await.map_err(failure)
+        // To begin a transaction takes a lock and no disk. A disk that is full or read-only shows when something is written: here
+        // a number that is SQLite's to keep and nobody's to read.
+        sqlx::query("PRAGMA user_version = 1").execute(&self.writer).await.map(drop).map_err(failure)
+    }
+
+    async fn edit(&self, edits: &[Edit<'_>], acts: &[AuditEntry]) -> Result<(), StoreError> {
+        edit::make(self.write().await?, edits, acts).await
     }
 
     async fn user(&self, name: &UserName) -> Result<Option<User>, StoreError> {
@@ -122,18 +129,6 @@ impl Store for SqliteStore {
 
     async fn users(&self) -> Result<Vec<User>, StoreError> {
         user::all(&self.readers).await
-    }
-
-    async fn add_user(&self, user: &User) -> Result<(), StoreError> {
-        user::add(self.write().await?, user).await
-    }
-
-    async fn replace_user(&self, user: &User) -> Result<(), StoreError> {
-        user::replace(self.write().await?, user).await
-    }
-
-    async fn remove_user(&self, name: &UserName) -> Result<(), StoreError> {
-        user::remove(&self.writer, name).await
     }
 
     async fn member(&self, name: &UserName) -> Result<Option<Member>, StoreError> {
@@ -148,28 +143,8 @@ impl Store for SqliteStore {
         group::all(&self.readers).await
     }
 
-    async fn add_group(&self, group: &Group) -> Result<(), StoreError> {
-        group::add(&self.writer, group).await
-    }
-
-    async fn replace_group(&self, group: &Group) -> Result<(), StoreError> {
-        group::replace(&self.writer, group).await
-    }
-
-    async fn remove_group(&self, name: &GroupName) -> Result<(), StoreError> {
-        group::remove(self.write().await?, name).await
-    }
-
     async fn nases(&self) -> Result<Vec<Nas>, StoreError> {
         nas::all(&self.readers).await
-    }
-
-    async fn add_nas(&self, nas: &Nas) -> Result<(), StoreError> {
-        nas::add(&self.writer, nas).await
-    }
-
-    async fn rekey_nas(&self, nas: &Nas) -> Result<(), StoreError> {
-        nas::rekey(&self.writer, nas).await
     }
 
     async fn hand_over(&self, order: &Order, node: &NodeName, until: Timestamp) -> Result<(), StoreError> {
@@ -184,20 +159,8 @@ impl Store for SqliteStore {
         links::nodes_of(&self.readers, nas).await
     }
 
-    async fn remove_nas(&self, name: &NasName) -> Result<(), StoreError> {
-        nas::remove(&self.writer, name).await
-    }
-
     async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError> {
         binding::of(&self.readers, user).await
-    }
-
-    async fn bind(&self, binding: &Binding) -> Result<(), StoreError> {
-        binding::put(&self.writer, binding).await
-    }
-
-    async fn unbind(&self, binding: &Binding) -> Result<(), StoreError> {
-        binding::remove(&self.writer, binding).await
     }
 
     async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
@@ -242,6 +205,17 @@ impl Store for SqliteStore {
         let committed = commit::keep(&mut tx, changes).await?;
         tx.commit().await.map_err(failure)?;
         Ok(committed)
+    }
+
+    async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
+        let mut tx = self.write().await?;
+        let committed = commit::keep(&mut tx, std::slice::from_ref(change)).await?;
+        let kept = committed.first().copied().unwrap_or(Committed::Conflict);
+        if kept == Committed::Done {
+            audit::add(&mut tx, std::slice::from_ref(act)).await?;
+        }
+        tx.commit().await.map_err(failure)?;
+        Ok(kept)
     }
 
     async fn claim(
@@ -324,9 +298,10 @@ impl Store for SqliteStore {
         &self,
         users: &[User],
         nases: &[Nas],
+        act: &AuditEntry,
         done: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Imported, StoreError> {
-        import::all(self.write().await?, users, nases, done).await
+        import::all(self.write().await?, users, nases, act, done).await
     }
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
@@ -477,7 +452,17 @@ impl Store for SqliteStore {
     }
 
     async fn accept_step(&self, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError> {
-        code::accept_step(&self.writer, totp, step, now).await
+        code::accept_step(&mut *self.writer.acquire().await.map_err(failure)?, totp, step, now).await
+    }
+
+    async fn confirm_totp(
+        &self,
+        totp: &KeptTotp,
+        step: u64,
+        now: Timestamp,
+        act: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        code::confirm(self.write().await?, totp, step, now, act).await
     }
 
     async fn spend_recovery(&self, user: &UserName, hash: &str, act: &AuditEntry) -> Result<bool, StoreError> {
@@ -526,6 +511,14 @@ impl Store for SqliteStore {
 
     async fn enrolments_waiting(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
         enrolment::waiting(&self.readers, now).await
+    }
+
+    async fn enrolments_open(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
+        enrolment::open(&self.readers, now).await
+    }
+
+    async fn revoke_enrolment(&self, id: EnrolmentId, act: &AuditEntry) -> Result<bool, StoreError> {
+        enrolment::revoke(self.write().await?, id, act).await
     }
 
     async fn move_enrolment(
@@ -598,7 +591,7 @@ async fn first_connection(options: SqliteConnectOptions) -> Result<SqlitePool, S
     const PAUSE: Duration = Duration::from_millis(20);
     let mut waited = Duration::ZERO;
     loop {
-        match pool(1).connect_with(options.clone()).await.map_err(failure) {
+        match pool(1).connect_with(options.clone()).await.map_err(|error| StoreError::of(&error, is_busy)) {
             Err(StoreError::Away(_)) if waited < PATIENCE => {
                 tokio::time::sleep(PAUSE).await;
                 waited += PAUSE;
@@ -630,8 +623,41 @@ fn failure(error: sqlx::Error) -> StoreError {
     StoreError::of(&error, is_away)
 }
 
-/// SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR and SQLITE_FULL (the low octet of an extended code is the plain one).
+/// At opening, where a file that is no file is a mistake in the address.
+fn is_busy(error: &dyn DatabaseError) -> bool {
+    is_away(error) && !matches!(plain_code(error), Some(8 | 14))
+}
+
+/// SQLITE_BUSY, SQLITE_LOCKED, SQLITE_NOMEM, SQLITE_READONLY (its file system was mounted anew, as after an error of the disk),
+/// SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN (no more file descriptors) and SQLITE_PROTOCOL (the low octet of an extended code is
+/// the plain one): not now, and nothing is wrong with what was to be kept.
 fn is_away(error: &dyn DatabaseError) -> bool {
-    let code = error.code().and_then(|code| code.parse::<i32>().ok());
-    matches!(code.map(|code| code & 0xff), Some(5 | 6 | 10 | 13))
+    matches!(plain_code(error), Some(5..=8 | 10 | 13..=15))
+}
+
+fn plain_code(error: &dyn DatabaseError) -> Option<i32> {
+    error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_is_away_and_not_at_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("radhold.sqlite");
+        SqliteStore::open(&path).await.unwrap().migrate().await.unwrap();
+        let options = options().filename(&path).create_if_missing(false);
+        let read_only = pool(1).connect_with(options.clone().read_only(true)).await.unwrap();
+        let nowhere = options.filename(directory.path());
+        let store = |writer: SqlitePool| SqliteStore { writer: writer.clone(), readers: writer };
+        for store in [store(read_only), store(pool(1).connect_lazy_with(nowhere))] {
+            for error in
+                [store.ping().await.unwrap_err(), store.cluster_secret("key", &Secret::new("x")).await.unwrap_err()]
+            {
+                assert!(matches!(error, StoreError::Away(_)), "{error}");
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! NASes.
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{SqliteExecutor, SqlitePool};
+use sqlx::{SqliteConnection, SqlitePool};
 
 use super::failure;
 use crate::model::{Nas, NasName};
@@ -25,15 +25,15 @@ pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<Nas>, StoreError> {
     rows.iter().map(nas).collect()
 }
 
-pub(super) async fn add(pool: &SqlitePool, nas: &Nas) -> Result<(), StoreError> {
-    match insert(pool, nas).await? {
+pub(super) async fn add(connection: &mut SqliteConnection, nas: &Nas) -> Result<(), StoreError> {
+    match insert(connection, nas).await? {
         0 => Err(StoreError::Exists(format!("NAS {}", nas.name))),
         _ => Ok(()),
     }
 }
 
 /// Adds a NAS unless there is one of that name: how many that made.
-pub(super) async fn insert(connection: impl SqliteExecutor<'_>, nas: &Nas) -> Result<u64, StoreError> {
+pub(super) async fn insert(connection: &mut SqliteConnection, nas: &Nas) -> Result<u64, StoreError> {
     const ADD: &str = concat!(
         "INSERT INTO nases (",
         columns!(),
@@ -77,23 +77,23 @@ pub(super) async fn insert(connection: impl SqliteExecutor<'_>, nas: &Nas) -> Re
 }
 
 /// Keeps other secrets for a NAS.
-pub(super) async fn rekey(pool: &SqlitePool, nas: &Nas) -> Result<(), StoreError> {
+pub(super) async fn rekey(connection: &mut SqliteConnection, nas: &Nas) -> Result<(), StoreError> {
     let done =
         sqlx::query("UPDATE nases SET secret = ?2, previous_secret = ?3, previous_secret_until = ?4 WHERE name = ?1")
             .bind(row::text(nas.name.as_str()))
             .bind(nas.secret.expose())
             .bind(nas.previous_secret.as_ref().map(|previous| previous.secret.expose()))
             .bind(nas.previous_secret.as_ref().and_then(|previous| previous.until).map(row::micros))
-            .execute(pool)
+            .execute(connection)
             .await
             .map_err(failure)?;
     if done.rows_affected() == 0 { Err(StoreError::Missing(format!("NAS {}", nas.name))) } else { Ok(()) }
 }
 
-pub(super) async fn remove(pool: &SqlitePool, name: &NasName) -> Result<(), StoreError> {
+pub(super) async fn remove(connection: &mut SqliteConnection, name: &NasName) -> Result<(), StoreError> {
     let done = sqlx::query("DELETE FROM nases WHERE name = ?1")
         .bind(row::text(name.as_str()))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
     if done.rows_affected() == 0 { Err(StoreError::Missing(format!("NAS {name}"))) } else { Ok(()) }

@@ -1,7 +1,7 @@
 //! Users.
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{failure, group};
 use crate::model::{User, UserName};
@@ -45,11 +45,11 @@ pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<User>, StoreError> {
     rows.iter().map(user).collect()
 }
 
-pub(super) async fn add(mut tx: Transaction<'_, Sqlite>, user: &User) -> Result<(), StoreError> {
-    if insert(&mut tx, user).await? == 0 {
-        return Err(StoreError::Exists(format!("user {}", user.name)));
+pub(super) async fn add(connection: &mut SqliteConnection, user: &User) -> Result<(), StoreError> {
+    match insert(connection, user).await? {
+        0 => Err(StoreError::Exists(format!("user {}", user.name))),
+        _ => Ok(()),
     }
-    tx.commit().await.map_err(failure)
 }
 
 /// Adds a user, with their memberships, unless there is one of that name: how many that made.
@@ -66,24 +66,23 @@ pub(super) async fn insert(connection: &mut SqliteConnection, user: &User) -> Re
     Ok(made)
 }
 
-pub(super) async fn replace(mut tx: Transaction<'_, Sqlite>, user: &User) -> Result<(), StoreError> {
+pub(super) async fn replace(connection: &mut SqliteConnection, user: &User) -> Result<(), StoreError> {
     const REPLACE: &str = concat!(
         "UPDATE users SET (",
         columns!(),
         ") = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) WHERE name = ?1"
     );
-    if write(REPLACE, &mut tx, user).await? == 0 {
+    if write(REPLACE, connection, user).await? == 0 {
         return Err(missing(&user.name));
     }
-    group::leave_all(&mut tx, &user.name).await?;
-    group::join(&mut tx, user).await?;
-    tx.commit().await.map_err(failure)
+    group::leave_all(connection, &user.name).await?;
+    group::join(connection, user).await
 }
 
-pub(super) async fn remove(pool: &SqlitePool, name: &UserName) -> Result<(), StoreError> {
+pub(super) async fn remove(connection: &mut SqliteConnection, name: &UserName) -> Result<(), StoreError> {
     let done = sqlx::query("DELETE FROM users WHERE name = ?1")
         .bind(row::text(name.as_str()))
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(failure)?;
     if done.rows_affected() == 0 { Err(missing(name)) } else { Ok(()) }

@@ -126,7 +126,7 @@ async fn an_administrator_permits_kicks_and_counts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denied_login_is_told_with_buttons_to_ban() {
-    let mut scene = Scene::new("", "").await;
+    let mut scene = Scene::new("", "[messages]\nzone = \"Asia/Tashkent\"").await;
     scene.bind("alice", ALICE);
     scene.held("alice", 7, "203.0.113.7");
     let prompt = scene.api.until_sent(ALICE, 0).await;
@@ -134,6 +134,7 @@ async fn a_denied_login_is_told_with_buttons_to_ban() {
     assert_eq!(scene.das.next().await["code"], 40);
     let notice = scene.api.until_sent(ADMIN, 0).await;
     assert!(notice.text.contains("alice") && notice.text.contains("203.0.113.7"), "{notice:?}");
+    assert!(notice.text.contains("+05"), "by the installation's clock: {notice:?}");
     assert_eq!(notice.buttons(), ["Ban the caller", "Ban the account"]);
     let banned = scene.api.until_answered(&scene.api.press(ADMIN, notice.id, ADMIN, "Ban the caller")).await;
     assert!(banned.text.contains("203.0.113.7"), "{banned:?}");
@@ -143,13 +144,17 @@ async fn a_denied_login_is_told_with_buttons_to_ban() {
 
     let bans = scene.ask(ADMIN, ADMIN, "/bans").await;
     assert!(bans.text.contains("203.0.113.7") && bans.text.contains("telegram:1900"), "{bans:?}");
+    assert!(bans.text.contains("denied login of alice"), "{bans:?}");
+    scene.ask(ADMIN, ADMIN, "/lang ru").await;
+    assert!(scene.ask(ADMIN, ADMIN, "/bans").await.text.contains("отклонённый вход пользователя alice"));
+    scene.ask(ADMIN, ADMIN, "/lang en").await;
     let lifted = scene.api.until_answered(&scene.api.press(ADMIN, bans.id, ADMIN, "Lift 1")).await;
     assert_eq!(lifted.text, "The ban is lifted.");
     let again = scene.api.until_answered(&scene.api.press(ADMIN, bans.id, ADMIN, "Lift 1")).await;
     assert!(again.text.contains("not in force"), "{again:?}");
     assert!(scene.ask(ADMIN, ADMIN, "/bans").await.text.starts_with("Nobody is refused"));
     assert_eq!(scene.audit("ban.lift"), [by(ADMIN)]);
-    assert_eq!(scene.api.sent(ADMIN).len(), 3, "told once");
+    assert_eq!(scene.api.sent(ADMIN).len(), 6, "told once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

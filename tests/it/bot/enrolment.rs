@@ -64,6 +64,33 @@ async fn an_expired_link_and_one_of_a_disabled_user_bind_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_was_lost_is_seen_and_taken_back() {
+    let scene = Scene::new("", "").await;
+    let (lost, kept) = (scene.link("alice", &["--replace"]), scene.link("bob", &[]));
+    let listed = |arguments: &[&str]| {
+        let ran = scene.radhold.cli(&[&["user", "enrolments"], arguments].concat(), "");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(!ran.stdout.contains(&lost) && !ran.stdout.contains(&kept), "{ran:?}");
+        ran.stdout
+    };
+    assert!(listed(&[]).contains("link, replaces"), "{}", listed(&[]));
+    let shown: serde_json::Value = serde_json::from_str(&listed(&["alice", "--json"])).unwrap();
+    assert_eq!((shown.as_array().unwrap().len(), &shown[0]["state"]), (1, &"open".into()), "{shown:#}");
+    let id = shown[0]["id"].as_str().unwrap()[..8].to_owned();
+    assert!(listed(&["--revoke", &id]).contains("alice"));
+    let again = scene.radhold.cli(&["user", "enrolments", "--revoke", &id], "");
+    assert_eq!(again.code, 4, "{again:?}");
+    assert_eq!(scene.audit("enrolment.revoke").len(), 1);
+
+    let refused = scene.ask(ALICE, ALICE, &format!("/start {lost}")).await;
+    assert!(refused.text.contains("not valid"), "{refused:?}");
+    assert!(scene.chats("alice").is_empty());
+    scene.ask(BOB, BOB, &format!("/start {kept}")).await;
+    scene.until_chats("bob", &[BOB]);
+    assert!(listed(&[]).starts_with("no links"), "what is bound is listed no more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_administrator_has_the_last_word_where_the_policy_says_so() {
     let scene = Scene::new("", "[enrolment]\nconfirm = \"administrator\"").await;
     scene.api.set_language(ALICE, "ru");

@@ -64,6 +64,15 @@ fn serve_starts_with_nothing_reloads_and_stops() {
     serving.signal("HUP");
     serving.line_with("configuration reloaded");
 
+    let text = "state_dir = \"state\"\n[hold]\nwindow = 2\n[spool]\ndrain_rate = 7\n[messages]\nlanguage = \"ru\"\n";
+    fs::write(house.path("radhold.toml"), text).unwrap();
+    for _ in 0..2 {
+        serving.signal("HUP");
+        let warning = serving.line_with("only after a restart");
+        assert!(warning.contains(": messages.language, spool.drain_rate"), "{warning}");
+        serving.line_with("configuration reloaded");
+    }
+
     serving.signal("TERM");
     serving.line_with("stopped");
     assert_eq!(serving.child.wait().unwrap().code(), Some(0));

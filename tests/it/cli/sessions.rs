@@ -179,7 +179,7 @@ fn keep_session(house: &House, started: bool, window: Duration) -> SessionId {
 fn bring(house: &House, id: SessionId, event: &Event) -> Session {
     let store = house.store();
     let clock = clock::now;
-    wait(apply(&*store, id, event, clock, &Timing::default())).unwrap().unwrap().0
+    wait(apply(&*store, id, event, None, clock, &Timing::default())).unwrap().unwrap().0
 }
 
 fn orders(house: &House) -> Vec<Effect> {

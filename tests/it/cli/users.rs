@@ -195,3 +195,15 @@ fn a_monthly_quota_is_kept_and_taken_away() {
     assert!(house.fails(2, &["user", "set", "alice", "--monthly-quota", "0"]).contains("more than nothing"));
     assert!(house.fails(2, &["user", "set", "alice", "--monthly-quota", "lots"]).contains("50GB"));
 }
+
+#[test]
+fn a_link_without_a_bot_says_which_file_lacks_it() {
+    let house = House::new();
+    house.done_with(&["user", "add", "alice", "--password-stdin"], "s3cret-pass\n");
+    let said = house.fails(1, &["user", "enrol", "alice"]);
+    assert!(said.contains("no [telegram] section") && said.contains("radhold.toml was read"), "{said}");
+    let id = "00000000";
+    let said = house.fails(4, &["user", "enrolments", "--revoke", id]);
+    assert!(said.contains("radhold user enrolments"), "{said}");
+    assert!(house.done(&["user", "enrolments", "alice"]).starts_with("no links"));
+}

@@ -17,6 +17,7 @@ battery! {
         an_automatic_ban_does_not_replace_one_in_force,
         a_ban_of_a_network_is_told_until_it_is_settled,
         failures_of_all_nodes_add_up,
+        names_that_are_kept_alike_are_counted_together,
         places_are_known_by_what_was_let_through,
         the_audit_record_is_only_added_to,
         a_nas_keeps_its_lists_of_callers,
@@ -164,6 +165,25 @@ async fn failures_of_all_nodes_add_up(stage: &Stage) {
     assert_eq!(sorted(3601).await, [count("b", 1, 3601)], "after so long a silence it begins anew");
     assert!(!one.forget_failures(secs(3601)).await.unwrap(), "there is no more");
     assert_eq!(sorted(0).await, [count("b", 1, 3601)], "what was quiet for long is forgotten");
+}
+
+/// NUL is kept as U+FFFD, so that two names may be one there; whoever sends both must not keep the counts of others from being kept.
+async fn names_that_are_kept_alike_are_counted_together(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let forget = Duration::from_secs(3600);
+    let count = |account: &str, failures, at| FailureCount {
+        key: FailureKey { account: account.into(), caller: "192.0.2.7".into() },
+        failures,
+        last: secs(at),
+    };
+    let alike = [count("a\0", 1, 1), count("a\u{FFFD}", 2, 3), count("b", 4, 2)];
+    let forgiven = [alike[0].key.clone(), alike[1].key.clone()];
+    for _ in 0..2 {
+        store.add_failures(&alike, &forgiven, forget, secs(3)).await.unwrap();
+        let mut counts = store.failures(secs(0)).await.unwrap();
+        counts.sort_by(|a, b| a.key.cmp(&b.key));
+        assert_eq!((counts.len(), &counts[0]), (2, &count("a\u{FFFD}", 3, 3)));
+    }
 }
 
 async fn places_are_known_by_what_was_let_through(stage: &Stage) {

@@ -16,6 +16,7 @@ battery! {
         what_is_replaced_goes_with_the_binding,
         an_expired_or_settled_enrolment_is_not_moved,
         of_many_who_take_one_wins,
+        what_may_bind_a_chat_yet_is_listed_and_taken_back,
         administrators_are_told_once,
         what_was_heard_is_known_again,
         a_decision_says_where_it_came_from,
@@ -213,11 +214,16 @@ async fn a_decision_says_where_it_came_from(stage: &Stage) {
     let sealed = key.seal(id(1), radhold::session::Verdict::Approved, place);
     let voices = Voices::of_own(&[Binding { presser: "77".into(), ..binding("-100", NOON) }], []);
     let Ok(Proof::Yes(press)) = key.redeem(&sealed, place).unwrap().into_proof(voices) else { unreachable!() };
+    let hook = radhold::session::Place { approver: ApproverKind::Webhook, chat: "hook", presser: "telegram:42" };
+    let sealed = key.seal(id(5), radhold::session::Verdict::Approved, hook);
+    let voices = Voices::of_own(&[], [ApproverKind::Webhook]);
+    let Ok(Proof::Yes(posing)) = key.redeem(&sealed, hook).unwrap().into_proof(voices) else { unreachable!() };
     let approvals = [
         press,
         Approval::by_operator("root"),
         Approval::by_operator("telegram:42"),
         Approval::by_operator("telegram:42@-200"),
+        posing,
     ];
     for (number, approval) in (1..).zip(approvals) {
         let held = started(stage, number).await;
@@ -234,6 +240,7 @@ async fn a_decision_says_where_it_came_from(stage: &Stage) {
             ("root", "operator", ""),
             ("telegram:42", "telegram", "chat 42"),
             ("telegram:42", "telegram", "chat -200"),
+            ("telegram:42", "webhook", ""),
         ]
     );
 }
@@ -246,4 +253,32 @@ async fn started(stage: &Stage, number: u128) -> radhold::session::Session {
     let (held, change) = stepped(&offered, &Event::Started(report), NOON);
     keep(&*stage.store, change).await;
     held
+}
+
+async fn what_may_bind_a_chat_yet_is_listed_and_taken_back(stage: &Stage) {
+    let store = &*stage.store;
+    store.add_user(&user("alice")).await.unwrap();
+    let (link, over, taken_one) = (open(1, "alice"), open(2, "alice"), open(3, "alice"));
+    let over = Enrolment { expires_at: NOON, ..over };
+    let asked = Enrolment { token_hash: None, made_at: NOON + Duration::from_secs(1), ..open(4, "alice") };
+    let asked = taken(&asked, "9", EnrolmentState::Waiting);
+    for enrolment in [&link, &over, &taken_one, &asked] {
+        store.add_enrolment(enrolment, &act("user.enrol")).await.unwrap();
+    }
+    let bound = taken(&taken_one, "7", EnrolmentState::Bound);
+    assert!(store.move_enrolment(&bound, EnrolmentState::Open, NOON, &act("enrolment.bind")).await.unwrap());
+    assert_eq!(store.enrolments_open(NOON).await.unwrap(), [link.clone(), asked.clone()]);
+    assert_eq!(store.enrolments_open(NOON + LATER).await.unwrap(), []);
+
+    for enrolment in [&link, &asked] {
+        assert!(store.revoke_enrolment(enrolment.id, &act("enrolment.revoke")).await.unwrap());
+        assert!(!store.revoke_enrolment(enrolment.id, &act("enrolment.revoke")).await.unwrap(), "twice");
+    }
+    assert!(!store.revoke_enrolment(over.id, &act("enrolment.revoke")).await.unwrap(), "over");
+    assert!(!store.revoke_enrolment(bound.id, &act("enrolment.revoke")).await.unwrap(), "bound: that is unbinding");
+    let late = taken(&link, "8", EnrolmentState::Bound);
+    assert!(!store.move_enrolment(&late, EnrolmentState::Open, NOON, &act("enrolment.bind")).await.unwrap());
+    assert_eq!(store.enrolments_open(NOON).await.unwrap(), []);
+    let query = AuditQuery { act: Some("enrolment.revoke".into()), ..AuditQuery::default() };
+    assert_eq!(store.audited(&query).await.unwrap().len(), 2);
 }

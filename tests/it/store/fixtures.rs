@@ -101,20 +101,32 @@ pub(super) fn rich_record(number: u128) -> Record {
         evicting_since: Some(at(5)),
         disconnect_acked_at: Some(at(6)),
         asks: vec![
-            Ask { approver: ApproverKind::Telegram, state: AskState::Sent("-100/5".into()), next_at: None },
+            Ask {
+                approver: ApproverKind::Telegram,
+                state: AskState::Sent("-100/5".into()),
+                next_at: None,
+                strays: None,
+            },
             Ask {
                 approver: ApproverKind::Operator,
                 state: AskState::Undeliverable("nobody there".into()),
                 next_at: Some(at(9)),
+                strays: Some("-100/6,-100/7".into()),
             },
         ],
         votes: vec![
             Vote {
                 by: DecidedBy { approver: ApproverKind::Person, who: "78".into() },
                 other: Some("boss".into()),
+                chat: Some("-100".into()),
                 at: at(4),
             },
-            Vote { by: DecidedBy { approver: ApproverKind::Telegram, who: "77".into() }, other: None, at: at(5) },
+            Vote {
+                by: DecidedBy { approver: ApproverKind::Telegram, who: "77".into() },
+                other: None,
+                chat: None,
+                at: at(5),
+            },
         ],
         decision: Some(Decision {
             verdict: Verdict::Approved,
@@ -218,11 +230,11 @@ prop_compose! {
             evicting_since: time(5),
             disconnect_acked_at: time(6),
             asks: texts.iter().flatten().map(|reference| Ask {
-                approver: ApproverKind::Telegram, state: AskState::Sent(reference.clone()), next_at: time(1),
+                approver: ApproverKind::Telegram, state: AskState::Sent(reference.clone()), next_at: time(1), strays: text(0),
             }).collect(),
             votes: texts.iter().flatten().map(|who| Vote {
                 by: DecidedBy { approver: ApproverKind::Person, who: who.clone() },
-                other: text(1).map(UserName::new),
+                other: text(1).map(UserName::new), chat: text(0),
                 at: time(3).unwrap_or_default(),
             }).collect(),
             decision: decided.map(|(yes, telegram)| Decision {

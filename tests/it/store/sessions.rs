@@ -18,6 +18,7 @@ battery! {
         what_no_column_holds_is_kept_at_its_limit,
         queries_narrow,
         sessions_are_found_by_what_their_nas_calls_them,
+        of_very_many_sessions_of_a_name_the_latest_are_found,
         sessions_are_found_by_their_ports,
         open_is_what_the_machine_calls_open,
         due_sessions_come_most_overdue_first,
@@ -150,6 +151,27 @@ async fn sessions_are_found_by_what_their_nas_calls_them(stage: &Stage) {
     assert_eq!(found(&[name("edge", "alice", "a1")]).await, [7, 6, 2, 1]);
     assert_eq!(found(&[name("edge", "bob", "a1"), name("edge", "alice", "a2")]).await, [7, 6, 4, 3]);
     assert_eq!(found(&[name("edge", "bob\0", "it's \"b\""), name("edge", "nobody", "a1")]).await, [9]);
+}
+
+/// Whoever logs in over and over again, and never starts, must not make every report of theirs read all of that.
+async fn of_very_many_sessions_of_a_name_the_latest_are_found(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let called = Identity { acct_session_id: Some("a1".into()), ..Identity::default() };
+    let session = |number: u128, state, identity: &Identity| {
+        let record = offer(number, NOON + Duration::from_secs(u64::try_from(number % 1000).unwrap())).into_record();
+        added(&Session::restore(Record { identity: identity.clone(), state, ..record }))
+    };
+    let offers = (1..=100).map(|number| session(number, State::Dropped, &Identity::default()));
+    let closed = (1001..=1100).map(|number| session(number, State::Closed, &called));
+    store.commit(&offers.chain(closed).collect::<Vec<_>>()).await.unwrap();
+    let name = |id: &str| Named { nas: "edge".into(), user: "alice".into(), acct_session_id: id.to_owned() };
+    let found = store.sessions_named(&[name("a1"), name("a2")]).await.unwrap();
+    let of =
+        |state| found.iter().filter(|session| session.state == state).map(|session| session.id).collect::<Vec<_>>();
+    let latest = |last: u128| (0..64).map(|back| id(last - back)).collect::<Vec<_>>();
+    assert_eq!(of(State::Dropped), latest(100));
+    assert_eq!(of(State::Closed), latest(1100));
+    assert!(found.is_sorted_by(|a, b| a.accepted_at >= b.accepted_at), "the newest first");
 }
 
 async fn sessions_are_found_by_their_ports(stage: &Stage) {

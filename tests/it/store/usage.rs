@@ -17,6 +17,7 @@ battery! {
     migrated {
         usage_of_any_time_is_kept,
         retention_keeps_the_days,
+        what_has_no_month_of_its_own_is_given_up_by_the_month_too,
         months_are_made_and_given_up_by_many_at_once,
         ports_are_found,
         sums_that_no_column_holds_end_at_its_limit,
@@ -128,6 +129,20 @@ async fn retention_keeps_the_days(stage: &Stage) {
     while store.retire_usage(before).await.unwrap() {}
     assert_eq!(daily(stage).await, late);
     assert_eq!(intervals(stage).await, "3");
+}
+
+async fn what_has_no_month_of_its_own_is_given_up_by_the_month_too(stage: &Stage) {
+    let store = stage.store.as_ref();
+    // The 30th and the 31st of March 2002, and the 1st of April: for none of them was a month made.
+    carried(store, 1, &[(-9001, 1), (-9000, 2), (-8999, 4)]).await;
+    let kept = daily(stage).await;
+    assert_eq!(kept.iter().map(|day| day.0.as_str()).collect::<Vec<_>>(), ["2002-03-30", "2002-03-31", "2002-04-01"]);
+    let evening = |days: i64| Timestamp::from_secs(NOON.as_secs() + days * 86_400 + 6 * 3600);
+    assert!(!store.retire_usage(evening(-9000)).await.unwrap(), "the month is not over yet");
+    assert_eq!(intervals(stage).await, "3");
+    assert!(store.retire_usage(evening(-8999)).await.unwrap());
+    assert!(!store.retire_usage(evening(-8999)).await.unwrap());
+    assert_eq!((intervals(stage).await.as_str(), daily(stage).await), ("1", kept));
 }
 
 async fn retention_sums_what_no_column_holds(stage: &Stage) {

@@ -191,7 +191,9 @@ portal = "{PORTAL}:80"
     def limits(self, interface: str) -> tuple[str, str]:
         """What tc shows of an interface: towards the user, and from the user."""
         towards = self.space.run("tc", "qdisc", "show", "dev", interface).stdout
-        return towards, self.space.run("tc", "filter", "show", "dev", interface, "ingress").stdout
+        from_user = self.space.run("tc", "filter", "show", "dev", interface, "ingress").stdout
+        # The kernel numbers actions as they come: one that replaced another has the number that was free.
+        return towards, re.sub(r"police 0x[0-9a-f]+", "police", from_user)
 
     def routes(self) -> str:
         """The routes the agent made, both families."""

@@ -242,8 +242,15 @@ fn every_answer_to_a_press_fits_and_tells_verdicts_apart() {
 
 #[test]
 fn an_alert_is_escaped_and_fits() {
-    assert_eq!(alert(&english(), "a <b>\u{7} & c\nd"), "<b>radhold</b>: a &lt;b&gt; &amp; c\nd");
-    assert!(alert(&english(), &"x".repeat(10_000)).chars().count() < 4096);
+    let text = alert(&english(), &emergency("a <b>\u{7} & c"));
+    assert!(text.starts_with("<b>radhold</b>: a &lt;b&gt; &amp; c on office (session 7): "), "{text}");
+    let long = emergency(&"<".repeat(10_000)).with("who", "<".repeat(10_000));
+    let text = alert(&english(), &long);
+    assert!(crate::messages::seen(&text).unwrap().chars().count() < 4096);
+}
+
+fn emergency(user: &str) -> Notice {
+    Notice::new("alert-emergency-code").with("user", user).with("nas", "office").with("session", "7")
 }
 
 /// Everything a person can read here, for people to read. Written anew by `RADHOLD_RENEW=1 cargo test --lib snapshot`.
@@ -307,7 +314,7 @@ fn the_snapshot_is_what_people_read() {
         put("a press that is not theirs", &escaped(refused(&tone, ButtonError::NotYours)));
         put("a press that is not carried out yet", &escaped(unsettled(&tone)));
         put("a press that could not be kept", &escaped(not_taken(&tone)));
-        put("an alert", &alert(&tone, "alice on office (session 7): nobody could be asked."));
+        put("an alert", &alert(&tone, &emergency("alice").with("who", "spare")));
     }
     crate::messages::compare_snapshot("telegram.txt", &page);
 }

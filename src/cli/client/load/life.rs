@@ -3,7 +3,8 @@
 //! Its counters follow from its number and step alone, so that whoever knows how far it was acknowledged knows what must be
 //! on record. Draws no chance and sends nothing.
 
-use tokio::time::Instant;
+use std::fmt::Write as _;
+use std::time::Instant;
 
 use crate::auth::{NtHash, peer};
 use crate::model::Secret;
@@ -62,8 +63,23 @@ pub(super) struct Plan {
     /// So many users, with a number behind the name; one has the name itself.
     pub(super) users: u64,
     pub(super) password: Vec<u8>,
+    /// Users come in no order, and not one after the other.
+    pub(super) shuffled: bool,
     /// Interim-Updates of each session.
     pub(super) interims: u32,
+}
+
+/// What requests are written with, again and again.
+#[derive(Debug)]
+pub(super) struct Writer {
+    builder: PacketBuilder,
+    user: String,
+}
+
+impl Writer {
+    pub(super) fn new() -> Self {
+        Self { builder: PacketBuilder::request(Code::AccountingRequest, 0, [0; 16]), user: String::new() }
+    }
 }
 
 /// A request of a life.
@@ -153,12 +169,27 @@ impl Life {
     /// Writes the request for `step`, signed.
     pub(super) fn write<'b>(
         &self,
-        builder: &'b mut PacketBuilder,
+        writer: &'b mut Writer,
         plan: &Plan,
         step: Step,
         identifier: u8,
         draw: &Draw,
     ) -> Result<&'b [u8], EncodeError> {
+        self.write_with(writer, plan, &plan.secret, step, identifier, draw)
+    }
+
+    /// The same with another secret.
+    pub(super) fn write_with<'b>(
+        &self,
+        writer: &'b mut Writer,
+        plan: &Plan,
+        secret: &Secret,
+        step: Step,
+        identifier: u8,
+        draw: &Draw,
+    ) -> Result<&'b [u8], EncodeError> {
+        let Writer { builder, user } = writer;
+        self.name(plan, user);
         let code = match step {
             Step::Login => Code::AccessRequest,
             Step::Start | Step::Interim | Step::Stop => Code::AccountingRequest,
@@ -166,34 +197,42 @@ impl Life {
         };
         builder.restart_request(code, identifier, draw.authenticator);
         if step != Step::Status {
-            self.identity(builder, plan)?;
+            self.identity(builder, user)?;
         }
         match step {
             Step::Status => (),
-            Step::Login => self.login(builder, plan, draw)?,
+            Step::Login => self.login(builder, plan, user, draw)?,
             Step::Start | Step::Interim | Step::Stop => self.report(builder, plan, step, draw.session_time)?,
         }
-        builder.sign_request(plan.secret.expose())
+        builder.sign_request(secret.expose())
     }
 
-    fn identity(&self, builder: &mut PacketBuilder, plan: &Plan) -> Result<(), EncodeError> {
+    fn identity(&self, builder: &mut PacketBuilder, user: &str) -> Result<(), EncodeError> {
         let [.., a, b, c] = self.number.to_be_bytes();
-        builder.text(attribute::USER_NAME, &self.user(plan))?;
+        let mut station = *b"02-00-00-00-00-00";
+        for (place, octet) in [(9, a), (12, b), (15, c)] {
+            station[place..place + 2].copy_from_slice(&hexadecimal(octet));
+        }
+        builder.text(attribute::USER_NAME, user)?;
         builder.integer(attribute::NAS_PORT, u32::from_be_bytes([0, a, b, c]))?;
         builder.text(attribute::NAS_IDENTIFIER, "load")?;
         builder.text(attribute::CALLED_STATION_ID, "00-00-5E-00-53-01")?;
-        builder.text(attribute::CALLING_STATION_ID, &format!("02-00-00-{a:02X}-{b:02X}-{c:02X}"))?;
+        builder.attribute(attribute::CALLING_STATION_ID, &station)?;
         Ok(())
     }
 
-    fn user(&self, plan: &Plan) -> String {
-        match plan.users {
-            0 | 1 => plan.user.clone(),
-            users => format!("{}{}", plan.user, self.number % users),
+    /// Its user's name, in the place of what stands there.
+    fn name(&self, plan: &Plan, name: &mut String) {
+        let drawn = if plan.shuffled { shuffle(self.number) } else { self.number };
+        name.clear();
+        name.push_str(&plan.user);
+        if plan.users > 1 {
+            // Writing to a String does not fail.
+            let _ = write!(name, "{}", drawn % plan.users);
         }
     }
 
-    fn login(&self, builder: &mut PacketBuilder, plan: &Plan, draw: &Draw) -> Result<(), EncodeError> {
+    fn login(&self, builder: &mut PacketBuilder, plan: &Plan, user: &str, draw: &Draw) -> Result<(), EncodeError> {
         let Draw { authenticator, peer_challenge, .. } = draw;
         match plan.what {
             What::Chap => {
@@ -203,7 +242,6 @@ impl Life {
             }
             What::MsChapV2 => {
                 let hash = NtHash::of_password(&plan.password).expect("the password was found to be UTF-8");
-                let user = self.user(plan);
                 let mut value = vec![0, 0];
                 value.extend(peer_challenge);
                 value.extend([0; 8]);
@@ -266,6 +304,18 @@ impl Life {
     }
 }
 
+fn hexadecimal(octet: u8) -> [u8; 2] {
+    [octet >> 4, octet & 15].map(|digit| b"0123456789ABCDEF"[usize::from(digit)])
+}
+
+/// Another number for each number, neighbours far from each other (the finalizer of SplitMix64).
+pub(super) const fn shuffle(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ (number >> 31)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +328,7 @@ mod tests {
             run: 7,
             user: "u".into(),
             users: 10,
+            shuffled: false,
             password: b"pw".to_vec(),
             interims: 2,
         }
@@ -307,10 +358,10 @@ mod tests {
     fn what_was_acknowledged_is_what_the_last_report_said() {
         let plan = plan(What::Sessions);
         let mut life = Life::new(123_456, 20);
-        let mut builder = PacketBuilder::request(Code::AccountingRequest, 0, [0; 16]);
+        let mut writer = Writer::new();
         let draw = Draw { session_time: 7, authenticator: [1; 16], peer_challenge: [2; 16] };
         while let Some(step) = life.step(plan.what) {
-            let packet = life.write(&mut builder, &plan, step, 9, &draw).unwrap().to_vec();
+            let packet = life.write(&mut writer, &plan, step, 9, &draw).unwrap().to_vec();
             life.acknowledged((step == Step::Login).then_some(&b"class"[..]));
             let packet = Packet::parse(&packet).unwrap();
             let wide = |low, high| {
@@ -323,7 +374,27 @@ mod tests {
             assert_eq!(life.octets(plan.what), said, "{step:?}");
             assert_eq!(packet.first(attribute::CLASS), (step != Step::Login).then_some(&b"class"[..]));
             assert_eq!(packet.text(attribute::USER_NAME), Some("u6"));
+            assert_eq!(packet.text(attribute::CALLING_STATION_ID), Some("02-00-00-01-E2-40"));
         }
         assert!(life.octets(plan.what).1 > u64::from(u32::MAX), "long lives need gigawords");
+    }
+
+    #[test]
+    fn users_are_everybody_once_or_drawn() {
+        let mut plan = Plan { users: 1000, ..plan(What::Pap) };
+        let mut names = |shuffled| {
+            plan.shuffled = shuffled;
+            let mut name = String::new();
+            let mut of = |number| {
+                Life::new(number, 0).name(&plan, &mut name);
+                name.clone()
+            };
+            (0..1000).map(&mut of).collect::<Vec<_>>()
+        };
+        let (ordered, drawn) = (names(false), names(true));
+        assert_eq!((ordered[0].as_str(), ordered[999].as_str()), ("u0", "u999"));
+        let different = drawn.iter().collect::<std::collections::HashSet<_>>().len();
+        // Of a thousand draws of a thousand, two thirds are different.
+        assert!((580..680).contains(&different), "{different}");
     }
 }

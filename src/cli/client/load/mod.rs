@@ -1,32 +1,35 @@
 //! `radhold client load`: many requests, in a closed or open loop, every answer checked, and what came of it.
 //!
-//! Unlike its sister commands it makes its requests itself and knows no dictionary: what it costs must not be what is measured.
+//! Unlike its sister commands it makes its requests itself, knows no dictionary and no runtime: a few threads, each with ports of its own,
+//! that send and receive many datagrams to a call. What it costs must not be what is measured.
 
+mod bad;
 mod lane;
 mod life;
 mod tally;
+mod wire;
+mod worker;
 
+use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use self::lane::{Lane, Pace, Task};
+use self::bad::{Bad, Sent};
+use self::lane::{IDENTIFIERS, Lane};
 use self::life::{Plan, What};
 use self::tally::{Acknowledged, Counts, Latency, Tally};
+use self::worker::{Pace, Task};
 use super::{Keys, resolve, seconds};
 use crate::app::chance;
 use crate::cli::failure::Failure;
 use crate::cli::output;
-
-/// Identifiers of a source port.
-const IDENTIFIERS: u32 = 256;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LoadArgs {
@@ -56,6 +59,15 @@ pub(in crate::cli) struct LoadArgs {
     /// Send from so many ports, with 256 Identifiers each.
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     ports: u32,
+    /// Use so many threads, each with its share of the ports.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    threads: u32,
+    /// Send from this address of this host.
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<IpAddr>,
+    /// Send a flood of packets that deserve no answer instead, at --rate, and say how many left.
+    #[arg(long, value_name = "KIND", requires = "rate", conflicts_with = "what")]
+    bad: Option<Bad>,
     /// Sessions that live at the same time. The next request of a session waits for the answer to the one before.
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     sessions: u32,
@@ -68,6 +80,9 @@ pub(in crate::cli) struct LoadArgs {
     /// How many users there are.
     #[arg(long, default_value_t = 1, value_name = "N")]
     users: u64,
+    /// Draw users by chance; otherwise they come one after the other, everybody once before anybody twice.
+    #[arg(long)]
+    shuffle: bool,
     /// Read the password of all of them from this file; one newline at the end is cut.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -99,47 +114,130 @@ struct Report {
     measured_seconds: f64,
 }
 
+/// What came of a flood.
+#[derive(Debug, Serialize)]
+struct FloodReport {
+    bad: &'static str,
+    per_second: f64,
+    counts: Sent,
+}
+
 /// Sends, waits and reports.
 pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, Failure> {
     if args.warm_up >= args.duration {
         return Err(Failure::usage("--warm-up leaves nothing of --duration"));
     }
-    let task = Arc::new(args.task().await?);
-    let mut lanes = JoinSet::new();
-    for place in 0..args.ports {
-        let share = |all: u32| (all / args.ports + u32::from(place < all % args.ports)) as usize;
-        let pace = match args.rate {
-            Some(rate) => Pace::Open(Duration::from_secs(1) * args.ports / rate),
-            None => Pace::Closed(share(args.in_flight)),
-        };
-        let offset = args.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) * place / rate);
-        let sessions = share(args.sessions.max(args.ports)).max(1);
-        let lane = Lane::open(Arc::clone(&task), pace, sessions, offset).await;
-        lanes.spawn(lane.map_err(|error| Failure::usage(format!("cannot open a port: {error}")))?.run());
-    }
-    let mut all = Tally::new();
-    while let Some(lane) = lanes.join_next().await {
-        let tally = lane.map_err(|error| Failure::failed(error.to_string()))?;
-        all.add(&tally.map_err(|error| Failure::failed(format!("a port failed: {error}")))?);
-    }
-    let report = args.report(&task, &all);
-    if args.json {
-        output::print_json(&report)?
-    } else {
-        output::print(&report.text())?
-    }
-    // As those of the other client commands: refused, no answer, not verified.
-    Ok(ExitCode::from(match all.counts {
-        Counts { unverified: 1.., answered: 0, .. } => 4,
-        Counts { lost: 1.., .. } => 3,
-        Counts { rejected: 1.., .. } => 1,
-        _ => 0,
-    }))
+    let mut task = args.task().await?;
+    let threads = args.threads.min(args.ports);
+    // All that is opened is opened before the start.
+    let work = move || match args.bad {
+        Some(bad) => args.flood(&mut task, bad, threads),
+        None => args.measure(&mut task, threads),
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::failed(error.to_string()))?
+}
+
+/// `all` shared out to so many places: what the one at `place` has.
+fn share(all: u32, places: u32, place: u32) -> u32 {
+    all / places + u32::from(place < all % places)
+}
+
+fn cannot_open(error: io::Error) -> Failure {
+    Failure::usage(format!("cannot open a port: {error}"))
+}
+
+/// Runs `each` on a thread for each of `parts`.
+fn on_threads<P: Send, T: Send>(parts: Vec<P>, each: impl Fn(P) -> io::Result<T> + Sync) -> Result<Vec<T>, Failure> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = parts.into_iter().map(|part| scope.spawn(|| each(part))).collect();
+        let ended = threads.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result.map_err(|error| Failure::failed(format!("a port failed: {error}"))),
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        ended.collect()
+    })
 }
 
 impl LoadArgs {
+    fn measure(&self, task: &mut Task, threads: u32) -> Result<ExitCode, Failure> {
+        let sessions = self.sessions.max(self.ports);
+        let mut port = 0;
+        let mut parts = Vec::new();
+        for place in 0..threads {
+            let ports = share(self.ports, threads, place);
+            let open = |_| {
+                port += 1;
+                Lane::open(task, share(sessions, self.ports, port - 1) as usize).map_err(cannot_open)
+            };
+            let lanes = (0..ports).map(open).collect::<Result<Vec<_>, _>>()?;
+            let pace = match self.rate {
+                Some(rate) => {
+                    Pace::Open(Duration::from_secs(1) * threads / rate, Duration::from_secs(1) * place / rate)
+                }
+                None => {
+                    let in_flight = share(self.in_flight, threads, place);
+                    Pace::Closed((in_flight / ports) as usize, (in_flight % ports) as usize)
+                }
+            };
+            parts.push((pace, lanes));
+        }
+        self.begin(task);
+        let task = &*task;
+        let mut all = Tally::new();
+        for tally in on_threads(parts, |(pace, lanes)| worker::run(task, pace, lanes))? {
+            all.add(&tally);
+        }
+        let report = self.report(task, &all);
+        if self.json {
+            output::print_json(&report)?
+        } else {
+            output::print(&report.text())?
+        }
+        // As those of the other client commands: refused, no answer, not verified.
+        Ok(ExitCode::from(match all.counts {
+            Counts { unverified: 1.., answered: 0, .. } => 4,
+            Counts { lost: 1.., .. } => 3,
+            Counts { rejected: 1.., .. } => 1,
+            _ => 0,
+        }))
+    }
+
+    /// A flood; the exit code is 1 when something of it was answered.
+    fn flood(&self, task: &mut Task, bad: Bad, threads: u32) -> Result<ExitCode, Failure> {
+        let rate = self.rate.ok_or_else(|| Failure::usage("--bad needs --rate"))?;
+        let mut parts = Vec::new();
+        for place in 0..threads {
+            let open = |_| wire::open(task.auth, task.source).map_err(cannot_open);
+            let ports = (0..share(self.ports, threads, place)).map(open).collect::<Result<Vec<_>, _>>()?;
+            parts.push((Duration::from_secs(1) * place / rate, ports));
+        }
+        let each = Duration::from_secs(1) * threads / rate;
+        self.begin(task);
+        let task = &*task;
+        let mut counts = Sent::default();
+        for more in on_threads(parts, |(offset, ports)| bad::run(task, bad, each, offset, ports))? {
+            counts.sent += more.sent;
+            counts.refused += more.refused;
+            counts.answered += more.answered;
+        }
+        let per_second = counts.sent as f64 / self.duration.as_secs_f64();
+        let report = FloodReport { bad: bad.as_str(), per_second, counts };
+        if self.json {
+            output::print_json(&report)?
+        } else {
+            output::print(&report.text())?
+        }
+        Ok(ExitCode::from(u8::from(counts.answered > 0)))
+    }
+
+    /// What took long to open does not count.
+    fn begin(&self, task: &mut Task) {
+        task.start = Instant::now();
+        (task.measure, task.end) = (task.start + self.warm_up, task.start + self.duration);
+    }
+
     async fn task(&self) -> Result<Task, Failure> {
-        let most = self.ports * IDENTIFIERS;
+        let most = self.ports * IDENTIFIERS as u32;
         if self.rate.is_none() && self.in_flight > most {
             return Err(Failure::usage(format!(
                 "--in-flight {}: {} ports have {most} Identifiers; raise --ports",
@@ -148,7 +246,9 @@ impl LoadArgs {
         }
         let password = match &self.password_file {
             Some(path) => super::from_file("password", path)?.to_vec(),
-            None if self.what.logs_in() => return Err(Failure::usage("logins need --password-file")),
+            None if self.what.logs_in() && self.bad.is_none() => {
+                return Err(Failure::usage("logins need --password-file"));
+            }
             None => Vec::new(),
         };
         if password.len() > 128 || std::str::from_utf8(&password).is_err() {
@@ -160,16 +260,19 @@ impl LoadArgs {
         let start = Instant::now();
         Ok(Task {
             plan: Plan {
-                what: self.what,
+                what: if self.bad.is_some() { What::Pap } else { self.what },
                 secret: self.keys.secret()?,
                 run: u32::from_be_bytes(chance::octets()),
                 user: self.user.clone(),
                 users: self.users,
+                shuffled: self.shuffle,
                 password,
                 interims: self.interims,
             },
             auth,
             accounting,
+            destinations: [auth.into(), accounting.into()],
+            source: self.source,
             timeout: self.timeout,
             repeats: self.retries,
             start,
@@ -190,6 +293,17 @@ impl LoadArgs {
             acct_session_id_prefix: format!("{:08X}", task.plan.run),
             measured_seconds,
         }
+    }
+}
+
+impl FloodReport {
+    fn text(&self) -> String {
+        let Sent { sent, refused, answered } = self.counts;
+        format!(
+            "{} packets a second of the kind {}: {sent} sent, {refused} refused by this host, {answered} answered",
+            self.per_second.round(),
+            self.bad
+        )
     }
 }
 

@@ -70,7 +70,7 @@ impl Credentials {
             Self::Pap(password) => {
                 // Longer than any password RFC 2865 §5.2 can carry: send what fits, and be refused.
                 let password = &password.as_bytes()[..password.len().min(hiding::MAX_USER_PASSWORD)];
-                let hidden = hiding::hide_user_password(password, secret, authenticator).unwrap_or_default();
+                let hidden = hiding::hide_user_password(password, secret, authenticator).expect("short enough to hide");
                 request.attribute(attribute::USER_PASSWORD, &hidden)?;
                 Ok(Expected::Nothing)
             }

@@ -112,7 +112,7 @@ proptest! {
         prop_assert_eq!(revealed, padded);
         let value = home.first(TUNNEL_PASSWORD).unwrap();
         let (tag, revealed) = hiding::reveal_tunnel_password(value, inner.expose(), &before).unwrap();
-        prop_assert_eq!((tag, &*revealed), (Tag::new(2), &tunnel));
+        prop_assert_eq!((tag, &*revealed), (Tag::new(2), &tunnel[..]));
         prop_assert_eq!(home.text(FILTER_ID), Some("sandbox"));
         prop_assert!(!home.has(PROXY_STATE));
     }

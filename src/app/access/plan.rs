@@ -1,0 +1,121 @@
+//! What is the same at each login of a user on a NAS: decided and encoded once, and kept for as long as everything it was made of is
+//! as it was. Only for logins that nobody is asked about.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::super::settings::Settings;
+use super::super::users::Users;
+use crate::auth::{Credential, Remembered, SealingKey, StoredCredential};
+use crate::model::{Member, Nas};
+use crate::policy::{self, Grant, Terms};
+use crate::radius::PreparedSecret;
+
+/// What such a login gets.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub member: Arc<Member>,
+    pub nas: Arc<Nas>,
+    pub grant: Grant,
+    /// Opened.
+    pub credential: Credential,
+    /// The attributes of the Access-Accept that come of the grant, encoded.
+    pub attributes: Vec<u8>,
+    /// The NAS's.
+    pub secret: PreparedSecret,
+}
+
+impl Plan {
+    /// `None` when such logins need more than a plan: somebody is asked, or something is wrong that is to be said.
+    fn new(member: Arc<Member>, nas: &Arc<Nas>, settings: &Settings, key: &SealingKey) -> Option<Self> {
+        let grant = policy::decide(&member, &member.groups, nas, &settings.defaults).ok()?;
+        if !matches!(grant.terms, Terms::Waived(_)) {
+            return None;
+        }
+        let stored = std::str::from_utf8(member.credential.expose()).ok()?;
+        let credential = StoredCredential::parse(stored).ok()?.open(key, member.name.as_str()).ok()?;
+        let dialect = settings.dialects.get(&nas.dialect)?;
+        let attributes = dialect.granted(&settings.dictionary, &member.name, &grant).ok()?.concat();
+        let secret = PreparedSecret::new(nas.secret.expose());
+        Some(Self { member, nas: Arc::clone(nas), grant, credential, attributes, secret })
+    }
+}
+
+/// A plan, or that there is none, and what it was made of.
+#[derive(Debug)]
+pub(super) struct Planned {
+    member: Arc<Member>,
+    nas: Arc<Nas>,
+    /// Which settings.
+    version: u64,
+    /// Until which change of users it is known to hold.
+    change: u64,
+    pub plan: Option<Arc<Plan>>,
+    /// The user's password, if it was right lately and is slow to check.
+    pub remembered: Option<Remembered>,
+}
+
+/// The plans of one core. Bounded: when full, those that were not asked for lately are forgotten.
+#[derive(Debug)]
+pub(super) struct Plans {
+    /// Asked for since the last time these were full.
+    young: HashMap<Box<str>, Planned>,
+    old: HashMap<Box<str>, Planned>,
+    most: usize,
+}
+
+impl Plans {
+    /// None; twice `most` at most.
+    pub(super) fn new(most: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), most }
+    }
+
+    /// The plan for that user there, made if need be; `None` when nothing is known of the user at this moment.
+    pub(super) fn get(
+        &mut self,
+        name: &str,
+        nas: &Arc<Nas>,
+        settings: (&Arc<Settings>, u64),
+        users: &Users,
+        key: &SealingKey,
+    ) -> Option<&mut Planned> {
+        let (settings, version) = settings;
+        let change = users.change()?;
+        if !self.young.contains_key(name)
+            && let Some((name, planned)) = self.old.remove_entry(name)
+        {
+            self.keep(name, planned);
+        }
+        let holds = match self.young.get_mut(name) {
+            Some(planned) if planned.version == version && Arc::ptr_eq(&planned.nas, nas) => {
+                if planned.change != change
+                    && let Some((member, change)) = users.at_hand(name)
+                    && Arc::ptr_eq(&member, &planned.member)
+                {
+                    // Somebody else has changed.
+                    planned.change = change;
+                }
+                planned.change == change
+            }
+            _ => false,
+        };
+        if !holds {
+            let Some((member, change)) = users.at_hand(name) else {
+                // With the password it holds.
+                self.young.remove(name);
+                return None;
+            };
+            let plan = Plan::new(Arc::clone(&member), nas, settings, key).map(Arc::new);
+            let nas = Arc::clone(nas);
+            self.keep(name.into(), Planned { member, nas, version, change, plan, remembered: None });
+        }
+        self.young.get_mut(name)
+    }
+
+    fn keep(&mut self, name: Box<str>, planned: Planned) {
+        if self.young.len() >= self.most {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(name, planned);
+    }
+}

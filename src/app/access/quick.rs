@@ -1,0 +1,165 @@
+//! Logins that nobody is asked about, of users who are remembered and do nothing wrong: answered on the spot, on the core whose socket
+//! they came to, without a lock that cores share and without a piece of memory that is not there already.
+//!
+//! Lets nobody in whom [`Access::answer`] would not: it takes the short cut only where everything it leaves out comes to nothing. All
+//! else, and every refusal, is left to that.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::super::chance::Supply;
+use super::super::clock;
+use super::super::current::Reader;
+use super::super::settings::Settings;
+use super::plan::{Plan, Planned, Plans};
+use super::record::{Note, Notes};
+use super::*;
+use crate::policy::BanList;
+
+/// Users of whom a core remembers what their logins get, at most twice.
+const MOST: usize = 65_536;
+
+/// The short cut of one core.
+#[derive(Debug)]
+pub(in crate::app) struct Quick {
+    access: Arc<Access>,
+    settings: Reader<Settings>,
+    bans: Reader<BanList>,
+    plans: Plans,
+    chance: Supply,
+    notes: Arc<Notes>,
+    reply: PacketBuilder,
+    /// What failures of the caller at hand are counted under.
+    caller: String,
+}
+
+impl Quick {
+    pub(in crate::app) fn new(access: Arc<Access>, notes: Arc<Notes>) -> Self {
+        let (settings, bans) = (access.settings.reader(), access.guards.bans.reader());
+        // Any code: each reply begins anew.
+        let reply = PacketBuilder::request(Code::AccessRequest, 0, [0; 16]);
+        let (plans, chance) = (Plans::new(MOST), Supply::new());
+        Self { access, settings, bans, plans, chance, notes, reply, caller: String::new() }
+    }
+
+    /// The Access-Accept for an Access-Request whose authenticity has been settled; `None` leaves it to [`Access::answer`].
+    pub(in crate::app) fn answer(
+        &mut self,
+        packet: &Packet<'_>,
+        nas: &Arc<Nas>,
+        source: IpAddr,
+        received_at: Timestamp,
+    ) -> Option<&[u8]> {
+        let special = packet.has(attribute::EAP_MESSAGE) || packet.has(attribute::STATE);
+        if special || packet.as_bytes().len() > Note::MOST {
+            return None;
+        }
+        let name = packet.text(attribute::USER_NAME)?;
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return None;
+        }
+        self.may_come(packet, nas, name, received_at)?;
+        let Self { access, settings, plans, .. } = self;
+        let (settings, version) = settings.get();
+        let planned = plans.get(name, nas, (settings, version), &access.users, &access.sealing_key)?;
+        let plan = Arc::clone(planned.plan.as_ref()?);
+        let Offer::Password(offer) = Offer::read(packet, nas.secret.expose()) else { return None };
+        let method = offer.method().ok()?;
+        if method.kind() == MethodKind::MsChapV1 && !nas.allow_ms_chap_v1 {
+            return None;
+        }
+        let Some(proof) = prove(access, settings, planned, &plan, &method, received_at) else {
+            // Whatever else comes now is looked at closely, from this moment on.
+            access.guards.lockouts.suspect(name, &self.caller);
+            return None;
+        };
+        self.accept(packet, plan, &proof, source, received_at)
+    }
+
+    /// Whether nothing stands against this account and caller.
+    fn may_come(&mut self, packet: &Packet<'_>, nas: &Nas, name: &str, now: Timestamp) -> Option<()> {
+        let guards = &self.access.guards;
+        let (settings, _) = self.settings.get();
+        let (bans, _) = self.bans.get();
+        let station = packet.first(attribute::CALLING_STATION_ID).map(std::str::from_utf8).transpose().ok()?;
+        let address = Caller::read_key(station.unwrap_or_default(), &mut self.caller);
+        if self.caller.chars().any(char::is_control) {
+            return None;
+        }
+        // A caller that is no address is on no list.
+        let caller = address.map(Caller::Address);
+        let standing = policy::standing(&nas.callers, &settings.callers, caller.as_ref());
+        if standing == Standing::Denied || !guards.bans.are_known() {
+            return None;
+        }
+        if !bans.is_empty() {
+            let allowed = standing == Standing::Allowed;
+            let caller = caller.or_else(|| Caller::read(station.unwrap_or_default()));
+            let caller = caller.and_then(|caller| bans.against_caller(&caller, allowed, now));
+            if caller.is_some() || bans.against_account(&UserName::from(name), allowed, now).is_some() {
+                return None;
+            }
+        }
+        guards.lockouts.none_failed(name, &self.caller).then_some(())
+    }
+
+    fn accept(
+        &mut self,
+        packet: &Packet<'_>,
+        plan: Arc<Plan>,
+        proof: &Proof,
+        source: IpAddr,
+        received_at: Timestamp,
+    ) -> Option<&[u8]> {
+        let now = clock::now();
+        let session = self.chance.session_id(now);
+        let class = Class { session, accepted_at: now, waived: true };
+        let (settings, _) = self.settings.get();
+        let class = settings.class_key.seal(&class, &plan.nas.name);
+        let [a, b] = self.chance.octets();
+        let salts = [Salt::new([a, b]), Salt::new([a, b ^ 1])];
+        let secret = plan.secret.expose();
+        let reply = &mut self.reply;
+        reply.restart_reply(packet, Code::AccessAccept);
+        reply.encoded(&plan.attributes).ok()?.attribute(attribute::CLASS, &class).ok()?;
+        write_proof(reply, proof, packet, secret, salts).ok()?;
+        reply.proxy_states_of(packet).ok()?;
+        let reply = reply.sign_reply_by(&plan.secret).ok()?;
+        let nas = Arc::clone(&plan.nas);
+        if !self.notes.leave(Note::new(plan, session, proof.method(), packet.as_bytes(), source, received_at, now)) {
+            // The session is made known by the Class that its Start brings, if it brings one.
+            if self.access.without_class.get().contains(&nas.name) {
+                return None;
+            }
+            self.notes.lose();
+        }
+        Some(reply)
+    }
+}
+
+/// Whether the password is right; `None` also when that takes longer.
+fn prove(
+    access: &Access,
+    settings: &Settings,
+    planned: &mut Planned,
+    plan: &Plan,
+    method: &Method<'_>,
+    now: Timestamp,
+) -> Option<Proof> {
+    let user = &plan.member.user;
+    match (&plan.credential, method) {
+        (Credential::Argon2id(_), Method::Pap { password }) => {
+            if planned.remembered.is_none_or(|remembered| !remembered.counts(now)) {
+                planned.remembered = access.remembered.of(&user.name, settings.remember_passwords);
+            }
+            access.remembered.recognise(planned.remembered.as_ref()?, user, password, now)
+        }
+        (credential, method) => match verify(credential, user.name.as_str().as_bytes(), method) {
+            Verdict::Accepted(proof) => Some(proof),
+            Verdict::Refused(_) => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

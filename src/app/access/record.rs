@@ -1,0 +1,201 @@
+//! What a login leaves behind: an attempt, the offer of a session, a line in the log. For those answered on the spot
+//! ([`super::quick`]) it is written down afterwards, and so many a second at most: what is more than that waits, and what finds no place
+//! to wait is counted and not recorded.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::super::ledger::{Job, Ledger};
+use super::super::settings::SettingsHandle;
+use super::plan::Plan;
+use super::*;
+
+/// Logins of one core that may wait to be written down.
+const MOST_WAITING: usize = 16_384;
+/// How often it is said that some were not recorded.
+const SAID: Duration = Duration::from_secs(60);
+/// Written at a time.
+const AT_ONCE: u32 = 64;
+
+/// What is needed to write a login down.
+#[derive(Debug)]
+pub(super) struct Note {
+    plan: Arc<Plan>,
+    session: SessionId,
+    method: MethodKind,
+    source: IpAddr,
+    received_at: Timestamp,
+    accepted_at: Timestamp,
+    length: u16,
+    request: [u8; Note::MOST],
+}
+
+impl Note {
+    /// The longest request that is noted. Few have half of it.
+    pub(super) const MOST: usize = 384;
+
+    /// A login that was accepted, by a request of no more than [`Note::MOST`] octets.
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        session: SessionId,
+        method: MethodKind,
+        octets: &[u8],
+        source: IpAddr,
+        received_at: Timestamp,
+        accepted_at: Timestamp,
+    ) -> Self {
+        let mut request = [0; Self::MOST];
+        request[..octets.len()].copy_from_slice(octets);
+        let length = octets.len() as u16;
+        Self { plan, session, method, source, received_at, accepted_at, length, request }
+    }
+
+    /// The offer and the attempt; `None` cannot be, since the packet was read before.
+    fn read(&self) -> Option<(Session, AuthAttempt)> {
+        let packet = Packet::parse(&self.request[..usize::from(self.length)]).ok()?;
+        let Plan { member, nas, grant, .. } = &*self.plan;
+        let (user, identity) = (member.name.clone(), identity_of(&packet));
+        let (name, grant) = (nas.name.clone(), grant.clone());
+        let offer = Session::offer(self.session, user, name, self.source, identity, grant, self.accepted_at);
+        let attempt = attempt(&packet, nas, self.source, self.received_at, method_label(self.method), "accepted");
+        Some((offer, AuthAttempt { session: Some(self.session), ..attempt }))
+    }
+}
+
+/// The logins of one core that wait to be written down.
+#[derive(Debug)]
+pub(in crate::app) struct Notes {
+    queue: ArrayQueue<Note>,
+    /// Not written down, since they found no place.
+    lost: AtomicU64,
+    left: Arc<Notify>,
+}
+
+impl Notes {
+    /// Leaves a note if there is room.
+    pub(super) fn leave(&self, note: Note) -> bool {
+        let left = self.queue.push(note).is_ok();
+        // Of several in a row, the first wakes whoever takes them all.
+        if left && self.queue.len() == 1 {
+            self.left.notify_one();
+        }
+        left
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_room(&self) -> bool {
+        !self.queue.is_full()
+    }
+
+    #[cfg(test)]
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// One more was answered and cannot be written down.
+    pub(super) fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Writes down what cores leave.
+#[derive(Debug)]
+pub(in crate::app) struct Recorder {
+    ledger: Ledger,
+    settings: SettingsHandle,
+    cores: Vec<Arc<Notes>>,
+    left: Arc<Notify>,
+}
+
+impl Recorder {
+    /// One for so many cores.
+    pub(in crate::app) fn new(cores: usize, ledger: Ledger, settings: SettingsHandle) -> Self {
+        let left = Arc::<Notify>::default();
+        let notes = || Notes { queue: ArrayQueue::new(MOST_WAITING), lost: AtomicU64::new(0), left: Arc::clone(&left) };
+        Self { ledger, settings, cores: (0..cores).map(|_| Arc::new(notes())).collect(), left }
+    }
+
+    /// Where each core leaves its notes.
+    pub(in crate::app) fn cores(&self) -> &[Arc<Notes>] {
+        &self.cores
+    }
+
+    /// Goes on writing, for ever. Drop the future to stop.
+    pub(in crate::app) async fn run(self: Arc<Self>) {
+        let said = OncePerWindow::new(SAID, 1);
+        loop {
+            let written = self.write().await;
+            let lost: u64 = self.cores.iter().map(|notes| notes.lost.swap(0, Ordering::Relaxed)).sum();
+            if lost > 0 {
+                telemetry::add("attempt.not-recorded", lost);
+                if let Some(kept_back) = said.first((), clock::now()) {
+                    tracing::warn!(lost, kept_back, "more logins than are recorded (server.login_records_per_second)");
+                }
+            }
+            match written {
+                0 => self.left.notified().await,
+                AT_ONCE => {
+                    let rate = self.settings.current().login_records_per_second;
+                    sleep(Duration::from_secs(1) * AT_ONCE / rate.max(1)).await;
+                }
+                _ => (),
+            }
+        }
+    }
+
+    /// Writes what waits, as fast as it goes: nothing more will come.
+    pub(in crate::app) async fn finish(&self) {
+        while self.write().await > 0 {}
+    }
+
+    /// Writes some of what waits, and says how many.
+    async fn write(&self) -> u32 {
+        for written in 0..AT_ONCE {
+            // Before anything is taken: whoever drops this loses nothing.
+            let room = self.ledger.room().await.is_ok();
+            let Some(note) = self.cores.iter().find_map(|notes| notes.queue.pop()) else { return written };
+            let Some((offer, attempt)) = note.read() else { continue };
+            say(&attempt);
+            let jobs = [Job::Offer(Box::new(offer)), Job::Attempt(Box::new(attempt))];
+            if !room || jobs.into_iter().any(|job| self.ledger.try_send(job).is_err()) {
+                telemetry::count("attempt.not-recorded");
+            }
+        }
+        AT_ONCE
+    }
+}
+
+/// What is recorded of an answered Access-Request.
+pub(super) fn attempt(
+    packet: &Packet<'_>,
+    nas: &Nas,
+    source: IpAddr,
+    received_at: Timestamp,
+    method: &'static str,
+    outcome: &'static str,
+) -> AuthAttempt {
+    let text = |kind| packet.first(kind).map(|octets| String::from_utf8_lossy(octets).replace('\0', "\u{fffd}"));
+    AuthAttempt {
+        at: received_at,
+        user: text(attribute::USER_NAME).unwrap_or_default(),
+        nas: nas.name.clone(),
+        nas_address: source,
+        calling_station_id: text(attribute::CALLING_STATION_ID),
+        method: method.to_owned(),
+        outcome: outcome.to_owned(),
+        session: None,
+    }
+}
+
+/// The line in the log.
+pub(super) fn say(attempt: &AuthAttempt) {
+    let AuthAttempt { user, nas, calling_station_id, method, outcome, session, .. } = attempt;
+    let session = session.map(tracing::field::display);
+    tracing::info!(user, %nas, calling_station_id, method, outcome, session, "Access-Request answered");
+}

@@ -1,0 +1,189 @@
+//! Floods over real sockets: whose packets go unread, and whose never do. And a NAS that may send only so many Access-Requests.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use radhold::radius::{Code, Packet, PacketBuilder, attribute, hiding};
+
+use crate::radhold::{PATIENCE, Radhold};
+
+const SECRET: &str = "a secret of twenty-odd octets";
+const PASSWORD: &str = "correct horse";
+
+/// A source port that sends requests.
+struct Port {
+    socket: UdpSocket,
+    sent: u8,
+}
+
+impl Port {
+    fn open(server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(server).unwrap();
+        Self { socket, sent: 0 }
+    }
+
+    /// A new Status-Server made with that secret.
+    fn status(&mut self, secret: &str) -> Vec<u8> {
+        self.sent = self.sent.wrapping_add(1);
+        let mut builder = PacketBuilder::request(Code::StatusServer, self.sent, [self.sent; 16]);
+        builder.sign_request(secret.as_bytes()).unwrap().to_vec()
+    }
+
+    /// A new Access-Request.
+    fn login(&mut self) -> Vec<u8> {
+        self.sent = self.sent.wrapping_add(1);
+        let authenticator = [self.sent; 16];
+        let hidden = hiding::hide_user_password(PASSWORD.as_bytes(), SECRET.as_bytes(), &authenticator).unwrap();
+        let mut builder = PacketBuilder::request(Code::AccessRequest, self.sent, authenticator);
+        builder.text(attribute::USER_NAME, "alice").unwrap().attribute(attribute::USER_PASSWORD, &hidden).unwrap();
+        builder.sign_request(SECRET.as_bytes()).unwrap().to_vec()
+    }
+
+    fn send(&self, packet: &[u8]) {
+        self.socket.send(packet).unwrap();
+    }
+
+    /// The Identifiers answered from now on, until nothing came for so long.
+    fn answered(&self, silence: Duration) -> Vec<u8> {
+        self.socket.set_read_timeout(Some(silence)).unwrap();
+        let mut octets = [0; 4096];
+        let next = || {
+            let length = self.socket.recv(&mut octets).ok()?;
+            Some(Packet::parse(&octets[..length]).unwrap().identifier())
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    /// Waits for one answer.
+    fn is_answered(&self) -> bool {
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.socket.recv(&mut [0; 4096]).is_ok()
+    }
+}
+
+fn counted(radhold: &Radhold, name: &str) -> u64 {
+    radhold.counters().get(name).copied().unwrap_or(0)
+}
+
+/// Repeats `act` until the counter has grown by so much.
+fn until_counted(radhold: &Radhold, name: &str, more: u64, mut act: impl FnMut()) {
+    let (begun, before) = (Instant::now(), counted(radhold, name));
+    while counted(radhold, name) < before + more {
+        assert!(begun.elapsed() < PATIENCE, "never counted: {name} {:?}", radhold.counters());
+        act();
+    }
+}
+
+#[test]
+fn a_port_that_floods_goes_unread_its_neighbour_does_not_and_one_that_has_proven_itself_never() {
+    let radhold = Radhold::start(&format!("[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\n"));
+    let (mut flooder, mut neighbour) = (Port::open(radhold.auth), Port::open(radhold.auth));
+    let flood = |port: &mut Port| {
+        for round in 0..100 {
+            let mut bad = port.status("another secret, not the NAS's");
+            if round % 2 == 0 {
+                bad.truncate(19);
+            }
+            port.send(&bad);
+        }
+    };
+    until_counted(&radhold, "packet.flood", 100, || flood(&mut flooder));
+    let line = |reason: &str| {
+        radhold.log().iter().filter(|line| line["reason"] == reason && line["peer"] == "127.0.0.1").count()
+    };
+    assert_eq!((line("packet.flood"), line("message-authenticator-mismatch")), (1, 1), "{:#?}", radhold.log());
+
+    let good = neighbour.status(SECRET);
+    neighbour.send(&good);
+    assert!(neighbour.is_answered(), "it shares the address, not the port");
+
+    // Put right, it is heard again as its bucket fills, a packet a second.
+    let begun = Instant::now();
+    loop {
+        let good = flooder.status(SECRET);
+        flooder.send(&good);
+        if !flooder.answered(Duration::from_millis(200)).is_empty() {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{:?}", radhold.counters());
+    }
+
+    // From then on it cannot be silenced by what is forged in its name.
+    let unread = counted(&radhold, "packet.flood");
+    until_counted(&radhold, "message-authenticator-mismatch", 100, || flood(&mut flooder));
+    for _ in 0..10 {
+        let good = flooder.status(SECRET);
+        flooder.send(&good);
+        assert!(flooder.is_answered(), "{:?}", radhold.counters());
+    }
+    assert_eq!(counted(&radhold, "packet.flood"), unread);
+}
+
+#[test]
+fn strangers_are_told_of_once_and_answered_never() {
+    let radhold = Radhold::start(&format!("[nas.edge]\naddress = \"192.0.2.1\"\nsecret = \"{SECRET}\"\n"));
+    let mut stranger = Port::open(radhold.auth);
+    until_counted(&radhold, "packet.unknown-nas", 500, || {
+        for _ in 0..100 {
+            let packet = stranger.status(SECRET);
+            stranger.send(&packet);
+        }
+    });
+    assert_eq!(stranger.answered(Duration::from_millis(200)), [0_u8; 0]);
+    let lines = radhold.log().iter().filter(|line| line["reason"] == "packet.unknown-nas").count();
+    assert_eq!((lines, counted(&radhold, "packet.flood")), (1, 0), "they cost a lookup, not a place");
+}
+
+#[test]
+fn a_nas_has_so_many_new_requests_a_second_and_everything_else_is_answered() {
+    let toml = format!(
+        "[server]\nmax_requests_per_second = 1\nreject_delay = \"0s\"\n[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\n\
+         [nas.other]\naddress = \"127.0.0.2\"\nsecret = \"{SECRET}\"\nmax_requests_per_second = 1000\n"
+    );
+    let radhold = Radhold::start(&toml);
+    radhold.add_user("alice", PASSWORD, &["--no-second-factor", "--store-as", "clear"]);
+    let mut port = Port::open(radhold.auth);
+    let first = port.login();
+    port.send(&first);
+    assert!(port.is_answered());
+    until_counted(&radhold, "packet.nas-overload", 20, || {
+        for _ in 0..50 {
+            let login = port.login();
+            port.send(&login);
+        }
+    });
+    let logged = radhold.log().iter().filter(|line| line["reason"] == "packet.nas-overload").count();
+    assert_eq!(logged, 1, "{:#?}", radhold.log());
+    let dropped = counted(&radhold, "packet.nas-overload");
+    // A repeat, and Status-Server, count for nothing.
+    let mut quiet = Port::open(radhold.auth);
+    for _ in 0..10 {
+        let status = quiet.status(SECRET);
+        quiet.send(&status);
+        assert!(quiet.is_answered());
+    }
+    let begun = Instant::now();
+    let answered = loop {
+        let login = quiet.login();
+        quiet.send(&login);
+        if !quiet.answered(Duration::from_millis(200)).is_empty() {
+            break login;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{:?}", radhold.counters());
+    };
+    for _ in 0..10 {
+        quiet.send(&answered);
+        assert!(quiet.is_answered(), "a repeat gets the reply again");
+    }
+    assert!(counted(&radhold, "packet.nas-overload") >= dropped);
+    // Another NAS has a bound of its own.
+    let other = UdpSocket::bind("127.0.0.2:0").unwrap();
+    other.connect(radhold.auth).unwrap();
+    let mut other = Port { socket: other, sent: 0 };
+    for _ in 0..10 {
+        let login = other.login();
+        other.send(&login);
+        assert!(other.is_answered(), "{:?}", radhold.counters());
+    }
+}
