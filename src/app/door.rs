@@ -43,7 +43,7 @@ const MOST_COMPLAINTS: usize = 1024;
 type Guard = Flood<RandomState>;
 
 /// What a port is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Port {
     /// Access-Request (RFC 2865) and Status-Server.
     Access,
@@ -65,23 +65,44 @@ pub(super) struct Door {
     duplicates: Mutex<Duplicates>,
     places: [Arc<Semaphore>; 2],
     held_back: Semaphore,
-    complaints: OncePerWindow<(IpAddr, &'static str)>,
+    /// What was said through this door; and through any, looked at only when it was not through this one.
+    complaints: Complaints,
+    said: Arc<Complaints>,
 }
+
+/// Peers, what is wrong with their packets, and when it was said.
+pub(super) type Complaints = OncePerWindow<(IpAddr, Port, &'static str)>;
 
 /// What a door leads to.
 #[derive(Debug, Clone)]
 pub(super) struct Behind {
-    pub settings: SettingsHandle,
-    pub access: Arc<Access>,
-    pub ledger: Ledger,
-    /// The first of the places are those of logins, the others of accounting.
-    pub places: [Arc<Semaphore>; 2],
+    settings: SettingsHandle,
+    access: Arc<Access>,
+    ledger: Ledger,
+    places: [Arc<Semaphore>; 2],
+    said: Arc<Complaints>,
+}
+
+impl Behind {
+    /// What doors lead to; of the places, the first are those of logins, the others of accounting.
+    pub(super) fn new(
+        settings: SettingsHandle,
+        access: Arc<Access>,
+        ledger: Ledger,
+        places: [Arc<Semaphore>; 2],
+    ) -> Self {
+        Self { settings, access, ledger, places, said: Arc::new(complaints()) }
+    }
+}
+
+fn complaints() -> Complaints {
+    OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS)
 }
 
 impl Door {
     /// A door, which is one of so many lanes of its port. What it hands on is worked on in the runtime this is called in.
     pub(super) fn new(port: Port, lanes: usize, behind: Behind) -> Self {
-        let Behind { settings, access, ledger, places } = behind;
+        let Behind { settings, access, ledger, places, said } = behind;
         Self {
             port,
             settings,
@@ -91,7 +112,8 @@ impl Door {
             duplicates: Mutex::new(Duplicates::new(REPEATS, MOST_REPEATS / lanes)),
             places,
             held_back: Semaphore::new(MOST_HELD_BACK.div_ceil(lanes)),
-            complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS.div_ceil(lanes)),
+            complaints: complaints(),
+            said,
         }
     }
 
@@ -337,7 +359,12 @@ impl Door {
     }
 
     fn complain(&self, peer: IpAddr, label: &'static str, now: Timestamp, what: &dyn Display) {
-        if let Some(kept_back) = self.complaints.first((peer, label), now) {
+        let key = (peer, self.port, label);
+        // A flood comes no further than to what is this door's own, so that lanes do not wait for each other. How often it was kept
+        // back at another one is not known here.
+        if let Some(kept_back) = self.complaints.first(key, now)
+            && self.said.first(key, now).is_some()
+        {
             tracing::warn!(%peer, port = ?self.port, reason = label, kept_back, "packet dropped: {what}");
         }
     }

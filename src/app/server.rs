@@ -411,7 +411,7 @@ impl Server {
         let recorder = Arc::new(Recorder::new(lanes_of_logins, ledger.clone(), settings.clone()));
         background.spawn(Arc::clone(&recorder).run());
         let mut quick = recorder.cores().iter().map(|notes| Quick::new(Arc::clone(&access), Arc::clone(notes)));
-        let behind = Behind { settings: settings.clone(), access: Arc::clone(&access), ledger, places: places.clone() };
+        let behind = Behind::new(settings.clone(), Arc::clone(&access), ledger, places.clone());
         let udp = auth_sockets.iter().chain(&accounting_sockets).flat_map(|(_, sockets)| sockets);
         let drops = Arc::new(DropWatch::new(net::KernelDrops::of(udp)?));
         let watch = Arc::clone(&drops);
