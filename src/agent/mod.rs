@@ -51,7 +51,8 @@ use moment::Moment;
 const EVENT_WINDOW: Duration = Duration::from_secs(300);
 /// How long replies are kept for repeats: longer than any client retransmits (RFC 5080 §2.2.1: MRD 30 s).
 const DUPLICATES_WINDOW: Duration = Duration::from_secs(60);
-const DUPLICATES_MOST: usize = 16_384;
+/// What they may take of memory, in octets: some 16,000 replies.
+const DUPLICATES_MOST: usize = 4 << 20;
 /// How long requests with an Event-Timestamp are known by what they say, wherever they come from: longer than a recording may
 /// be played, which is the window before and after.
 const REPLAY_WINDOW: Duration = Duration::from_secs(601);
@@ -123,9 +124,9 @@ pub async fn run(
         let socket = bind(address).map_err(|problem| AgentError::Bind { address, problem })?;
         bound.push(socket.local_addr().map_err(|problem| AgentError::Bind { address, problem })?);
         let datagrams = datagrams.clone();
-        tokio::spawn(receive(Arc::new(socket), move |octets, replier| {
+        tokio::spawn(receive(Arc::new(socket), move |octets, arrival| {
             // Full: the client asks again.
-            let _ = datagrams.try_send((octets.to_vec(), replier));
+            let _ = datagrams.try_send((octets.to_vec(), arrival.replier()));
         }));
     }
     let over_tls = front.as_ref().is_some_and(|front| front.servers.iter().any(|server| server.radsec.is_some()));
@@ -285,7 +286,7 @@ impl Door {
         let octets = match self.duplicates.admit(&key, now) {
             Admission::Answered(octets) => {
                 count("agent-request-repeated");
-                octets
+                octets.into()
             }
             Admission::InWork => return,
             Admission::New => {
@@ -301,7 +302,7 @@ impl Door {
                 match reply(&request, refused, peer.secret.expose()) {
                     Ok(octets) => {
                         let octets: Arc<[u8]> = octets.into();
-                        self.duplicates.answered(&key, Arc::clone(&octets));
+                        self.duplicates.answered(&key, &octets);
                         if let Some(key) = replay {
                             self.replays.keep(key, Arc::clone(&octets), now);
                         }

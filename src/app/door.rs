@@ -1,33 +1,45 @@
 //! A port's door: from which NAS, is it RADIUS, is it proven, is it a repeat. What passes is worked on; everything else ends
 //! here, counted, and a stranger cannot fill the log.
 
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+mod lane;
+mod whose;
+
+use std::fmt::Display;
+use std::hash::RandomState;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
+pub(super) use self::lane::Lane;
+use self::whose::{Distrust, Proof, prove, whose};
 use super::access::{Access, Fate};
 use super::ledger::{Job, Ledger};
-use super::settings::{Known, SettingsHandle};
+use super::settings::{Known, Settings, SettingsHandle};
 use super::{accounting, clock};
 use crate::model::{Nas, NasName, Timestamp};
 use crate::net::radsec::{End, Link};
-use crate::net::{Admission, Duplicates, Replier, RequestKey};
-use crate::radius::{Code, MessageAuthenticatorError, Packet, PacketBuilder, attribute};
+use crate::net::{Admission, Duplicates, Flood, Replier, RequestKey};
+use crate::radius::{Code, Packet, PacketBuilder};
 use crate::spool::AccountingPacket;
 use crate::telemetry::{self, OncePerWindow};
 
 /// How long replies are kept for repeats: longer than any NAS goes on asking.
 const REPEATS: Duration = Duration::from_secs(30);
-/// Requests remembered per port, at most.
-const MOST_REPEATS: usize = 65_536;
-/// Access-Rejects waiting for their time, at most.
+/// What they may take of memory, with their requests, in octets and for each address that is listened on: some 200,000 logins.
+const MOST_REPEATS: usize = 64 << 20;
+/// Access-Rejects waiting for their time, at most, for each address.
 const MOST_HELD_BACK: usize = 16_384;
 /// The same complaint about the same peer is logged once in so long.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Peers and complaints told apart, at most.
 const MOST_COMPLAINTS: usize = 1024;
+
+/// What a lane knows of who sends bad packets.
+type Guard = Flood<RandomState>;
 
 /// What a port is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,66 +52,97 @@ pub(super) enum Port {
     Tls,
 }
 
-/// The door of one port.
+/// The door of one port, or of one lane of it.
 #[derive(Debug)]
 pub(super) struct Door {
     port: Port,
     settings: SettingsHandle,
     access: Arc<Access>,
     ledger: Ledger,
+    /// Where requests are worked on: not on the thread that takes them in.
+    runtime: Handle,
     duplicates: Mutex<Duplicates>,
     places: [Arc<Semaphore>; 2],
     held_back: Semaphore,
     complaints: OncePerWindow<(IpAddr, &'static str)>,
 }
 
+/// What a door leads to.
+#[derive(Debug, Clone)]
+pub(super) struct Behind {
+    pub settings: SettingsHandle,
+    pub access: Arc<Access>,
+    pub ledger: Ledger,
+    /// The first of the places are those of logins, the others of accounting.
+    pub places: [Arc<Semaphore>; 2],
+}
+
 impl Door {
-    /// A door; of the places, the first are those of logins, the others of accounting.
-    pub(super) fn new(
-        port: Port,
-        settings: SettingsHandle,
-        access: Arc<Access>,
-        ledger: Ledger,
-        places: [Arc<Semaphore>; 2],
-    ) -> Self {
+    /// A door, which is one of so many lanes of its port. What it hands on is worked on in the runtime this is called in.
+    pub(super) fn new(port: Port, lanes: usize, behind: Behind) -> Self {
+        let Behind { settings, access, ledger, places } = behind;
         Self {
             port,
             settings,
             access,
             ledger,
-            duplicates: Mutex::new(Duplicates::new(REPEATS, MOST_REPEATS)),
+            runtime: Handle::current(),
+            duplicates: Mutex::new(Duplicates::new(REPEATS, MOST_REPEATS / lanes)),
             places,
-            held_back: Semaphore::new(MOST_HELD_BACK),
-            complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS),
+            held_back: Semaphore::new(MOST_HELD_BACK.div_ceil(lanes)),
+            complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS.div_ceil(lanes)),
         }
     }
 
-    /// Takes a datagram in.
-    pub(super) fn take(self: &Arc<Self>, datagram: &[u8], replier: Replier) {
-        if let Err(label) = self.admit(datagram, &replier) {
-            telemetry::count(label);
-        }
-    }
-
-    /// Admits a datagram to be worked on, or gives the label of its end.
-    fn admit(self: &Arc<Self>, datagram: &[u8], replier: &Replier) -> Result<(), &'static str> {
-        let received_at = clock::now();
-        let peer = replier.peer();
-        let settings = self.settings.current();
+    /// What a datagram is and whose, or the label of its end. What comes from where too much was bad is not looked at.
+    fn know<'d, 's>(
+        &self,
+        guard: &mut Guard,
+        datagram: &'d [u8],
+        peer: SocketAddr,
+        settings: &'s Settings,
+        received_at: Timestamp,
+    ) -> Result<(Packet<'d>, &'s Arc<Nas>), &'static str> {
         let there = settings.nases.at(peer.ip());
         if there.is_empty() {
-            self.complain(peer.ip(), "packet.unknown-nas", received_at, "not a NAS of ours (radhold nas add)");
+            self.complain(peer.ip(), "packet.unknown-nas", received_at, &"not a NAS of ours (radhold nas add)");
             return Err("packet.unknown-nas");
         }
+        let Some(visitor) = guard.admit(peer, received_at) else {
+            self.complain(peer.ip(), "packet.flood", received_at, &"too many bad packets from one port");
+            return Err("packet.flood");
+        };
+        match self.judge(datagram, peer.ip(), there, received_at) {
+            Ok((packet, nas, proof)) => {
+                if proof == Proof::Secret {
+                    guard.proved(visitor, received_at);
+                }
+                Ok((packet, nas))
+            }
+            Err(label) => {
+                guard.failed(visitor, received_at);
+                Err(label)
+            }
+        }
+    }
+
+    /// What a datagram from these NASes' address is, whose, and by what.
+    fn judge<'d, 's>(
+        &self,
+        datagram: &'d [u8],
+        peer: IpAddr,
+        there: &'s [Arc<Known>],
+        received_at: Timestamp,
+    ) -> Result<(Packet<'d>, &'s Arc<Nas>, Proof), &'static str> {
         let packet = Packet::parse(datagram).map_err(|error| {
-            self.complain(peer.ip(), error.reason(), received_at, &error.to_string());
+            self.complain(peer, error.reason(), received_at, &error);
             error.reason()
         })?;
-        let nas = self.whose(&packet, there, received_at).map_err(|(label, error)| {
-            self.complain(peer.ip(), label, received_at, &error);
-            label
+        let (nas, proof) = whose(self.port, &packet, there, received_at).map_err(|error| {
+            self.complain(peer, error.label(), received_at, &error);
+            error.label()
         })?;
-        self.begin(&packet, nas, replier, received_at)
+        Ok((packet, nas, proof))
     }
 
     /// Takes a request in that came over TLS, from the NAS the certificate is bound to.
@@ -120,57 +163,89 @@ impl Door {
         let known = known.filter(|known| known.nas.radsec.iter().any(|id| link.certificate.ids.contains(id)));
         let Some(known) = known else { return Err(End::Unbound("its certificate is no NAS's any more")) };
         let nas = known.over_tls();
-        match self.prove(packet, nas) {
+        let peer = replier.peer();
+        match prove(self.port, packet, nas) {
             Ok(_) => {
-                if let Err(label) = self.begin(packet, nas, replier, received_at) {
+                let key = RequestKey {
+                    source: peer,
+                    connection: replier.connection(),
+                    identifier: packet.identifier(),
+                    authenticator: *packet.authenticator(),
+                };
+                let begun = self
+                    .must_be_new(&key, received_at, |reply| replier.send_now(reply))
+                    .and_then(|()| self.must_be_within_bounds(packet, nas, &settings, &key, received_at))
+                    .and_then(|()| self.begin(packet, nas, key, replier.clone(), received_at));
+                if let Err(label) = begun {
                     telemetry::count(label);
                 }
                 Ok(())
             }
             // What is merely not ours to answer is discarded.
-            Err((label @ ("packet.code-out-of-place" | "packet.message-authenticator-absent"), error)) => {
-                self.complain(replier.peer().ip(), label, received_at, &error);
-                telemetry::count(label);
+            Err(error @ (Distrust::OutOfPlace { .. } | Distrust::UnsignedLogin | Distrust::UnsignedStatus)) => {
+                self.complain(peer.ip(), error.label(), received_at, &error);
+                telemetry::count(error.label());
                 Ok(())
             }
-            Err((label, error)) => {
-                telemetry::count(label);
-                Err(End::Unbelievable(error))
+            Err(error) => {
+                telemetry::count(error.label());
+                Err(End::Unbelievable(error.to_string()))
             }
         }
     }
 
-    /// Begins to work on a request of this NAS's, unless it is a repeat or there is too much to do.
+    /// Notes a request down as being in work. A repeat ends here, with a label; one of an answered request gets its reply.
+    fn must_be_new(
+        &self,
+        key: &RequestKey,
+        received_at: Timestamp,
+        send: impl FnOnce(&[u8]) -> io::Result<()>,
+    ) -> Result<(), &'static str> {
+        match self.duplicates().admit(key, received_at) {
+            Admission::New => Ok(()),
+            Admission::InWork => Err("packet.repeat-in-work"),
+            Admission::Answered(reply) => Err(send(reply).map_or("packet.unsent", |()| "packet.repeat-answered")),
+        }
+    }
+
+    /// Counts a new Access-Request of a NAS that may send so many; one too many is forgotten, so that its repeat is tried anew.
+    fn must_be_within_bounds(
+        &self,
+        packet: &Packet<'_>,
+        nas: &Nas,
+        settings: &Settings,
+        key: &RequestKey,
+        received_at: Timestamp,
+    ) -> Result<(), &'static str> {
+        if packet.code() != Code::AccessRequest || nas.max_requests_per_second.is_none() {
+            return Ok(());
+        }
+        if settings.nases.known(&nas.name).is_none_or(|known| known.may_request(received_at)) {
+            return Ok(());
+        }
+        self.duplicates().forget(key);
+        let what = format_args!("more than max_requests_per_second of {}", nas.name);
+        self.complain(key.source.ip(), "packet.nas-overload", received_at, &what);
+        Err("packet.nas-overload")
+    }
+
+    /// Begins to work on a new request of this NAS's, unless there is too much to do.
     fn begin(
         self: &Arc<Self>,
         packet: &Packet<'_>,
         nas: &Arc<Nas>,
-        replier: &Replier,
+        key: RequestKey,
+        replier: Replier,
         received_at: Timestamp,
     ) -> Result<(), &'static str> {
-        let key = RequestKey {
-            source: replier.peer(),
-            connection: replier.connection(),
-            identifier: packet.identifier(),
-            authenticator: *packet.authenticator(),
-        };
-        match self.duplicates().admit(&key, received_at) {
-            Admission::New => (),
-            Admission::InWork => return Err("packet.repeat-in-work"),
-            Admission::Answered(reply) => {
-                replier.send_now(&reply);
-                return Err("packet.repeat-answered");
-            }
-        }
         let is_accounting = packet.code() == Code::AccountingRequest;
         let places = &self.places[usize::from(is_accounting)];
         let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             self.duplicates().forget(&key);
             return Err("packet.overload");
         };
-        let (door, nas, replier, datagram) =
-            (Arc::clone(self), Arc::clone(nas), replier.clone(), packet.as_bytes().to_vec());
-        tokio::spawn(async move {
+        let (door, nas, datagram) = (Arc::clone(self), Arc::clone(nas), packet.as_bytes().to_vec());
+        self.runtime.spawn(async move {
             let room = is_accounting || door.ledger.room().await.is_ok();
             let fate = if room {
                 door.work(&datagram, &nas, &replier, received_at).await
@@ -202,95 +277,21 @@ impl Door {
     }
 
     async fn conclude(&self, key: &RequestKey, fate: Fate, replier: &Replier) {
-        let reply: Arc<[u8]> = match fate {
-            Fate::Reply(reply) | Fate::ReplyLater(reply, _) => reply.into(),
+        let reply = match fate {
+            Fate::Reply(reply) | Fate::ReplyLater(reply, _) => reply,
             Fate::Drop(label) => {
                 self.duplicates().forget(key);
                 telemetry::count(label);
                 return;
             }
         };
-        self.duplicates().answered(key, Arc::clone(&reply));
+        self.duplicates().answered(key, &reply);
         match replier.send(&reply).await {
-            Ok(()) => telemetry::count(sent_label(Code::from(reply[0]))),
+            Ok(()) => telemetry::count(sent_label(&reply)),
             Err(error) => {
                 telemetry::count("packet.unsent");
                 tracing::warn!(peer = %replier.peer(), %error, "a reply could not be sent");
             }
-        }
-    }
-
-    /// Of the NASes at an address, the one whose packet this is, by the secret it was made with. At most two are asked, with two
-    /// secrets each: the one that goes by the packet's NAS-Identifier, and the one that goes by none.
-    fn whose<'a>(
-        &self,
-        packet: &Packet<'_>,
-        there: &'a [Arc<Known>],
-        now: Timestamp,
-    ) -> Result<&'a Arc<Nas>, (&'static str, String)> {
-        let identifier = packet.first(attribute::NAS_IDENTIFIER);
-        let meant = |known: &&Arc<Known>| {
-            known.nas.nas_identifier.as_ref().is_none_or(|name| identifier == Some(name.as_bytes()))
-        };
-        let mut wrong = None;
-        for known in there.iter().filter(meant) {
-            for (nas, previous) in known.by_secret(now) {
-                match self.prove(packet, nas) {
-                    // Anybody can write a NAS-Identifier.
-                    Ok(Proof::None) if there.len() > 1 => {
-                        let advice = "several NASes have this address, so each must send a Message-Authenticator";
-                        return Err(("packet.message-authenticator-absent", advice.to_owned()));
-                    }
-                    Ok(Proof::None) => return Ok(nas),
-                    Ok(Proof::Secret) => {
-                        known.proved_by(previous);
-                        return Ok(nas);
-                    }
-                    Err(error) => wrong = wrong.or(Some(error)),
-                }
-            }
-        }
-        Err(wrong.unwrap_or_else(|| {
-            let identifier = identifier.map_or("none".into(), String::from_utf8_lossy);
-            let names = format!("NAS-Identifier is {identifier:?}, and no NAS at this address goes by that");
-            ("packet.unknown-nas-identifier", names)
-        }))
-    }
-
-    /// Whether the packet belongs on this port and is the NAS's own.
-    fn prove(&self, packet: &Packet<'_>, nas: &Nas) -> Result<Proof, (&'static str, String)> {
-        let secret = nas.secret.expose();
-        let message_authenticator = || match packet.verify_message_authenticator(secret) {
-            Ok(_) => Ok(true),
-            Err(MessageAuthenticatorError::Absent) => Ok(false),
-            Err(error) => Err((error.reason(), format!("{error}; is the secret the same on both sides?"))),
-        };
-        match (self.port, packet.code()) {
-            (Port::Access | Port::Tls, Code::AccessRequest) => {
-                let present = message_authenticator()?;
-                // RFC 3579 §3.2: EAP must come with it.
-                let eap = packet.has(attribute::EAP_MESSAGE);
-                let proxied = nas.limit_proxy_state && packet.has(attribute::PROXY_STATE);
-                if !present && (nas.require_message_authenticator || eap || proxied) {
-                    let advice = "Access-Request without Message-Authenticator (CVE-2024-3596); a NAS that cannot send it \
-                                  needs require_message_authenticator = false";
-                    return Err(("packet.message-authenticator-absent", advice.to_owned()));
-                }
-                Ok(if present { Proof::Secret } else { Proof::None })
-            }
-            (Port::Accounting | Port::Tls, Code::AccountingRequest) => {
-                message_authenticator()?;
-                packet
-                    .verify_request_authenticator(secret)
-                    .map(|_| Proof::Secret)
-                    .map_err(|error| (error.reason(), format!("{error}; is the secret the same on both sides?")))
-            }
-            // RFC 5997 §3: Status-Server must carry Message-Authenticator.
-            (_, Code::StatusServer) if message_authenticator()? => Ok(Proof::Secret),
-            (_, Code::StatusServer) => {
-                Err(("packet.message-authenticator-absent", "Status-Server without Message-Authenticator".to_owned()))
-            }
-            (port, code) => Err(("packet.code-out-of-place", format!("{code} does not belong on the {port:?} port"))),
         }
     }
 
@@ -303,7 +304,7 @@ impl Door {
                 let request = match accounting::read(&self.settings.current(), nas, &packet, received_at) {
                     Ok(request) => Box::new(request),
                     Err(error) => {
-                        self.complain(source, error.reason(), received_at, &error.to_string());
+                        self.complain(source, error.reason(), received_at, &error);
                         return Fate::Drop(error.reason());
                     }
                 };
@@ -316,57 +317,69 @@ impl Door {
                 }
                 // RFC 2866 §4.1: no response before the record is kept.
                 match is_kept.await {
-                    Ok(()) => reply(&packet, nas, Code::AccountingResponse),
+                    Ok(()) => {
+                        let mut builder = PacketBuilder::reply(&packet, Code::AccountingResponse);
+                        fate(write_reply(&mut builder, Code::AccountingResponse, &packet, nas))
+                    }
                     Err(_) => Fate::Drop("accounting.not-kept"),
                 }
             }
-            // RFC 5997 §4.2: the answer says which service is up.
-            Code::StatusServer if self.port != Port::Accounting => reply(&packet, nas, Code::AccessAccept),
-            Code::StatusServer => reply(&packet, nas, Code::AccountingResponse),
+            Code::StatusServer => {
+                let mut builder = PacketBuilder::reply(&packet, Code::AccessAccept);
+                fate(status_reply(&mut builder, self.port, &packet, nas))
+            }
             _ => Fate::Drop("packet.code-out-of-place"),
         }
     }
 
-    fn complain(&self, peer: IpAddr, label: &'static str, now: Timestamp, what: &str) {
+    fn complain(&self, peer: IpAddr, label: &'static str, now: Timestamp, what: &dyn Display) {
         if let Some(kept_back) = self.complaints.first((peer, label), now) {
             tracing::warn!(%peer, port = ?self.port, reason = label, kept_back, "packet dropped: {what}");
         }
     }
 
-    fn duplicates(&self) -> std::sync::MutexGuard<'_, Duplicates> {
+    fn duplicates(&self) -> MutexGuard<'_, Duplicates> {
         self.duplicates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What makes a packet its NAS's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    /// Its source address, which anybody may write.
-    None,
-    /// It was made with the secret.
-    Secret,
+/// The reply to Status-Server, which says which service is up (RFC 5997 §4.2).
+fn status_reply<'b>(
+    builder: &'b mut PacketBuilder,
+    port: Port,
+    request: &Packet<'_>,
+    nas: &Nas,
+) -> Result<&'b [u8], &'static str> {
+    let code = if port == Port::Accounting { Code::AccountingResponse } else { Code::AccessAccept };
+    write_reply(builder, code, request, nas)
 }
 
-fn reply(request: &Packet<'_>, nas: &Nas, code: Code) -> Fate {
-    let mut builder = PacketBuilder::reply(request, code);
-    let signed = builder
-        .proxy_states_of(request)
-        .and_then(|builder| builder.sign_reply(nas.secret.expose()).map(<[u8]>::to_vec));
-    match signed {
-        Ok(reply) => Fate::Reply(reply),
-        Err(error) => {
-            tracing::error!(nas = %nas.name, %error, "a reply cannot be written");
-            Fate::Drop("packet.unwritable")
-        }
-    }
+/// A reply that says no more than its code.
+fn write_reply<'b>(
+    builder: &'b mut PacketBuilder,
+    code: Code,
+    request: &Packet<'_>,
+    nas: &Nas,
+) -> Result<&'b [u8], &'static str> {
+    builder.restart_reply(request, code);
+    let signed = builder.proxy_states_of(request).and_then(|builder| builder.sign_reply(nas.secret.expose()));
+    signed.map_err(|error| {
+        tracing::error!(nas = %nas.name, %error, "a reply cannot be written");
+        "packet.unwritable"
+    })
 }
 
-const fn sent_label(code: Code) -> &'static str {
-    match code {
-        Code::AccessAccept => "sent.access-accept",
-        Code::AccessReject => "sent.access-reject",
-        Code::AccessChallenge => "sent.access-challenge",
-        Code::AccountingResponse => "sent.accounting-response",
+fn fate(reply: Result<&[u8], &'static str>) -> Fate {
+    reply.map_or_else(Fate::Drop, |reply| Fate::Reply(reply.to_vec()))
+}
+
+/// The label a reply that was sent is counted by.
+fn sent_label(reply: &[u8]) -> &'static str {
+    match reply.first().map(|code| Code::from(*code)) {
+        Some(Code::AccessAccept) => "sent.access-accept",
+        Some(Code::AccessReject) => "sent.access-reject",
+        Some(Code::AccessChallenge) => "sent.access-challenge",
+        Some(Code::AccountingResponse) => "sent.accounting-response",
         _ => "sent.other",
     }
 }

@@ -16,6 +16,7 @@ mod deadlines;
 mod desk;
 mod door;
 pub mod enrolment;
+mod kernel_drops;
 pub mod keys;
 mod ledger;
 mod lockouts;

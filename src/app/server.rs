@@ -1,7 +1,7 @@
 //! The server's life: start, reload, stop.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, PipeWriter};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use super::access::{Access, Guards};
 use super::alarms::{self, Alarms};
 use super::bans::Bans;
 use super::desk::{self, Desk};
-use super::door::{Door, Port};
+use super::door::{Behind, Door, Lane as Way, Port};
+use super::kernel_drops::DropWatch;
 use super::keys::{self, KeyError};
 use super::ledger::{self, Ledger};
 use super::lockouts::Lockouts;
@@ -40,7 +41,7 @@ use crate::approver::webhook::{Webhook, WebhookError, WebhookOptions};
 use crate::approver::{Approver, AskError, Incoming, Menu, Voice};
 use crate::auth::challenge::ChallengeKey;
 use crate::auth::{CredentialError, SealingKey};
-use crate::config::{Config, ConfigError, Loaded};
+use crate::config::{self, Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
 use crate::model::{ApproverKind, Nas, NodeName, Secret};
 use crate::net;
@@ -159,7 +160,13 @@ pub struct Server {
     sealing_key: SealingKey,
     class_key: ClassKey,
     settings: SettingsHandle,
+    /// Those of TLS.
     listeners: JoinSet<()>,
+    /// Each waits for the end of a thread that takes requests by UDP.
+    lanes: JoinSet<()>,
+    /// Closing these ends the threads.
+    stop_lanes: Vec<PipeWriter>,
+    drops: Arc<DropWatch>,
     background: JoinSet<()>,
     workers: JoinSet<()>,
     stop_workers: watch::Sender<bool>,
@@ -220,8 +227,8 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, ServeError> {
         make_state_dir(config)?;
         // The ports first: whoever has them is the one that works, and a second server started by mistake ends here.
-        let auth_sockets = bind_all(&config.server.auth)?;
-        let accounting_sockets = bind_all(&config.server.accounting)?;
+        let auth_sockets = bind_all(&config.server.auth, &config.server)?;
+        let accounting_sockets = bind_all(&config.server.accounting, &config.server)?;
         let tls_listeners = bind_tls(config)?;
         let sealing_key = keys::sealing_key(&config.keys.sealing_file)?;
         let store = open_store(config).await?;
@@ -393,28 +400,37 @@ impl Server {
             },
         ));
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
-        let places = Arc::new(Semaphore::new(max_pending));
-        let mut listeners = JoinSet::new();
-        let mut open = |port: Port, sockets: Vec<(SocketAddr, net::UdpPort)>, places: &Arc<Semaphore>| {
+        // Each port has places of its own: a flood of logins keeps no accounting out.
+        let places = [(); 2].map(|()| Arc::new(Semaphore::new(max_pending)));
+        let behind = Behind { settings: settings.clone(), access, ledger, places: places.clone() };
+        let udp = auth_sockets.iter().chain(&accounting_sockets).flat_map(|(_, sockets)| sockets);
+        let drops = Arc::new(DropWatch::new(net::KernelDrops::of(udp)?));
+        let watch = Arc::clone(&drops);
+        background.spawn(async move { watch.run().await });
+        let mut stop_lanes = Vec::new();
+        let mut lanes = JoinSet::new();
+        let mut open = |port: Port, name: &str, sockets: Vec<(SocketAddr, Vec<net::UdpPort>)>| {
             let mut bound = Vec::new();
-            for (address, socket) in sockets {
-                let places = [Arc::clone(places), Arc::clone(places)];
-                let door = Door::new(port, settings.clone(), Arc::clone(&access), ledger.clone(), places);
-                let door = Arc::new(door);
-                let take = move |datagram: &[u8], replier| door.take(datagram, replier);
-                listeners.spawn(net::receive(Arc::new(socket), take));
+            for (address, sockets) in sockets {
+                let count = sockets.len();
+                for (number, socket) in sockets.into_iter().enumerate() {
+                    let lane = Way::new(Arc::new(Door::new(port, count, behind.clone())));
+                    let (stop, keep) = io::pipe()?;
+                    let ended = lane.serve(format!("{name}-{number}"), socket, stop)?;
+                    stop_lanes.push(keep);
+                    // It says nothing, and is gone with its thread.
+                    lanes.spawn(async move { drop(ended.await) });
+                }
                 bound.push(address);
             }
-            bound
+            Ok::<_, ServeError>(bound)
         };
-        // Each port has places of its own: a flood of logins keeps no accounting out.
-        let accounting_places = Arc::new(Semaphore::new(max_pending));
-        let auth = open(Port::Access, auth_sockets, &places);
-        let accounting = open(Port::Accounting, accounting_sockets, &accounting_places);
+        let auth = open(Port::Access, "auth", auth_sockets)?;
+        let accounting = open(Port::Accounting, "accounting", accounting_sockets)?;
+        let mut listeners = JoinSet::new();
         let mut tls_addresses = Vec::new();
         if let (Some(tls), Some(credentials)) = (&config.radsec, &credentials) {
-            let places = [Arc::clone(&places), Arc::clone(&accounting_places)];
-            let door = Door::new(Port::Tls, settings.clone(), Arc::clone(&access), ledger.clone(), places);
+            let door = Door::new(Port::Tls, 1, behind.clone());
             let gate = TlsGate { settings: settings.clone(), door: Arc::new(door) };
             for listener in tls_listeners {
                 tls_addresses.push(listener.address);
@@ -434,13 +450,16 @@ impl Server {
             class_key,
             settings,
             listeners,
+            lanes,
+            stop_lanes,
+            drops,
             background,
             workers,
             stop_workers,
             worker,
             keeper,
             stop_keeper,
-            places: [places, accounting_places],
+            places,
             max_pending,
             lockouts,
         })
@@ -490,6 +509,11 @@ impl Server {
     /// start.
     pub async fn stop(mut self) {
         self.listeners.shutdown().await;
+        self.stop_lanes.clear();
+        let ended = async { while self.lanes.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+            tracing::warn!("a thread that takes requests does not end");
+        }
         let all = u32::try_from(self.max_pending).unwrap_or(u32::MAX);
         let drained = async {
             for places in &self.places {
@@ -526,6 +550,7 @@ impl Server {
     async fn part_ended(&mut self) {
         tokio::select! {
             _ = self.listeners.join_next(), if !self.listeners.is_empty() => (),
+            _ = self.lanes.join_next() => (),
             _ = self.background.join_next() => (),
             _ = self.workers.join_next() => (),
             _ = &mut self.keeper => (),
@@ -534,6 +559,7 @@ impl Server {
 
     /// One line for each counter that is not zero, and one behind them, so that who reads them knows when all are there.
     fn log_counters(&self) {
+        self.drops.look();
         for (name, count) in telemetry::snapshot() {
             tracing::info!(name, count, "counted");
         }
@@ -908,11 +934,24 @@ fn bind_tls(config: &Config) -> Result<Vec<Listener>, ServeError> {
 }
 
 /// Opens ports; port 0 is any, so the address that was bound comes with each.
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, net::UdpPort)>, ServeError> {
+fn bind_all(
+    addresses: &[SocketAddr],
+    options: &config::Server,
+) -> Result<Vec<(SocketAddr, Vec<net::UdpPort>)>, ServeError> {
     let open = |&address: &SocketAddr| {
         let refused = |problem| ServeError::Bind { address, problem };
-        let socket = net::bind(address).map_err(refused)?;
-        Ok((socket.local_addr().map_err(refused)?, socket))
+        let sockets = net::bind_shared(address, options.sockets, options.receive_buffer).map_err(refused)?;
+        let first = &sockets[0];
+        let (address, granted) = (first.local_addr().map_err(refused)?, first.receive_buffer().map_err(refused)?);
+        if granted < options.receive_buffer {
+            tracing::warn!(
+                %address,
+                granted,
+                "the system grants less than server.receive_buffer; raise it with sysctl net.core.rmem_max={}",
+                options.receive_buffer
+            );
+        }
+        Ok((address, sockets))
     };
     addresses.iter().map(open).collect()
 }

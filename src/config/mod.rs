@@ -120,6 +120,10 @@ pub struct Server {
     pub max_pending: usize,
     /// New Access-Requests a second of a NAS, at most, where the NAS says nothing else; `None` is without bound.
     pub max_requests_per_second: Option<u32>,
+    /// Sockets, and threads, for each UDP address.
+    pub sockets: usize,
+    /// The receive buffer of each, in octets.
+    pub receive_buffer: usize,
 }
 
 /// Where state is kept.

@@ -157,6 +157,11 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     })
 }
 
+/// More sockets for one address than any host of ours has cores.
+const SOCKETS_MOST: usize = 64;
+/// Room for one datagram of any size, with what the system needs beside it.
+const RECEIVE_BUFFER_LEAST: usize = 128 << 10;
+
 fn server(mut section: Section<'_>, surroundings: &Surroundings) -> Server {
     let loopback = |port| vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
     let addresses = |section: &mut Section<'_>, key: &str, port: u16| {
@@ -173,7 +178,12 @@ fn server(mut section: Section<'_>, surroundings: &Surroundings) -> Server {
         password_checks: section.number("password_checks", 1).unwrap_or(surroundings.cores.max(1)),
         max_pending: section.number("max_pending", 1).unwrap_or(4096),
         max_requests_per_second: section.number("max_requests_per_second", 1),
+        sockets: section.number("sockets", 1).unwrap_or(surroundings.cores.clamp(1, SOCKETS_MOST)),
+        receive_buffer: section.number("receive_buffer", RECEIVE_BUFFER_LEAST).unwrap_or(4 << 20),
     };
+    if server.sockets > SOCKETS_MOST {
+        section.problem("sockets", format!("is too large; at most {SOCKETS_MOST}"));
+    }
     section.finish();
     server
 }

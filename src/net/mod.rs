@@ -13,4 +13,6 @@ mod udp;
 pub use bucket::{Bucket, Measure};
 pub use duplicates::{Admission, Duplicates, RequestKey};
 pub use flood::{Bounds, Flood, Visitor};
-pub use udp::{Replier, UdpPort, bind, receive};
+pub use udp::{
+    Arrival, KernelDrops, RECEIVE_BUFFER, Replier, UdpPort, bind, bind_shared, receive, receive_on_this_thread,
+};

@@ -16,6 +16,13 @@ pub fn count(name: &'static str) {
     PROCESS.count(name);
 }
 
+/// Counts that many more of `name` for this process, for what is learnt of in heaps. Nothing is no heap.
+pub fn add(name: &'static str, number: u64) {
+    if number > 0 {
+        PROCESS.add(name, number);
+    }
+}
+
 /// All counters of this process, by name.
 pub fn snapshot() -> BTreeMap<&'static str, u64> {
     PROCESS.snapshot()
@@ -28,12 +35,17 @@ pub struct Counters(DashMap<&'static str, AtomicU64>);
 impl Counters {
     /// Counts one more.
     pub fn count(&self, name: &'static str) {
+        self.add(name, 1);
+    }
+
+    /// Counts that many more.
+    pub fn add(&self, name: &'static str, number: u64) {
         // A shard is locked for writing the first time a name is seen, and only then.
         if let Some(counter) = self.0.get(name) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.fetch_add(number, Ordering::Relaxed);
             return;
         }
-        self.0.entry(name).or_default().fetch_add(1, Ordering::Relaxed);
+        self.0.entry(name).or_default().fetch_add(number, Ordering::Relaxed);
     }
 
     /// All of them, by name.
@@ -55,10 +67,10 @@ mod tests {
                     for _ in 0..1000 {
                         counters.count("a.b");
                     }
-                    counters.count("a.c");
+                    counters.add("a.c", 2);
                 });
             }
         });
-        assert_eq!(counters.snapshot(), BTreeMap::from([("a.b", 4000), ("a.c", 4)]));
+        assert_eq!(counters.snapshot(), BTreeMap::from([("a.b", 4000), ("a.c", 8)]));
     }
 }

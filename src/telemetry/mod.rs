@@ -7,7 +7,7 @@ mod log;
 mod once;
 mod ready;
 
-pub use counters::{Counters, count, snapshot};
+pub use counters::{Counters, add, count, snapshot};
 pub use log::{LogError, init};
 pub use once::OncePerWindow;
 pub use ready::tell_ready;

@@ -164,6 +164,7 @@ fn the_shipped_file_tells_the_truth_about_defaults() {
         "state_dir",
         "node",
         "password_checks",
+        "sockets",
         "url",
         "url_file",
         "direct_url",
@@ -678,4 +679,19 @@ fn what_is_wrong_with_the_bot_names_its_key_and_shows_no_secret() {
         let problems = Bench::new(&config).problems();
         assert!(problems.len() == 1 && problems[0].contains("telegram.administrators"), "{problems:#?}");
     }
+}
+
+#[test]
+fn sockets_and_their_buffers_have_bounds() {
+    let server = Bench::new("[server]\nsockets = 64\nreceive_buffer = 1048576\n").config().server;
+    assert_eq!((server.sockets, server.receive_buffer), (64, 1 << 20));
+    assert_eq!(
+        Bench::new("[server]\nsockets = 65\nreceive_buffer = 1000\n").problems(),
+        [
+            "radhold.toml:2: server.sockets: is too large; at most 64",
+            "radhold.toml:3: server.receive_buffer: 1000 is too small; at least 131072",
+        ]
+    );
+    let problems = Bench::new("[server]\nsockets = 0\n").problems();
+    assert_eq!(problems, ["radhold.toml:2: server.sockets: 0 is too small; at least 1"]);
 }

@@ -30,6 +30,7 @@ mod hold;
 mod house;
 mod import;
 mod lab;
+mod lanes;
 mod load;
 mod loss;
 mod mmdb;

@@ -36,8 +36,8 @@ pub use rewrite::{Homeward, Outward, RewriteError, admit, reply, request, sessio
 /// How long pppd's requests are remembered: longer than it repeats them.
 const REPEATS: Duration = Duration::from_secs(30);
 
-/// How many of them at most, for each port.
-const MOST_REPEATS: usize = 65_536;
+/// What they may take of memory for each port, in octets: some 16,000 replies.
+const MOST_REPEATS: usize = 4 << 20;
 
 /// How many requests may be in work for each port; each takes a socket or two. Beyond that new ones are dropped, and pppd asks
 /// again.
@@ -137,7 +137,7 @@ impl Front {
                 let socket = Arc::new(bind(address).map_err(refused)?);
                 bound.push(socket.local_addr().map_err(refused)?);
                 let door = Arc::new(Door::new(Arc::clone(pool), config.secret.clone(), observer.clone()));
-                tasks.spawn(receive(socket, move |datagram, replier| door.take(datagram, replier)));
+                tasks.spawn(receive(socket, move |datagram, arrival| door.take(datagram, &arrival.replier())));
             }
             Ok(bound)
         };
@@ -191,8 +191,8 @@ impl Door {
         }
     }
 
-    fn take(self: &Arc<Self>, datagram: &[u8], replier: Replier) {
-        if let Err(label) = self.let_in(datagram, &replier) {
+    fn take(self: &Arc<Self>, datagram: &[u8], replier: &Replier) {
+        if let Err(label) = self.let_in(datagram, replier) {
             telemetry::count(label);
         }
     }
@@ -222,7 +222,7 @@ impl Door {
             Admission::New => {}
             Admission::InWork => return Err("front.repeat-in-work"),
             Admission::Answered(reply) => {
-                let replier = replier.clone();
+                let (replier, reply) = (replier.clone(), reply.to_vec());
                 tokio::spawn(async move { replier.send(&reply).await });
                 return Err("front.repeat-answered");
             }
@@ -239,7 +239,7 @@ impl Door {
             let _place = place;
             match Arc::clone(&door.pool).ask(asked).await {
                 Some(reply) => {
-                    door.duplicates().answered(&key, Arc::from(reply.as_slice()));
+                    door.duplicates().answered(&key, &reply);
                     telemetry::count("front.answered");
                     // One that cannot be sent is asked for again.
                     let _ = replier.send(&reply).await;

@@ -1,0 +1,126 @@
+//! UDP ports: datagrams in, several to a call where several wait; replies out from the address and port they came to, also on a
+//! host with many addresses. Knows nothing of their content.
+
+mod drops;
+mod open;
+mod receive;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
+
+pub use self::drops::KernelDrops;
+pub use self::open::{RECEIVE_BUFFER, bind, bind_shared};
+pub use self::receive::{Arrival, receive, receive_on_this_thread};
+use super::radsec;
+
+/// A reply for which the system has no room is tried again after this,
+const PAUSE: Duration = Duration::from_millis(1);
+/// and so many times: whoever asked has then been waiting long enough to ask again.
+const TRIES: u32 = 100;
+
+/// A UDP port, or one of the sockets that share it.
+#[derive(Debug)]
+pub struct UdpPort {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    /// Several addresses of this host lead here, so that each reply must say which it leaves from.
+    any_address: bool,
+}
+
+impl UdpPort {
+    /// Its address; port 0 has become one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Octets of the receive buffer that the system granted.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn receive_buffer(&self) -> io::Result<usize> {
+        // The system tells twice what was asked for, to have room for its own (socket(7), SO_RCVBUF).
+        Ok(self.state.recv_buffer_size(UdpSockRef::from(&self.socket))? / 2)
+    }
+
+    fn transmit(&self, reply: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<()> {
+        match from {
+            // Only one address to leave from: the system need not be told, which costs a fifth of a sending.
+            None => self.socket.send_to(reply, to).map(drop),
+            Some(_) => {
+                let transmit =
+                    Transmit { destination: to, ecn: None, contents: reply, segment_size: None, src_ip: from };
+                self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+            }
+        }
+    }
+}
+
+/// Where the reply to a request goes.
+#[derive(Debug, Clone)]
+pub struct Replier(Way);
+
+#[derive(Debug, Clone)]
+enum Way {
+    Datagram { port: Arc<UdpPort>, to: SocketAddr, from: Option<IpAddr> },
+    Link(radsec::WayBack),
+}
+
+impl Replier {
+    /// A reply down a TLS connection.
+    pub(super) fn link(way: radsec::WayBack) -> Self {
+        Self(Way::Link(way))
+    }
+
+    fn datagram(port: &Arc<UdpPort>, to: SocketAddr, from: Option<IpAddr>) -> Self {
+        Self(Way::Datagram { port: Arc::clone(port), to, from })
+    }
+
+    /// Sends a reply. A reply that cannot be sent is lost like any datagram; the NAS asks again.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn send(&self, reply: &[u8]) -> io::Result<()> {
+        // No waiting for the system's word that there is room: whoever wants that word gets it for every datagram that left.
+        for _ in 0..TRIES {
+            match self.send_now(reply) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(PAUSE).await,
+                sent => return sent,
+            }
+        }
+        self.send_now(reply)
+    }
+
+    /// Sends a reply if that can be done without waiting.
+    ///
+    /// # Errors
+    /// What the system says; `WouldBlock` when it has no room now.
+    pub fn send_now(&self, reply: &[u8]) -> io::Result<()> {
+        match &self.0 {
+            Way::Datagram { port, to, from } => port.transmit(reply, *to, *from),
+            Way::Link(way) => way.link.send(reply).map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error)),
+        }
+    }
+
+    /// The peer.
+    pub fn peer(&self) -> SocketAddr {
+        match &self.0 {
+            Way::Datagram { to, .. } => *to,
+            Way::Link(way) => way.link.peer,
+        }
+    }
+
+    /// The number of the TLS connection it goes down; zero for a datagram.
+    pub fn connection(&self) -> u64 {
+        match &self.0 {
+            Way::Datagram { .. } => 0,
+            Way::Link(way) => way.link.number,
+        }
+    }
+}
