@@ -59,6 +59,8 @@ pub struct Duplicates {
     entries: Vec<Entry>,
     /// The first of the entries that are free.
     free: u32,
+    /// The one that came last, as long as it is there: most are answered before another comes.
+    newest: u32,
     len: usize,
     wheel: Wheel,
     replies: Octets,
@@ -123,6 +125,7 @@ impl Duplicates {
             heads: vec![NONE; 64],
             entries: Vec::new(),
             free: NONE,
+            newest: NONE,
             len: 0,
             wheel: Wheel::new(),
             replies: Octets::new(),
@@ -223,6 +226,11 @@ impl Duplicates {
     }
 
     fn find_same(&self, key: &RequestKey) -> Option<u32> {
+        if let Some(newest) = self.entries.get(self.newest as usize)
+            && newest.key == *key
+        {
+            return Some(self.newest);
+        }
         let index = self.find(key, self.hash(key))?;
         (self.entries[index as usize].key.authenticator == key.authenticator).then_some(index)
     }
@@ -247,6 +255,7 @@ impl Duplicates {
         let head = self.head_of(hash);
         self.entries[index as usize].next = std::mem::replace(&mut self.heads[head], index);
         self.wheel.enter(index, tick);
+        self.newest = index;
         self.len += 1;
     }
 
@@ -263,6 +272,9 @@ impl Duplicates {
             self.entries[before].next = next;
         }
         self.wheel.leave(index);
+        if self.newest == index {
+            self.newest = NONE;
+        }
         let entry = &mut self.entries[index as usize];
         if let Some(stored) = entry.reply.take() {
             self.replies.forget(stored);
