@@ -55,12 +55,13 @@ async fn an_edit_is_kept_whole_with_its_acts_or_not_at_all(stage: &Stage) {
     // Each sees what those before it did.
     store.edit(&edits, &[act("group.add", "staff"), act("user.add", "alice")]).await.unwrap();
     assert_eq!(store.user(&"alice".into()).await.unwrap(), Some(alice.clone()));
-    assert_eq!(store.bindings(&"alice".into()).await.unwrap(), [at_42.clone()]);
+    assert_eq!(store.bindings(&"alice".into()).await.unwrap(), std::slice::from_ref(&at_42));
     assert_eq!(acts(store).await, ["user.add", "group.add"]);
 
     // The last one does not suit, and takes all others with it.
     let (bob, of_bob, carol) = (user("bob"), chat("bob"), UserName::new("carol"));
-    let refused: [(&[Edit<'_>], fn(&StoreError) -> bool); 6] = [
+    type Refused<'e> = (&'e [Edit<'e>], fn(&StoreError) -> bool);
+    let refused: [Refused<'_>; 6] = [
         (&[Edit::AddUser(&bob), Edit::AddUser(&alice)], |error| matches!(error, StoreError::Exists(_))),
         (&[Edit::AddUser(&bob), Edit::AddNas(&edge)], |error| matches!(error, StoreError::Exists(_))),
         (&[Edit::AddUser(&bob), Edit::RemoveUser(&carol)], |error| matches!(error, StoreError::Missing(_))),
