@@ -572,7 +572,7 @@ fn what_cannot_hold_together_is_refused() {
             "radhold.toml:5: nas.b.address: is the address of nas.a too",
         ),
         (
-            &format!("{nas}radsec = \"dns:x\"\n[nas.b]\nradsec = [\"dns:y\", \"dns:x\"]\nradsec_only = true"),
+            &format!("{nas}radsec = [\"dns:x\"]\n[nas.b]\nradsec = [\"dns:y\", \"dns:x\"]\nradsec_only = true"),
             "radhold.toml:6: nas.b.radsec: names dns:x, as nas.a does",
         ),
         (&format!("{nas}sandbox_filter = \"permit\""), "radhold.toml:1: nas.a.permit_filter: is \"permit\" like"),

@@ -46,7 +46,9 @@ impl Patience {
     pub(super) fn was_wrong(&mut self, chat: &str, now: Instant) {
         if self.wrong.len() >= MOST && !self.wrong.contains_key(chat) {
             let oldest = self.wrong.iter().min_by_key(|(_, (_, since))| *since).map(|(chat, _)| chat.clone());
-            oldest.map(|oldest| self.wrong.remove(&oldest));
+            if let Some(oldest) = oldest {
+                self.wrong.remove(&oldest);
+            }
         }
         self.wrong.entry(chat.to_owned()).or_insert((0, now)).0 += 1;
     }

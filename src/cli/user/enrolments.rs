@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::app::clock;
-use crate::model::{Enrolment, UserName};
+use crate::model::Enrolment;
 use crate::store::Store;
 
 use super::super::context::Context;
@@ -99,7 +99,7 @@ fn shown(enrolment: Enrolment) -> Shown {
     let (chat, person) = taker.map(|taker| (taker.address, taker.person)).unzip();
     Shown {
         id: id.0.to_string(),
-        user: UserName::to_string(&user),
+        user: user.to_string(),
         state: state.as_str(),
         kind: if token_hash.is_some() { "link" } else { "request" },
         replace,
