@@ -281,7 +281,7 @@ mod tests {
         last.extend_from_slice(&signed[18..]);
         append(&mut last, &[&[MESSAGE_AUTHENTICATOR, 18][..], &[0; 16]].concat());
         let offset = last.len() - 16;
-        let mac = message_authenticator(&last, &NONCE, offset, SECRET);
+        let mac = message_authenticator(&last, &NONCE, offset, &PreparedSecret::new(SECRET));
         last[offset..].copy_from_slice(&mac);
         assert_eq!(verify(&last), Ok(()));
     }
