@@ -440,6 +440,36 @@ async fn under_load_no_login_hangs_and_nothing_acknowledged_is_lost_whatever_bec
     standby.crash();
 }
 
+/// PostgreSQL can be read and not written while a standby that must have every commit is gone. Nobody waits for each of them to fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_no_standby_takes_commits_the_store_counts_as_away() {
+    let engine = Engine::start().await;
+    let (radhold, fleet) = scene(&engine.address("postgres"), "").await;
+    fleet.login(1, "alice", PASSWORD, 0).await;
+    fleet.account(1, 1, 0, 0).await;
+    engine.sql("ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+    engine.sql("SELECT pg_reload_conf()").await;
+    let is_back = |line: &serde_json::Value| message(line).starts_with("the store is back");
+    let from = radhold.log().len();
+    let begun = Instant::now();
+    let mut octets = 0;
+    // Longer than it takes to look twice whether it is back.
+    while begun.elapsed() < Duration::from_secs(6) {
+        octets += 1;
+        fleet.account(1, 3, octets, 0).await;
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(radhold.log()[from..].iter().any(|line| message(line).starts_with("the store is away")));
+    assert!(!radhold.log()[from..].iter().any(is_back), "it can be read, and that is all: {:#?}", radhold.log());
+    engine.sql("ALTER SYSTEM RESET synchronous_standby_names").await;
+    engine.sql("SELECT pg_reload_conf()").await;
+    block_in_place(|| radhold.wait_for_log(from, is_back));
+    until_drained(&radhold).await;
+    fleet.account(1, 2, octets + 1, 0).await;
+    let session = block_in_place(|| radhold.until_state("closed"));
+    assert_eq!(session["counters"]["input_octets"], octets + 1);
+}
+
 /// An Accounting-Response says that its record is durable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_that_need_not_wait_for_the_disk_is_overruled_and_a_server_that_never_does_is_reported() {

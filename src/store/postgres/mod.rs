@@ -116,9 +116,17 @@ impl Store for PostgresStore {
         let read_only: String = on!(self, pool => async {
             sqlx::query_scalar("SELECT current_setting('transaction_read_only')").fetch_one(pool).await.map_err(failure)
         })?;
-        match read_only.as_str() {
-            "off" => Ok(()),
-            _ => Err(StoreError::Away("PostgreSQL is read-only: a standby?".to_owned())),
+        if read_only != "off" {
+            return Err(StoreError::Away("PostgreSQL is read-only: a standby?".to_owned()));
+        }
+        // A commit that goes to the disk and to whichever standby must have it, and leaves nothing: where those are missing, reading
+        // works. What speaks PostgreSQL's protocol and does not know this is taken at its word.
+        let written = on!(self, pool => async {
+            sqlx::query("SELECT pg_logical_emit_message(true, 'radhold', '')").execute(pool).await.map_err(failure)
+        });
+        match written {
+            Err(error @ StoreError::Away(_)) => Err(error),
+            _ => Ok(()),
         }
     }
 
