@@ -227,7 +227,7 @@ impl Desk {
             _ => "enrol-refused",
         };
         let user = guest(enrolment.user.as_str());
-        self.tell(enrolment.approver, &taker.address, Post::text(self.say(&language, id, &[("user", user.into())])));
+        self.tell(enrolment.approver, &taker.address, Post::text(self.say(language, id, &[("user", user.into())])));
     }
 
     /// Those who were asked until now hear that another chat is, or that they are not any more: it may not be the owner's doing.
@@ -240,7 +240,7 @@ impl Desk {
             let language = tone.language();
             let (person, _) = taken_by(enrolment);
             let arguments = [("user", guest(enrolment.user.as_str()).into()), ("person", person.into())];
-            self.tell(enrolment.approver, &binding.address, Post::text(self.say(&language, id, &arguments)));
+            self.tell(enrolment.approver, &binding.address, Post::text(self.say(language, id, &arguments)));
         }
     }
 
