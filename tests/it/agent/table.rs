@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use radhold::app::clock;
 
-use super::bench::{BOB, Bench, SECRET};
+use super::bench::{BOB, Bench, SECRET, ip};
 use super::requests::two_of_alice;
 
 /// Error-Cause by number and by radclient's name (RFC 5176 §3.5), what is sent, and the attributes.
@@ -46,6 +46,8 @@ fn rfc5176_section_3_5_each_error_cause_as_radclient_and_pyrad_read_it() {
     two_of_alice(&mut bench);
     // A session that no process is known of.
     let carol: Vec<_> = BOB.iter().map(|&(name, value)| (name, if value == "bob" { "carol" } else { value })).collect();
+    // Its interface is there, or the agent would find it gone when it next looks around.
+    ip(&format!("-n {} link add ppp2 type dummy", bench.namespace("nas")));
     bench.hook("ip-pre-up", "ppp2", 0, &carol);
     for (number, name, kind, attributes) in CAUSES {
         if number == 506 {

@@ -1,3 +1,5 @@
+//! The short cut beside the long way: the same where it answers, and nothing where it must not.
+
 use std::path::PathBuf;
 
 use super::super::super::ledger::Jobs;
