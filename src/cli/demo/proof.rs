@@ -241,12 +241,21 @@ mod tests {
     /// One real play, then plays that lack something.
     #[tokio::test(flavor = "multi_thread")]
     async fn no_step_can_be_left_out() {
-        let (stage, seen) = Stage::set_up(WINDOW).await.unwrap();
-        let timeline = Timeline::start(Style::Plain, seen);
-        Play::new(&stage, &timeline).auto().await.unwrap();
-        stage.strike().await;
-        let entries = timeline.end();
-        assert_eq!(missing(&entries, WINDOW), [""; 0]);
+        let mut tries = 0;
+        let entries = loop {
+            let (stage, seen) = Stage::set_up(WINDOW).await.unwrap();
+            let timeline = Timeline::start(Style::Plain, seen);
+            Play::new(&stage, &timeline).auto().await.unwrap();
+            stage.strike().await;
+            let entries = timeline.end();
+            let missing = missing(&entries, WINDOW);
+            if missing.is_empty() {
+                break entries;
+            }
+            // A machine that does much else plays late; nothing but that may be wrong, and not each time.
+            tries += 1;
+            assert!(tries < 5 && missing.iter().all(|what| what.contains("(it took ")), "{missing:?}");
+        };
 
         for packet in entries.iter().filter_map(octets) {
             let lacking = without(&entries, |entry| octets(entry) == Some(packet));
