@@ -47,7 +47,7 @@ fn rfc5176_section_3_5_each_error_cause_as_radclient_and_pyrad_read_it() {
     // A session that no process is known of.
     let carol: Vec<_> = BOB.iter().map(|&(name, value)| (name, if value == "bob" { "carol" } else { value })).collect();
     // Its interface is there, or the agent would find it gone when it next looks around.
-    ip(&format!("-n {} link add ppp2 type dummy", bench.namespace("nas")));
+    ip(&format!("-n {} link add ppp2 type veth peer name up2", bench.namespace("nas")));
     bench.hook("ip-pre-up", "ppp2", 0, &carol);
     for (number, name, kind, attributes) in CAUSES {
         if number == 506 {
