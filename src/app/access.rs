@@ -340,7 +340,14 @@ impl Access {
                 if let Some(proof) = remembered.and_then(known) {
                     return Some(Verdict::Accepted(proof));
                 }
-                let verdict = self.verify_slowly(credential, name, password).await?;
+                let Some(verdict) = self.verify_slowly(credential, name, password).await else {
+                    // It was told that this is not the one remembered: a guess, though it is not known to be a wrong one.
+                    if remembered.is_some_and(|remembered| remembered.counts(request.received_at)) {
+                        let account = request.account().unwrap_or_default();
+                        self.guards.lockouts.failed(&account, &request.caller_key(), request.received_at);
+                    }
+                    return None;
+                };
                 if let Verdict::Accepted(proof) = &verdict {
                     let time = request.settings.remember_passwords;
                     self.remembered.remember(proof, user, password, request.received_at, time);

@@ -3,7 +3,7 @@
 //! A login never waits for the store here. A node that dies takes with it what it counted in the last second.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,11 +56,11 @@ impl Lockouts {
     /// Whether nobody has failed as this account, or from this caller, for as long as failures count: then a right password is let
     /// in without a look at anything that nodes or cores share. A caller that is not known is empty.
     pub(super) fn none_failed(&self, account: &str, caller: &str) -> bool {
-        caller.is_empty() || !self.suspects.contain(account, caller)
+        self.suspects.known.load(Ordering::Acquire) && (caller.is_empty() || !self.suspects.contain(account, caller))
     }
 
-    /// A password that is about to be looked at closely looked wrong: from now on nobody is let in there without that look, so that a
-    /// volley of passwords finds no gap before the first of them is counted.
+    /// A password that is about to be looked at closely looked wrong: from now on, and for a second at least, nobody is let in there
+    /// without that look. So of a volley of passwords each core looks at one before the first of them is counted.
     pub(super) fn suspect(&self, account: &str, caller: &str) {
         self.suspects.add(account, caller);
     }
@@ -177,6 +177,9 @@ impl Lockouts {
 struct Suspects {
     bits: Box<[AtomicU64]>,
     hash: RandomState,
+    /// Marks of the time since the last replacement, and of the time before it: what they were left for may not be counted yet.
+    recent: Mutex<[Vec<(usize, u64)>; 2]>,
+    known: AtomicBool,
 }
 
 impl Suspects {
@@ -185,7 +188,8 @@ impl Suspects {
 
     /// Everybody, until it is known better.
     fn all() -> Self {
-        Self { bits: (0..Self::WORDS).map(|_| AtomicU64::new(u64::MAX)).collect(), hash: RandomState::new() }
+        let bits = (0..Self::WORDS).map(|_| AtomicU64::new(u64::MAX)).collect();
+        Self { bits, hash: RandomState::new(), recent: Mutex::default(), known: AtomicBool::new(false) }
     }
 
     fn contain(&self, account: &str, caller: &str) -> bool {
@@ -196,21 +200,31 @@ impl Suspects {
     }
 
     fn add(&self, account: &str, caller: &str) {
+        let mut recent = self.recent();
         for key in [(account, caller), ("", caller), (account, "")] {
             let (word, bit) = self.place(&key);
-            self.bits[word].fetch_or(bit, Ordering::Relaxed);
+            if self.bits[word].fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+                recent[0].push((word, bit));
+            }
         }
     }
 
-    /// These and nobody else.
+    /// These, whoever was added lately, and nobody else.
     fn replace<'k>(&self, keys: impl Iterator<Item = &'k FailureKey>) {
+        let mut recent = self.recent();
         let mut words = vec![0; Self::WORDS];
-        for key in keys {
-            let (word, bit) = self.place(&(&key.account, &key.caller));
+        let places = keys.map(|key| self.place(&(&key.account, &key.caller)));
+        for (word, bit) in places.chain(recent.iter().flatten().copied()) {
             words[word] |= bit;
         }
+        recent[1] = std::mem::take(&mut recent[0]);
+        self.known.store(true, Ordering::Release);
         // Each word at once: who is suspected stays so meanwhile.
         self.bits.iter().zip(words).for_each(|(bits, word)| bits.store(word, Ordering::Relaxed));
+    }
+
+    fn recent(&self) -> MutexGuard<'_, [Vec<(usize, u64)>; 2]> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn place(&self, key: &(&str, &str)) -> (usize, u64) {
@@ -258,6 +272,9 @@ mod tests {
         assert!(suspects.contain("alice", "192.0.2.2"), "the account is tried");
         assert!(suspects.contain("bob", "192.0.2.1"), "the caller tries");
         assert!(!suspects.contain("bob", "192.0.2.2"));
+        suspects.replace([].iter());
+        assert!(suspects.contain("alice", "192.0.2.1"), "what is looked at may not be counted yet");
+        suspects.replace([FailureKey { account: "alice".into(), caller: String::new() }].iter());
         suspects.replace([FailureKey { account: "alice".into(), caller: String::new() }].iter());
         assert!(suspects.contain("alice", "192.0.2.9") && !suspects.contain("bob", "192.0.2.1"));
     }

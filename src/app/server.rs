@@ -410,7 +410,8 @@ impl Server {
         let lanes_of_logins = auth_sockets.iter().map(|(_, sockets)| sockets.len()).sum();
         let recorder = Arc::new(Recorder::new(lanes_of_logins, ledger.clone(), settings.clone()));
         background.spawn(Arc::clone(&recorder).run());
-        let mut quick = recorder.cores().iter().map(|notes| Quick::new(Arc::clone(&access), Arc::clone(notes)));
+        let mut quick =
+            recorder.cores().iter().map(|notes| Quick::new(Arc::clone(&access), Arc::clone(notes), lanes_of_logins));
         let behind = Behind::new(settings.clone(), Arc::clone(&access), ledger, places.clone());
         let udp = auth_sockets.iter().chain(&accounting_sockets).flat_map(|(_, sockets)| sockets);
         let drops = Arc::new(DropWatch::new(net::KernelDrops::of(udp)?));
@@ -548,7 +549,7 @@ impl Server {
         self.workers.shutdown().await;
         self.links.end_all().await;
         self.background.shutdown().await;
-        self.recorder.finish().await;
+        self.recorder.finish(DRAIN).await;
         // Wrong passwords of the last second, which only this process knows.
         if !matches!(tokio::time::timeout(LAST_COUNT, self.lockouts.exchange()).await, Ok(Ok(()))) {
             tracing::warn!("wrong passwords of the last second are not counted");

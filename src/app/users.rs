@@ -108,8 +108,7 @@ impl Users {
 
     /// From now on changes are heard. What was remembered before is asked for again.
     pub(super) fn hear(&self, now: Timestamp) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.settle();
+        self.changed(|| self.settle());
         self.heard(now);
         self.hearing.store(true, Ordering::Release);
     }
@@ -127,15 +126,21 @@ impl Users {
 
     /// A user is not what they were.
     pub(super) fn forget(&self, name: &UserName) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
         // What they are now is not known: should the store go away before they are asked for, they do not go on.
-        self.met.remove(name);
+        self.changed(|| drop(self.met.remove(name)));
     }
 
     /// Many users are not what they were.
     pub(super) fn forget_all(&self) {
+        self.changed(|| self.settle());
+    }
+
+    /// Takes a change in. It has a number before, so that what was read before it is not remembered after it; and one afterwards, so
+    /// that whoever was at hand until then is looked for again.
+    fn changed(&self, take_in: impl FnOnce()) {
         self.changes.fetch_add(1, Ordering::AcqRel);
-        self.settle();
+        take_in();
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     fn remember(&self, name: &UserName, user: &Arc<Member>, now: Timestamp, hearing: bool, changes: u64) {
@@ -268,6 +273,15 @@ mod tests {
         users.forget(&"alice".into());
         users.remember(&"alice".into(), &read, at(10), true, before);
         assert_eq!(filter(&users, 20).await, "new");
+    }
+
+    #[tokio::test]
+    async fn who_was_at_hand_while_a_change_was_taken_in_is_looked_for_again() {
+        let (_store, users) = scene().await;
+        let mut seen = None;
+        users.changed(|| seen = users.at_hand("alice"));
+        let (_, change) = seen.unwrap();
+        assert_ne!(users.change(), Some(change));
     }
 
     #[tokio::test]

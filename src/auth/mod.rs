@@ -9,7 +9,7 @@
 //!
 //! The order of work for a caller: build a [`Method`] from the attributes; ask [`needs_slow_hash`] whether the check
 //! must leave the network threads; [`verify`]; for a user that does not exist, [`Decoy::refuse`] instead, so that the
-//! refusal costs the same. An Access-Accept needs the [`Proof`], which only [`verify`] can mint.
+//! refusal costs the same. An Access-Accept needs the [`Proof`], which only [`verify`] can mint, or [`RememberKey::recognise`] for what it has proven before.
 
 mod argon;
 pub mod challenge;

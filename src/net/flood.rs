@@ -4,7 +4,7 @@
 //! A source is an address and a port. Each may send so many bad packets at once and so many a second; what it sends beyond that
 //! goes unread. Two things keep this from being a weapon. A source that has proven a secret lately is never refused: whoever forges its
 //! address costs us a check for each packet, and cannot silence it. And none is refused for what a neighbour at the same address
-//! did.
+//! did, while there are places.
 //!
 //! Memory of an attack is given away only when nothing is left of it to know: a place whose bucket has filled up again. Where an attacker
 //! has more ports than there are places, those without one share a bucket, the *crowd's*.

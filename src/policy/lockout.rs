@@ -194,9 +194,9 @@ impl Lockout {
         }
     }
 
-    /// Where anybody has failed.
+    /// Where anybody has failed, or is being looked at.
     pub fn failed_keys(&self) -> impl Iterator<Item = &FailureKey> {
-        self.failures.keys()
+        self.failures.keys().chain(self.in_flight.keys())
     }
 
     /// What the store has not been told: failures, and keys that are forgiven. They count as told from now on.

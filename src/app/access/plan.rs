@@ -46,8 +46,6 @@ impl Plan {
 pub(super) struct Planned {
     member: Arc<Member>,
     nas: Arc<Nas>,
-    /// Which settings.
-    version: u64,
     /// Until which change of users it is known to hold.
     change: u64,
     pub plan: Option<Arc<Plan>>,
@@ -62,12 +60,14 @@ pub(super) struct Plans {
     young: HashMap<Box<str>, Planned>,
     old: HashMap<Box<str>, Planned>,
     most: usize,
+    /// Of the settings that all of them were made of.
+    version: u64,
 }
 
 impl Plans {
     /// None; twice `most` at most.
     pub(super) fn new(most: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), most }
+        Self { young: HashMap::new(), old: HashMap::new(), most: most.max(1), version: 0 }
     }
 
     /// The plan for that user there, made if need be; `None` when nothing is known of the user at this moment.
@@ -81,13 +81,17 @@ impl Plans {
     ) -> Option<&mut Planned> {
         let (settings, version) = settings;
         let change = users.change()?;
+        if self.version != version {
+            // With the secrets and passwords they hold.
+            (self.young, self.old, self.version) = (HashMap::new(), HashMap::new(), version);
+        }
         if !self.young.contains_key(name)
             && let Some((name, planned)) = self.old.remove_entry(name)
         {
             self.keep(name, planned);
         }
         let holds = match self.young.get_mut(name) {
-            Some(planned) if planned.version == version && Arc::ptr_eq(&planned.nas, nas) => {
+            Some(planned) if Arc::ptr_eq(&planned.nas, nas) => {
                 if planned.change != change
                     && let Some((member, change)) = users.at_hand(name)
                     && Arc::ptr_eq(&member, &planned.member)
@@ -107,7 +111,7 @@ impl Plans {
             };
             let plan = Plan::new(Arc::clone(&member), nas, settings, key).map(Arc::new);
             let nas = Arc::clone(nas);
-            self.keep(name.into(), Planned { member, nas, version, change, plan, remembered: None });
+            self.keep(name.into(), Planned { member, nas, change, plan, remembered: None });
         }
         self.young.get_mut(name)
     }

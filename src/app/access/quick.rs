@@ -1,8 +1,8 @@
 //! Logins that nobody is asked about, of users who are remembered and do nothing wrong: answered on the spot, on the core whose socket
 //! they came to, without a lock that cores share and without a piece of memory that is not there already.
 //!
-//! Lets nobody in whom [`Access::answer`] would not: it takes the short cut only where everything it leaves out comes to nothing. All
-//! else, and every refusal, is left to that.
+//! Lets nobody in whom [`Access::answer`] would refuse: it takes the short cut only where everything it leaves out comes to nothing. All
+//! else, and every refusal, is left to that. Only where that would not answer, for want of room to record the login, this one does.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use super::record::{Note, Notes};
 use super::*;
 use crate::policy::BanList;
 
-/// Users of whom a core remembers what their logins get, at most twice.
-const MOST: usize = 65_536;
+/// Users of whom cores together remember what their logins get; twice as many at most.
+const MOST: usize = 131_072;
 
 /// The short cut of one core.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(in crate::app) struct Quick {
     access: Arc<Access>,
     settings: Reader<Settings>,
     bans: Reader<BanList>,
+    without_class: Reader<BTreeSet<NasName>>,
     plans: Plans,
     chance: Supply,
     notes: Arc<Notes>,
@@ -34,12 +35,14 @@ pub(in crate::app) struct Quick {
 }
 
 impl Quick {
-    pub(in crate::app) fn new(access: Arc<Access>, notes: Arc<Notes>) -> Self {
+    /// One of so many.
+    pub(in crate::app) fn new(access: Arc<Access>, notes: Arc<Notes>, cores: usize) -> Self {
         let (settings, bans) = (access.settings.reader(), access.guards.bans.reader());
+        let without_class = access.without_class.reader();
         // Any code: each reply begins anew.
         let reply = PacketBuilder::request(Code::AccessRequest, 0, [0; 16]);
-        let (plans, chance) = (Plans::new(MOST), Supply::new());
-        Self { access, settings, bans, plans, chance, notes, reply, caller: String::new() }
+        let (plans, chance) = (Plans::new(MOST / cores.max(1)), Supply::new());
+        Self { access, settings, bans, without_class, plans, chance, notes, reply, caller: String::new() }
     }
 
     /// The Access-Accept for an Access-Request whose authenticity has been settled; `None` leaves it to [`Access::answer`].
@@ -50,6 +53,10 @@ impl Quick {
         source: IpAddr,
         received_at: Timestamp,
     ) -> Option<&[u8]> {
+        // Its Start looks for the offer, which therefore must be kept first.
+        if self.without_class.get().0.contains(&nas.name) {
+            return None;
+        }
         let special = packet.has(attribute::EAP_MESSAGE) || packet.has(attribute::STATE);
         if special || packet.as_bytes().len() > Note::MOST {
             return None;
@@ -79,6 +86,10 @@ impl Quick {
     /// Whether nothing stands against this account and caller.
     fn may_come(&mut self, packet: &Packet<'_>, nas: &Nas, name: &str, now: Timestamp) -> Option<()> {
         let guards = &self.access.guards;
+        // Before the list is looked at.
+        if !guards.bans.are_known() {
+            return None;
+        }
         let (settings, _) = self.settings.get();
         let (bans, _) = self.bans.get();
         let station = packet.first(attribute::CALLING_STATION_ID).map(std::str::from_utf8).transpose().ok()?;
@@ -89,7 +100,7 @@ impl Quick {
         // A caller that is no address is on no list.
         let caller = address.map(Caller::Address);
         let standing = policy::standing(&nas.callers, &settings.callers, caller.as_ref());
-        if standing == Standing::Denied || !guards.bans.are_known() {
+        if standing == Standing::Denied {
             return None;
         }
         if !bans.is_empty() {
@@ -125,12 +136,8 @@ impl Quick {
         write_proof(reply, proof, packet, secret, salts).ok()?;
         reply.proxy_states_of(packet).ok()?;
         let reply = reply.sign_reply_by(&plan.secret).ok()?;
-        let nas = Arc::clone(&plan.nas);
         if !self.notes.leave(Note::new(plan, session, proof.method(), packet.as_bytes(), source, received_at, now)) {
-            // The session is made known by the Class that its Start brings, if it brings one.
-            if self.access.without_class.get().contains(&nas.name) {
-                return None;
-            }
+            // The session is made known by the Class that its Start brings.
             self.notes.lose();
         }
         Some(reply)

@@ -2,14 +2,15 @@
 //! ([`super::quick`]) it is written down afterwards, and so many a second at most: what is more than that waits, and what finds no place
 //! to wait is counted and not recorded.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::super::ledger::{Job, Ledger};
 use super::super::settings::SettingsHandle;
@@ -24,7 +25,6 @@ const SAID: Duration = Duration::from_secs(60);
 const AT_ONCE: u32 = 64;
 
 /// What is needed to write a login down.
-#[derive(Debug)]
 pub(super) struct Note {
     plan: Arc<Plan>,
     session: SessionId,
@@ -65,6 +65,13 @@ impl Note {
         let offer = Session::offer(self.session, user, name, self.source, identity, grant, self.accepted_at);
         let attempt = attempt(&packet, nas, self.source, self.received_at, method_label(self.method), "accepted");
         Some((offer, AuthAttempt { session: Some(self.session), ..attempt }))
+    }
+}
+
+impl fmt::Debug for Note {
+    /// Without the request, which holds what proves the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Note").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
@@ -111,6 +118,8 @@ pub(in crate::app) struct Recorder {
     settings: SettingsHandle,
     cores: Vec<Arc<Notes>>,
     left: Arc<Notify>,
+    /// Whose turn it is.
+    next: AtomicUsize,
 }
 
 impl Recorder {
@@ -118,7 +127,13 @@ impl Recorder {
     pub(in crate::app) fn new(cores: usize, ledger: Ledger, settings: SettingsHandle) -> Self {
         let left = Arc::<Notify>::default();
         let notes = || Notes { queue: ArrayQueue::new(MOST_WAITING), lost: AtomicU64::new(0), left: Arc::clone(&left) };
-        Self { ledger, settings, cores: (0..cores).map(|_| Arc::new(notes())).collect(), left }
+        Self {
+            ledger,
+            settings,
+            cores: (0..cores).map(|_| Arc::new(notes())).collect(),
+            left,
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// Where each core leaves its notes.
@@ -131,43 +146,61 @@ impl Recorder {
         let said = OncePerWindow::new(SAID, 1);
         loop {
             let written = self.write().await;
-            let lost: u64 = self.cores.iter().map(|notes| notes.lost.swap(0, Ordering::Relaxed)).sum();
-            if lost > 0 {
-                telemetry::add("attempt.not-recorded", lost);
-                if let Some(kept_back) = said.first((), clock::now()) {
-                    tracing::warn!(lost, kept_back, "more logins than are recorded (server.login_records_per_second)");
-                }
+            let lost = self.count_lost();
+            if lost > 0
+                && let Some(kept_back) = said.first((), clock::now())
+            {
+                tracing::warn!(lost, kept_back, "more logins than are recorded (server.login_records_per_second)");
             }
-            match written {
-                0 => self.left.notified().await,
-                AT_ONCE => {
-                    let rate = self.settings.current().login_records_per_second;
-                    sleep(Duration::from_secs(1) * AT_ONCE / rate.max(1)).await;
-                }
-                _ => (),
+            if written == 0 {
+                self.left.notified().await;
+            } else {
+                let rate = self.settings.current().login_records_per_second;
+                sleep(Duration::from_secs(1) * written / rate.max(1)).await;
             }
         }
     }
 
-    /// Writes what waits, as fast as it goes: nothing more will come.
-    pub(in crate::app) async fn finish(&self) {
-        while self.write().await > 0 {}
+    /// Writes what waits, as fast as it goes: nothing more will come. What is dropped on the way is counted as lost.
+    pub(in crate::app) async fn finish(&self, patience: Duration) {
+        let all = async { while self.write().await > 0 {} };
+        if timeout(patience, all).await.is_err() {
+            let left: usize = self.cores.iter().map(|notes| notes.queue.len()).sum();
+            tracing::warn!(
+                left,
+                "logins of the last moments are not recorded; their accounting makes their sessions known"
+            );
+        }
+        self.count_lost();
     }
 
     /// Writes some of what waits, and says how many.
     async fn write(&self) -> u32 {
-        for written in 0..AT_ONCE {
-            // Before anything is taken: whoever drops this loses nothing.
-            let room = self.ledger.room().await.is_ok();
-            let Some(note) = self.cores.iter().find_map(|notes| notes.queue.pop()) else { return written };
+        let mut written = 0;
+        while written < AT_ONCE {
+            // Before anything is taken: whoever drops this loses nothing, and what finds no room now may find it later.
+            if self.ledger.room().await.is_err() {
+                continue;
+            }
+            // No core before the others.
+            let first = self.next.fetch_add(1, Ordering::Relaxed);
+            let mut cores = (0..self.cores.len()).map(|offset| &self.cores[(first + offset) % self.cores.len()]);
+            let Some(note) = cores.find_map(|notes| notes.queue.pop()) else { break };
+            written += 1;
             let Some((offer, attempt)) = note.read() else { continue };
             say(&attempt);
             let jobs = [Job::Offer(Box::new(offer)), Job::Attempt(Box::new(attempt))];
-            if !room || jobs.into_iter().any(|job| self.ledger.try_send(job).is_err()) {
+            if jobs.into_iter().any(|job| self.ledger.try_send(job).is_err()) {
                 telemetry::count("attempt.not-recorded");
             }
         }
-        AT_ONCE
+        written
+    }
+
+    fn count_lost(&self) -> u64 {
+        let lost = self.cores.iter().map(|notes| notes.lost.swap(0, Ordering::Relaxed)).sum();
+        telemetry::add("attempt.not-recorded", lost);
+        lost
     }
 }
 

@@ -69,7 +69,7 @@ impl Scene {
         users.hear(clock::now());
         let recorder = Recorder::new(1, ledger.clone(), settings.clone());
         let access = Arc::new(Access::new(settings, users, ledger, key.clone(), 2, guards));
-        let quick = Quick::new(Arc::clone(&access), Arc::clone(&recorder.cores()[0]));
+        let quick = Quick::new(Arc::clone(&access), Arc::clone(&recorder.cores()[0]), 1);
         Self { store, access, quick, recorder, jobs, nas, key, identifier: 0, _dir: dir }
     }
 
@@ -174,7 +174,7 @@ async fn what_it_leaves_behind_is_what_the_long_way_leaves_behind() {
     scene.slowly(&request).await.unwrap();
     let long = (offer(scene.jobs.next().unwrap()), attempt_of(scene.jobs.next().unwrap()));
     let reply = scene.quickly(&request).unwrap();
-    scene.recorder.finish().await;
+    scene.recorder.finish(Duration::from_secs(30)).await;
     let quick = (offer(scene.jobs.next().unwrap()), attempt_of(scene.jobs.next().unwrap()));
     assert!(scene.jobs.next().is_none());
 
@@ -403,7 +403,7 @@ async fn an_answer_takes_nothing_of_the_heap() {
 }
 
 #[tokio::test]
-async fn what_finds_no_room_is_answered_unless_its_session_would_be_lost() {
+async fn what_finds_no_room_is_answered_and_counted() {
     let mut scene = Scene::with_alice("").await;
     scene.meet("alice").await;
     let request = scene.pap("alice", PASSWORD);
@@ -412,6 +412,14 @@ async fn what_finds_no_room_is_answered_unless_its_session_would_be_lost() {
     }
     assert!(scene.quickly(&request).is_some());
     assert_eq!(scene.recorder.cores()[0].lost(), 1);
+}
+
+#[tokio::test]
+async fn where_a_start_looks_for_the_offer_the_offer_is_kept_first() {
+    let mut scene = Scene::with_alice("").await;
+    scene.meet("alice").await;
+    let request = scene.pap("alice", PASSWORD);
+    assert!(scene.quickly(&request).is_some());
     scene.access.heard_without_class(&"edge".into());
     assert_eq!(scene.quickly(&request), None, "its NAS brings no Class");
 }
