@@ -165,15 +165,16 @@ pub(super) async fn count(
 }
 
 pub(super) async fn named(pool: &SqlitePool, names: &[Named]) -> Result<Vec<Session>, StoreError> {
+    // A plus keeps SQLite from an index that is in the wanted order: it would go through all sessions of the user, for each name.
     const NAMED: &str = concat!(
         "SELECT ",
         columns!(),
         " FROM sessions WHERE rowid IN (SELECT found.rowid FROM json_each(?1) AS named CROSS JOIN sessions AS found \
          ON found.rowid IN (SELECT rowid FROM sessions WHERE acct_session_id = named.value ->> 2 \
-         AND user_name = named.value ->> 1 AND nas = named.value ->> 0 ORDER BY accepted_at DESC, id DESC LIMIT 64) \
+         AND +user_name = named.value ->> 1 AND +nas = named.value ->> 0 ORDER BY +accepted_at DESC, +id DESC LIMIT 64) \
          UNION SELECT found.rowid FROM json_each(?1) AS named CROSS JOIN sessions AS found \
          ON found.rowid IN (SELECT rowid FROM sessions WHERE user_name = named.value ->> 1 AND nas = named.value ->> 0 \
-         AND state IN ('offered', 'dropped') ORDER BY accepted_at DESC, id DESC LIMIT 64)) \
+         AND state IN ('offered', 'dropped') ORDER BY +accepted_at DESC, +id DESC LIMIT 64)) \
          ORDER BY accepted_at DESC, id DESC"
     );
     let names: Vec<_> = names
