@@ -310,6 +310,7 @@ impl Server {
         let desk = Arc::new(Desk::new(desk::Parts {
             store: Arc::clone(&store),
             ledger: ledger.clone(),
+            new_orders: Arc::clone(&new_orders),
             settings: settings.clone(),
             approvers: approvers.clone(),
             voice: voice.clone(),
