@@ -1,7 +1,7 @@
 //! Applies one event to one session in the store, whoever else does the same meanwhile.
 //!
-//! For those who stand outside the server, as the command line does; the server itself goes through its ledger. Holds no
-//! rule: the machine says what changes, the store says who came first.
+//! For those who stand outside the server, as the command line does, and for acts whose record must be kept with what they change; the
+//! server itself goes through its ledger. Holds no rule: the machine says what changes, the store says who came first.
 
 use super::turn::Turn;
 use crate::model::{SessionId, Timestamp};

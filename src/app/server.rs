@@ -42,7 +42,7 @@ use crate::auth::challenge::ChallengeKey;
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
-use crate::model::{ApproverKind, Nas, NodeName, Secret};
+use crate::model::{ApproverKind, DynauthPath, Nas, NodeName, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
 use crate::net::radsec::{Credentials, Limits, Links, Listener, TlsError, listen};
@@ -136,6 +136,14 @@ pub enum ServeError {
     /// Certificate, key or roots cannot be used.
     #[error("radsec: {0}")]
     Tls(#[from] TlsError),
+    /// A configuration is not for this process: what it needs is set up at the start.
+    #[error("{key} names {what}, which this process was started without; restart radhold, or take it out")]
+    NotSetUp {
+        /// Where it says so.
+        key: String,
+        /// What it names.
+        what: String,
+    },
     /// CoA-Requests cannot leave from where they should.
     #[error("CoA-Requests and Disconnect-Requests: {0}")]
     DynauthSource(#[from] SendError),
@@ -310,6 +318,7 @@ impl Server {
         let desk = Arc::new(Desk::new(desk::Parts {
             store: Arc::clone(&store),
             ledger: ledger.clone(),
+            new_orders: Arc::clone(&new_orders),
             settings: settings.clone(),
             approvers: approvers.clone(),
             voice: voice.clone(),
@@ -508,6 +517,7 @@ impl Server {
     /// # Errors
     /// [`ServeError`] when anything in it is wrong; nothing has changed then.
     pub async fn reload(&self, config: &Config) -> Result<(), ServeError> {
+        self.is_set_up_for(config)?;
         let stored = stored_nases(&*self.store, &self.sealing_key).await?;
         let settings = Settings::of(config, stored, &self.class_key)?;
         let (messages, places) = (words::messages(&config.messages)?, words::places(&config.places)?);
@@ -520,6 +530,27 @@ impl Server {
         *self.worker.places.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(places);
         self.desk.go_by(Rules::of(config));
         Ok(())
+    }
+
+    /// Whether this process can do what a configuration demands: channels to approvers, and TLS, come only with a start.
+    fn is_set_up_for(&self, config: &Config) -> Result<(), ServeError> {
+        let of_nases = config.nas.iter().map(|nas| (format!("nas.{}.approvers", nas.name), &nas.approvers));
+        // Unsaid, it follows from the sections there are.
+        let defaults = ("hold.approvers (said or not)".to_owned(), &config.hold.defaults.hold.approvers);
+        let lists = std::iter::once(defaults).chain(of_nases);
+        for (key, steps) in lists {
+            if let Some(step) = steps.iter().find(|step| self.worker.channel(step.kind).is_none()) {
+                return Err(ServeError::NotSetUp { key, what: step.kind.to_string() });
+            }
+        }
+        let by_tls = |nas: &&Nas| matches!(nas.dynauth, DynauthPath::Tls | DynauthPath::Radsec);
+        match config.nas.iter().find(by_tls).filter(|_| self.credentials.is_none()) {
+            Some(nas) => {
+                let what = "RADIUS over TLS ([radsec])".to_owned();
+                Err(ServeError::NotSetUp { key: format!("nas.{}.dynauth", nas.name), what })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Stops: first asks, then insists. What was acknowledged is kept; orders under way are carried out after the next

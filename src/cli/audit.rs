@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::app::clock;
 use crate::config::parse_duration;
-use crate::model::Timestamp;
+use crate::model::{ApproverKind, Timestamp};
 use crate::store::{AuditEntry, AuditQuery, Edit, Store};
 
 use super::context::Context;
@@ -136,12 +136,24 @@ pub(super) fn entry(
 
 /// Who is at it: as they say, or as the system knows them.
 pub(super) fn operator(given: Option<&str>) -> String {
-    let from = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let from = |name: &str| std::env::var(name).ok().filter(|value| operator_name(value).is_ok());
     given
         .map(str::to_owned)
         .or_else(|| from("SUDO_USER"))
         .or_else(|| from("USER"))
         .unwrap_or_else(|| "operator".to_owned())
+}
+
+/// The name an operator gives themselves. What the record calls an administrator who spoke in a chat is nobody's name here.
+pub(super) fn operator_name(name: &str) -> Result<String, String> {
+    let chats = format!("{}:", ApproverKind::Telegram);
+    match name {
+        "" => Err("say who".to_owned()),
+        _ if name.get(..chats.len()).is_some_and(|start| start.eq_ignore_ascii_case(&chats)) => {
+            Err(format!("{chats} is for administrators who speak in a chat; give another name"))
+        }
+        _ => Ok(name.to_owned()),
+    }
 }
 
 fn shown(act: &AuditEntry) -> Shown<'_> {
@@ -179,6 +191,16 @@ mod tests {
     fn a_cell_cannot_leave_its_column() {
         assert_eq!(quoted("plain"), "plain");
         assert_eq!(quoted("a,\"b\"\nc"), "\"a,\"\"b\"\"\nc\"");
+    }
+
+    #[test]
+    fn no_operator_has_the_name_of_an_administrator_in_a_chat() {
+        for posing in ["telegram:42", "telegram:42@-200", "TeleGram:", ""] {
+            assert!(operator_name(posing).is_err(), "{posing:?}");
+        }
+        for name in ["telegram", "night-shift", "my-telegram:42", "дежурный"] {
+            assert_eq!(operator_name(name).as_deref(), Ok(name));
+        }
     }
 
     #[test]

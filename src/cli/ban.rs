@@ -93,7 +93,7 @@ struct Target {
 #[derive(Debug, Args)]
 struct Who {
     /// Who does it, for the record [default: $SUDO_USER, else $USER].
-    #[arg(long = "as", value_name = "OPERATOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long = "as", value_name = "OPERATOR", value_parser = audit::operator_name)]
     operator: Option<String>,
 }
 

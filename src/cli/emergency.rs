@@ -42,7 +42,7 @@ pub(super) struct NewArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
     /// Who makes it, for the record [default: $SUDO_USER, else $USER].
-    #[arg(long = "as", value_name = "OPERATOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long = "as", value_name = "OPERATOR", value_parser = audit::operator_name)]
     operator: Option<String>,
 }
 

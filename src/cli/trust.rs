@@ -47,7 +47,7 @@ pub(super) struct RevokeArgs {
     #[arg(long, value_name = "ID")]
     session: Option<uuid::Uuid>,
     /// Who does it, for the record [default: $SUDO_USER, else $USER].
-    #[arg(long = "as", value_name = "OPERATOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long = "as", value_name = "OPERATOR", value_parser = audit::operator_name)]
     operator: Option<String>,
 }
 

@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::bot_api::{BotApi, Message, TOKEN};
+use crate::bot_api::{BotApi, Failure, Message, TOKEN};
 use crate::das::{Das, SECRET};
 use crate::radhold::{PATIENCE, Radhold, radclient, received};
 
@@ -469,6 +469,23 @@ async fn when_too_few_can_be_reached_the_operator_is_asked_and_who_was_asked_is_
     scene.cli(&["session", "deny", session["id"].as_str().unwrap()]);
     scene.until_says(BOSS, prompts[0].id, "An operator has denied it.").await;
     assert!(scene.api.message(BOSS, prompts[0].id).buttons().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_one_of_two_could_not_be_asked_in_time_nobody_waits_for_their_word() {
+    let scene = Scene::new("approvers = [\"telegram\", \"operator\"]", "").await;
+    // The boss's question is the first; the lead's arrives.
+    scene.api.fail("sendMessage", Failure::Status(502), 1);
+    scene.cli(&["group", "add", "contractors", "--second-person", "boss,lead", "--second-person-needed", "2"]);
+    scene.cli(&["group", "member", "add", "contractors", "bob"]);
+    scene.log_in();
+    let session = scene.until_asked("held", &[("person", "undeliverable"), ("operator", "sent")]);
+    let reason = session["asked"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("2 other people must confirm, and 1 can be asked"), "{reason}");
+    let asked: Vec<_> = scene.api.sent(LEAD).into_iter().filter(|sent| !sent.buttons().is_empty()).collect();
+    assert_eq!((asked.len(), scene.api.sent(BOSS).len()), (1, 0));
+    scene.cli(&["session", "deny", session["id"].as_str().unwrap()]);
+    scene.until_says(LEAD, asked[0].id, "An operator has denied it.").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

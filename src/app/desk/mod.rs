@@ -34,6 +34,7 @@ pub(super) use self::notices::run as notices;
 use self::patience::Patience;
 use super::clock;
 use super::ledger::Ledger;
+use super::orders::NewOrders;
 use super::settings::SettingsHandle;
 use super::totp::HeldCodes;
 use crate::approver::{ActPressed, ActReply, Approver, Message, Post, Speaker, Then, Tone, Voice};
@@ -49,6 +50,8 @@ use crate::telemetry;
 pub(super) struct Parts {
     pub store: Arc<dyn Store>,
     pub ledger: Ledger,
+    /// For orders that do not come by way of the ledger.
+    pub new_orders: Arc<NewOrders>,
     pub settings: SettingsHandle,
     pub approvers: BTreeMap<ApproverKind, Arc<dyn Approver>>,
     pub voice: Voice,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::heard;
 use super::lines::{caller, guest, guests};
 use super::{Desk, Person};
-use crate::app::clock;
+use crate::app::{apply, clock};
 use crate::approver::{ActReply, Button, Post, Then};
 use crate::model::{Language, SessionId, UserName};
 use crate::session::{Act, Denial, Event, Session, State, Told, Verb, Verdict};
@@ -165,7 +165,7 @@ impl Desk {
         }
     }
 
-    /// Has a session ended, and writes it down. `false` when it is over or being ended already; `None` when nothing was kept.
+    /// Has a session ended, and puts that on record with it. `false` when it is over or being ended already; `None` when nothing was kept.
     pub(super) async fn kick(
         &self,
         person: &Person<'_>,
@@ -174,14 +174,20 @@ impl Desk {
         again: bool,
     ) -> Result<Option<bool>, StoreError> {
         let event = Event::Kicked(Denial::by_operator(person.who()));
-        let Some(told) = self.parts.ledger.fact(session.id, event, None).await else { return Ok(None) };
-        // One that was cut off behind the order is on its way, and not on record yet.
-        let ours = told == Told::Done || (again && session.state == State::Evicting);
-        if ours {
-            let detail = format!("session {} on {}", session.id, session.nas);
-            self.parts.store.audit(&[person.act(clock::now(), act, &session.user, detail)]).await?;
+        let detail = format!("session {} on {}", session.id, session.nas);
+        let act = person.act(clock::now(), act, &session.user, detail);
+        let timing = self.parts.settings.current().timing;
+        // Past the ledger: the end and the act are one transaction, as on the command line.
+        let told = match apply(&*self.parts.store, session.id, &event, Some(&act), clock::now, &timing).await {
+            Ok(applied) => applied.map(|(_, told)| told),
+            Err(StoreError::Away(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if told == Some(Told::Done) {
+            self.parts.new_orders.call_all();
         }
-        Ok(Some(ours))
+        // One that was cut off behind it is on its way, and on record.
+        Ok(Some(told == Some(Told::Done) || (again && session.state == State::Evicting)))
     }
 
     /// What it carried, both directions together.

@@ -136,7 +136,12 @@ impl Worker {
             return Ok(later.unwrap_or_else(timed_out).into());
         }
         // Who has been asked is not asked again for the sake of who could not be: they would be rung at each try, and their first
-        // question never told how it ended.
+        // question never told how it ended. Where they alone cannot agree, the next approver is asked instead of nobody.
+        if references.len() < needed {
+            let reason = failures.first().map_or_else(String::new, |error| format!(" ({error})"));
+            let strays = Some(references.join(","));
+            return Ok(Asked { reference: Err(too_few(references.len(), &reason)), strays });
+        }
         for error in failures {
             tracing::warn!(session = %session.id, %error, "one of those who may confirm was not asked");
         }

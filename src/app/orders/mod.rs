@@ -245,7 +245,7 @@ impl Worker {
     }
 
     /// What reaches an approver. A second person is asked as anybody is, but elsewhere.
-    fn channel(&self, approver: ApproverKind) -> Option<&Arc<dyn Approver>> {
+    pub(super) fn channel(&self, approver: ApproverKind) -> Option<&Arc<dyn Approver>> {
         self.approvers.get(&match approver {
             ApproverKind::Person => ApproverKind::Telegram,
             other => other,

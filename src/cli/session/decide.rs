@@ -50,7 +50,7 @@ struct Target {
     #[arg(value_name = "ID")]
     id: String,
     /// Who decides, for the record [default: $SUDO_USER, else $USER].
-    #[arg(long = "as", value_name = "OPERATOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long = "as", value_name = "OPERATOR", value_parser = audit::operator_name)]
     operator: Option<String>,
 }
 

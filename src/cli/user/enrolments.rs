@@ -83,8 +83,9 @@ async fn revoke(part: &str, context: &Context, store: &dyn Store) -> Result<(), 
     let mut found = store.enrolments_open(clock::now()).await?;
     found.retain(|enrolment| part.len() >= LEAST && enrolment.id.0.to_string().starts_with(&part));
     let (Some(enrolment), true) = (found.pop(), found.is_empty()) else {
+        // Not what was typed: it may be the link itself, and errors are kept in logs.
         let why = "no valid link has an id that begins so, or several have";
-        return Err(Failure::not_found(format!("{part:?}: {why}; see `radhold user enrolments`")));
+        return Err(Failure::not_found(format!("{why}; see `radhold user enrolments`")));
     };
     let detail = format!("made by {}, would have been valid until {}", enrolment.made_by, enrolment.expires_at);
     let act = audit::entry(context, audit::operator(None), "enrolment.revoke", &enrolment.user, detail);

@@ -4,13 +4,16 @@
 //! somebody first calls, and then after each call that failed because PostgreSQL was not there: it finds that nothing is the matter
 //! (and idle connections older than the failure are not used again), or another host (and a new pool takes the old one's
 //! place), or none (and the breaker opens, until one is found). Knows no statement of ours.
+//!
+//! A commit that waits for a standby goes on waiting at PostgreSQL when nobody here waits any more, and keeps its connection there. So
+//! while one does, no other is begun: reading goes on, and `max_connections` is not used up.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgExecutor, PgPool};
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -24,6 +27,8 @@ use crate::telemetry;
 const PROBE: Duration = Duration::from_secs(2);
 /// Between probes while no host will do: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// Between looks whether commits still wait for a standby.
+const STUCK: Duration = Duration::from_millis(500);
 /// A connection that lay idle for longer is asked for a sign of life before it is used.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -41,6 +46,8 @@ struct Inner {
     standing: watch::Sender<Standing>,
     probing: AtomicBool,
     held_back: AtomicBool,
+    /// Commits wait for a standby.
+    stuck: AtomicBool,
     pool: RwLock<Current>,
 }
 
@@ -79,6 +86,7 @@ impl Link {
             standing: watch::Sender::new(Standing::Unknown),
             probing: AtomicBool::new(false),
             held_back: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
             pool: RwLock::new(current),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -124,6 +132,26 @@ impl Link {
             self.suspect();
         }
         result
+    }
+
+    /// # Errors
+    /// [`StoreError::Away`], at once, while commits wait for a standby.
+    pub(super) fn may_commit(&self) -> Result<(), StoreError> {
+        if self.inner.stuck.load(Ordering::Acquire) {
+            telemetry::count("store.commit-refused");
+            return Err(stuck());
+        }
+        Ok(())
+    }
+
+    /// Looks whether commits wait for a standby.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] when they do.
+    pub(super) async fn look_for_stuck(&self, pool: &PgPool) -> Result<(), StoreError> {
+        let found = are_stuck(pool).await?;
+        note_stuck(&self.inner, found);
+        if found { Err(stuck()) } else { Ok(()) }
     }
 
     /// Looks after PostgreSQL, unless somebody is at it.
@@ -218,7 +246,8 @@ async fn probe(link: Weak<Inner>) {
         let found = find(&address, &options, in_use).await;
         let Some(link) = link.upgrade() else { return };
         match found {
-            Ok(found) => {
+            Ok((found, stuck)) => {
+                note_stuck(&link, stuck);
                 settle(&link, found, &before);
                 return;
             }
@@ -274,19 +303,20 @@ fn in_turn(address: &Address, first: usize) -> impl Iterator<Item = (usize, &PgC
     hosts().filter(move |(host, _)| *host == first).chain(hosts().filter(move |(host, _)| *host != first))
 }
 
-/// The first host that can be written, with a pool of which one connection stands.
-async fn find(address: &Address, options: &Options, first: usize) -> Result<Current, StoreError> {
+/// The first host that can be written, with a pool of which one connection stands, and whether commits wait there.
+async fn find(address: &Address, options: &Options, first: usize) -> Result<(Current, bool), StoreError> {
     let mut reasons = Reasons::default();
     for (host, at) in in_turn(address, first) {
         let current = Current::at(address, host, options);
         let looked = async {
             let mut connection = current.pool.acquire().await.map_err(failure)?;
             look(&mut connection, address.any()).await?;
-            look_for_durability(&mut connection).await
+            look_for_durability(&mut connection).await?;
+            are_stuck(&mut *connection).await
         };
         match timeout(PROBE, looked).await {
-            Ok(Ok(())) => return Ok(current),
-            looked => reasons.add(at, looked),
+            Ok(Ok(stuck)) => return Ok((current, stuck)),
+            looked => reasons.add(at, looked.map(|looked| looked.map(drop))),
         }
     }
     Err(reasons.error())
@@ -358,6 +388,53 @@ async fn look_for_durability(connection: &mut PgConnection) -> Result<(), StoreE
         );
     }
     Ok(())
+}
+
+/// Whether a commit of ours, of this node or another, has been waiting for a standby for longer than commits take. One that is given up
+/// waits on: it hears neither that its client is gone nor `statement_timeout`, and to cancel it would show what no standby has.
+async fn are_stuck(connection: impl PgExecutor<'_>) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity
+             WHERE usename = current_user AND datname = current_database() AND wait_event = 'SyncRep'
+                 AND state_change < now() - interval '1 second')",
+    )
+    .persistent(false)
+    .fetch_one(connection)
+    .await
+    .map_err(failure);
+    match found {
+        Err(error @ StoreError::Away(_)) => Err(error),
+        // What speaks PostgreSQL's protocol and does not know this has no such standbys.
+        found => Ok(found.unwrap_or(false)),
+    }
+}
+
+fn stuck() -> StoreError {
+    StoreError::Away("commits wait for a standby that is not there (synchronous_standby_names)".to_owned())
+}
+
+/// Lets nothing more be committed while commits wait, and looks until they do not.
+fn note_stuck(link: &Arc<Inner>, found: bool) {
+    if link.stuck.swap(found, Ordering::AcqRel) || !found {
+        return;
+    }
+    telemetry::count("store.stuck");
+    tracing::error!("commits wait for a standby that is not there; nothing is written to PostgreSQL until they go on");
+    let link = Arc::downgrade(link);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(STUCK).await;
+            let Some(link) = link.upgrade() else { return };
+            if !link.stuck.load(Ordering::Acquire) {
+                return;
+            }
+            let pool = link.current().pool.clone();
+            if matches!(timeout(PROBE, are_stuck(&pool)).await, Ok(Ok(false))) {
+                link.stuck.store(false, Ordering::Release);
+                return;
+            }
+        }
+    });
 }
 
 /// Whether what is at the other end can be written.

@@ -74,6 +74,14 @@ macro_rules! on {
     }};
 }
 
+/// The same for what commits: not while commits wait for a standby that is gone.
+macro_rules! keep {
+    ($store:ident, $pool:ident => $call:expr) => {{
+        $store.link.may_commit()?;
+        on!($store, $pool => $call)
+    }};
+}
+
 /// The same for work that may take its time: each step of it says itself how long.
 macro_rules! at_leisure {
     ($store:ident, $pool:ident => $call:expr) => {{
@@ -119,6 +127,8 @@ impl Store for PostgresStore {
         if read_only != "off" {
             return Err(StoreError::Away("PostgreSQL is read-only: a standby?".to_owned()));
         }
+        // Where such a commit waits already, another would only take one more connection.
+        on!(self, pool => self.link.look_for_stuck(pool))?;
         // A commit that goes to the disk and to whichever standby must have it, and leaves nothing: where those are missing, reading
         // works. What speaks PostgreSQL's protocol and does not know this is taken at its word.
         let written = on!(self, pool => async {
@@ -131,7 +141,7 @@ impl Store for PostgresStore {
     }
 
     async fn edit(&self, edits: &[Edit<'_>], acts: &[AuditEntry]) -> Result<(), StoreError> {
-        on!(self, pool => async { edit::make(pool.begin().await.map_err(failure)?, edits, acts).await })
+        keep!(self, pool => async { edit::make(pool.begin().await.map_err(failure)?, edits, acts).await })
     }
 
     async fn user(&self, name: &UserName) -> Result<Option<User>, StoreError> {
@@ -159,11 +169,11 @@ impl Store for PostgresStore {
     }
 
     async fn hand_over(&self, order: &Order, node: &NodeName, until: Timestamp) -> Result<(), StoreError> {
-        on!(self, pool => links::hand_over(pool, order, node, until))
+        keep!(self, pool => links::hand_over(pool, order, node, until))
     }
 
     async fn keep_links(&self, node: &NodeName, nases: &[NasName]) -> Result<(), StoreError> {
-        on!(self, pool => links::keep(pool, node, nases))
+        keep!(self, pool => links::keep(pool, node, nases))
     }
 
     async fn linked_to(&self, nas: &NasName) -> Result<Vec<NodeName>, StoreError> {
@@ -184,11 +194,11 @@ impl Store for PostgresStore {
         address: &str,
         preferences: &Preferences,
     ) -> Result<(), StoreError> {
-        on!(self, pool => preferences::put(pool, approver, address, preferences))
+        keep!(self, pool => preferences::put(pool, approver, address, preferences))
     }
 
     async fn hear_language(&self, approver: ApproverKind, address: &str, heard: &Language) -> Result<(), StoreError> {
-        on!(self, pool => preferences::hear(pool, approver, address, heard))
+        keep!(self, pool => preferences::hear(pool, approver, address, heard))
     }
 
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
@@ -212,11 +222,11 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-        on!(self, pool => commit::commit(pool, changes, None))
+        keep!(self, pool => commit::commit(pool, changes, None))
     }
 
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
-        let committed = on!(self, pool => commit::commit(pool, std::slice::from_ref(change), Some(act)))?;
+        let committed = keep!(self, pool => commit::commit(pool, std::slice::from_ref(change), Some(act)))?;
         Ok(committed.first().copied().unwrap_or(Committed::Conflict))
     }
 
@@ -228,20 +238,20 @@ impl Store for PostgresStore {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError> {
-        on!(self, pool => outbox::claim(pool, node, lane, now, lease, limit))
+        keep!(self, pool => outbox::claim(pool, node, lane, now, lease, limit))
     }
 
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {
-        on!(self, pool => outbox::release(pool, node))?;
-        on!(self, pool => nodes::forget(pool, node))
+        keep!(self, pool => outbox::release(pool, node))?;
+        keep!(self, pool => nodes::forget(pool, node))
     }
 
     async fn finish(&self, order: OrderId) -> Result<(), StoreError> {
-        on!(self, pool => async { outbox::strike_off(pool, &[order]).await.map_err(failure) })
+        keep!(self, pool => async { outbox::strike_off(pool, &[order]).await.map_err(failure) })
     }
 
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {
-        on!(self, pool => outbox::postpone(pool, order, until, reason))
+        keep!(self, pool => outbox::postpone(pool, order, until, reason))
     }
 
     async fn attend(&self, me: &Presence, news: mpsc::Sender<News>) {
@@ -257,7 +267,7 @@ impl Store for PostgresStore {
     }
 
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError> {
-        on!(self, pool => attempt::add(pool, attempts))
+        keep!(self, pool => attempt::add(pool, attempts))
     }
 
     async fn attempts(&self, limit: u32) -> Result<Vec<AuthAttempt>, StoreError> {
@@ -269,15 +279,16 @@ impl Store for PostgresStore {
     }
 
     async fn prepare_usage(&self, now: Timestamp) -> Result<(), StoreError> {
-        on!(self, pool => usage::add_months(pool, now))
+        keep!(self, pool => usage::add_months(pool, now))
     }
 
     async fn retire_usage(&self, before: Timestamp) -> Result<bool, StoreError> {
+        self.link.may_commit()?;
         at_leisure!(self, pool => usage::retire(pool, before))
     }
 
     async fn forget_sessions(&self, before: Timestamp) -> Result<bool, StoreError> {
-        on!(self, pool => session::forget(pool, before))
+        keep!(self, pool => session::forget(pool, before))
     }
 
     async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
@@ -291,6 +302,7 @@ impl Store for PostgresStore {
         act: &AuditEntry,
         done: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Imported, StoreError> {
+        self.link.may_commit()?;
         at_leisure!(self, pool => import::all(pool, users, nases, act, done))
     }
 
@@ -299,7 +311,7 @@ impl Store for PostgresStore {
     }
 
     async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError> {
-        on!(self, pool => quarantine::add(pool, misfit))
+        keep!(self, pool => quarantine::add(pool, misfit))
     }
 
     async fn quarantined(&self, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
@@ -307,15 +319,15 @@ impl Store for PostgresStore {
     }
 
     async fn claim_quarantined(&self, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
-        on!(self, pool => quarantine::claim(pool, limit))
+        keep!(self, pool => quarantine::claim(pool, limit))
     }
 
     async fn retry_quarantined(&self, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError> {
-        on!(self, pool => quarantine::retry(pool, ids, retry))
+        keep!(self, pool => quarantine::retry(pool, ids, retry))
     }
 
     async fn drop_quarantined(&self, ids: &[QuarantineId]) -> Result<u64, StoreError> {
-        on!(self, pool => quarantine::remove(pool, ids))
+        keep!(self, pool => quarantine::remove(pool, ids))
     }
 
     async fn bans(&self, changed_since: Timestamp) -> Result<Vec<Ban>, StoreError> {
@@ -323,11 +335,11 @@ impl Store for PostgresStore {
     }
 
     async fn set_ban(&self, ban: &Ban, act: &AuditEntry) -> Result<bool, StoreError> {
-        on!(self, pool => async { ban::set(pool.begin().await.map_err(failure)?, ban, act).await })
+        keep!(self, pool => async { ban::set(pool.begin().await.map_err(failure)?, ban, act).await })
     }
 
     async fn lift_ban(&self, target: &BanTarget, act: &AuditEntry) -> Result<bool, StoreError> {
-        on!(self, pool => async { ban::lift(pool.begin().await.map_err(failure)?, target, act).await })
+        keep!(self, pool => async { ban::lift(pool.begin().await.map_err(failure)?, target, act).await })
     }
 
     async fn strikes(&self, since: Timestamp) -> Result<Vec<Strike>, StoreError> {
@@ -341,11 +353,11 @@ impl Store for PostgresStore {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<BanNotice>, StoreError> {
-        on!(self, pool => ban::claim_notices(pool, node, now, lease, limit))
+        keep!(self, pool => ban::claim_notices(pool, node, now, lease, limit))
     }
 
     async fn settle_ban_notice(&self, notice: &BanNotice, again: Option<Timestamp>) -> Result<(), StoreError> {
-        on!(self, pool => ban::settle_notice(pool, notice, again))
+        keep!(self, pool => ban::settle_notice(pool, notice, again))
     }
 
     async fn add_failures(
@@ -355,7 +367,7 @@ impl Store for PostgresStore {
         forget: Duration,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        on!(self, pool => async { failures::add(pool.begin().await.map_err(failure)?, counts, forgiven, forget, now).await })
+        keep!(self, pool => async { failures::add(pool.begin().await.map_err(failure)?, counts, forgiven, forget, now).await })
     }
 
     async fn failures(&self, changed_since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {
@@ -367,11 +379,11 @@ impl Store for PostgresStore {
     }
 
     async fn forget_bans(&self, before: Timestamp) -> Result<(), StoreError> {
-        on!(self, pool => async { ban::forget(pool.begin().await.map_err(failure)?, before).await })
+        keep!(self, pool => async { ban::forget(pool.begin().await.map_err(failure)?, before).await })
     }
 
     async fn forget_failures(&self, before: Timestamp) -> Result<bool, StoreError> {
-        on!(self, pool => failures::forget(pool, before))
+        keep!(self, pool => failures::forget(pool, before))
     }
 
     async fn prompts(&self, changed_since: Timestamp) -> Result<Vec<Prompt>, StoreError> {
@@ -379,11 +391,11 @@ impl Store for PostgresStore {
     }
 
     async fn notice_prompts(&self, user: &UserName, window: Duration, act: &AuditEntry) -> Result<bool, StoreError> {
-        on!(self, pool => async { prompts::notice(pool.begin().await.map_err(failure)?, user, window, act).await })
+        keep!(self, pool => async { prompts::notice(pool.begin().await.map_err(failure)?, user, window, act).await })
     }
 
     async fn forget_prompts(&self, before: Timestamp) -> Result<(), StoreError> {
-        on!(self, pool => prompts::forget(pool, before))
+        keep!(self, pool => prompts::forget(pool, before))
     }
 
     async fn trust_changes(&self, since: Timestamp) -> Result<(Vec<Trust>, Vec<TrustVoid>), StoreError> {
@@ -400,15 +412,15 @@ impl Store for PostgresStore {
         only: Option<SessionId>,
         act: &AuditEntry,
     ) -> Result<u64, StoreError> {
-        on!(self, pool => async { trusts::revoke(pool.begin().await.map_err(failure)?, user, only, act).await })
+        keep!(self, pool => async { trusts::revoke(pool.begin().await.map_err(failure)?, user, only, act).await })
     }
 
     async fn forget_trust(&self, before: Timestamp) -> Result<(), StoreError> {
-        on!(self, pool => trusts::forget(pool, before))
+        keep!(self, pool => trusts::forget(pool, before))
     }
 
     async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {
-        on!(self, pool => async {
+        keep!(self, pool => async {
             let mut tx = pool.begin().await.map_err(failure)?;
             audit::add(&mut tx, acts).await?;
             tx.commit().await.map_err(failure)
@@ -420,7 +432,7 @@ impl Store for PostgresStore {
     }
 
     async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError> {
-        on!(self, pool => async { audit::prune(pool.begin().await.map_err(failure)?, before).await })
+        keep!(self, pool => async { audit::prune(pool.begin().await.map_err(failure)?, before).await })
     }
 
     async fn totp(&self, user: &UserName) -> Result<Option<KeptTotp>, StoreError> {
@@ -428,23 +440,23 @@ impl Store for PostgresStore {
     }
 
     async fn enrol_totp(&self, totp: &KeptTotp, recovery: &[String], act: &AuditEntry) -> Result<(), StoreError> {
-        on!(self, pool => async { code::enrol(pool.begin().await.map_err(failure)?, totp, recovery, act).await })
+        keep!(self, pool => async { code::enrol(pool.begin().await.map_err(failure)?, totp, recovery, act).await })
     }
 
     async fn remove_totp(&self, user: &UserName, act: &AuditEntry) -> Result<bool, StoreError> {
-        on!(self, pool => async { code::remove(pool.begin().await.map_err(failure)?, user, act).await })
+        keep!(self, pool => async { code::remove(pool.begin().await.map_err(failure)?, user, act).await })
     }
 
     async fn renew_recovery(&self, user: &UserName, recovery: &[String], act: &AuditEntry) -> Result<(), StoreError> {
-        on!(self, pool => async { code::renew_recovery(pool.begin().await.map_err(failure)?, user, recovery, act).await })
+        keep!(self, pool => async { code::renew_recovery(pool.begin().await.map_err(failure)?, user, recovery, act).await })
     }
 
     async fn begin_code_try(&self, user: &UserName, now: Timestamp) -> Result<Option<CodeTry>, StoreError> {
-        on!(self, pool => code::begin_try(pool, user, now))
+        keep!(self, pool => code::begin_try(pool, user, now))
     }
 
     async fn accept_step(&self, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError> {
-        on!(self, pool => async { code::accept_step(&mut *pool.acquire().await.map_err(failure)?, totp, step, now).await })
+        keep!(self, pool => async { code::accept_step(&mut *pool.acquire().await.map_err(failure)?, totp, step, now).await })
     }
 
     async fn confirm_totp(
@@ -454,15 +466,15 @@ impl Store for PostgresStore {
         now: Timestamp,
         act: &AuditEntry,
     ) -> Result<bool, StoreError> {
-        on!(self, pool => async { code::confirm(pool.begin().await.map_err(failure)?, totp, step, now, act).await })
+        keep!(self, pool => async { code::confirm(pool.begin().await.map_err(failure)?, totp, step, now, act).await })
     }
 
     async fn spend_recovery(&self, user: &UserName, hash: &str, act: &AuditEntry) -> Result<bool, StoreError> {
-        on!(self, pool => async { code::spend_recovery(pool.begin().await.map_err(failure)?, user, hash, act).await })
+        keep!(self, pool => async { code::spend_recovery(pool.begin().await.map_err(failure)?, user, hash, act).await })
     }
 
     async fn add_emergency(&self, code: &EmergencyCode, act: &AuditEntry) -> Result<(), StoreError> {
-        on!(self, pool => async { code::add_emergency(pool.begin().await.map_err(failure)?, code, act).await })
+        keep!(self, pool => async { code::add_emergency(pool.begin().await.map_err(failure)?, code, act).await })
     }
 
     async fn emergencies(&self) -> Result<Vec<EmergencyCode>, StoreError> {
@@ -470,19 +482,19 @@ impl Store for PostgresStore {
     }
 
     async fn spend_emergency(&self, hash: &str, act: &AuditEntry) -> Result<Option<EmergencyCode>, StoreError> {
-        on!(self, pool => async { code::spend_emergency(pool.begin().await.map_err(failure)?, hash, act).await })
+        keep!(self, pool => async { code::spend_emergency(pool.begin().await.map_err(failure)?, hash, act).await })
     }
 
     async fn revoke_emergency(&self, name: &str, act: &AuditEntry) -> Result<bool, StoreError> {
-        on!(self, pool => async { code::revoke_emergency(pool.begin().await.map_err(failure)?, name, act).await })
+        keep!(self, pool => async { code::revoke_emergency(pool.begin().await.map_err(failure)?, name, act).await })
     }
 
     async fn spend_challenge(&self, id: &str, expires_at: Timestamp) -> Result<bool, StoreError> {
-        on!(self, pool => code::spend_challenge(pool, id, expires_at))
+        keep!(self, pool => code::spend_challenge(pool, id, expires_at))
     }
 
     async fn forget_codes(&self, before: Timestamp) -> Result<(), StoreError> {
-        on!(self, pool => code::forget(pool, before))
+        keep!(self, pool => code::forget(pool, before))
     }
 
     async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
@@ -490,7 +502,7 @@ impl Store for PostgresStore {
     }
 
     async fn add_enrolment(&self, enrolment: &Enrolment, act: &AuditEntry) -> Result<(), StoreError> {
-        on!(self, pool => async { enrolment::add(pool.begin().await.map_err(failure)?, enrolment, act).await })
+        keep!(self, pool => async { enrolment::add(pool.begin().await.map_err(failure)?, enrolment, act).await })
     }
 
     async fn enrolment(&self, id: EnrolmentId) -> Result<Option<Enrolment>, StoreError> {
@@ -510,7 +522,7 @@ impl Store for PostgresStore {
     }
 
     async fn revoke_enrolment(&self, id: EnrolmentId, act: &AuditEntry) -> Result<bool, StoreError> {
-        on!(self, pool => async { enrolment::revoke(pool.begin().await.map_err(failure)?, id, act).await })
+        keep!(self, pool => async { enrolment::revoke(pool.begin().await.map_err(failure)?, id, act).await })
     }
 
     async fn move_enrolment(
@@ -520,7 +532,7 @@ impl Store for PostgresStore {
         now: Timestamp,
         act: &AuditEntry,
     ) -> Result<bool, StoreError> {
-        on!(self, pool => async { enrolment::advance(pool.begin().await.map_err(failure)?, enrolment, from, now, act).await })
+        keep!(self, pool => async { enrolment::advance(pool.begin().await.map_err(failure)?, enrolment, from, now, act).await })
     }
 
     async fn claim_enrolment_notices(
@@ -529,11 +541,11 @@ impl Store for PostgresStore {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Enrolment>, StoreError> {
-        on!(self, pool => enrolment::claim_notices(pool, now, lease, limit))
+        keep!(self, pool => enrolment::claim_notices(pool, now, lease, limit))
     }
 
     async fn enrolment_told(&self, id: EnrolmentId) -> Result<(), StoreError> {
-        on!(self, pool => enrolment::told(pool, id))
+        keep!(self, pool => enrolment::told(pool, id))
     }
 
     async fn claim_strike_notices(
@@ -543,23 +555,23 @@ impl Store for PostgresStore {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Strike>, StoreError> {
-        on!(self, pool => strike::claim_notices(pool, since, now, lease, limit))
+        keep!(self, pool => strike::claim_notices(pool, since, now, lease, limit))
     }
 
     async fn strike_told(&self, session: SessionId) -> Result<(), StoreError> {
-        on!(self, pool => strike::told(pool, session))
+        keep!(self, pool => strike::told(pool, session))
     }
 
     async fn begin_update(&self, channel: &str, number: i64, now: Timestamp) -> Result<Heard, StoreError> {
-        on!(self, pool => heard::begin(pool, channel, number, now))
+        keep!(self, pool => heard::begin(pool, channel, number, now))
     }
 
     async fn finish_update(&self, channel: &str, number: i64) -> Result<(), StoreError> {
-        on!(self, pool => heard::finish(pool, channel, number))
+        keep!(self, pool => heard::finish(pool, channel, number))
     }
 
     async fn forget_heard(&self, before: Timestamp) -> Result<(), StoreError> {
-        on!(self, pool => async {
+        keep!(self, pool => async {
             heard::forget(pool, before).await?;
             enrolment::forget(pool, before).await
         })

@@ -73,6 +73,25 @@ fn serve_starts_with_nothing_reloads_and_stops() {
         serving.line_with("configuration reloaded");
     }
 
+    // Channels and TLS are set up at the start alone: whoever had to wait for them would wait for nobody.
+    let telegram = "[telegram]\ntoken = \"700100:AAF-test_token\"\n";
+    let by_operator = "[hold]\napprovers = [\"operator\"]\n";
+    let radsec = "[radsec]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\nclient_ca = \"ca.pem\"\n";
+    let nas = |more: &str| format!("[nas.office]\naddress = \"192.0.2.1\"\nsecret = \"what-both-know\"\n{more}\n");
+    for (key, text) in [
+        ("hold.approvers (said or not) names telegram", telegram.to_owned()),
+        (
+            "nas.office.approvers names telegram",
+            format!("{by_operator}{telegram}") + &nas("approvers = [\"telegram\"]"),
+        ),
+        ("nas.office.dynauth names RADIUS over TLS", nas("dynauth = \"tls\"") + radsec),
+    ] {
+        fs::write(house.path("radhold.toml"), format!("state_dir = \"state\"\n{text}")).unwrap();
+        serving.signal("HUP");
+        let refused = serving.line_with("not reloaded");
+        assert!(refused.contains(key) && refused.contains("restart radhold"), "{refused}");
+    }
+
     serving.signal("TERM");
     serving.line_with("stopped");
     assert_eq!(serving.child.wait().unwrap().code(), Some(0));

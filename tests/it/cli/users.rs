@@ -205,5 +205,8 @@ fn a_link_without_a_bot_says_which_file_lacks_it() {
     let id = "00000000";
     let said = house.fails(4, &["user", "enrolments", "--revoke", id]);
     assert!(said.contains("radhold user enrolments"), "{said}");
+    let token = "q8Zr5vJx2mKd7LwT";
+    let said = house.fails(4, &["user", "enrolments", "--revoke", token]);
+    assert!(!said.to_lowercase().contains(&token.to_lowercase()), "somebody may give the link's secret: {said}");
     assert!(house.done(&["user", "enrolments", "alice"]).starts_with("no links"));
 }

@@ -224,6 +224,7 @@ async fn a_decision_says_where_it_came_from(stage: &Stage) {
         Approval::by_operator("telegram:42"),
         Approval::by_operator("telegram:42@-200"),
         posing,
+        Approval::by_operator("Telegram:42@-200"),
     ];
     for (number, approval) in (1..).zip(approvals) {
         let held = started(stage, number).await;
@@ -241,6 +242,7 @@ async fn a_decision_says_where_it_came_from(stage: &Stage) {
             ("telegram:42", "telegram", "chat 42"),
             ("telegram:42", "telegram", "chat -200"),
             ("telegram:42", "webhook", ""),
+            ("Telegram:42@-200", "operator", ""),
         ]
     );
 }
