@@ -11,6 +11,7 @@ use crate::radius::{EncodeError, Packet, PacketBuilder, Short, attribute};
 
 /// What an Access-Request offers.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a login takes nothing of the heap, and there is one at a time")]
 pub enum Offer<'a> {
     /// A password, by one of the methods we check.
     Password(PasswordOffer<'a>),

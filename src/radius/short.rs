@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 
 use super::attribute::MAX_VALUE;
 
-/// Up to 253 octets. May be secret: prints nothing, and is wiped when dropped.
+/// Up to 253 octets. May be secret: prints nothing, and is wiped when dropped, though not where it was moved from.
 #[derive(Clone)]
 pub struct Short {
     octets: [u8; MAX_VALUE],

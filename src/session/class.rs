@@ -121,7 +121,7 @@ mod tests {
         let nas = NasName::new("edge");
         let octets = key.seal(&class(), &nas);
         for bit in 0..octets.len() * 8 {
-            let mut changed = octets.clone();
+            let mut changed = octets;
             changed[bit / 8] ^= 1 << (bit % 8);
             assert!(key.open(&changed, &nas).is_err(), "bit {bit}");
         }
