@@ -355,9 +355,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     // -- the audit record
 
-    /// Adds acts that change nothing here. All others are kept with what they change, by the method that changes it.
-    async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError>;
-    /// Acts, the latest first.
+    /// Acts, the latest first. Each was kept with what it changed, by the method that changed it.
     async fn audited(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError>;
     /// Removes acts from before then, the only way to remove any; says how many.
     async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError>;

@@ -419,14 +419,6 @@ impl Store for PostgresStore {
         keep!(self, pool => trusts::forget(pool, before))
     }
 
-    async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {
-        keep!(self, pool => async {
-            let mut tx = pool.begin().await.map_err(failure)?;
-            audit::add(&mut tx, acts).await?;
-            tx.commit().await.map_err(failure)
-        })
-    }
-
     async fn audited(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
         on!(self, pool => audit::matching(pool, query))
     }

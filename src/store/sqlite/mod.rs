@@ -417,12 +417,6 @@ impl Store for SqliteStore {
         trusts::forget(self.write().await?, before).await
     }
 
-    async fn audit(&self, acts: &[AuditEntry]) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        audit::add(&mut tx, acts).await?;
-        tx.commit().await.map_err(failure)
-    }
-
     async fn audited(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
         audit::matching(&self.readers, query).await
     }

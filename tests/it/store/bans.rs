@@ -218,7 +218,7 @@ async fn the_audit_record_is_only_added_to(stage: &Stage) {
     let store = stage.store.as_ref();
     let acts =
         [act(NOON, "user.add", "alice"), act(secs(10), "nas.add", "edge"), act(secs(20), "user.remove", "alice")];
-    store.audit(&acts).await.unwrap();
+    store.edit(&[], &acts).await.unwrap();
     let found = async |query: AuditQuery| {
         let acts = store.audited(&query).await.unwrap();
         acts.into_iter().map(|act| act.act).collect::<Vec<_>>()
