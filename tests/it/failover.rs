@@ -455,7 +455,7 @@ async fn while_no_standby_takes_commits_the_store_counts_as_away() {
     let (mut octets, mut most) = (0, 0);
     let mut watch = PgConnection::connect(&engine.address("postgres")).await.unwrap();
     // Longer than it takes to look twice whether it is back, and to give up the connections there are.
-    while begun.elapsed() < Duration::from_secs(20) {
+    while begun.elapsed() < Duration::from_secs(30) {
         octets += 1;
         fleet.account(1, 3, octets, 0).await;
         sleep(Duration::from_millis(50)).await;
@@ -469,7 +469,7 @@ async fn while_no_standby_takes_commits_the_store_counts_as_away() {
         .unwrap();
         most = most.max(backends);
     }
-    assert!(most <= 10 + 4, "{most} connections: commits that are given up pile up");
+    assert!(most <= 10 + 6, "{most} connections: commits that are given up pile up");
     assert!(radhold.log()[from..].iter().any(|line| message(line).starts_with("the store is away")));
     assert!(!radhold.log()[from..].iter().any(is_back), "it can be read, and that is all: {:#?}", radhold.log());
     engine.sql("ALTER SYSTEM RESET synchronous_standby_names").await;
