@@ -61,7 +61,7 @@ fn auto_exits_0_after_every_step_was_on_the_wire() {
     assert_eq!(story(lines, "carol"), [&login[..], &ended].concat());
 
     let held = at(lines, "carol", "Disconnect-Request") - at(lines, "carol", "Access-Request");
-    assert!((6.0..8.5).contains(&held), "carol was held for {held} s");
+    assert!((6.0..11.0).contains(&held), "carol was held for {held} s");
     let methods: Vec<_> = last["logins"].as_array().unwrap().iter().map(|login| login["method"].clone()).collect();
     assert_eq!(methods, ["MS-CHAPv2", "PAP", "CHAP"]);
     assert_eq!(last["all_seen"], true);

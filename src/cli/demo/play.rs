@@ -71,7 +71,11 @@ impl<'a> Play<'a> {
 
         sleep(BEAT).await;
         self.approve(ALICE).await?;
-        soon("alice's CoA-Request", nas.until(alice, |session| session.filter.as_deref() == Some("permit"))).await?;
+        soon(
+            "alice's CoA-Request",
+            nas.until(alice, |session| session.acknowledged && session.filter.as_deref() == Some("permit")),
+        )
+        .await?;
         self.interim(alice).await?;
 
         sleep(BEAT).await;

@@ -10,7 +10,7 @@ use super::nas::{What, terminate_cause};
 use super::timeline::Entry;
 
 /// How soon after a decision, or after the deadline, the NAS must have been told.
-const PROMPT: Duration = Duration::from_secs(2);
+const PROMPT: Duration = Duration::from_secs(5);
 
 /// Acct-Status-Type (RFC 2866 §5.1).
 const START: u32 = 1;

@@ -138,6 +138,7 @@ mod tests {
             framed_ip: Ipv4Addr::new(10, 77, 0, 1),
             classes: Vec::new(),
             filter: Some("sandbox".to_owned()),
+            acknowledged: false,
             since: Instant::now(),
             ends_at: None,
             octets: (0, 0),

@@ -388,6 +388,9 @@ impl Shared {
         };
         let answer = self.answer(&packet, &judgement)?;
         tell(sent(&answer, 0));
+        if let Judgement::Change { port, .. } = &judgement {
+            self.acknowledge(*port);
+        }
         answered.push_back((key, answer.clone()));
         if answered.len() > KEPT_ANSWERS {
             answered.pop_front();
@@ -440,6 +443,7 @@ impl Shared {
             framed_ip: Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 77, 0, 0)) + port % 65_536),
             classes: accept.all(attribute::CLASS).map(<[u8]>::to_vec).collect(),
             filter: filter.clone(),
+            acknowledged: false,
             since: now,
             ends_at: accept.integer(attribute::SESSION_TIMEOUT).map(|seconds| after(now, seconds)),
             octets: (0, 0),
@@ -466,6 +470,14 @@ impl Shared {
         }
         if let Some((user, what)) = changed {
             self.tell(Some((port, &user)), what);
+        }
+        self.changed.send_replace(());
+    }
+
+    /// A change has been acknowledged, and that told: whoever waits for this tells what comes of it afterwards.
+    fn acknowledge(&self, port: u32) {
+        if let Some(session) = self.table().0.get_mut(&port) {
+            session.acknowledged = true;
         }
         self.changed.send_replace(());
     }

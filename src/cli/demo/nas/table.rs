@@ -27,6 +27,8 @@ pub struct Session {
     pub classes: Vec<Vec<u8>>,
     /// The filter in force; of a session that has ended, the last one.
     pub filter: Option<String>,
+    /// Whether its last CoA-Request has been acknowledged.
+    pub acknowledged: bool,
     /// Since when it is on.
     pub since: Instant,
     /// When Session-Timeout ends it (RFC 2865 §5.27).
