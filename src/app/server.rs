@@ -227,7 +227,6 @@ pub async fn serve(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigErr
         }
     }
     tracing::info!("stopping: requests in work are answered, then what is not kept yet is kept");
-    server.log_counters();
     server.stop().await;
     tracing::info!("stopped");
     Ok(())
@@ -588,6 +587,8 @@ impl Server {
         if let Err(error) = self.store.release(&self.worker.node).await {
             tracing::warn!(%error, "orders under way stay claimed until their lease is over");
         }
+        // Now that nothing more is sent.
+        self.log_counters();
         // Gone already when the keeper was.
         let _ = self.stop_keeper.send(());
         if tokio::time::timeout(LAST_KEEPING, self.keeper).await.is_err() {

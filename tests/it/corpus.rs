@@ -251,7 +251,10 @@ impl Lab {
         let radhold = Radhold::start(&format!(
             "[server]\nreject_delay = \"0s\"\n[nas.lab]\naddress = \"127.0.0.1\"\nsecret = \"{secret}\"\n"
         ));
-        radhold.add_user("alice", PASSWORD, &["--store-as", "clear"]);
+        // The peer is somebody else, elsewhere, so that no mutant with a wrong password locks him out.
+        for user in ["alice", "peter"] {
+            radhold.add_user(user, PASSWORD, &["--store-as", "clear"]);
+        }
         Self { radhold, secret }
     }
 
@@ -315,13 +318,13 @@ impl Peer {
     fn logs_in_and_starts(&mut self) {
         let number = self.answered.to_be_bytes();
         let authenticator = std::array::from_fn(|at| number[at % 8] ^ 0x5a);
-        let request = access_request_with(self.secret, number[7], authenticator, "alice");
+        let request = access_request_with(self.secret, number[7], authenticator, "peter", "10.90.0.3");
         let reply = self.exchange(&request, self.auth);
         let accept = Packet::parse(&reply).unwrap();
-        assert_eq!(accept.code(), Code::AccessAccept);
+        assert_eq!(accept.code(), Code::AccessAccept, "{:?}", accept.text(attribute::REPLY_MESSAGE));
         assert_eq!(accept.text(attribute::FILTER_ID), Some("sandbox"));
         let class = accept.first(attribute::CLASS).unwrap();
-        let request = start_with(self.secret, number[7], &format!("peer-{}", self.answered), Some(class));
+        let request = start_with(self.secret, number[7], "peter", &format!("peer-{}", self.answered), Some(class));
         let reply = self.exchange(&request, self.accounting);
         assert_eq!(Packet::parse(&reply).unwrap().code(), Code::AccountingResponse);
     }
@@ -339,16 +342,16 @@ impl Peer {
 }
 
 fn access_request(identifier: u8, authenticator: [u8; 16], user: &str) -> Vec<u8> {
-    access_request_with(SECRET, identifier, authenticator, user)
+    access_request_with(SECRET, identifier, authenticator, user, "10.90.0.2")
 }
 
-fn access_request_with(secret: &str, identifier: u8, authenticator: [u8; 16], user: &str) -> Vec<u8> {
+fn access_request_with(secret: &str, identifier: u8, authenticator: [u8; 16], user: &str, caller: &str) -> Vec<u8> {
     let mut request = PacketBuilder::request(Code::AccessRequest, identifier, authenticator);
     let hidden = hiding::hide_user_password(PASSWORD.as_bytes(), secret.as_bytes(), &authenticator).unwrap();
     request.text(attribute::USER_NAME, user).unwrap();
     request.attribute(attribute::USER_PASSWORD, &hidden).unwrap();
     request.integer(attribute::NAS_PORT, 7).unwrap();
-    request.text(attribute::CALLING_STATION_ID, "10.90.0.2").unwrap();
+    request.text(attribute::CALLING_STATION_ID, caller).unwrap();
     request.sign_request(secret.as_bytes()).unwrap().to_vec()
 }
 
@@ -359,14 +362,14 @@ fn status_server(identifier: u8, authenticator: [u8; 16]) -> Vec<u8> {
 }
 
 fn start(identifier: u8, session: &str, class: Option<&[u8]>) -> Vec<u8> {
-    start_with(SECRET, identifier, session, class)
+    start_with(SECRET, identifier, "alice", session, class)
 }
 
-fn start_with(secret: &str, identifier: u8, session: &str, class: Option<&[u8]>) -> Vec<u8> {
+fn start_with(secret: &str, identifier: u8, user: &str, session: &str, class: Option<&[u8]>) -> Vec<u8> {
     let mut request = PacketBuilder::request(Code::AccountingRequest, identifier, [0; 16]);
     request.integer(attribute::ACCT_STATUS_TYPE, 1).unwrap();
     request.text(attribute::ACCT_SESSION_ID, session).unwrap();
-    request.text(attribute::USER_NAME, "alice").unwrap();
+    request.text(attribute::USER_NAME, user).unwrap();
     request.integer(attribute::NAS_PORT, 7).unwrap();
     if let Some(class) = class {
         request.attribute(attribute::CLASS, class).unwrap();
