@@ -179,6 +179,8 @@ pub struct Server {
     stop_workers: watch::Sender<bool>,
     worker: Arc<Worker>,
     desk: Arc<Desk>,
+    /// The commands that are to be offered.
+    menus: watch::Sender<Vec<Menu>>,
     keeper: JoinHandle<()>,
     stop_keeper: oneshot::Sender<()>,
     places: [Arc<Semaphore>; 2],
@@ -327,12 +329,13 @@ impl Server {
         }));
         background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone(), Arc::clone(&desk)));
         background.spawn(desk::notices(Arc::clone(&desk)));
+        let menus = watch::Sender::new(desk.menus());
         let polls = telegram.is_some_and(|telegram| telegram.webhook.is_none());
         for approver in approvers.values() {
             let (approver, incoming) = (Arc::clone(approver), incoming.clone());
             match approver.kind() {
                 ApproverKind::Telegram => {
-                    background.spawn(offer(Arc::clone(&approver), desk.menus()));
+                    background.spawn(offer(Arc::clone(&approver), menus.subscribe()));
                     background.spawn(share_limits(Arc::clone(&approver), shared.clone()));
                     match polls {
                         true => background.spawn(listen_in_turn(approver, incoming, our_turn.clone())),
@@ -477,6 +480,7 @@ impl Server {
             stop_workers,
             worker,
             desk,
+            menus,
             keeper,
             stop_keeper,
             places,
@@ -528,6 +532,7 @@ impl Server {
         self.worker.voice.messages.replace(&messages);
         *self.worker.places.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(places);
         self.desk.go_by(Rules::of(config));
+        self.menus.send_replace(self.desk.menus());
         Ok(())
     }
 
@@ -859,26 +864,42 @@ fn presence(config: &Config, spooled: watch::Receiver<Spooled>) -> Presence {
     }
 }
 
-/// Has the commands offered; tried until it is done.
-async fn offer(approver: Arc<dyn Approver>, menus: Vec<Menu>) {
+/// Has the commands offered, and again when there are others, for ever; tried until it is done.
+async fn offer(approver: Arc<dyn Approver>, mut menus: watch::Receiver<Vec<Menu>>) {
+    loop {
+        let offered = menus.borrow_and_update().clone();
+        tokio::select! {
+            () = offer_once(&*approver, &offered) => {}
+            changed = menus.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => break,
+            },
+        }
+        if menus.changed().await.is_err() {
+            break;
+        }
+    }
+    // A part of the server does not end by itself.
+    std::future::pending::<()>().await;
+}
+
+async fn offer_once(approver: &dyn Approver, menus: &[Menu]) {
     let mut pause = Duration::from_secs(1);
     loop {
-        let wait = match approver.publish(&menus).await {
-            Ok(()) => break,
+        let wait = match approver.publish(menus).await {
+            Ok(()) => return,
             Err(AskError::Later { after, reason }) => {
                 tracing::info!(approver = %approver.kind(), reason, "its commands are not offered yet");
                 after.unwrap_or(pause)
             }
             Err(AskError::Undeliverable(reason)) => {
                 tracing::warn!(approver = %approver.kind(), reason, "its commands cannot be offered");
-                break;
+                return;
             }
         };
         tokio::time::sleep(wait).await;
         pause = (pause * 2).min(Duration::from_secs(60));
     }
-    // A part of the server does not end by itself.
-    std::future::pending::<()>().await;
 }
 
 /// Tells an approver among how many nodes its limits are shared, for ever.

@@ -1,5 +1,7 @@
 //! The commands that are offered, by language and by who somebody is.
 
+use std::sync::PoisonError;
+
 use super::Desk;
 use crate::approver::Menu;
 use crate::model::Language;
@@ -39,9 +41,14 @@ impl Desk {
             commands.map(|(name, what)| (name.to_owned(), self.say(language, what, &[]))).collect::<Vec<_>>()
         };
         let (rules, mut menus) = (self.rules(), Vec::new());
+        let dismissed = self.dismissed.read().unwrap_or_else(PoisonError::into_inner).clone();
         for (tag, language) in &languages {
             let commands = say(language, &mut PEOPLE.into_iter());
-            menus.push(Menu { chat: None, language: tag.clone(), commands });
+            menus.push(Menu { chat: None, language: tag.clone(), commands: commands.clone() });
+            // A menu of one's own stays until it is written over.
+            for chat in &dismissed {
+                menus.push(Menu { chat: Some(chat.clone()), language: tag.clone(), commands: commands.clone() });
+            }
             for chat in &rules.administrators {
                 let commands = say(language, &mut ADMINISTRATORS.into_iter().chain(PEOPLE));
                 menus.push(Menu { chat: Some(chat.clone()), language: tag.clone(), commands });

@@ -76,6 +76,8 @@ pub(super) struct Rules {
 pub(super) struct Desk {
     parts: Parts,
     rules: RwLock<Arc<Rules>>,
+    /// Chats that were an administrator's since the start, and are none's now.
+    dismissed: RwLock<BTreeSet<String>>,
     patience: Mutex<Patience>,
     name: OnceCell<String>,
     /// There may be something administrators are to be told.
@@ -105,12 +107,23 @@ struct Said<'a> {
 impl Desk {
     pub(super) fn new(parts: Parts) -> Self {
         let rules = RwLock::new(Arc::new(parts.rules.clone()));
-        Self { parts, rules, patience: Mutex::default(), name: OnceCell::new(), notices: Notify::new() }
+        Self {
+            parts,
+            rules,
+            dismissed: RwLock::default(),
+            patience: Mutex::default(),
+            name: OnceCell::new(),
+            notices: Notify::new(),
+        }
     }
 
     /// Goes by other rules from now on.
     pub(super) fn go_by(&self, rules: Rules) {
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let mut ours = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        let mut dismissed = self.dismissed.write().unwrap_or_else(PoisonError::into_inner);
+        dismissed.extend(ours.administrators.iter().cloned());
+        dismissed.retain(|chat| !rules.administrators.contains(chat));
+        *ours = Arc::new(rules);
     }
 
     fn rules(&self) -> Arc<Rules> {

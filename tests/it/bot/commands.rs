@@ -182,3 +182,23 @@ async fn commands_are_offered_by_language_and_role_and_only_when_they_changed() 
     scene.api.until("all looked at again", |world| (world.calls_of("getMyCommands").count() >= 8).then_some(())).await;
     assert_eq!(scene.api.count("setMyCommands"), sets);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_becomes_or_ceases_to_be_administrator_is_offered_other_commands_at_the_reload() {
+    let scene = Scene::new("", "").await;
+    let offered = |chat: i64, held: bool| {
+        scene.api.until("the menu", move |world| {
+            let menu = world.commands.get(&(chat, String::new()))?.as_array()?;
+            (menu.iter().any(|command| command["command"] == "held") == held).then_some(())
+        })
+    };
+    offered(ADMIN, true).await;
+    let path = scene.radhold.path("radhold.toml");
+    let old = std::fs::read_to_string(&path).unwrap();
+    let new = old.replace(&format!("administrators = [{ADMIN}]"), &format!("administrators = [{BOB}]"));
+    assert_ne!(old, new);
+    std::fs::write(&path, new).unwrap();
+    scene.radhold.signal("HUP");
+    offered(BOB, true).await;
+    offered(ADMIN, false).await;
+}
