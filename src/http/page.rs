@@ -57,6 +57,22 @@ impl Said {
         Self::ALL.into_iter().find(|said| said.as_str() == word)
     }
 
+    /// Whether it can be so: a link of somebody else's must not make the page say things.
+    fn fits(self, seen: &Seen, is_waiting: bool) -> bool {
+        match self {
+            Self::Wrong | Self::TooOften | Self::Away => takes_code(seen),
+            Self::Counted => is_waiting && !takes_code(seen),
+            Self::TooLate => shown(seen).is_some(),
+        }
+    }
+
+    const fn mood(self) -> &'static str {
+        match self {
+            Self::Counted => "good",
+            Self::Wrong | Self::TooLate | Self::TooOften | Self::Away => "bad",
+        }
+    }
+
     const fn message(self) -> &'static str {
         match self {
             Self::Wrong => "portal-wrong",
@@ -100,10 +116,10 @@ impl Page<'_> {
             let _ = writeln!(page, "<p class=\"number\">{number:02}</p>");
         }
         let _ = writeln!(page, "<p>{}</p>", self.text(words.text));
-        // Only where a code may have been given: a link of somebody else's must not make the page say things.
         let is_waiting = shown.is_some_and(|shown| matches!(shown.phase, Phase::Waits(_)));
-        if let Some(said) = self.said.filter(|_| is_waiting) {
-            let _ = writeln!(page, "<p class=\"said\" role=\"alert\">{}</p>", self.text(said.message()));
+        if let Some(said) = self.said.filter(|said| said.fits(self.seen, is_waiting)) {
+            let (class, text) = (said.mood(), self.text(said.message()));
+            let _ = writeln!(page, "<p class=\"said {class}\" role=\"alert\">{text}</p>");
         }
         if let Some(form) = shown.and_then(|shown| shown.form.as_deref()) {
             self.forms(&mut page, form);

@@ -16,10 +16,12 @@ use crate::telemetry;
 
 /// How long what was seen is shown again.
 const FRESH: Duration = Duration::from_secs(1);
-/// Addresses remembered at once. Each holds a place for a minute at most.
+/// Addresses remembered at once.
 const ROOM: usize = 20_000;
 /// How long an address is remembered that asks for nothing.
-const FORGET: Duration = Duration::from_secs(60);
+const FORGET: Duration = Duration::from_secs(30);
+/// How often such addresses are forgotten: not with each request of a crowd.
+const TIDY: Duration = Duration::from_secs(5);
 /// Codes in a row, and how long until there may be one more.
 const CODES: u32 = 5;
 /// See [`CODES`].
@@ -28,9 +30,16 @@ const CODE_EVERY: Duration = Duration::from_secs(10);
 /// Everybody who asked lately.
 #[derive(Debug, Default)]
 pub(super) struct Visitors {
-    looks: Mutex<HashMap<IpAddr, Arc<Look>>>,
+    looks: Mutex<Looks>,
     /// When an address will have had no code for long enough.
     codes: Mutex<HashMap<IpAddr, Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct Looks {
+    by_address: HashMap<IpAddr, Arc<Look>>,
+    /// When those were last forgotten who ask no more.
+    tidied_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -60,7 +69,7 @@ impl Visitors {
 
     /// Has the next one look anew.
     pub(super) fn forget(&self, address: IpAddr) {
-        lock(&self.looks).remove(&address);
+        lock(&self.looks).by_address.remove(&address);
     }
 
     /// Whether one more code may be tried; it counts then.
@@ -89,18 +98,20 @@ impl Visitors {
     fn place(&self, address: IpAddr) -> Option<Arc<Look>> {
         let now = Instant::now();
         let mut looks = lock(&self.looks);
-        if let Some(look) = looks.get(&address) {
+        let Looks { by_address, tidied_at } = &mut *looks;
+        if tidied_at.is_none_or(|at| now - at >= TIDY) {
+            by_address.retain(|_, look| now - *lock(&look.asked_at) < FORGET);
+            *tidied_at = Some(now);
+        }
+        if let Some(look) = by_address.get(&address) {
             *lock(&look.asked_at) = now;
             return Some(Arc::clone(look));
         }
-        if looks.len() >= ROOM {
-            looks.retain(|_, look| now - *lock(&look.asked_at) < FORGET);
-            if looks.len() >= ROOM {
-                return None;
-            }
+        if by_address.len() >= ROOM {
+            return None;
         }
         let look = Arc::new(Look { asked_at: Mutex::new(now), seen: tokio::sync::Mutex::default() });
-        looks.insert(address, Arc::clone(&look));
+        by_address.insert(address, Arc::clone(&look));
         Some(look)
     }
 }
