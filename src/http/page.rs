@@ -122,6 +122,9 @@ impl Page<'_> {
             let _ = writeln!(page, "<p class=\"said {class}\" role=\"alert\">{text}</p>");
         }
         if let Some(form) = shown.and_then(|shown| shown.form.as_deref()) {
+            if words.headline != "portal-asks-code" {
+                let _ = writeln!(page, "<p class=\"or\">{}</p>", self.text("portal-or"));
+            }
             self.forms(&mut page, form);
         }
         if let Some(left) = shown.filter(|_| is_waiting).and_then(|shown| shown.left) {

@@ -1,7 +1,7 @@
 //! The portal, end to end: the real server, radclient as the NAS, and browsers that are a few lines of HTTP from addresses of their own.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -61,9 +61,9 @@ impl Answer {
 }
 
 /// A connection from that address.
-fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+fn connect(from: impl Into<IpAddr>, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(from.into(), 0).into()).unwrap();
     socket.connect(&to.into()).unwrap();
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -71,7 +71,14 @@ fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
 }
 
 /// One request as it is written here, with `Connection: close`.
-fn ask(from: Ipv4Addr, to: SocketAddr, method: &str, path: &str, lines: &[(&str, &str)], body: &str) -> Answer {
+fn ask(
+    from: impl Into<IpAddr>,
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    lines: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let mut stream = connect(from, to);
     let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in lines {
@@ -97,6 +104,7 @@ impl Scene {
     }
 
     fn on(head: &str, coa_port: u16, portal: &str, more: &str) -> Self {
+        let listen = if portal.contains("listen") { "" } else { "listen = [\"127.0.0.1:0\"]" };
         let radhold = Radhold::start_with(
             head,
             &format!(
@@ -115,7 +123,7 @@ impl Scene {
                 [dynauth]
                 initial_timeout = "200ms"
                 [portal]
-                listen = ["127.0.0.1:0"]
+                {listen}
                 {portal}
                 [nas.lab]
                 address = "127.0.0.1"
@@ -126,7 +134,9 @@ impl Scene {
             ),
         );
         let ready = radhold.wait_for_log(0, |line| message(line) == "radhold is ready");
-        let portal = ready["portal"].as_str().unwrap().trim_matches(['[', ']']).parse().unwrap();
+        let portal = ready["portal"].as_str().unwrap();
+        // A list of one, in brackets.
+        let portal = portal[1..portal.len() - 1].parse().unwrap();
         Self { radhold, portal }
     }
 
@@ -481,6 +491,31 @@ async fn who_hammers_is_slowed_down_and_who_is_slow_is_cut() {
             let late = ended.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
             assert!(!late && begun.elapsed() < PATIENCE, "{ended:?} after {:?}", begun.elapsed());
         }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_ipv6_the_prefix_of_a_session_is_its_address() {
+    let das = Das::start(&["ack"]).await;
+    block_in_place(|| {
+        let scene = Scene::on("", das.address.port(), "listen = [\"[::1]:0\"]", "");
+        scene.add_alice(&["operator"]);
+        let port = scene.portal.port();
+        assert_eq!(scene.portal, SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+        let who = "User-Name = alice, NAS-Port = 1, Calling-Station-Id = \"203.0.113.7\"";
+        let login = format!("{who}, User-Password = {PASSWORD}, Message-Authenticator = 0x00");
+        let accept = radclient(scene.radhold.auth, "auth", SECRET, &login);
+        let class = received(&accept, "Class").unwrap();
+        let start = format!(
+            "{who}, Acct-Status-Type = Start, Acct-Session-Id = a1, Framed-IPv6-Prefix = ::/64, Class = {class}"
+        );
+        assert_eq!(radclient(scene.radhold.accounting, "acct", SECRET, &start).code, 0);
+        scene.radhold.until_state("held");
+        let get = |host: &str| ask(Ipv6Addr::LOCALHOST, scene.portal, "GET", "/", &[("Host", host)], "");
+        let page = get(&format!("[::1]:{port}"));
+        assert!(page.headline().starts_with("An operator must"), "{page:?}");
+        let sent = get("neverssl.com");
+        assert_eq!((sent.status, sent.header("location")), (302, Some(format!("http://[::1]:{port}/").as_str())));
     });
 }
 

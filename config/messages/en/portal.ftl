@@ -9,7 +9,7 @@ portal-person-text = A message asks you whether it is you.
 portal-others = Somebody else must agree
 portal-others-text = They have been asked. Nothing is left to do here but wait.
 portal-operator = An operator must let you in
-portal-operator-text = They have been told that you wait.
+portal-operator-text = They can see that you wait.
 portal-asks-code = Enter your code
 portal-asks-code-text = This login needs a code of your authenticator app.
 
@@ -34,6 +34,7 @@ portal-away = This page cannot see your login at the moment
 portal-away-text = It tries again by itself. You can confirm in another way meanwhile.
 
 portal-left = Time left:
+portal-or = Or confirm with a code:
 portal-code = Code of your authenticator app, six digits
 portal-send = Confirm
 portal-no-phone = No authenticator at hand?
