@@ -16,6 +16,7 @@
 //! | entry | `main.rs`, [`cli`] | arguments, help, printing | decide anything about a session |
 //! | shells | [`app`] | joins configuration, adapters and core; runs effects and deadlines | hold a rule of its own |
 //! | | [`agent`] | beside pppd: obeys CoA and Disconnect in nftables and processes | know a store, a user, or why |
+//! | | [`http`] | the portal: a page for whoever is confined | know a user or a session's id, or approve |
 //! | | [`net`] | UDP and TLS in and out, duplicates, the client, the front on a NAS's loopback | know a session or a user |
 //! | adapters | [`store`] | the only SQL | decide who wins: it compares versions |
 //! | | [`approver`] | ways to ask a person | change a session |
@@ -31,6 +32,7 @@
 //! | words | [`model`] | plain domain types and ids | know a protocol |
 //! | wire | [`eap`], [`radius`] | packets, attributes, authenticators, dictionaries | know anything of ours |
 //! | aside | [`config`], [`telemetry`] | configuration into types; tracing and counters | start anything |
+//! | | [`listener`] | HTTP that strangers cannot hold open | know what is said on it |
 
 pub mod accounting;
 pub mod agent;
@@ -42,6 +44,8 @@ pub mod config;
 pub mod dialect;
 pub mod dynauth;
 pub mod eap;
+pub mod http;
+pub mod listener;
 pub mod messages;
 pub mod model;
 pub mod net;

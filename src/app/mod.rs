@@ -25,6 +25,7 @@ mod lookup;
 mod nas_queue;
 mod news;
 mod orders;
+mod portal;
 mod prompts;
 mod quarantine;
 mod radsec;

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -24,6 +25,7 @@ use super::lockouts::Lockouts;
 use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
 use super::orders::{NewOrders, Worker};
+use super::portal::PortalSessions;
 use super::prompts::KnownPrompts;
 use super::radsec::{self, TlsGate, TlsWays};
 use super::readers::StoreReaders;
@@ -42,6 +44,7 @@ use crate::auth::challenge::ChallengeKey;
 use crate::auth::{CredentialError, SealingKey};
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
+use crate::http::{Portal, PortalOptions};
 use crate::model::{ApproverKind, DynauthPath, Nas, NodeName, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
@@ -133,6 +136,14 @@ pub enum ServeError {
         /// What the system says.
         problem: io::Error,
     },
+    /// The portal cannot be listened for.
+    #[error("portal.listen: cannot listen on TCP {address}: {problem}")]
+    BindPortal {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        problem: io::Error,
+    },
     /// Certificate, key or roots cannot be used.
     #[error("radsec: {0}")]
     Tls(#[from] TlsError),
@@ -160,6 +171,7 @@ pub struct Server {
     auth: Vec<SocketAddr>,
     accounting: Vec<SocketAddr>,
     radsec: Vec<SocketAddr>,
+    portal: Vec<SocketAddr>,
     links: Arc<Links>,
     credentials: Option<Arc<Credentials>>,
     welcome: Option<Nas>,
@@ -167,7 +179,7 @@ pub struct Server {
     sealing_key: SealingKey,
     class_key: ClassKey,
     settings: SettingsHandle,
-    /// Those of TLS.
+    /// Those of TLS, and of the portal.
     listeners: JoinSet<()>,
     /// Each waits for the end of a thread that takes requests by UDP.
     lanes: JoinSet<()>,
@@ -245,6 +257,7 @@ impl Server {
         let auth_sockets = bind_all(&config.server.auth, &config.server)?;
         let accounting_sockets = bind_all(&config.server.accounting, &config.server)?;
         let tls_listeners = bind_tls(config)?;
+        let portal_listeners = bind_portal(config).await?;
         let sealing_key = keys::sealing_key(&config.keys.sealing_file)?;
         let store = open_store(config).await?;
         let away = match open_schema(&*store, &config.node).await {
@@ -327,6 +340,8 @@ impl Server {
             bot_name: telegram.and_then(|telegram| telegram.bot_name.clone()),
             held_codes: HeldCodes::new(Arc::clone(&codes), Arc::clone(&store), ledger.clone()),
         }));
+        let held_codes = HeldCodes::new(Arc::clone(&codes), Arc::clone(&store), ledger.clone());
+        let portal_sessions = PortalSessions::new(Arc::clone(&store), held_codes, ButtonKey::new(&cluster_key));
         background.spawn(answers::run(heard, Arc::clone(&store), ledger.clone(), Arc::clone(&desk)));
         background.spawn(desk::notices(Arc::clone(&desk)));
         let menus = watch::Sender::new(desk.menus());
@@ -460,10 +475,24 @@ impl Server {
                 listeners.spawn(listen(listener, tls.clone(), credentials, links, gate.clone()));
             }
         }
+        let portal = portal_listeners.iter().map(|(address, _)| *address).collect();
+        if let Some(settings) = &config.portal {
+            let options = PortalOptions {
+                url: settings.url.clone(),
+                trusted_proxies: settings.trusted_proxies.clone(),
+                messages: Arc::clone(&voice.messages),
+                language: config.messages.language.clone(),
+            };
+            let page = Arc::new(Portal::new(options, Arc::new(portal_sessions)));
+            for (_, listener) in portal_listeners {
+                listeners.spawn(Arc::clone(&page).serve(listener));
+            }
+        }
         Ok(Self {
             auth,
             accounting,
             radsec: tls_addresses,
+            portal,
             links,
             credentials,
             welcome,
@@ -503,6 +532,11 @@ impl Server {
     /// The TCP addresses that take connections of RADIUS over TLS.
     pub fn radsec(&self) -> &[SocketAddr] {
         &self.radsec
+    }
+
+    /// The TCP addresses of the portal.
+    pub fn portal(&self) -> &[SocketAddr] {
+        &self.portal
     }
 
     /// The store it works on.
@@ -632,8 +666,8 @@ impl Server {
 
     async fn announce(&self, loaded: &Loaded) -> Result<(), ServeError> {
         self.warn(loaded);
-        tracing::info!(auth = ?self.auth, accounting = ?self.accounting, radsec = ?self.radsec, store = %loaded.config.store.url,
-            nases = self.settings.current().nases.len(), node = %loaded.config.node, "radhold is ready");
+        tracing::info!(auth = ?self.auth, accounting = ?self.accounting, radsec = ?self.radsec, portal = ?self.portal,
+            store = %loaded.config.store.url, nases = self.settings.current().nases.len(), node = %loaded.config.node, "radhold is ready");
         telemetry::tell_ready();
         if let Some(nas) = &self.welcome {
             let users = self.store.users().await?;
@@ -971,6 +1005,17 @@ fn bind_tls(config: &Config) -> Result<Vec<Listener>, ServeError> {
     addresses
         .map(|&address| Listener::bind(address).map_err(|problem| ServeError::BindTls { address, problem }))
         .collect()
+}
+
+/// Opens the ports of the portal.
+async fn bind_portal(config: &Config) -> Result<Vec<(SocketAddr, TcpListener)>, ServeError> {
+    let mut listeners = Vec::new();
+    for &address in config.portal.iter().flat_map(|portal| &portal.listen) {
+        let refused = |problem| ServeError::BindPortal { address, problem };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        listeners.push((listener.local_addr().map_err(refused)?, listener));
+    }
+    Ok(listeners)
 }
 
 /// Opens ports; port 0 is any, so the address that was bound comes with each.

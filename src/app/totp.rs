@@ -23,6 +23,15 @@ use crate::telemetry;
 /// Less than a NAS waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Where a code came from, for the record.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// With a login: its NAS and caller.
+    Login(&'a str),
+    /// Otherwise: a chat, or an address.
+    Elsewhere(&'a str),
+}
+
 /// What becomes of a code.
 #[derive(Debug)]
 pub(super) enum Checked {
@@ -53,8 +62,8 @@ impl Codes {
         Self { store, settings, sealing_key, lockouts }
     }
 
-    /// Checks a code of a user and spends it. `origin` is where it came from, for the record.
-    pub(super) async fn check(&self, user: &UserName, code: &Code, origin: &str, now: Timestamp) -> Checked {
+    /// Checks a code of a user and spends it.
+    pub(super) async fn check(&self, user: &UserName, code: &Code, origin: Origin<'_>, now: Timestamp) -> Checked {
         // Whoever knows the password must not guess codes for ever, however many addresses they have: a user's codes are counted
         // as if they were an account with one caller, of names that no packet has. Nobody's password is locked by that.
         let key = format!("\u{1}code of {user}");
@@ -114,20 +123,25 @@ impl Codes {
         &self,
         user: &UserName,
         code: &Code,
-        origin: &str,
+        origin: Origin<'_>,
         now: Timestamp,
     ) -> Result<Result<Accepted, &'static str>, StoreError> {
+        let (Origin::Login(place) | Origin::Elsewhere(place)) = origin;
         let act = |act: &str, detail: &str| AuditEntry {
             at: now,
             who: user.to_string(),
             through: "server".to_owned(),
-            origin: origin.to_owned(),
+            origin: place.to_owned(),
             act: act.to_owned(),
             subject: user.to_string(),
             detail: detail.to_owned(),
         };
         match code {
-            Code::Totp(code) => self.look_at_totp(user, code, now).await,
+            Code::Totp(code) => {
+                // A login has an attempt on record, with where it came from; nothing else would say where this one did.
+                let used = matches!(origin, Origin::Elsewhere(_)).then(|| act("totp.used", ""));
+                self.look_at_totp(user, code, now, used.as_ref()).await
+            }
             Code::Recovery(code) => {
                 let hash = code.recovery_hash(&self.sealing_key, user);
                 let spent = self.store.spend_recovery(user, &hash, &act("totp.recovery-used", "")).await?;
@@ -138,7 +152,7 @@ impl Codes {
                 let spent = self.store.spend_emergency(&hash, &act("emergency.used", "")).await?;
                 if let Some(spent) = &spent {
                     telemetry::count("code.emergency");
-                    tracing::error!(%user, origin, code = spent.name, left = spent.uses_left, "an emergency code was used");
+                    tracing::error!(%user, origin = place, code = spent.name, left = spent.uses_left, "an emergency code was used");
                 }
                 Ok(code.clone().used(spent.map(|spent| spent.name), user).ok_or("emergency-code-wrong"))
             }
@@ -150,6 +164,7 @@ impl Codes {
         user: &UserName,
         code: &TotpCode,
         now: Timestamp,
+        used: Option<&AuditEntry>,
     ) -> Result<Result<Accepted, &'static str>, StoreError> {
         let settings = self.settings.current();
         let Some(tried) = self.store.begin_code_try(user, now).await? else { return Ok(Err("no-totp")) };
@@ -166,7 +181,10 @@ impl Codes {
         };
         let Some(matched) = key.matching(code, now, settings.codes.window) else { return Ok(Err("code-wrong")) };
         // Of two nodes that see a code at once, one sets its step.
-        let was_set = self.store.accept_step(&tried.totp, matched.step(), now).await?;
+        let was_set = match used {
+            Some(act) => self.store.accept_step_with(&tried.totp, matched.step(), now, act).await?,
+            None => self.store.accept_step(&tried.totp, matched.step(), now).await?,
+        };
         Ok(matched.unless_used(was_set, user).ok_or("code-used"))
     }
 }
@@ -205,7 +223,7 @@ impl CodeOutcome {
     }
 }
 
-/// Codes for sessions that are held: by chat today, by a portal page one day.
+/// Codes for sessions that are held, by chat or on the portal.
 #[derive(Debug)]
 pub(super) struct HeldCodes {
     codes: Arc<Codes>,
@@ -232,9 +250,22 @@ impl HeldCodes {
         })
     }
 
-    /// A code for one session, given where it is known whose session it is.
-    pub(super) async fn code_for(&self, session: &Session, code: &Code, origin: &str) -> CodeOutcome {
-        let accepted = match self.codes.check(&session.user, code, origin, clock::now()).await {
+    /// A code that somebody typed on the page that shows this session; `from` is where that was, for the record.
+    pub(super) async fn code_from_page(
+        &self,
+        session: &Session,
+        code: &Code,
+        from: &str,
+    ) -> Result<CodeOutcome, StoreError> {
+        let waits = waits_for_code(session, clock::now())
+            && self.store.user(&session.user).await?.is_some_and(|user| !user.disabled);
+        Ok(if waits { self.code_for(session, code, from).await } else { CodeOutcome::NothingWaits })
+    }
+
+    /// A code for one session that waits for one.
+    async fn code_for(&self, session: &Session, code: &Code, origin: &str) -> CodeOutcome {
+        let given = Origin::Elsewhere(origin);
+        let accepted = match self.codes.check(&session.user, code, given, clock::now()).await {
             Checked::Right(accepted) => accepted,
             Checked::Wrong(label) => {
                 tracing::info!(session = %session.id, user = %session.user, origin, label, "a code was refused");
@@ -275,7 +306,7 @@ impl HeldCodes {
 }
 
 /// Whether a code would lift a session: its order of approvers has come to TOTP, and nobody has decided.
-fn waits_for_code(session: &Session, now: Timestamp) -> bool {
+pub(super) fn waits_for_code(session: &Session, now: Timestamp) -> bool {
     let asked = |ask: &crate::session::Ask| {
         ask.approver == ApproverKind::Totp && !matches!(ask.state, AskState::Undeliverable(_))
     };

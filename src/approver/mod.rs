@@ -5,7 +5,6 @@
 //! unverified press would lift a stranger's session, which is why a [`Press`] or an [`ActPress`] can only come from
 //! [`crate::session::ButtonKey`]. What a message or an act leads to is decided elsewhere (`app::desk`), by who the speaker is then.
 
-mod listener;
 mod notice;
 pub mod operator;
 pub mod telegram;

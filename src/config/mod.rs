@@ -16,6 +16,7 @@ pub(crate) mod guards;
 mod layers;
 mod nearest;
 mod people;
+mod portal;
 mod radsec;
 pub(crate) mod read;
 mod reader;
@@ -38,6 +39,7 @@ pub use enrolment::{Confirm, Enrolment};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontRadsec, FrontServer};
 pub use people::{Messages, Places};
+pub use portal::Portal;
 pub use radsec::{Radsec, TlsFiles};
 pub use said::Said;
 pub use surroundings::Surroundings;
@@ -75,6 +77,8 @@ pub struct Config {
     pub enrolment: Enrolment,
     /// `[approver.webhook]`; `None` when there is no such section.
     pub webhook: Option<Webhook>,
+    /// `[portal]`; `None` when there is no such section.
+    pub portal: Option<Portal>,
     /// `[nas.NAME]`, by name. More may be in the store.
     pub nas: Vec<Nas>,
     /// `[radsec]`; `None` when there is no such section.

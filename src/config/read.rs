@@ -20,6 +20,7 @@ use super::front::front;
 use super::guards;
 use super::layers::Layers;
 use super::people;
+use super::portal::portal;
 use super::radsec::radsec;
 use super::reader::{Report, Section};
 use super::webhook::webhook;
@@ -63,6 +64,7 @@ pub(super) fn keys() -> Vec<String> {
     let settings = [
         "telegram.token",
         "telegram.webhook.secret",
+        "portal.listen",
         "nas.NAME.secret",
         "radsec.certificate",
         "agent.peer.NAME.secret",
@@ -96,6 +98,9 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     let configured = Configured { telegram: has_telegram, webhook: webhook_section.is_present() };
     approver_section.finish();
     let webhook = if configured.webhook { webhook(report, webhook_section) } else { None };
+    let portal_section = top.section("portal");
+    let has_portal = portal_section.is_present();
+    let portal = if has_portal { portal(portal_section) } else { None };
     let guards = guards::guards(top.section("guards"));
     let hold = hold(top.section("hold"), configured, utc_offset, guards);
     let telegram = if has_telegram { telegram(telegram_section) } else { None };
@@ -125,7 +130,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
     if (has_telegram && telegram.is_none()) || (configured.webhook && webhook.is_none()) {
         return None;
     }
-    if has_radsec && radsec.is_none() {
+    if (has_radsec && radsec.is_none()) || (has_portal && portal.is_none()) {
         return None;
     }
     let nas = nas.into_iter().collect::<Option<Vec<Nas>>>()?;
@@ -142,6 +147,7 @@ fn config(report: &Report<'_>, surroundings: &Surroundings) -> Option<Config> {
         telegram,
         enrolment,
         webhook,
+        portal,
         nas,
         radsec,
         dynauth,

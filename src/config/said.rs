@@ -101,8 +101,14 @@ mod tests {
                 .waiting_for_restart(&at_start),
             [""; 0]
         );
-        let now = said(&[("spool.drain_rate", "6"), ("store.while_away", "reject"), ("messages.zone", "Asia/Tokyo")]);
-        assert_eq!(now.waiting_for_restart(&at_start), ["messages.zone", "spool.drain_rate", "store.batch"]);
+        let now = said(&[
+            ("spool.drain_rate", "6"),
+            ("store.while_away", "reject"),
+            ("messages.zone", "Asia/Tokyo"),
+            ("portal.listen", "192.0.2.80"),
+        ]);
+        let waiting = ["messages.zone", "portal.listen", "spool.drain_rate", "store.batch"];
+        assert_eq!(now.waiting_for_restart(&at_start), waiting);
         assert!(!format!("{now:?}").contains("Tokyo"), "no value is kept");
     }
 

@@ -11,7 +11,7 @@ pub(super) struct Form {
 }
 
 /// Kinds by the beginning of the id. All others are messages or parts of them.
-const FORMS: [(&str, Form); 6] = [
+const FORMS: [(&str, Form); 7] = [
     // A line to the operator, in the log too; whoever posts it escapes it.
     ("alert-", Form { limit: 2000, html: false }),
     // answerCallbackQuery: 0-200 characters.
@@ -20,6 +20,8 @@ const FORMS: [(&str, Form); 6] = [
     ("button-", Form { limit: 40, html: false }),
     // BotCommand.description: 1-256 characters.
     ("command-", Form { limit: 256, html: false }),
+    // On the portal's page, which escapes it; a phone's screen has room for so much.
+    ("portal-", Form { limit: 240, html: false }),
     // A line a NAS may show in a Reply-Message of one attribute (RFC 2865 §5.18), which counts octets.
     ("reply-", Form { limit: 120, html: false }),
     // A word or two inside other messages, which are HTML.

@@ -9,7 +9,7 @@
 //! | `form.rs` | what Telegram takes: length and tags; pure |
 //! | `error.rs` | what is wrong, by file and line |
 //!
-//! What begins with `alert-`, `answer-`, `button-`, `command-` or `reply-` is plain text with a limit of its own; all else is HTML.
+//! What begins with `alert-`, `answer-`, `button-`, `command-`, `portal-` or `reply-` is plain text with a limit of its own; all else is HTML.
 //! Text from the network is a guest: the caller escapes it before it becomes an argument, and says so by which [`Value`]
 //! it makes of it. Never knows whom a text is for, or what becomes of it.
 

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ipnet::Ipv6Net;
 use tokio::sync::mpsc;
 
 pub use audit::{AuditEntry, AuditQuery};
@@ -189,6 +190,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn sessions_named(&self, names: &[Named]) -> Result<Vec<Session>, StoreError>;
     /// The open sessions on any of these ports, each once, newest Access-Accept first.
     async fn sessions_on_ports(&self, ports: &[Port]) -> Result<Vec<Session>, StoreError>;
+    /// The open sessions that have started and have this address: as their Framed-IP-Address or Framed-IPv6-Address, or within their
+    /// Framed-IPv6-Prefix. The latest start first, at most some dozens.
+    async fn sessions_framed(&self, address: IpAddr) -> Result<Vec<Session>, StoreError>;
     /// The sessions that match, newest Access-Accept first.
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError>;
     /// Open sessions whose wake time is not after `now`, the most overdue first. A row that makes no sense is logged and
@@ -377,8 +381,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Sets the step of the last code accepted, and confirms the enrolment. `false` when a code of that step or a later one was
     /// accepted before, at whichever node, or the TOTP is another by now: the code is spent.
     async fn accept_step(&self, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError>;
-    /// The same by an administrator, whose act is kept with it.
-    async fn confirm_totp(
+    /// The same with an act that is kept with it.
+    async fn accept_step_with(
         &self,
         totp: &KeptTotp,
         step: u64,
@@ -451,6 +455,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn finish_update(&self, channel: &str, number: i64) -> Result<(), StoreError>;
     /// Forgets what was heard before then, and enrolments that ended before then.
     async fn forget_heard(&self, before: Timestamp) -> Result<(), StoreError>;
+}
+
+/// Every prefix an address can be in, as NASes state them: bits beside the prefix are zero (RFC 3162 §2.3). None of IPv4.
+fn prefixes_of(address: IpAddr) -> impl Iterator<Item = Ipv6Net> {
+    let of_length = |address, length| Ipv6Net::new(address, length).ok().map(|prefix| prefix.trunc());
+    let v6 = match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    };
+    v6.into_iter().flat_map(move |address| (1..=128).filter_map(move |length| of_length(address, length)))
 }
 
 /// How something that a channel brought stood before.

@@ -19,13 +19,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dialect", &["radius", "model", "policy", "session", "dynauth"]),
     ("messages", &["model"]),
     ("places", &["model"]),
-    ("approver", &["model", "session", "messages", "telemetry"]),
+    ("listener", &[]),
+    ("approver", &["model", "session", "messages", "telemetry", "listener"]),
     ("store", &["model", "policy", "session", "telemetry"]),
     ("spool", &["model", "session"]),
     ("telemetry", &["model", "config"]),
     ("config", &["model", "policy", "session", "auth"]),
     ("net", &["radius", "model", "dynauth", "telemetry", "config"]),
     ("agent", &["radius", "model", "dynauth", "net", "telemetry", "config"]),
+    ("http", &["model", "messages", "telemetry", "listener"]),
     (
         "app",
         &[
@@ -46,6 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
             "config",
             "net",
+            "http",
         ],
     ),
     (

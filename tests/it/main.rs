@@ -35,6 +35,7 @@ mod load;
 mod loss;
 mod mmdb;
 mod nodes;
+mod portal;
 mod postgres;
 mod radhold;
 mod radsec;

@@ -39,14 +39,14 @@ fn nas(more: &str) -> String {
 }
 
 /// An authenticator app, which read what was printed; and the recovery codes on paper.
-struct App {
+pub(crate) struct App {
     totp: Totp,
-    recovery: Vec<String>,
+    pub(crate) recovery: Vec<String>,
 }
 
 impl App {
     /// Enrols a user.
-    fn enrol(radhold: &Radhold, user: &str, options: &[&str]) -> Self {
+    pub(crate) fn enrol(radhold: &Radhold, user: &str, options: &[&str]) -> Self {
         let ran = radhold.cli(&[&["user", "totp", user, "enrol", "--json"], options].concat(), "");
         assert_eq!(ran.code, 0, "{ran:?}");
         let enrolled: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -56,13 +56,13 @@ impl App {
     }
 
     /// The code so many steps from now.
-    fn code(&self, steps: i64) -> String {
+    pub(crate) fn code(&self, steps: i64) -> String {
         let now = radhold::app::clock::now().as_secs();
         self.totp.generate(u64::try_from(now + steps * 30).unwrap()).to_string()
     }
 
     /// A code that is right at no step of the window.
-    fn wrong(&self) -> String {
+    pub(crate) fn wrong(&self) -> String {
         let near: Vec<String> = (-8..8).map(|steps| self.code(steps)).collect();
         (0..).map(|number| format!("{number:06}")).find(|code| !near.contains(code)).unwrap()
     }

@@ -5,7 +5,7 @@
 //! signed. Without the right code this part lets nobody in who would not be held.
 
 use super::super::refusal::No;
-use super::super::totp::Checked;
+use super::super::totp::{Checked, Origin};
 use super::*;
 use crate::auth::challenge::{Challenge, ChallengeError};
 use crate::auth::totp::{self, Code as Given};
@@ -126,7 +126,7 @@ impl Access {
     async fn check_code(&self, request: &Request<'_>, user: &User, code: &Given) -> Result<totp::Accepted, No> {
         let (account, caller) = (user.name.as_str(), request.caller_key());
         let origin = format!("{} {caller}", request.nas.name);
-        match self.guards.codes.check(&user.name, code, origin.trim_end(), request.received_at).await {
+        match self.guards.codes.check(&user.name, code, Origin::Login(origin.trim_end()), request.received_at).await {
             Checked::Right(accepted) => {
                 self.guards.lockouts.succeeded(account, &caller);
                 Ok(accepted)

@@ -18,7 +18,7 @@ use super::api::Api;
 use super::reception::Reception;
 use super::{TelegramError, TelegramOptions, Webhook};
 use crate::approver::AskError;
-use crate::approver::listener::{Bounded, part_with_the_refused};
+use crate::listener::{Bounded, part_with_the_refused};
 use crate::model::Secret;
 use crate::telemetry;
 

@@ -22,7 +22,7 @@ use super::Desk;
 use super::sign::{SIGNATURE, Signer, TIMESTAMP, WINDOW};
 use super::words;
 use crate::approver::Incoming;
-use crate::approver::listener::{Bounded, part_with_the_refused};
+use crate::listener::{Bounded, part_with_the_refused};
 use crate::model::Timestamp;
 use crate::session::Told;
 use crate::telemetry;

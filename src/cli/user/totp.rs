@@ -176,7 +176,7 @@ async fn confirm(args: &ConfirmArgs, user: &UserName, store: &dyn Store, context
         Failure::failed("that code is wrong; are the clocks of the phone and of this host right? (totp.window)")
     })?;
     let act = audit::entry(context, audit::operator(None), "totp.confirm", user, "");
-    if !store.confirm_totp(&tried.totp, matched.step(), now, &act).await? {
+    if !store.accept_step_with(&tried.totp, matched.step(), now, &act).await? {
         return Err(Failure::failed("that code was used before; wait for the next"));
     }
     output::print(&format!("the authenticator of user {user} is confirmed"))

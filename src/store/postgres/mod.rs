@@ -37,6 +37,7 @@ mod trusts;
 mod usage;
 mod user;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -211,6 +212,10 @@ impl Store for PostgresStore {
 
     async fn sessions_on_ports(&self, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
         on!(self, pool => session::on_ports(pool, ports))
+    }
+
+    async fn sessions_framed(&self, address: IpAddr) -> Result<Vec<Session>, StoreError> {
+        on!(self, pool => session::framed(pool, address))
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
@@ -451,7 +456,7 @@ impl Store for PostgresStore {
         keep!(self, pool => async { code::accept_step(&mut *pool.acquire().await.map_err(failure)?, totp, step, now).await })
     }
 
-    async fn confirm_totp(
+    async fn accept_step_with(
         &self,
         totp: &KeptTotp,
         step: u64,

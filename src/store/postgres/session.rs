@@ -20,7 +20,7 @@ use super::failure;
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells};
-use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
+use crate::store::{Change, Named, Port, SessionQuery, StoreError, prefixes_of, records};
 
 /// Sessions removed in one transaction.
 const FORGOTTEN: i64 = 500;
@@ -254,6 +254,20 @@ pub(super) async fn on_ports(pool: &PgPool, ports: &[Port]) -> Result<Vec<Sessio
         .fetch_all(pool)
         .await
         .map_err(failure)?;
+    rows.iter().map(session).collect()
+}
+
+pub(super) async fn framed(pool: &PgPool, address: IpAddr) -> Result<Vec<Session>, StoreError> {
+    const FRAMED: &str = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM (SELECT * FROM sessions WHERE framed_ip = $1 AND state NOT IN ('dropped', 'closed') \
+         UNION ALL SELECT * FROM sessions WHERE framed_ipv6_prefix = ANY ($2) AND state NOT IN ('dropped', 'closed') \
+         AND framed_ip IS DISTINCT FROM $1) AS sessions \
+         WHERE started_at IS NOT NULL ORDER BY started_at DESC, id DESC LIMIT 64"
+    );
+    let prefixes: Vec<IpNet> = prefixes_of(address).map(IpNet::V6).collect();
+    let rows = sqlx::query(FRAMED).bind(address).bind(prefixes).fetch_all(pool).await.map_err(failure)?;
     rows.iter().map(session).collect()
 }
 

@@ -35,6 +35,7 @@ mod user;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
@@ -190,6 +191,10 @@ impl Store for SqliteStore {
 
     async fn sessions_on_ports(&self, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
         session::on_ports(&self.readers, ports).await
+    }
+
+    async fn sessions_framed(&self, address: IpAddr) -> Result<Vec<Session>, StoreError> {
+        session::framed(&self.readers, address).await
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
@@ -449,7 +454,7 @@ impl Store for SqliteStore {
         code::accept_step(&mut *self.writer.acquire().await.map_err(failure)?, totp, step, now).await
     }
 
-    async fn confirm_totp(
+    async fn accept_step_with(
         &self,
         totp: &KeptTotp,
         step: u64,

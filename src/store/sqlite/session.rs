@@ -1,5 +1,7 @@
 //! Sessions: compared by version, found by id, by query and by wake time.
 
+use std::net::IpAddr;
+
 use sqlx::query_builder::Separated;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
@@ -8,7 +10,7 @@ use super::failure;
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells, Columns};
-use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
+use crate::store::{Change, Named, Port, SessionQuery, StoreError, prefixes_of, records};
 
 /// Sessions removed in one transaction.
 const FORGOTTEN: i64 = 500;
@@ -203,6 +205,22 @@ pub(super) async fn on_ports(pool: &SqlitePool, ports: &[Port]) -> Result<Vec<Se
         }
     }
     let query = sqlx::query(ON_PORTS).bind(row::json(&numbers)).bind(row::json(&ids));
+    let rows = query.fetch_all(pool).await.map_err(failure)?;
+    rows.iter().map(session).collect()
+}
+
+pub(super) async fn framed(pool: &SqlitePool, address: IpAddr) -> Result<Vec<Session>, StoreError> {
+    const FRAMED: &str = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM sessions WHERE rowid IN (SELECT rowid FROM sessions \
+         WHERE framed_ip = ?1 AND state NOT IN ('dropped', 'closed') \
+         UNION SELECT sessions.rowid FROM json_each(?2) AS prefix CROSS JOIN sessions \
+         ON framed_ipv6_prefix = prefix.value WHERE state NOT IN ('dropped', 'closed')) \
+         AND started_at IS NOT NULL ORDER BY started_at DESC, id DESC LIMIT 64"
+    );
+    let prefixes: Vec<String> = prefixes_of(address).map(|prefix| prefix.to_string()).collect();
+    let query = sqlx::query(FRAMED).bind(address.to_string()).bind(row::json(&prefixes));
     let rows = query.fetch_all(pool).await.map_err(failure)?;
     rows.iter().map(session).collect()
 }

@@ -37,6 +37,8 @@ pub(crate) struct Bench {
     dir: TempDir,
     name: String,
     toml: String,
+    /// Where the sandbox's HTTP goes.
+    portal: String,
     agent: Option<Child>,
     log: Arc<Mutex<Vec<Value>>>,
     pppds: Vec<Child>,
@@ -61,6 +63,7 @@ impl Bench {
             dir: tempfile::tempdir().unwrap(),
             name,
             toml: toml.to_owned(),
+            portal: PORTAL.to_owned(),
             agent: None,
             log: Arc::default(),
             pppds: Vec::new(),
@@ -69,6 +72,11 @@ impl Bench {
         bench.build_network();
         bench.serve_inside();
         bench
+    }
+
+    /// Has the sandbox's HTTP go elsewhere; before the agent is started.
+    pub(crate) fn send_http_to(&mut self, portal: &str) {
+        self.portal = portal.to_owned();
     }
 
     /// Starts the agent and waits until it is ready.
@@ -81,9 +89,9 @@ impl Bench {
         assert!(self.agent.is_none(), "it runs already");
         let text = format!(
             "state_dir = \"state\"\n[log]\nformat = \"json\"\n[agent]\nsocket = \"agent.sock\"\nrun_dir = \"run\"\n\
-             resolvers = [\"10.92.0.10\"]\nportal = \"{PORTAL}\"\nnas_identifiers = [\"nas-1\"]\n{}\n\
+             resolvers = [\"10.92.0.10\"]\nportal = \"{}\"\nnas_identifiers = [\"nas-1\"]\n{}\n\
              [agent.peer.local]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\n",
-            self.toml
+            self.portal, self.toml
         );
         fs::write(self.path("radhold.toml"), text).unwrap();
         let seen = self.log().len();

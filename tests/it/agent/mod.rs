@@ -6,6 +6,7 @@ mod captive;
 mod hostapd;
 mod ipcp;
 mod links;
+mod portal;
 mod requests;
 mod restart;
 mod table;

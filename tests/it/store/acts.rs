@@ -121,7 +121,7 @@ async fn what_cannot_be_put_on_record_does_not_happen(stage: &Stage) {
     assert!(store.edit(&[Edit::AddUser(&user("bob"))], &[act("user.add", "bob")]).await.is_err());
     assert!(store.edit(&[Edit::RemoveUser(&"alice".into())], &[act("user.remove", "alice")]).await.is_err());
     assert!(store.commit_act(&kick, &act("session.kick", "alice")).await.is_err());
-    assert!(store.confirm_totp(&totp, 7, NOON, &act("totp.confirm", "alice")).await.is_err());
+    assert!(store.accept_step_with(&totp, 7, NOON, &act("totp.confirm", "alice")).await.is_err());
     let (bob, edge, import) = ([user("bob")], [nas("edge", "192.0.2.1/32")], act("import", "freeradius"));
     assert!(store.import(&bob, &edge, &import, &|_| ()).await.is_err());
     stage.sql("ALTER TABLE audit_of_before RENAME TO audit").await;
@@ -135,10 +135,10 @@ async fn what_cannot_be_put_on_record_does_not_happen(stage: &Stage) {
     // With its record it does.
     let later = NOON + Duration::from_secs(1);
     assert!(
-        store.confirm_totp(&totp, 7, later, &act("totp.confirm", "alice")).await.unwrap(),
+        store.accept_step_with(&totp, 7, later, &act("totp.confirm", "alice")).await.unwrap(),
         "the step was not spent"
     );
-    assert!(!store.confirm_totp(&totp, 7, later, &act("totp.confirm", "alice")).await.unwrap());
+    assert!(!store.accept_step_with(&totp, 7, later, &act("totp.confirm", "alice")).await.unwrap());
     let confirmed: Option<Timestamp> = store.totp(&"alice".into()).await.unwrap().unwrap().confirmed_at;
     assert_eq!(confirmed, Some(later));
     let nothing = store.import(&[user("alice")], &[], &import, &|_| ()).await.unwrap();

@@ -20,6 +20,7 @@ battery! {
         sessions_are_found_by_what_their_nas_calls_them,
         of_very_many_sessions_of_a_name_the_latest_are_found,
         sessions_are_found_by_their_ports,
+        sessions_are_found_by_their_addresses,
         open_is_what_the_machine_calls_open,
         due_sessions_come_most_overdue_first,
     }
@@ -172,6 +173,44 @@ async fn of_very_many_sessions_of_a_name_the_latest_are_found(stage: &Stage) {
     assert_eq!(of(State::Dropped), latest(100));
     assert_eq!(of(State::Closed), latest(1100));
     assert!(found.is_sorted_by(|a, b| a.accepted_at >= b.accepted_at), "the newest first");
+}
+
+async fn sessions_are_found_by_their_addresses(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let session = |number: u128, address: Option<&str>, prefix: Option<&str>, state| {
+        let at = NOON + Duration::from_secs(u64::try_from(number).unwrap());
+        let framed_ip = address.map(|address| address.parse().unwrap());
+        let framed_ipv6_prefix = prefix.map(|prefix| prefix.parse().unwrap());
+        let identity = Identity { framed_ip, framed_ipv6_prefix, ..Identity::default() };
+        // The later its offer, the earlier its start.
+        let started_at = (state != State::Offered).then(|| NOON + Duration::from_secs(1000 - at.since(NOON).as_secs()));
+        Session::restore(Record { identity, state, started_at, ..offer(number, at).into_record() })
+    };
+    let all = [
+        session(1, Some("10.0.0.7"), None, State::Held),
+        session(2, Some("10.0.0.7"), Some("2001:db8:1::/64"), State::Permitted),
+        session(3, Some("10.0.0.7"), None, State::Closed),
+        session(4, Some("10.0.0.7"), None, State::Dropped),
+        session(5, Some("10.0.0.7"), None, State::Offered),
+        session(6, Some("10.0.0.70"), None, State::Observed),
+        session(7, Some("2001:db8:1::7"), Some("2001:db8::/32"), State::Evicting),
+        session(8, None, Some("2001:db8:1::/64"), State::Permitting),
+        session(9, None, Some("2001:db8:1::7/128"), State::Held),
+        session(10, None, Some("2001:db8:1::/64"), State::Closed),
+        session(11, None, None, State::Held),
+    ];
+    store.commit(&all.iter().map(added).collect::<Vec<_>>()).await.unwrap();
+    let found = async |address: &str| -> Vec<u128> {
+        let found = store.sessions_framed(address.parse().unwrap()).await.unwrap();
+        found.iter().map(|session| session.id.0.as_u128()).collect()
+    };
+    assert_eq!(found("10.0.0.7").await, [1, 2], "the latest start first");
+    assert_eq!(found("10.0.0.70").await, [6]);
+    assert_eq!(found("10.0.0.8").await, []);
+    assert_eq!(found("2001:db8:1::7").await, [2, 7, 8, 9], "each once");
+    assert_eq!(found("2001:db8:1:0:ffff::").await, [2, 7, 8]);
+    assert_eq!(found("2001:db8:2::").await, [7]);
+    assert_eq!(found("2001:db9::1").await, []);
 }
 
 async fn sessions_are_found_by_their_ports(stage: &Stage) {
