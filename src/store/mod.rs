@@ -245,7 +245,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError>;
     /// The latest attempts, newest first.
     async fn attempts(&self, limit: u32) -> Result<Vec<AuthAttempt>, StoreError>;
-    /// The usage records of a session, oldest first.
+    /// The usage records of a session that is kept, oldest first. They lie between its start and its last report, give or take a day.
     async fn usage(&self, session: SessionId) -> Result<Vec<Usage>, StoreError>;
 
     /// Makes ready to keep the usage of that month and the two after it. To be called now and then; usage is never refused
@@ -534,6 +534,8 @@ pub enum Extent {
     Whole,
     /// Nothing but what an ordinary Interim-Update brings: version, heard_at, counters and the interval between them.
     Counters,
+    /// Besides, what an ordinary Stop brings: state, end, and that nothing is retried.
+    End,
 }
 
 /// Whether a change was kept.
