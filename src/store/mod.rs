@@ -265,8 +265,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     // -- import
 
-    /// Adds all these users and NASes, or none; those whose name is taken stay as they are. The act is kept with them when there were
-    /// any. `done` is told of each as it goes.
+    /// Adds all these users and NASes, or none; those whose name is taken stay as they are. Groups these users are in and that are
+    /// not there are added with them, with nothing to say yet. The act is kept with them when there were any. `done` is told of each as it goes.
     async fn import(
         &self,
         users: &[User],
