@@ -2,7 +2,7 @@
 
 use crate::accounting::{Share, by_day};
 use crate::model::{Counters, Timestamp};
-use crate::session::{Effect, Event, Session, Timing, Told, step};
+use crate::session::{Effect, Event, GoneOn, Session, Timing, Told, step};
 use crate::store::{Change, Extent, OrderId, Usage};
 
 /// A session in the hand: what it was, what it is now, and what that demands.
@@ -88,8 +88,11 @@ impl Turn {
             added,
         });
         let usage = usage.collect();
-        let counted = before.is_some_and(|before| session.has_only_counted_since(before));
-        let extent = if counted && !self.timer_stale { Extent::Counters } else { Extent::Whole };
+        let extent = match before.and_then(|before| session.has_only_gone_on_since(before)) {
+            Some(GoneOn::Counted) if !self.timer_stale => Extent::Counters,
+            Some(GoneOn::Ended) if !self.timer_stale => Extent::End,
+            _ => Extent::Whole,
+        };
         Change {
             extent,
             wake_at: session.wake_at(&self.timing),
@@ -121,6 +124,36 @@ mod tests {
 
     fn octets(change: &Change) -> u64 {
         change.usage.iter().map(|usage| usage.added.input_octets).sum()
+    }
+
+    #[test]
+    fn a_change_says_no_more_than_what_it_is_about() {
+        let now = Timestamp::from_secs(1_795_176_000);
+        let report = |secs: u64, octets: u64| Report {
+            at: now + std::time::Duration::from_secs(secs),
+            counters: Counters { input_octets: octets, session_time: secs, ..Counters::default() },
+            ..Report::default()
+        };
+        let moved = Report {
+            identity: Identity { framed_ip: Some("10.0.0.9".parse().unwrap()), ..Identity::default() },
+            ..report(90, 3)
+        };
+        let id = SessionId(uuid::Uuid::from_u128(1));
+        let address = "192.0.2.1".parse().unwrap();
+        let new = Session::observe(id, "alice".into(), "edge".into(), address, Identity::default(), now);
+        let timing = Timing::default();
+        let mut change = Turn::of_new(new, now, timing).take(&Event::Started(report(0, 0))).into_change(None);
+        for (event, extent) in [
+            (Event::Interim(report(60, 1)), Extent::Counters),
+            (Event::Interim(moved), Extent::Whole),
+            (Event::Stopped(report(120, 4)), Extent::End),
+            // The earlier of two Stops.
+            (Event::Stopped(report(110, 4)), Extent::End),
+            (Event::Interim(report(180, 5)), Extent::End),
+        ] {
+            change = Turn::of_kept(change.session, now, timing).take(&event).into_change(None);
+            assert_eq!(change.extent, extent, "{event:?}");
+        }
     }
 
     /// What the spool depends on: a batch whose fate was unknown is brought again.

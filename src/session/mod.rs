@@ -27,7 +27,7 @@ pub use decision::{Approval, DecidedBy, Decision, Denial, NotEntitled, Proof, Ve
 pub use event::{Alert, Effect, Event, Lane, Outcome, Told};
 pub use machine::{Step, Timing, step};
 pub use number::NumberChoice;
-pub use record::{Ask, AskState, End, EndCause, Record, Session, State};
+pub use record::{Ask, AskState, End, EndCause, GoneOn, Record, Session, State};
 pub use voices::Voices;
 
 #[cfg(test)]

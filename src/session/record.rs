@@ -79,6 +79,15 @@ pub struct Record {
     pub end: Option<End>,
 }
 
+/// What an ordinary report did to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoneOn {
+    /// It counted.
+    Counted,
+    /// It counted, and its state, its end and the time of its next retry may differ.
+    Ended,
+}
+
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -299,10 +308,12 @@ impl Session {
     }
 
     /// Whether nothing but version, heard_at, counters and the interval between Interim-Updates differs from `before`, as after an
-    /// ordinary Interim-Update.
-    pub fn has_only_counted_since(&self, before: Self) -> bool {
-        let Record { version, heard_at, counters, interim_interval, .. } = self.record;
-        Record { version, heard_at, counters, interim_interval, ..before.record } == self.record
+    /// ordinary Interim-Update; or, with `state`, `retry_at` and `end`, as after an ordinary Stop.
+    pub fn has_only_gone_on_since(&self, before: Self) -> Option<GoneOn> {
+        let Record { version, heard_at, counters, interim_interval, state, retry_at, end, .. } = self.record;
+        let counted = (before.state, before.retry_at, before.end) == (state, retry_at, end);
+        let carried = Record { version, heard_at, counters, interim_interval, state, retry_at, end, ..before.record };
+        (carried == self.record).then_some(if counted { GoneOn::Counted } else { GoneOn::Ended })
     }
 
     /// Takes the record out, to be kept.

@@ -1,7 +1,9 @@
 //! What administrators change, as orders that are kept together with the acts that say who did it. Knows no statement.
 
+use std::collections::BTreeSet;
+
 use super::{AuditEntry, Store, StoreError};
-use crate::model::{Binding, Group, GroupName, Nas, NasName, User, UserName};
+use crate::model::{Binding, Group, GroupName, GroupSettings, Nas, NasName, Timestamp, User, UserName};
 
 /// One change of what administrators keep; for [`Store::edit`]. Each does what the store's method of that name does, with its errors.
 #[derive(Debug, Clone, Copy)]
@@ -36,4 +38,10 @@ impl Edit<'_> {
         const NONE: &[AuditEntry] = &[];
         store.edit(&[self], NONE).await
     }
+}
+
+/// The groups that users are in, with nothing to say yet, as they would be added at that time.
+pub(super) fn groups_of(users: &[User], at: Timestamp) -> impl Iterator<Item = Group> {
+    let names: BTreeSet<GroupName> = users.iter().flat_map(|user| &user.groups).cloned().collect();
+    names.into_iter().map(move |name| Group { name, settings: GroupSettings::default(), created_at: at })
 }

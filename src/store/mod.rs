@@ -249,7 +249,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError>;
     /// The latest attempts, newest first.
     async fn attempts(&self, limit: u32) -> Result<Vec<AuthAttempt>, StoreError>;
-    /// The usage records of a session, oldest first.
+    /// The usage records of a session that is kept, oldest first. They lie between its start and its last report, give or take a day.
     async fn usage(&self, session: SessionId) -> Result<Vec<Usage>, StoreError>;
 
     /// Makes ready to keep the usage of that month and the two after it. To be called now and then; usage is never refused
@@ -269,8 +269,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     // -- import
 
-    /// Adds all these users and NASes, or none; those whose name is taken stay as they are. The act is kept with them when there were
-    /// any. `done` is told of each as it goes.
+    /// Adds all these users and NASes, or none; those whose name is taken stay as they are. Groups these users are in and that are
+    /// not there are added with them, with nothing to say yet. The act is kept with them when there were any. `done` is told of each as it goes.
     async fn import(
         &self,
         users: &[User],
@@ -548,6 +548,8 @@ pub enum Extent {
     Whole,
     /// Nothing but what an ordinary Interim-Update brings: version, heard_at, counters and the interval between them.
     Counters,
+    /// Besides, what an ordinary Stop brings: state, end, and that nothing is retried.
+    End,
 }
 
 /// Whether a change was kept.

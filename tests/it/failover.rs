@@ -451,6 +451,11 @@ async fn while_no_standby_takes_commits_the_store_counts_as_away() {
     engine.sql("SELECT pg_reload_conf()").await;
     let is_back = |line: &serde_json::Value| message(line).starts_with("the store is back");
     let from = radhold.log().len();
+    // A command whose commit waits gives up, and says what it leaves behind.
+    let arguments = ["user", "add", "carol", "--password-stdin"];
+    let ran = block_in_place(|| radhold.cli(&arguments, "correct horse battery\n"));
+    assert!(ran.code != 0 && ran.stderr.contains("standby that is not there"), "{ran:?}");
+    let left = ran.stderr.contains("is done already");
     let begun = Instant::now();
     let (mut octets, mut most) = (0, 0);
     let mut watch = PgConnection::connect(&engine.address("postgres")).await.unwrap();
@@ -476,6 +481,10 @@ async fn while_no_standby_takes_commits_the_store_counts_as_away() {
     engine.sql("SELECT pg_reload_conf()").await;
     block_in_place(|| radhold.wait_for_log(from, is_back));
     until_drained(&radhold).await;
+    if left {
+        let ran = block_in_place(|| radhold.cli(&["user", "show", "carol"], ""));
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
     fleet.account(1, 2, octets + 1, 0).await;
     let session = block_in_place(|| radhold.until_state("closed"));
     assert_eq!(session["counters"]["input_octets"], octets + 1);

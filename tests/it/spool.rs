@@ -251,6 +251,39 @@ async fn an_entry_the_store_does_not_keep_in_time_blocks_nobody() {
 }
 
 /// The button is judged when the store is back: it lifts the session of whom it was made for, and nobody's whose binding is gone.
+/// A millisecond for each session that is added: a thousand at a time would be too late for all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_slow_is_given_what_it_keeps_in_time() {
+    let cluster = Cluster::start().await;
+    let radhold = block_in_place(|| on(&cluster, ""));
+    let pool = cluster.pool().await;
+    sqlx::raw_sql(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
+         CREATE TRIGGER slowly BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION slowly()",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let (server, port) = (radhold.auth.to_string(), radhold.accounting.port().to_string());
+    let secret = radhold.path("load-secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    let secret = secret.display().to_string();
+    let arguments = ["client", "load", &server, "--accounting-port", &port, "--secret-file", &secret, "--json"];
+    let more = ["--duration", "4", "--sessions", "4000", "--interims", "0", "--in-flight", "2048", "--retries", "20"];
+    let ran = block_in_place(|| radhold.cli(&[&arguments[..], &more[..]].concat(), ""));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    until_drained(&radhold).await;
+    let counters = block_in_place(|| radhold.counters());
+    let count = |name: &str| counters.get(name).copied().unwrap_or(0);
+    let acknowledged = report["counts"]["answered"].as_u64().unwrap();
+    assert!(acknowledged > count("spool.kept") + 200, "the store had nothing of {acknowledged}: {counters:#?}");
+    let (starts, stops): (i64, i64) =
+        sqlx::query_as("SELECT count(started_at), count(ended_at) FROM sessions").fetch_one(&pool).await.unwrap();
+    let said = |key: &str| report["acknowledged"][key].as_i64().unwrap();
+    assert_eq!((starts, stops), (said("starts"), said("stops")));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_press_without_store_is_kept_and_settled_later() {
     const ALICE: i64 = 1001;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::super::{accounting, clock};
 use super::committer::Item;
 use super::keeper::{Keeper, within};
+use super::pace::Pace;
 use super::ticket::{Done, Ticket};
 use crate::radius::Packet;
 use crate::session::Press;
@@ -20,7 +21,7 @@ use crate::store::OrderId;
 use crate::telemetry;
 
 /// Entries in the first batch.
-const FIRST: u32 = 32;
+const FIRST: usize = 32;
 /// Before another look when nothing could be moved.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Before another look at what the store will not have in any form: somebody must mend it.
@@ -35,16 +36,13 @@ const ALONE: u32 = 5;
 const HEARING: Duration = Duration::from_secs(1);
 /// A spool that has not become emptier for so long is stuck rather than draining.
 const STANDSTILL: Duration = Duration::from_secs(60);
-/// A batch that failed comes again in so many.
-const PARTS: u32 = 8;
 /// Between two looks whether somebody has put entries back.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// How fast the spool empties.
 pub(super) struct Drain {
-    most: u32,
-    /// Entries in the next batch: fewer when the store was slow with one, more when it was not.
-    size: u32,
+    /// Entries in the next batch.
+    pace: Pace,
     rate: u32,
     next_at: Instant,
     /// The last entry that was looked at: what the store will not have is passed over until all others have been tried.
@@ -68,10 +66,9 @@ struct Alone {
 }
 
 impl Drain {
-    pub(super) fn new(most: u32, rate: u32) -> Self {
+    pub(super) fn new(most: u32, rate: u32, patience: Duration) -> Self {
         Self {
-            most,
-            size: FIRST.min(most),
+            pace: Pace::new(FIRST, most as usize, patience),
             rate,
             next_at: Instant::now(),
             last: 0,
@@ -149,9 +146,10 @@ impl Keeper {
                 Err(error) => return tracing::warn!(%error, "the spool cannot be read; trying again"),
             }
         }
+        let size = u32::try_from(self.drain.pace.size()).unwrap_or(u32::MAX);
         let taken = match self.drain.urgent {
-            Some(after) => self.spool.urgent(after, self.drain.size).await,
-            None => self.spool.oldest(self.drain.last, self.drain.size).await,
+            Some(after) => self.spool.urgent(after, size).await,
+            None => self.spool.oldest(self.drain.last, size).await,
         };
         let mut taken = match taken {
             Ok(taken) if taken.is_empty() => {
@@ -193,7 +191,9 @@ impl Keeper {
                 Err(reason) => self.set_aside(number, &reason).await,
             }
         }
+        let (count, sent) = (items.len(), Instant::now());
         let done = within(self.after, self.committer.keep(items)).await;
+        let took = sent.elapsed();
         let kept = self.strike_off(&tickets).await;
         let mut refused = None;
         for (number, ticket) in &tickets {
@@ -214,12 +214,7 @@ impl Keeper {
                     self.drain.looked_at(number);
                 }
                 // New records wait meanwhile: a batch should not take long.
-                let took = begun.elapsed();
-                if took > self.after / 4 {
-                    self.drain.size = (self.drain.size / 2).max(1);
-                } else if took < self.after / 16 {
-                    self.drain.size = self.drain.size.saturating_mul(2).min(self.drain.most);
-                }
+                self.drain.pace.kept(count, took);
                 // While records wait here, no session is silent for that long; and from now on none wait.
                 let empty = self.spool.waiting() == 0;
                 if empty || self.drain.has_lately_moved() && self.drain.heard_at.elapsed() >= HEARING {
@@ -231,7 +226,7 @@ impl Keeper {
                 }
             }
             Err(trouble) => {
-                self.drain.size = (self.drain.size / PARTS).max(1);
+                self.drain.pace.failed(count);
                 // One entry that waits for somebody's lock is no reason to send all others to the spool.
                 match timeout(self.after, self.committer.store.ping()).await {
                     Ok(Ok(())) => {

@@ -22,6 +22,7 @@ use super::super::users::Users;
 use super::committer::{Committer, Item};
 use super::drain::Drain;
 use super::flight::{Cargo, Flight, Marks, Offer, is_of_all};
+use super::pace::Pace;
 use super::recent::Recent;
 use super::ticket::{Done, Ticket};
 use super::{Job, QUEUE};
@@ -45,6 +46,9 @@ const LEAP: u64 = 20;
 /// A press in the spool is sealed for a chat that nobody has, so that no button can be mistaken for it: what its own is called, behind
 /// this.
 const IN_SPOOL: &str = "spool ";
+
+/// What became of a task, and how long it took.
+type Landing = (Result<(), String>, Duration);
 
 /// What a keeper works with.
 pub(crate) struct Parts {
@@ -79,7 +83,8 @@ pub(crate) struct Keeper {
     /// What was taken in and is on no way yet.
     waiting: VecDeque<(Item, Option<Arc<Ticket>>)>,
     flights: Vec<Flight>,
-    tasks: JoinSet<Result<(), String>>,
+    tasks: JoinSet<Landing>,
+    pace: Pace,
     hasher: RandomState,
     /// Since when the store is away, and who knocks there.
     away: Option<(Timestamp, JoinHandle<()>)>,
@@ -129,12 +134,13 @@ impl Keeper {
             spool,
             buttons,
             after,
-            drain: Drain::new(batch, drain_rate),
+            drain: Drain::new(batch, drain_rate, after),
             queue,
             gather,
             waiting: VecDeque::new(),
             flights: Vec::new(),
             tasks: JoinSet::new(),
+            pace: Pace::new(batch as usize, batch as usize, after),
             hasher: RandomState::new(),
             away: None,
             back_at: Instant::now(),
@@ -159,7 +165,6 @@ impl Keeper {
             self.show_spool();
         }
         let (mut stopping, mut closed, mut in_line) = (false, false, false);
-        let batch = self.committer.batch;
         while !(closed && self.waiting.is_empty() && self.flights.is_empty()) {
             let mut jobs = Vec::new();
             let drains = self.away.is_none() && !stopping;
@@ -187,6 +192,7 @@ impl Keeper {
                 self.gather(&mut jobs, room).await;
             }
             self.take_all_in(jobs).await;
+            self.keep_surplus_in_spool().await;
             let drain_due = self.away.is_none() && !stopping && Instant::now() >= self.drain.next_at();
             let in_turn = self.flights.is_empty() || self.spool.waiting() == 0;
             if drain_due && in_turn {
@@ -195,7 +201,7 @@ impl Keeper {
             if self.away.is_some() {
                 self.keep_waiting_in_spool().await;
             } else if !drain_due || in_turn {
-                self.send_off(batch, closed);
+                self.send_off(closed);
             }
             self.show_spool();
         }
@@ -209,7 +215,7 @@ impl Keeper {
 
     /// How many jobs may be taken in.
     fn room(&self) -> usize {
-        if self.batches() >= DEPTH { 0 } else { self.committer.batch.saturating_sub(self.waiting.len()) }
+        if self.batches() >= self.pace.depth(DEPTH) { 0 } else { self.pace.size().saturating_sub(self.waiting.len()) }
     }
 
     fn batches(&self) -> usize {
@@ -240,14 +246,17 @@ impl Keeper {
 
     /// Sends a batch off, if there is one to send. What may be about a session that is on its way waits, and so does what waits behind
     /// that. Whoever waits for a job that is not kept sees its channel close.
-    fn send_off(&mut self, batch: usize, last: bool) {
+    fn send_off(&mut self, last: bool) {
         self.send_attempts(last);
-        if self.waiting.is_empty() && self.offers.is_empty() || self.batches() >= DEPTH {
+        if self.waiting.is_empty() && self.offers.is_empty() || self.batches() >= self.pace.depth(DEPTH) {
             return;
         }
         let (mut items, mut tickets, mut marks) = (Vec::new(), Vec::new(), Marks::default());
         // Offers that wait go before what may look for them.
+        let batch = self.pace.size();
         let offers: Vec<Offer> = self.offers.drain(..).collect();
+        // However many they are, something else goes with them.
+        let batch = batch.max(offers.len() + batch.div_ceil(2));
         for (session, ticket) in &offers {
             let item = Item::Offer(Arc::clone(session), Arc::clone(ticket));
             marks.add(&item, &self.hasher);
@@ -277,16 +286,20 @@ impl Keeper {
         if items.is_empty() {
             return;
         }
-        let (committer, patience) = (Arc::clone(&self.committer), self.after);
-        let task = self.tasks.spawn(async move { within(patience, committer.keep(items)).await }).id();
-        self.flights.push(Flight { task, begun: Instant::now(), cargo: Cargo::Batch { tickets, offers, marks } });
+        let (committer, patience, count) = (Arc::clone(&self.committer), self.after, items.len());
+        let task = self.tasks.spawn(timed(async move { within(patience, committer.keep(items)).await })).id();
+        self.flights.push(Flight {
+            task,
+            begun: Instant::now(),
+            cargo: Cargo::Batch { count, tickets, offers, marks },
+        });
     }
 
     /// Sees to what became of a task.
-    async fn landed(&mut self, landed: Result<(Id, Result<(), String>), JoinError>) {
-        let (task, done) = match landed {
+    async fn landed(&mut self, landed: Result<(Id, Landing), JoinError>) {
+        let (task, (done, took)) = match landed {
             Ok(landed) => landed,
-            Err(error) => (error.id(), Err(error.to_string())),
+            Err(error) => (error.id(), (Err(error.to_string()), Duration::ZERO)),
         };
         let Some(place) = self.flights.iter().position(|flight| flight.task == task) else { return };
         let Flight { begun, cargo, .. } = self.flights.swap_remove(place);
@@ -294,6 +307,12 @@ impl Keeper {
             && begun >= self.back_at
         {
             self.store_is_away(trouble);
+        }
+        if let Cargo::Batch { count, .. } = cargo {
+            match &done {
+                Ok(()) => self.pace.kept(count, took),
+                Err(_) => self.pace.failed(count),
+            }
         }
         match (cargo, done) {
             // What still waits was overtaken again and again, and is not waited for.
@@ -316,6 +335,30 @@ impl Keeper {
     /// Puts what waits into the spool, for the store is away.
     async fn keep_waiting_in_spool(&mut self) {
         let tickets: Vec<_> = self.waiting.drain(..).filter_map(|(_, ticket)| ticket).collect();
+        self.keep_in_spool(&tickets).await;
+    }
+
+    /// Puts into the spool what the store would not come to in time: what a NAS is kept waiting for longer it sends again.
+    async fn keep_surplus_in_spool(&mut self) {
+        let Some(bearable) = self.pace.bearable().filter(|_| self.away.is_none()) else { return };
+        let surplus = self.queue.len().saturating_sub(bearable.max(self.pace.size() * DEPTH));
+        if surplus == 0 {
+            return;
+        }
+        let jobs: Vec<Job> = std::iter::from_fn(|| self.queue.try_recv().ok()).take(surplus).collect();
+        let (in_line, mut tickets) = (self.waiting.len(), Vec::new());
+        for job in jobs {
+            self.take_in(job, &mut tickets);
+        }
+        let mut stay = VecDeque::new();
+        for (item, ticket) in self.waiting.split_off(in_line) {
+            match ticket {
+                Some(ticket) if ticket.entry().is_some() => tickets.push(ticket),
+                ticket => stay.push_back((item, ticket)),
+            }
+        }
+        self.waiting.append(&mut stay);
+        tickets.iter().for_each(|_| telemetry::count("spool.surplus"));
         self.keep_in_spool(&tickets).await;
     }
 
@@ -385,7 +428,7 @@ impl Keeper {
                 done => done,
             }
         };
-        let task = self.tasks.spawn(within(patience, record)).id();
+        let task = self.tasks.spawn(timed(within(patience, record))).id();
         self.flights.push(Flight { task, begun: Instant::now(), cargo: Cargo::Attempts(cargo) });
     }
 
@@ -560,6 +603,12 @@ pub(crate) fn report_damage(moved: &MovedAside, alarms: &Alarms) {
             .with("file", moved.to.display().to_string())
             .with("saved", moved.saved),
     );
+}
+
+/// What became of the work, and how long it took.
+async fn timed(work: impl Future<Output = Result<(), String>>) -> Landing {
+    let begun = Instant::now();
+    (work.await, begun.elapsed())
 }
 
 /// The work's own error, or that it took too long.

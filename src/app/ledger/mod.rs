@@ -9,6 +9,7 @@ mod committer;
 mod drain;
 mod flight;
 mod keeper;
+mod pace;
 mod recent;
 #[cfg(test)]
 mod tests;

@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::app::{chance, clock, keys};
 use crate::auth::{ClearPassword, Credential, NtHash, PasswordCost, SealingKey, StoredCredential, hash_password};
-use crate::model::{Group, GroupName, GroupSettings, Nas, ReplyItem, SecondFactor, Secret, User, UserName};
-use crate::store::{Store, StoreError, freeradius};
+use crate::model::{GroupName, Nas, ReplyItem, SecondFactor, Secret, User, UserName};
+use crate::store::{StoreError, freeradius};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -161,7 +161,6 @@ async fn freeradius(args: &FreeradiusArgs, context: &Context) -> Result<(), Fail
         let sealed = sealed.collect::<Result<Vec<_>, _>>()?;
         let sealed_nases =
             new_nases.iter().cloned().map(|nas| keys::seal_nas(nas, &key)).collect::<Result<Vec<_>, _>>()?;
-        add_groups(&*store, &sealed).await?;
         let what = format!("{} users, {} NASes", sealed.len(), sealed_nases.len());
         let act = audit::entry(context, audit::operator(None), "import", "freeradius", what);
         let imported = store.import(&sealed, &sealed_nases, &act, &|done| bar.inc(done)).await;
@@ -270,21 +269,6 @@ fn user(planned: &Planned, args: &FreeradiusArgs, key: &SealingKey) -> Result<Us
     user.reply = planned.reply.clone();
     user.groups = planned.groups.iter().map(GroupName::new).collect();
     Ok(user)
-}
-
-/// Adds the groups these users are in and that are not there, with nothing to say yet.
-async fn add_groups(store: &dyn Store, users: &[User]) -> Result<(), Failure> {
-    let there: BTreeSet<GroupName> = store.groups().await?.into_iter().map(|group| group.name).collect();
-    let wanted: BTreeSet<&GroupName> = users.iter().flat_map(|user| &user.groups).collect();
-    for name in wanted.into_iter().filter(|name| !there.contains(*name)) {
-        let group = Group { name: name.clone(), settings: GroupSettings::default(), created_at: clock::now() };
-        match store.add_group(&group).await {
-            // Somebody else has just added it.
-            Ok(()) | Err(StoreError::Exists(_)) => (),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 fn tell(done: &Done<'_>, require_message_authenticator: bool) -> Result<(), Failure> {

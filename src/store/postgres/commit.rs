@@ -78,16 +78,18 @@ async fn attempt(
 async fn write_at_once(connection: &mut PgConnection, changes: &[Change]) -> Result<Vec<Committed>, sqlx::Error> {
     let mut in_order: Vec<&Change> = changes.iter().collect();
     in_order.sort_unstable_by_key(|change| change.session.id);
-    let (mut new, mut light, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut new, mut light, mut ending, mut whole) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for change in in_order {
         match (change.from_version, change.extent) {
             (None, _) => new.push(change),
             (Some(version), Extent::Counters) => light.push((version, change)),
+            (Some(version), Extent::End) => ending.push((version, change)),
             (Some(version), Extent::Whole) => whole.push((version, change)),
         }
     }
     let mut written = session::insert(connection, new.into_iter()).await?;
     written.extend(session::count(connection, light.into_iter()).await?);
+    written.extend(session::end(connection, ending.into_iter()).await?);
     written.extend(session::replace(connection, &whole).await?);
     let done = |change: &Change| written.contains(&change.session.id);
     Ok(changes.iter().map(|change| if done(change) { Committed::Done } else { Committed::Conflict }).collect())
@@ -129,7 +131,7 @@ async fn keep_the_rest(connection: &mut PgConnection, kept: &[&Change]) -> Resul
     usage::add(connection, kept).await?;
     let votes: Vec<_> = kept.iter().flat_map(|change| audit::votes_of(change)).collect();
     acts::keep(connection, &votes).await?;
-    // Where nothing but counters differs, the decision was kept with the version before.
+    // Where it has only gone on, the decision was kept with the version before.
     let may_be_decided = kept.iter().filter(|change| change.extent == Extent::Whole);
     decision::add(connection, may_be_decided.map(|change| &change.session)).await?;
     strike::add(connection, kept.iter().filter_map(|change| change.session.strike(change.at))).await?;

@@ -1,9 +1,10 @@
-//! Users and NASes in numbers: all of them, or none.
+//! Users, their groups and NASes in numbers: all of them, or none.
 
 use sqlx::PgPool;
 
-use super::{audit, failure, nas, user};
+use super::{audit, failure, group, nas, user};
 use crate::model::{Nas, User};
+use crate::store::edit::groups_of;
 use crate::store::{AuditEntry, Imported, StoreError};
 
 pub(super) async fn all(
@@ -15,6 +16,12 @@ pub(super) async fn all(
 ) -> Result<Imported, StoreError> {
     let mut tx = pool.begin().await.map_err(failure)?;
     let mut imported = Imported::default();
+    for each in groups_of(users, act.at) {
+        match group::add(&mut tx, &each).await {
+            Ok(()) | Err(StoreError::Exists(_)) => (),
+            Err(error) => return Err(error),
+        }
+    }
     for each in users {
         imported.users += user::insert(&mut tx, each).await?;
         done(1);

@@ -124,14 +124,29 @@ impl Link {
     /// Carries a call out within the patience of this store, and looks after PostgreSQL when it was not there.
     pub(super) async fn watch<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let patience = self.inner.options.patience;
-        let result = timeout(patience, call).await.unwrap_or_else(|_| {
-            telemetry::count("store.timed-out");
-            Err(StoreError::Away(format!("no answer within {patience:?}")))
-        });
+        let result = match timeout(patience, call).await {
+            Ok(result) => result,
+            Err(_) => {
+                telemetry::count("store.timed-out");
+                Err(StoreError::Away(format!("no answer within {patience:?}{}", self.what_it_left().await)))
+            }
+        };
         if matches!(result, Err(StoreError::Away(_))) {
             self.suspect();
         }
         result
+    }
+
+    /// What whoever gave a call up should know: a commit that waits for a standby goes on waiting, and is kept in the end.
+    async fn what_it_left(&self) -> &'static str {
+        let pool = self.inner.current().pool.clone();
+        match timeout(FRESH, are_stuck(&pool)).await {
+            Ok(Ok(true)) => {
+                "; commits wait for a standby that is not there (synchronous_standby_names), and what was asked for may be one of them: \
+                 then it is done already, shown when the standby is back, and a connection waits for that at PostgreSQL"
+            }
+            _ => "",
+        }
     }
 
     /// # Errors

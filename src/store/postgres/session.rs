@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::Query;
+use sqlx::query::{Query, QueryScalar};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
@@ -102,15 +102,43 @@ const REPLACE: &str = concat!(
     columns!(),
     ", from_version) WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id"
 );
+macro_rules! counted {
+    () => {
+        "UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
+         output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
+         session_time = new.session_time, interim_interval = new.interim_interval, "
+    };
+    (of) => {
+        " FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::bigint[], \
+         $8::bigint[], $9::bigint[], $10::timestamptz[], $11::bigint[]"
+    };
+    (named) => {
+        ") AS new (id, from_version, version, heard_at, input_octets, output_octets, input_packets, output_packets, session_time, \
+         wake_at, interim_interval"
+    };
+    (where) => {
+        ") WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id"
+    };
+}
+
 // LEAST: a wake time that moves with every report would change an index each time. Woken early, a session is given its time anew.
-const COUNT: &str = "UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
-     output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
-     session_time = new.session_time, interim_interval = new.interim_interval, \
-     wake_at = CASE WHEN new.wake_at IS NULL THEN NULL ELSE least(sessions.wake_at, new.wake_at) END \
-     FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
-     $9::bigint[], $10::timestamptz[], $11::bigint[]) AS new (id, from_version, version, heard_at, input_octets, output_octets, \
-     input_packets, output_packets, session_time, wake_at, interim_interval) \
-     WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id";
+const COUNT: &str = concat!(
+    counted!(),
+    "wake_at = CASE WHEN new.wake_at IS NULL THEN NULL ELSE least(sessions.wake_at, new.wake_at) END",
+    counted!(of),
+    counted!(named),
+    counted!(where)
+);
+const END: &str = concat!(
+    counted!(),
+    "wake_at = new.wake_at, state = new.state, retry_at = new.retry_at, ended_at = new.ended_at, end_cause = new.end_cause, \
+     terminate_cause = new.terminate_cause",
+    counted!(of),
+    ", $12::text[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::bigint[]",
+    counted!(named),
+    ", state, retry_at, ended_at, end_cause, terminate_cause",
+    counted!(where)
+);
 const NAMED: &str = concat!(
     "SELECT DISTINCT ON (accepted_at, id) ",
     columns!(),
@@ -198,10 +226,40 @@ pub(super) async fn count<'c>(
     if changes.is_empty() {
         return Ok(BTreeSet::new());
     }
+    let counted = with_counted(sqlx::query_scalar(COUNT), versions, &changes).fetch_all(connection).await?;
+    Ok(counted.into_iter().map(SessionId).collect())
+}
+
+/// Writes what a Stop brings, in the same way.
+pub(super) async fn end<'c>(
+    connection: &mut PgConnection,
+    changes: impl Iterator<Item = (u64, &'c Change)>,
+) -> Result<BTreeSet<SessionId>, sqlx::Error> {
+    let (versions, changes): (Vec<u64>, Vec<&Change>) = changes.unzip();
+    if changes.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let sessions = || changes.iter().map(|change| &change.session);
+    let ends = || sessions().map(|session| session.end);
+    let ended = with_counted(sqlx::query_scalar(END), versions, &changes)
+        .bind(sessions().map(|session| session.state.as_str()).collect::<Vec<_>>())
+        .bind(sessions().map(|session| session.retry_at.map(time)).collect::<Vec<_>>())
+        .bind(ends().map(|end| end.map(|end| time(end.at))).collect::<Vec<_>>())
+        .bind(ends().map(|end| end.map(|end| end.cause.as_str())).collect::<Vec<_>>())
+        .bind(ends().map(|end| end.and_then(|end| end.terminate_cause).map(i64::from)).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    Ok(ended.into_iter().map(SessionId).collect())
+}
+
+type Scalars<'q> = QueryScalar<'q, Postgres, Uuid, PgArguments>;
+
+/// The statement with what both bring, from these versions.
+fn with_counted<'q>(statement: Scalars<'q>, versions: Vec<u64>, changes: &[&Change]) -> Scalars<'q> {
     let each = |count: fn(&Session) -> u64| -> Vec<i64> {
         changes.iter().map(|change| row::counter(count(&change.session))).collect()
     };
-    let counted = sqlx::query_scalar::<_, Uuid>(COUNT)
+    statement
         .bind(changes.iter().map(|change| change.session.id.0).collect::<Vec<_>>())
         .bind(versions.into_iter().map(row::counter).collect::<Vec<_>>())
         .bind(each(|session| session.version))
@@ -213,9 +271,6 @@ pub(super) async fn count<'c>(
         .bind(each(|session| session.counters.session_time))
         .bind(changes.iter().map(|change| change.wake_at.map(time)).collect::<Vec<_>>())
         .bind(changes.iter().map(|change| interim_interval(&change.session)).collect::<Vec<_>>())
-        .fetch_all(connection)
-        .await?;
-    Ok(counted.into_iter().map(SessionId).collect())
 }
 
 pub(super) async fn named(pool: &PgPool, names: &[Named]) -> Result<Vec<Session>, StoreError> {

@@ -51,8 +51,7 @@ pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> R
         "INSERT INTO usage (session_id, user_name, nas, from_at, to_at, input_octets, output_octets, input_packets,
                             output_packets, session_time, version, day)
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::bigint[],
-                              $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::date[])
-         ON CONFLICT (session_id, version, to_at) DO NOTHING",
+                              $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::date[])",
     )
     .bind(usage.iter().map(|usage| usage.session.0).collect::<Vec<Uuid>>())
     .bind(usage.iter().map(|usage| row::text(usage.user.as_str())).collect::<Vec<_>>())
@@ -71,11 +70,14 @@ pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> R
     Ok(())
 }
 
+/// There is no index by session: an entry more for each report would cost every report more than this saves now and then.
 pub(super) async fn of(pool: &PgPool, session: SessionId) -> Result<Vec<Usage>, StoreError> {
     let rows = sqlx::query(
-        "SELECT session_id, user_name, nas, from_at, to_at, input_octets, output_octets, input_packets, output_packets,
-                session_time, day
-         FROM usage WHERE session_id = $1 ORDER BY to_at, from_at",
+        "SELECT usage.session_id, usage.user_name, usage.nas, from_at, to_at, usage.input_octets, usage.output_octets,
+                usage.input_packets, usage.output_packets, usage.session_time, day
+         FROM sessions JOIN usage ON usage.user_name = sessions.user_name AND usage.session_id = sessions.id
+              AND to_at BETWEEN least(accepted_at, started_at) - interval '1 day' AND heard_at + interval '1 day'
+         WHERE sessions.id = $1 ORDER BY to_at, from_at",
     )
     .bind(session.0)
     .fetch_all(pool)

@@ -18,11 +18,12 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
     let mut times: HashMap<SessionId, u32> = HashMap::new();
     changes.iter().for_each(|change| *times.entry(change.session.id).or_default() += 1);
     let is_only = |change: &&Change| times[&change.session.id] == 1;
-    let (mut adding, mut counting, mut changing) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut adding, mut counting, mut ending, mut changing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for change in changes.iter().filter(is_only) {
         match (change.from_version, change.extent) {
             (None, _) => adding.push(change),
             (Some(version), Extent::Counters) => counting.push((version, change)),
+            (Some(version), Extent::End) => ending.push((version, change)),
             (Some(version), Extent::Whole) => changing.push((version, change)),
         }
     }
@@ -32,6 +33,9 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
     }
     for some in chunks(&counting) {
         written.extend(session::count(connection, some).await?);
+    }
+    for some in chunks(&ending) {
+        written.extend(session::end(connection, some).await?);
     }
     for some in chunks(&changing) {
         written.extend(session::update(connection, some).await?);
@@ -55,7 +59,7 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
         let votes: Vec<_> = audit::votes_of(change).collect();
         acts::add(&mut *connection, &votes).await?;
         if let (Extent::Whole, Some(decision)) = (change.extent, &change.session.decision) {
-            // Where nothing but counters differs, the decision was kept with the version before.
+            // Where it has only gone on, the decision was kept with the version before.
             decision::add(&mut *connection, change.session.id, decision).await?;
         }
         if let Some(strike) = change.session.strike(change.at) {

@@ -8,6 +8,7 @@ mod attempt;
 mod audit;
 mod ban;
 mod binding;
+mod checkpoints;
 mod code;
 mod columns;
 mod commit;
@@ -45,7 +46,7 @@ use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::reports::{Asked, Cell, Report};
 use super::{
@@ -70,6 +71,8 @@ pub struct SqliteStore {
     /// One connection: SQLite has one writer at a time, and a queue of our own is fairer than its busy handler.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Tells who looks after the WAL that there is something in it. Nobody does for a store in memory.
+    written: watch::Sender<()>,
 }
 
 impl SqliteStore {
@@ -80,9 +83,13 @@ impl SqliteStore {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         create(path).map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         let options = options().filename(path);
+        let options = options.pragma("wal_autocheckpoint", checkpoints::TOO_LONG);
         let writer = first_connection(options.clone().journal_mode(SqliteJournalMode::Wal)).await?;
+        let written = watch::Sender::new(());
+        let own = pool(1).connect_lazy_with(options.clone());
+        tokio::spawn(checkpoints::run(written.subscribe(), own, writer.clone()));
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "on"));
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, written })
     }
 
     /// A store in memory, gone when dropped.
@@ -92,12 +99,14 @@ impl SqliteStore {
     pub async fn in_memory() -> Result<Self, StoreError> {
         // Each connection in memory is a store of its own, so that reader and writer must be the same one.
         let only = first_connection(options().in_memory(true)).await?;
-        Ok(Self { writer: only.clone(), readers: only })
+        Ok(Self { writer: only.clone(), readers: only, written: watch::Sender::new(()) })
     }
 
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         // IMMEDIATE: a transaction that begins as a reader cannot wait for the lock when it comes to write.
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failure)
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
+        self.written.send_replace(());
+        Ok(transaction)
     }
 }
 
@@ -650,7 +659,11 @@ mod tests {
         let options = options().filename(&path).create_if_missing(false);
         let read_only = pool(1).connect_with(options.clone().read_only(true)).await.unwrap();
         let nowhere = options.filename(directory.path());
-        let store = |writer: SqlitePool| SqliteStore { writer: writer.clone(), readers: writer };
+        let store = |writer: SqlitePool| SqliteStore {
+            writer: writer.clone(),
+            readers: writer,
+            written: watch::Sender::new(()),
+        };
         for store in [store(read_only), store(pool(1).connect_lazy_with(nowhere))] {
             for error in
                 [store.ping().await.unwrap_err(), store.cluster_secret("key", &Secret::new("x")).await.unwrap_err()]

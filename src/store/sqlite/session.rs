@@ -144,18 +144,7 @@ pub(super) async fn count(
         "WITH new (id, from_version, version, heard_at, input_octets, output_octets, input_packets, output_packets, session_time, \
          wake_at, interim_interval) AS (",
     );
-    sql.push_values(changes, |mut values, (from_version, change)| {
-        let session = &change.session;
-        values.push_bind(session.id.to_string()).push_bind(row::counter(*from_version));
-        values.push_bind(row::counter(session.version)).push_bind(row::micros(session.heard_at));
-        values.push_bind(row::counter(session.counters.input_octets));
-        values.push_bind(row::counter(session.counters.output_octets));
-        values.push_bind(row::counter(session.counters.input_packets));
-        values.push_bind(row::counter(session.counters.output_packets));
-        values.push_bind(row::counter(session.counters.session_time));
-        values.push_bind(change.wake_at.map(row::micros));
-        values.push_bind(session.interim_interval.map(|interval| row::counter(interval.as_secs())));
-    });
+    sql.push_values(changes, |mut values, (from_version, change)| push_counted(&mut values, *from_version, change));
     sql.push(
         ") UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
          output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
@@ -164,6 +153,47 @@ pub(super) async fn count(
          FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id",
     );
     written(connection, sql).await
+}
+
+/// Writes what a Stop brings, in the same way. Indexes of what it leaves as it was are not looked at.
+pub(super) async fn end(
+    connection: &mut SqliteConnection,
+    changes: &[(u64, &Change)],
+) -> Result<Vec<SessionId>, StoreError> {
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "WITH new (id, from_version, version, heard_at, input_octets, output_octets, input_packets, output_packets, session_time, \
+         wake_at, interim_interval, state, retry_at, ended_at, end_cause, terminate_cause) AS (",
+    );
+    sql.push_values(changes, |mut values, (from_version, change)| {
+        push_counted(&mut values, *from_version, change);
+        let session = &change.session;
+        values.push_bind(session.state.as_str()).push_bind(session.retry_at.map(row::micros));
+        values.push_bind(session.end.map(|end| row::micros(end.at)));
+        values.push_bind(session.end.map(|end| end.cause.as_str()));
+        values.push_bind(session.end.and_then(|end| end.terminate_cause));
+    });
+    sql.push(
+        ") UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
+         output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
+         session_time = new.session_time, interim_interval = new.interim_interval, wake_at = new.wake_at, state = new.state, \
+         retry_at = new.retry_at, ended_at = new.ended_at, end_cause = new.end_cause, terminate_cause = new.terminate_cause \
+         FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id",
+    );
+    written(connection, sql).await
+}
+
+/// What both bring.
+fn push_counted(values: &mut Separated<'_, Sqlite, &'static str>, from_version: u64, change: &Change) {
+    let session = &change.session;
+    values.push_bind(session.id.to_string()).push_bind(row::counter(from_version));
+    values.push_bind(row::counter(session.version)).push_bind(row::micros(session.heard_at));
+    values.push_bind(row::counter(session.counters.input_octets));
+    values.push_bind(row::counter(session.counters.output_octets));
+    values.push_bind(row::counter(session.counters.input_packets));
+    values.push_bind(row::counter(session.counters.output_packets));
+    values.push_bind(row::counter(session.counters.session_time));
+    values.push_bind(change.wake_at.map(row::micros));
+    values.push_bind(session.interim_interval.map(|interval| row::counter(interval.as_secs())));
 }
 
 pub(super) async fn named(pool: &SqlitePool, names: &[Named]) -> Result<Vec<Session>, StoreError> {

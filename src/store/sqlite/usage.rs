@@ -81,16 +81,19 @@ pub(super) async fn add(connection: &mut SqliteConnection, usage: &[(u64, &Usage
         values.push_bind(row::counter(usage.added.session_time));
         values.push_bind(row::counter(*version)).push_bind(usage.day.to_string());
     });
-    sql.push(" ON CONFLICT (session_id, version, to_at) DO NOTHING");
     sql.build().persistent(true).execute(connection).await.map_err(failure)?;
     Ok(())
 }
 
+/// There is no index by session: an entry more for each report would cost every report more than this saves now and then. (The times are
+/// a day wider than they need be, in microseconds.)
 pub(super) async fn of(pool: &SqlitePool, session: SessionId) -> Result<Vec<Usage>, StoreError> {
     let rows = sqlx::query(
-        "SELECT session_id, user_name, nas, from_at, to_at, input_octets, output_octets, input_packets, output_packets,
-                session_time, day
-         FROM usage WHERE session_id = ?1 ORDER BY to_at, from_at",
+        "SELECT usage.session_id, usage.user_name, usage.nas, from_at, to_at, usage.input_octets, usage.output_octets,
+                usage.input_packets, usage.output_packets, usage.session_time, day
+         FROM sessions CROSS JOIN usage ON usage.user_name = sessions.user_name AND usage.session_id = sessions.id
+              AND to_at BETWEEN min(accepted_at, coalesce(started_at, accepted_at)) - 86400000000 AND heard_at + 86400000000
+         WHERE sessions.id = ?1 ORDER BY to_at, from_at",
     )
     .bind(session.to_string())
     .fetch_all(pool)

@@ -122,12 +122,14 @@ async fn what_cannot_be_put_on_record_does_not_happen(stage: &Stage) {
     assert!(store.edit(&[Edit::RemoveUser(&"alice".into())], &[act("user.remove", "alice")]).await.is_err());
     assert!(store.commit_act(&kick, &act("session.kick", "alice")).await.is_err());
     assert!(store.accept_step_with(&totp, 7, NOON, &act("totp.confirm", "alice")).await.is_err());
-    let (bob, edge, import) = ([user("bob")], [nas("edge", "192.0.2.1/32")], act("import", "freeradius"));
+    let bob = [User { groups: vec!["ops".into()], ..user("bob") }];
+    let (edge, import) = ([nas("edge", "192.0.2.1/32")], act("import", "freeradius"));
     assert!(store.import(&bob, &edge, &import, &|_| ()).await.is_err());
     stage.sql("ALTER TABLE audit_of_before RENAME TO audit").await;
 
     assert_eq!(store.users().await.unwrap(), [user("alice")]);
     assert_eq!(store.nases().await.unwrap(), []);
+    assert_eq!(store.groups().await.unwrap(), [], "the group came with the import");
     assert_eq!(read(store, id(1)).await.unwrap(), offered);
     let kept = store.totp(&"alice".into()).await.unwrap().unwrap();
     assert_eq!(kept.confirmed_at, None);
@@ -144,5 +146,8 @@ async fn what_cannot_be_put_on_record_does_not_happen(stage: &Stage) {
     let nothing = store.import(&[user("alice")], &[], &import, &|_| ()).await.unwrap();
     assert_eq!((nothing.users, nothing.nases), (0, 0));
     store.import(&bob, &[], &import, &|_| ()).await.unwrap();
+    let groups = store.groups().await.unwrap();
+    assert_eq!(groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>(), ["ops"]);
+    assert_eq!(store.users().await.unwrap()[1], bob[0]);
     assert_eq!(acts(store).await, ["import", "totp.confirm", "totp.enrol"], "what changed nothing is no act");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use radhold::model::{ApproverKind, Counters, NodeName};
-use radhold::session::{Approval, Denial, Effect, Event, Record, Session, State};
+use radhold::session::{Approval, Denial, Effect, End, EndCause, Event, Record, Session, State};
 use radhold::store::{Change, Committed, Extent, SessionQuery};
 
 use super::Stage;
@@ -17,6 +17,7 @@ battery! {
         one_batch_may_change_a_session_twice,
         a_long_batch_is_kept_whole,
         what_only_counts_is_kept_where_the_version_is_right,
+        what_only_ends_is_kept_where_the_version_is_right,
         a_session_that_only_counts_is_woken_no_later,
         of_two_racing_nodes_one_wins,
         racing_batches_do_not_lock_each_other_out,
@@ -125,6 +126,43 @@ fn counted(before: &Session, octets: u64) -> (Session, Change) {
     let usage = vec![usage(&after, 0, 60, octets)];
     let change = Change { extent: Extent::Counters, usage, ..change(&after, Some(from)) };
     (after, change)
+}
+
+/// The same by a Stop: nothing else than its end differs.
+fn ended(before: &Session, octets: u64) -> (Session, Change) {
+    let (after, Change { usage, .. }) = counted(before, octets);
+    let at = NOON + Duration::from_secs(61);
+    let end = Some(End { at, cause: EndCause::Stop, terminate_cause: (octets % 2 == 0).then_some(1) });
+    let after = Session::restore(Record { state: State::Closed, retry_at: None, end, ..after.into_record() });
+    let change = Change { extent: Extent::End, usage, ..change(&after, Some(before.version)) };
+    (after, change)
+}
+
+async fn what_only_ends_is_kept_where_the_version_is_right(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let running = |number| Session::restore(Record { version: 3, ..rich_record(number) });
+    let sessions: Vec<Session> = (1..=75).map(running).collect();
+    let adding: Vec<Change> = sessions.iter().map(added).collect();
+    assert!(store.commit(&adding).await.unwrap().iter().all(|kept| *kept == Committed::Done));
+    let (after, mut changes): (Vec<_>, Vec<_>) = sessions.iter().zip(1000..).map(|(it, n)| ended(it, n)).unzip();
+    changes[40].from_version = Some(7);
+    // Ended twice in one batch: the second builds upon the first.
+    let (twice, second) = ended(&after[70], 5000);
+    changes.push(second);
+    for (place, kept) in store.commit(&changes).await.unwrap().into_iter().enumerate() {
+        assert_eq!(kept, if place == 40 { Committed::Conflict } else { Committed::Done }, "{place}");
+    }
+    for (place, (before, after)) in sessions.iter().zip(&after).enumerate() {
+        let wanted = match place {
+            40 => before,
+            70 => &twice,
+            _ => after,
+        };
+        assert_eq!(read(store, before.id).await.as_ref(), Some(wanted), "{place}");
+    }
+    // What is over wakes nobody.
+    let due = store.due(NOON + Duration::from_secs(1_000_000), 100).await.unwrap();
+    assert!(due.iter().all(|session| session.id == sessions[40].id), "{due:?}");
 }
 
 async fn what_only_counts_is_kept_where_the_version_is_right(stage: &Stage) {

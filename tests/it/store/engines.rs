@@ -159,6 +159,23 @@ async fn sqlite_keeps_its_file_to_itself() {
 }
 
 #[tokio::test]
+async fn sqlite_brings_what_is_in_its_wal_into_its_file() {
+    let stage = Stage::sqlite("").await.migrated().await;
+    let path = Path::new(stage.url.strip_prefix("sqlite://").unwrap());
+    let before = path.metadata().unwrap().len();
+    for batch in 0..10u128 {
+        let changes: Vec<Change> = (0..200).map(|number| added(&offer(batch * 200 + number, NOON))).collect();
+        stage.store.commit(&changes).await.unwrap();
+    }
+    // Far less than SQLite would do that for by itself.
+    let until = Instant::now() + Duration::from_secs(30);
+    while path.metadata().unwrap().len() < before + 500_000 {
+        assert!(Instant::now() < until, "{} octets, and before {before}", path.metadata().unwrap().len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn sqlite_shows_times_as_rfc_3339() {
     let stage = Stage::sqlite("").await.migrated().await;
     let record = Record { started_at: Some(NOON + Duration::from_millis(1500)), ..rich_record(1) };

@@ -44,8 +44,13 @@ fn on_day(session: &Session, days: i64, octets: u64) -> Usage {
 /// A session for each of these.
 async fn carried(store: &dyn Store, first: u128, days: &[(i64, u64)]) {
     for (number, (day, octets)) in (first..).zip(days) {
-        let session = offer(number, NOON);
-        keep(store, Change { usage: vec![on_day(&session, *day, *octets)], ..added(&session) }).await;
+        let carried = on_day(&offer(number, NOON), *day, *octets);
+        let session = Session::restore(Record {
+            started_at: Some(carried.from),
+            heard_at: carried.to,
+            ..offer(number, NOON).into_record()
+        });
+        keep(store, Change { usage: vec![carried], ..added(&session) }).await;
     }
 }
 
@@ -84,10 +89,15 @@ async fn usage_of_any_time_is_kept(stage: &Stage) {
     assert_eq!(daily(stage).await, expected);
     assert_eq!(store.usage(id(4)).await.unwrap(), [on_day(&offer(4, NOON), 400, 4)]);
     // One report that was cut at midnight is several rows of one version.
-    let session = Session::restore(Record { version: 1, ..offer(1, NOON).into_record() });
-    let cut = vec![on_day(&session, 0, 10), on_day(&session, 1, 20)];
+    let before = read(store, id(1)).await.unwrap().into_record();
+    let cut = vec![on_day(&offer(1, NOON), 0, 10), on_day(&offer(1, NOON), 1, 20)];
+    let session = Session::restore(Record { version: 1, heard_at: cut[1].to, ..before });
     keep(store, Change { usage: cut.clone(), ..change(&session, Some(0)) }).await;
     assert_eq!(store.usage(id(1)).await.unwrap()[1..], cut);
+    // Another session of the same user and time has its own.
+    carried(store, 5, &[(0, 7)]).await;
+    assert_eq!(store.usage(id(5)).await.unwrap(), [on_day(&offer(5, NOON), 0, 7)]);
+    assert_eq!(store.usage(id(1)).await.unwrap().len(), 3);
 }
 
 async fn retention_keeps_the_days(stage: &Stage) {
