@@ -41,7 +41,7 @@ class Radhold(Server):
     kind, store = "radhold", "SQLite"
 
     @contextlib.contextmanager
-    def running(self, binary, home, user, log="warn"):
+    def running(self, binary, home, user, log="warn", under=()):
         self.port, self.accounting = free_port(), free_port()
         (home / "secret").write_text(SECRET)
         (home / "password").write_text("correct horse")
@@ -60,7 +60,7 @@ secret = "{SECRET}"
         subprocess.run([*radhold, "migrate"], check=True, stdout=subprocess.DEVNULL, cwd=home)
         subprocess.run([*radhold, "user", "add", user, "--password-file", home / "password", "--no-second-factor", "--store-as", "clear"],
                        check=True, stdout=subprocess.DEVNULL, cwd=home)
-        with self.process([*radhold, "serve"], home) as process:
+        with self.process([*under, *radhold, "serve"], home) as process:
             wait_for(lambda: answers(binary, self.port, home / "secret"), self)
             yield process
 

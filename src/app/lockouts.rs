@@ -193,16 +193,12 @@ impl Suspects {
     }
 
     fn contain(&self, account: &str, caller: &str) -> bool {
-        [(account, caller), ("", caller), (account, "")].iter().any(|key| {
-            let (word, bit) = self.place(key);
-            self.bits[word].load(Ordering::Relaxed) & bit != 0
-        })
+        self.places(account, caller).iter().any(|(word, bit)| self.bits[*word].load(Ordering::Relaxed) & bit != 0)
     }
 
     fn add(&self, account: &str, caller: &str) {
         let mut recent = self.recent();
-        for key in [(account, caller), ("", caller), (account, "")] {
-            let (word, bit) = self.place(&key);
+        for (word, bit) in self.places(account, caller) {
             if self.bits[word].fetch_or(bit, Ordering::Relaxed) & bit == 0 {
                 recent[0].push((word, bit));
             }
@@ -213,7 +209,7 @@ impl Suspects {
     fn replace<'k>(&self, keys: impl Iterator<Item = &'k FailureKey>) {
         let mut recent = self.recent();
         let mut words = vec![0; Self::WORDS];
-        let places = keys.map(|key| self.place(&(&key.account, &key.caller)));
+        let places = keys.map(|key| self.place(self.of_account(&key.account), self.of_caller(&key.caller)));
         for (word, bit) in places.chain(recent.iter().flatten().copied()) {
             words[word] |= bit;
         }
@@ -227,8 +223,23 @@ impl Suspects {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, key: &(&str, &str)) -> (usize, u64) {
-        let hash = self.hash.hash_one(key);
+    /// Of the account at that caller, of the caller, of the account: each is hashed once.
+    fn places(&self, account: &str, caller: &str) -> [(usize, u64); 3] {
+        let (account, caller) = (self.of_account(account), self.of_caller(caller));
+        [self.place(account, caller), self.place(0, caller), self.place(account, 0)]
+    }
+
+    fn of_account(&self, name: &str) -> u64 {
+        if name.is_empty() { 0 } else { self.hash.hash_one(name) }
+    }
+
+    fn of_caller(&self, name: &str) -> u64 {
+        // Not what an account of that name has.
+        if name.is_empty() { 0 } else { self.hash.hash_one(name).rotate_left(21) }
+    }
+
+    fn place(&self, account: u64, caller: u64) -> (usize, u64) {
+        let hash = account ^ caller;
         ((hash >> 6) as usize % Self::WORDS, 1 << (hash & 63))
     }
 }

@@ -555,6 +555,7 @@ impl Server {
     /// [`ServeError`] when anything in it is wrong; nothing has changed then.
     pub async fn reload(&self, config: &Config) -> Result<(), ServeError> {
         self.is_set_up_for(config)?;
+        let _turn = self.settings.turn().await;
         let stored = stored_nases(&*self.store, &self.sealing_key).await?;
         let settings = Settings::of(config, stored, &self.class_key)?;
         let (messages, places) = (words::messages(&config.messages)?, words::places(&config.places)?);
@@ -803,17 +804,16 @@ async fn watch_nases(store: Arc<dyn Store>, key: SealingKey, settings: SettingsH
     loop {
         // News or none, it is time to look.
         let _ = tokio::time::timeout(NAS_PERIOD, changed.notified()).await;
-        match stored_nases(&*store, &key).await {
-            Ok(stored) if stored != settings.current().stored => {
-                let nases = stored.len();
-                settings.update(|current| current.clone().with_stored_nases(stored));
-                for warning in radsec::shared_ids(&settings.current()) {
+        match settings.take_nases(stored_nases(&*store, &key)).await {
+            Ok(true) => {
+                let settings = settings.current();
+                for warning in radsec::shared_ids(&settings) {
                     tracing::warn!("{warning}");
                 }
                 // Once it counts: whoever reads this may send at once.
-                tracing::info!(nases, "the store's list of NASes has changed");
+                tracing::info!(nases = settings.stored.len(), "the store's list of NASes has changed");
             }
-            Ok(_) => (),
+            Ok(false) => (),
             Err(error) => {
                 let error = error.to_string();
                 if error != complaint {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::clock;
 use super::current::{Current, Reader};
@@ -147,26 +148,46 @@ pub fn unconfined(nas: &Nas, dialects: &Dialects) -> Option<String> {
 
 /// The settings in force, shared.
 #[derive(Debug, Clone)]
-pub(super) struct SettingsHandle(Current<Settings>);
+pub(super) struct SettingsHandle {
+    current: Current<Settings>,
+    turn: Arc<Mutex<()>>,
+}
 
 impl SettingsHandle {
     pub(super) fn new(settings: Settings) -> Self {
-        Self(Current::new(settings))
+        Self { current: Current::new(settings), turn: Arc::default() }
     }
 
     /// Those in force now. Whoever holds them keeps them whole through a reload.
     pub(super) fn current(&self) -> Arc<Settings> {
-        self.0.get()
+        self.current.get()
     }
 
     /// For somebody who asks at each packet.
     pub(super) fn reader(&self) -> Reader<Settings> {
-        self.0.reader()
+        self.current.reader()
     }
 
     /// Puts others in force, made from those there are.
     pub(super) fn update(&self, make: impl FnOnce(&Settings) -> Settings) {
-        self.0.update(make);
+        self.current.update(make);
+    }
+
+    /// The turn of whoever puts the store's NASes in force, to be had from before they are read: else a list that was read first could
+    /// be put in force last.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Puts the store's NASes in force as `read` finds them, in turn, and says whether they are others than before.
+    pub(super) async fn take_nases<E>(&self, read: impl Future<Output = Result<Vec<Nas>, E>>) -> Result<bool, E> {
+        let _turn = self.turn().await;
+        let stored = read.await?;
+        let changed = stored != self.current().stored;
+        if changed {
+            self.update(|current| current.clone().with_stored_nases(stored));
+        }
+        Ok(changed)
     }
 
     /// Until now accounting may not have reached the sessions in the store (it was away, or records waited in the spool): their
@@ -385,6 +406,38 @@ mod tests {
         assert_eq!(table.bound(&["dns:other".parse().unwrap()]), None);
         let known = table.known(&"branch".into()).unwrap();
         assert_eq!(known.over_tls().0.secret.expose(), b"radsec");
+    }
+
+    /// A look at the store that began first and took long does not undo what a reload found after it.
+    #[tokio::test]
+    async fn what_the_store_said_last_is_in_force_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("radhold.toml");
+        std::fs::write(&file, format!("state_dir = {:?}\n", dir.path())).unwrap();
+        let config = Config::load(&config::Flags { config: Some(file), settings: vec![] }).unwrap().config;
+        let settings = Settings::of(&config, vec![], &ClassKey::new(&Secret::new([1; 32]))).unwrap();
+        let settings = SettingsHandle::new(settings);
+        let (read, is_read) = tokio::sync::oneshot::channel();
+        let watch = settings.clone();
+        let watching = tokio::spawn(async move { watch.take_nases(is_read).await });
+        while settings.turn.try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let (reload, after) = (settings.clone(), nas("after", "10.0.0.1/32"));
+        let found = vec![after.clone()];
+        let reloading = tokio::spawn(async move {
+            let _turn = reload.turn().await;
+            reload.update(|current| current.clone().with_stored_nases(found));
+        });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!reloading.is_finished(), "waits for the look that began before it");
+        read.send(vec![nas("before", "10.0.0.1/32")]).unwrap();
+        assert!(watching.await.unwrap().unwrap());
+        reloading.await.unwrap();
+        assert_eq!(settings.current().stored, std::slice::from_ref(&after));
+        assert!(!settings.take_nases(async { Ok::<_, ()>(vec![after]) }).await.unwrap(), "nothing new");
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl PacketBuilder {
         }
         let request_authenticator = self.request_authenticator;
         let packet = self.lay_out(&request_authenticator, secret)?;
-        let response_authenticator = authenticator::checksum(packet, &request_authenticator, secret.expose());
+        let response_authenticator = authenticator::checksum_in_place(packet, secret.expose());
         packet[4..MIN_PACKET].copy_from_slice(&response_authenticator);
         Ok(packet)
     }
@@ -221,17 +221,25 @@ impl PacketBuilder {
     /// # Errors
     /// `PacketTooLong`, or `WrongDirection` when this is no request.
     pub fn sign_request(&mut self, secret: &[u8]) -> Result<&[u8], EncodeError> {
+        self.sign_request_by(&PreparedSecret::new(secret))
+    }
+
+    /// The same by a secret that serves more than once.
+    ///
+    /// # Errors
+    /// As [`PacketBuilder::sign_request`].
+    pub fn sign_request_by(&mut self, secret: &PreparedSecret) -> Result<&[u8], EncodeError> {
         let wrong = EncodeError::WrongDirection { code: self.code.as_u8(), wanted: "request" };
         let kind = if self.answers.is_none() { self.code.request_kind() } else { None };
         match kind.ok_or(wrong)? {
             RequestKind::Nonce => {
                 let request_authenticator = self.request_authenticator;
-                Ok(self.lay_out(&request_authenticator, &PreparedSecret::new(secret))?)
+                Ok(self.lay_out(&request_authenticator, secret)?)
             }
             RequestKind::Checksum => {
                 let zero = [0; LENGTH];
-                let packet = self.lay_out(&zero, &PreparedSecret::new(secret))?;
-                let request_authenticator = authenticator::checksum(packet, &zero, secret);
+                let packet = self.lay_out(&zero, secret)?;
+                let request_authenticator = authenticator::checksum_in_place(packet, secret.expose());
                 packet[4..MIN_PACKET].copy_from_slice(&request_authenticator);
                 Ok(packet)
             }
@@ -318,7 +326,8 @@ impl PacketBuilder {
             let value = MIN_PACKET + 2;
             packet[MIN_PACKET] = MESSAGE_AUTHENTICATOR;
             packet[MIN_PACKET + 1] = MESSAGE_AUTHENTICATOR_OCTETS as u8;
-            let mac = authenticator::message_authenticator(packet, authenticator, value, secret);
+            packet[value..value + LENGTH].fill(0);
+            let mac = authenticator::message_authenticator_in_place(packet, secret);
             packet[value..value + LENGTH].copy_from_slice(&mac);
         }
         Ok(packet)

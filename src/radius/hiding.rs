@@ -51,6 +51,7 @@ impl Salt {
 ///
 /// # Errors
 /// `PlainTooLong` above 128 octets.
+#[inline]
 pub fn hide_user_password(password: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<Short, HidingError> {
     if password.len() > MAX_USER_PASSWORD {
         let (octets, limit) = (password.len(), MAX_USER_PASSWORD);
@@ -68,6 +69,7 @@ pub fn hide_user_password(password: &[u8], secret: &[u8], authenticator: &[u8; 1
 ///
 /// # Errors
 /// `HiddenLength` when not of 16 to 128 octets in blocks of 16.
+#[inline]
 pub fn reveal_user_password(hidden: &[u8], secret: &[u8], authenticator: &[u8; 16]) -> Result<Short, HidingError> {
     if hidden.is_empty() || hidden.len() > MAX_USER_PASSWORD || !hidden.len().is_multiple_of(BLOCK) {
         return Err(HidingError::HiddenLength { octets: hidden.len(), rule: USER_PASSWORD_RULE });

@@ -23,6 +23,8 @@ pub const MAX_PACKET: usize = 4096;
 pub struct Packet<'a> {
     /// The packet without padding: exactly Length octets.
     bytes: &'a [u8],
+    /// A bit for each kind of attribute that is there: most that are asked for are not.
+    kinds: [u64; 4],
 }
 
 impl<'a> Packet<'a> {
@@ -46,8 +48,8 @@ impl<'a> Packet<'a> {
         let Some(bytes) = datagram.get(..whole) else {
             return Err(ParseError::Truncated { length, octets });
         };
-        check_attributes(bytes)?;
-        Ok(Self { bytes })
+        let kinds = check_attributes(bytes)?;
+        Ok(Self { bytes, kinds })
     }
 
     /// The Code.
@@ -77,12 +79,13 @@ impl<'a> Packet<'a> {
 
     /// The values of all attributes of a kind, in order.
     pub fn all(&self, kind: u8) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.attributes().filter(move |attribute| attribute.kind == kind).map(|attribute| attribute.value)
+        let attributes = if self.has(kind) { self.attributes() } else { Attributes::of_checked(&[]) };
+        attributes.filter(move |attribute| attribute.kind == kind).map(|attribute| attribute.value)
     }
 
     /// Whether an attribute of a kind is there.
     pub fn has(&self, kind: u8) -> bool {
-        self.first(kind).is_some()
+        self.kinds[usize::from(kind) / 64] & 1 << (kind % 64) != 0
     }
 
     /// The first attribute of a kind as `text` (RFC 8044 §3.4); `None` also when it is not UTF-8.
@@ -141,9 +144,10 @@ impl std::fmt::Debug for Packet<'_> {
     }
 }
 
-/// Walks the attributes once, so that [`Attributes`] never has to doubt.
-fn check_attributes(bytes: &[u8]) -> Result<(), ParseError> {
+/// Walks the attributes once, so that [`Attributes`] never has to doubt, and notes their kinds.
+fn check_attributes(bytes: &[u8]) -> Result<[u64; 4], ParseError> {
     let mut offset = MIN_PACKET;
+    let mut kinds = [0; 4];
     while offset < bytes.len() {
         let remaining = bytes.len() - offset;
         if remaining < 2 {
@@ -156,9 +160,10 @@ fn check_attributes(bytes: &[u8]) -> Result<(), ParseError> {
         if usize::from(length) > remaining {
             return Err(ParseError::AttributeOverrun { offset, kind, length, remaining });
         }
+        kinds[usize::from(kind) / 64] |= 1 << (kind % 64);
         offset += usize::from(length);
     }
-    Ok(())
+    Ok(kinds)
 }
 
 #[cfg(test)]
@@ -207,6 +212,17 @@ mod tests {
         // Octets behind Length do not rescue an attribute that runs past it.
         assert_eq!(reason(&datagram(22, &[1, 3, 0])), "attribute-overrun");
         assert_eq!(Packet::parse(&datagram(22, &[1, 2])).unwrap().first(1), Some(&[][..]));
+    }
+
+    #[test]
+    fn every_kind_is_there_or_not() {
+        for kind in 0..=u8::MAX {
+            let octets = datagram(24, &[kind, 4, 7, 7]);
+            let packet = Packet::parse(&octets).unwrap();
+            let there: Vec<u8> = (0..=u8::MAX).filter(|kind| packet.has(*kind)).collect();
+            assert_eq!((there, packet.first(kind)), (vec![kind], Some(&[7, 7][..])));
+            assert_eq!((0..=u8::MAX).filter(|kind| packet.first(*kind).is_some()).count(), 1);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub struct Short {
 
 impl Short {
     /// These octets, of which there are no more than there is room for.
+    #[inline]
     pub(super) fn of(octets: &[u8]) -> Self {
         let mut short = Self { octets: [0; MAX_VALUE], length: octets.len() };
         short.octets[..octets.len()].copy_from_slice(octets);
@@ -23,6 +24,7 @@ impl Short {
     }
 
     /// Adds these, for which there is room.
+    #[inline]
     pub(super) fn extend(&mut self, octets: &[u8]) {
         let end = self.length + octets.len();
         self.octets[self.length..end].copy_from_slice(octets);
@@ -33,6 +35,7 @@ impl Short {
     ///
     /// # Panics
     /// Beyond 253.
+    #[inline]
     pub fn resize(&mut self, length: usize) {
         assert!(length <= MAX_VALUE);
         self.octets[length.min(self.length)..].zeroize();
@@ -43,18 +46,21 @@ impl Short {
 impl Deref for Short {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.octets[..self.length]
     }
 }
 
 impl DerefMut for Short {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.octets[..self.length]
     }
 }
 
 impl Drop for Short {
+    #[inline]
     fn drop(&mut self) {
         self.octets[..self.length].zeroize();
     }

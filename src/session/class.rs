@@ -3,9 +3,12 @@
 //! 46 octets: `rh`, version, flags, session id (16), seconds of the Access-Accept (8, big endian), the low 18 octets being
 //! an HMAC-SHA-256 over all before and the name of the NAS. A cookie that was made for one NAS does not pass on another.
 
+use std::fmt;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::model::{NasName, Secret, SessionId, Timestamp};
 
@@ -28,8 +31,8 @@ pub struct Class {
 }
 
 /// The cluster's key for Class.
-#[derive(Debug, Clone)]
-pub struct ClassKey(Secret);
+#[derive(Clone)]
+pub struct ClassKey(Hmac<Sha256>);
 
 /// Why a Class is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +50,9 @@ impl ClassKey {
     pub fn new(cluster_key: &Secret) -> Self {
         let mut mac = hmac(cluster_key);
         mac.update(b"radhold class v1");
-        Self(Secret::new(mac.finalize().into_bytes().to_vec()))
+        let key = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
+        // What depends on the key alone is done once, which is half of it.
+        Self(Hmac::new_from_slice(&*key).expect("HMAC takes a key of any length"))
     }
 
     /// The octets for the Access-Accept.
@@ -81,12 +86,18 @@ impl ClassKey {
     }
 
     fn mac(&self, body: &[u8], nas: &NasName) -> [u8; MAC] {
-        let mut mac = hmac(&self.0);
+        let mut mac = self.0.clone();
         mac.update(body);
         mac.update(nas.as_str().as_bytes());
         let mut out = [0; MAC];
         out.copy_from_slice(&mac.finalize().into_bytes()[..MAC]);
         out
+    }
+}
+
+impl fmt::Debug for ClassKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClassKey(…)")
     }
 }
 

@@ -1,8 +1,9 @@
 //! Named counters: how often each outcome was seen since the start.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use dashmap::DashMap;
 
@@ -16,6 +17,8 @@ thread_local! {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS
     };
+    /// The counters this thread has met: most threads count few things, and those at every packet.
+    static MET: RefCell<Vec<(&'static str, Arc<AtomicU64>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Counts one more of `name` for this process: `telemetry::count("packet.dropped.unknown-nas")`.
@@ -23,13 +26,30 @@ thread_local! {
 /// Names are words of ours, from the general to the particular, dots between them. They are never made of what a packet
 /// says, so their number is bounded.
 pub fn count(name: &'static str) {
-    SHARD.with(|shard| PROCESS[*shard].count(name));
+    add(name, 1);
 }
 
 /// Counts that many more of `name` for this process, for what is learnt of in heaps. Nothing is no heap.
 pub fn add(name: &'static str, number: u64) {
-    if number > 0 {
-        SHARD.with(|shard| PROCESS[*shard].add(name, number));
+    if number == 0 {
+        return;
+    }
+    let shard = || SHARD.with(|shard| &PROCESS[*shard]);
+    let met = MET.try_with(|met| {
+        let mut met = met.borrow_mut();
+        // A name is looked for by where it stands in the program: one that stands there twice is met twice.
+        let counter = match met.iter().find(|(known, _)| std::ptr::eq(*known, name)) {
+            Some((_, counter)) => counter,
+            None => {
+                met.push((name, shard().counter(name)));
+                &met[met.len() - 1].1
+            }
+        };
+        counter.fetch_add(number, Ordering::Relaxed);
+    });
+    if met.is_err() {
+        // A thread that is ending has forgotten them.
+        shard().add(name, number);
     }
 }
 
@@ -44,7 +64,7 @@ pub fn snapshot() -> BTreeMap<&'static str, u64> {
 
 /// Counters by name.
 #[derive(Debug, Default)]
-pub struct Counters(DashMap<&'static str, AtomicU64>);
+pub struct Counters(DashMap<&'static str, Arc<AtomicU64>>);
 
 impl Counters {
     /// Counts one more.
@@ -54,12 +74,15 @@ impl Counters {
 
     /// Counts that many more.
     pub fn add(&self, name: &'static str, number: u64) {
+        self.counter(name).fetch_add(number, Ordering::Relaxed);
+    }
+
+    fn counter(&self, name: &'static str) -> Arc<AtomicU64> {
         // A shard is locked for writing the first time a name is seen, and only then.
         if let Some(counter) = self.0.get(name) {
-            counter.fetch_add(number, Ordering::Relaxed);
-            return;
+            return Arc::clone(&counter);
         }
-        self.0.entry(name).or_default().fetch_add(number, Ordering::Relaxed);
+        Arc::clone(&self.0.entry(name).or_default())
     }
 
     /// All of them, by name.
@@ -71,6 +94,15 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_count_the_same_things() {
+        let count = || (0..1000).for_each(|_| super::count("test.threads-count"));
+        std::thread::scope(|scope| (0..20).for_each(|_| drop(scope.spawn(count))));
+        count();
+        add("test.threads-count", 0);
+        assert_eq!(snapshot()["test.threads-count"], 21_000);
+    }
 
     #[test]
     fn counts_from_many_threads() {

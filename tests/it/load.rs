@@ -1,5 +1,11 @@
 //! `radhold client load` against the real server: what it says was acknowledged is what the store has.
 
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::sqlite::SqlitePool;
@@ -111,4 +117,61 @@ async fn threads_share_ports_sessions_and_requests() {
     assert_eq!(code, 0, "{report}");
     let requests = report["counts"]["requests"].as_u64().unwrap();
     assert!((100..=401).contains(&requests), "two seconds at 200 a second: {report}");
+}
+
+/// Requests that were encoded before the start and those that found no room there: no two are alike, each is answered, and one that gets
+/// lost is sent again as it was.
+#[tokio::test]
+async fn no_two_requests_are_alike_encoded_ahead_or_not() {
+    let radhold = server();
+    let password = radhold.path("password").display().to_string();
+    for (room, losing) in [("1", false), ("0", false), ("1", true)] {
+        let echo = UdpSocket::bind("127.0.0.1:0").unwrap();
+        echo.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let server = echo.local_addr().unwrap().to_string();
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let echoing = std::thread::spawn(move || {
+            let (mut octets, mut seen) = ([0; 5000], HashMap::new());
+            while !is_over.load(Ordering::Relaxed) {
+                let Ok((length, peer)) = echo.recv_from(&mut octets) else { continue };
+                let new = seen.len() + 1;
+                let times = seen.entry((peer, octets[..length].to_vec())).or_insert(0);
+                *times += 1;
+                // One in fifty is lost on its first way.
+                if !losing || *times > 1 || new % 50 > 0 {
+                    echo.send_to(&octets[..length], peer).unwrap();
+                }
+            }
+            seen
+        });
+        let arguments = ["client", "load", &server, "--json", "--duration", "2", "--warm-up", "0.5", "--ports", "2"];
+        let more = [
+            "--what",
+            "echo",
+            "--in-flight",
+            "64",
+            "--encode-ahead",
+            room,
+            "--timeout",
+            if losing { "0.2" } else { "30" },
+        ];
+        let secret = radhold.path("secret").display().to_string();
+        let keys = ["--secret-file", &secret, "--password-file", &password];
+        let ran = radhold.cli(&[&arguments[..], &more, &keys].concat(), "");
+        over.store(true, Ordering::Relaxed);
+        let seen: HashMap<(SocketAddr, Vec<u8>), u64> = echoing.join().unwrap();
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let [requests, answered, repeats] =
+            ["requests", "answered", "repeats"].map(|name| report["counts"][name].as_u64().unwrap());
+        assert_eq!((requests, answered), (seen.len() as u64, seen.len() as u64), "{report}");
+        assert_eq!(seen.values().sum::<u64>(), requests + repeats, "{report}");
+        assert_eq!(repeats > 0, losing, "{report}");
+        let ahead = report["generator"]["encoded_ahead"].as_u64().unwrap();
+        assert_eq!(ahead > 0, room == "1", "{report}");
+        // A MiB is some seven thousand of them.
+        assert!(ahead <= requests.min(10_000), "{report}");
+        assert!(report["generator"]["cpu_per_10k"].as_f64().unwrap() > 0.0, "{report}");
+    }
 }

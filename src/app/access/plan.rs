@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::settings::Settings;
 use super::super::users::Users;
-use crate::auth::{Credential, Remembered, SealingKey, StoredCredential};
+use crate::auth::{Credential, NtHash, Remembered, SealingKey, StoredCredential};
 use crate::model::{Member, Nas};
 use crate::policy::{self, Grant, Terms};
 use crate::radius::PreparedSecret;
@@ -19,6 +19,8 @@ pub(super) struct Plan {
     pub grant: Grant,
     /// Opened.
     pub credential: Credential,
+    /// The same as MS-CHAPv2 needs it, of a password in clear.
+    pub nt_hash: Option<Credential>,
     /// The attributes of the Access-Accept that come of the grant, encoded.
     pub attributes: Vec<u8>,
     /// The NAS's.
@@ -34,10 +36,14 @@ impl Plan {
         }
         let stored = std::str::from_utf8(member.credential.expose()).ok()?;
         let credential = StoredCredential::parse(stored).ok()?.open(key, member.name.as_str()).ok()?;
+        let nt_hash = match &credential {
+            Credential::Password(password) => NtHash::of_password(password.expose()).map(Credential::NtHash),
+            Credential::NtHash(_) | Credential::Argon2id(_) => None,
+        };
         let dialect = settings.dialects.get(&nas.dialect)?;
         let attributes = dialect.granted(&settings.dictionary, &member.name, &grant).ok()?.concat();
         let secret = PreparedSecret::new(nas.secret.expose());
-        Some(Self { member, nas: Arc::clone(nas), grant, credential, attributes, secret })
+        Some(Self { member, nas: Arc::clone(nas), grant, credential, nt_hash, attributes, secret })
     }
 }
 
@@ -51,6 +57,23 @@ pub(super) struct Planned {
     pub plan: Option<Arc<Plan>>,
     /// The user's password, if it was right lately and is slow to check.
     pub remembered: Option<Remembered>,
+}
+
+impl Planned {
+    /// Whether it is still what it was made of, by this change of users.
+    fn holds(&mut self, name: &str, nas: &Arc<Nas>, change: u64, users: &Users) -> bool {
+        if !Arc::ptr_eq(&self.nas, nas) {
+            return false;
+        }
+        if self.change != change
+            && let Some((member, change)) = users.at_hand(name)
+            && Arc::ptr_eq(&member, &self.member)
+        {
+            // Somebody else has changed.
+            self.change = change;
+        }
+        self.change == change
+    }
 }
 
 /// The plans of one core. Bounded: when full, those that were not asked for lately are forgotten.
@@ -85,23 +108,13 @@ impl Plans {
             // With the secrets and passwords they hold.
             (self.young, self.old, self.version) = (HashMap::new(), HashMap::new(), version);
         }
-        if !self.young.contains_key(name)
-            && let Some((name, planned)) = self.old.remove_entry(name)
-        {
-            self.keep(name, planned);
-        }
         let holds = match self.young.get_mut(name) {
-            Some(planned) if Arc::ptr_eq(&planned.nas, nas) => {
-                if planned.change != change
-                    && let Some((member, change)) = users.at_hand(name)
-                    && Arc::ptr_eq(&member, &planned.member)
-                {
-                    // Somebody else has changed.
-                    planned.change = change;
-                }
-                planned.change == change
-            }
-            _ => false,
+            Some(planned) => planned.holds(name, nas, change, users),
+            None => self.old.remove_entry(name).is_some_and(|(name, mut planned)| {
+                let holds = planned.holds(&name, nas, change, users);
+                self.keep(name, planned);
+                holds
+            }),
         };
         if !holds {
             let Some((member, change)) = users.at_hand(name) else {

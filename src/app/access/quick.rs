@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::chance::Supply;
-use super::super::clock;
 use super::super::current::Reader;
 use super::super::settings::Settings;
 use super::plan::{Plan, Planned, Plans};
@@ -122,7 +121,7 @@ impl Quick {
         source: IpAddr,
         received_at: Timestamp,
     ) -> Option<&[u8]> {
-        let now = clock::now();
+        let now = received_at;
         let session = self.chance.session_id(now);
         let class = Class { session, accepted_at: now, waived: true };
         let (settings, _) = self.settings.get();
@@ -136,7 +135,9 @@ impl Quick {
         write_proof(reply, proof, packet, secret, salts).ok()?;
         reply.proxy_states_of(packet).ok()?;
         let reply = reply.sign_reply_by(&plan.secret).ok()?;
-        if !self.notes.leave(Note::new(plan, session, proof.method(), packet.as_bytes(), source, received_at, now)) {
+        // Only where there is room is a note made: when many log in, most find none.
+        let note = || Note::new(plan, session, proof.method(), packet.as_bytes(), source, received_at, now);
+        if !self.notes.has_room() || !self.notes.leave(note()) {
             // The session is made known by the Class that its Start brings.
             self.notes.lose();
         }
@@ -154,7 +155,12 @@ fn prove(
     now: Timestamp,
 ) -> Option<Proof> {
     let user = &plan.member.user;
-    match (&plan.credential, method) {
+    let credential = match method {
+        // A password in clear is hashed for these once, and not at each login.
+        Method::MsChapV2 { .. } => plan.nt_hash.as_ref().unwrap_or(&plan.credential),
+        _ => &plan.credential,
+    };
+    match (credential, method) {
         (Credential::Argon2id(_), Method::Pap { password }) => {
             if planned.remembered.is_none_or(|remembered| !remembered.counts(now)) {
                 planned.remembered = access.remembered.of(&user.name, settings.remember_passwords);

@@ -95,7 +95,7 @@ impl Notes {
         left
     }
 
-    #[cfg(test)]
+    /// Whether there is room for a note.
     pub(super) fn has_room(&self) -> bool {
         !self.queue.is_full()
     }

@@ -12,7 +12,7 @@ use crate::app::access::Quick;
 use crate::app::clock;
 use crate::app::current::Reader;
 use crate::app::settings::Settings;
-use crate::net::{self, Arrival, Bounds, Flood, RequestKey, UdpPort};
+use crate::net::{self, Arrival, Bounds, Flood, Outbox, RequestKey, UdpPort};
 use crate::radius::{Code, PacketBuilder};
 use crate::telemetry;
 
@@ -49,22 +49,26 @@ impl Lane {
         let (serving, ended) = oneshot::channel::<()>();
         std::thread::Builder::new().name(name).spawn(move || {
             let _serving = serving;
-            let take = |datagram: &[u8], arrival: Arrival<'_>| self.take(datagram, arrival);
-            if let Err(error) = net::receive_on_this_thread(&Arc::new(port), &stop, take) {
+            let take =
+                |datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox| self.take(datagram, arrival, outbox);
+            let settled = |reply: &[u8], sent: io::Result<()>| {
+                telemetry::count(sent.map_or("packet.unsent", |()| sent_label(reply)))
+            };
+            if let Err(error) = net::receive_on_this_thread(&Arc::new(port), &stop, take, settled) {
                 tracing::error!(%error, "datagrams cannot be waited for");
             }
         })?;
         Ok(ended)
     }
 
-    fn take(&mut self, datagram: &[u8], arrival: Arrival<'_>) {
-        if let Err(label) = self.handle(datagram, arrival) {
+    fn take(&mut self, datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox) {
+        if let Err(label) = self.handle(datagram, arrival, outbox) {
             telemetry::count(label);
         }
     }
 
     /// Answers a datagram or hands it on to be worked on; else gives the label of its end.
-    fn handle(&mut self, datagram: &[u8], arrival: Arrival<'_>) -> Result<(), &'static str> {
+    fn handle(&mut self, datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox) -> Result<(), &'static str> {
         let Self { door, settings, guard, quick, builder } = self;
         let (peer, received_at) = (arrival.peer(), clock::now());
         let settings = settings.get().0;
@@ -89,7 +93,7 @@ impl Lane {
         match at_once {
             Some(Ok(reply)) => {
                 door.duplicates().answered(&key, reply);
-                telemetry::count(arrival.reply(reply).map_or("packet.unsent", |()| sent_label(reply)));
+                outbox.reply(&arrival, reply);
                 Ok(())
             }
             Some(Err(label)) => {

@@ -3,6 +3,7 @@
 
 mod drops;
 mod open;
+mod outbox;
 mod receive;
 
 use std::io;
@@ -14,6 +15,7 @@ use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 
 pub use self::drops::KernelDrops;
 pub use self::open::{RECEIVE_BUFFER, bind, bind_shared};
+pub use self::outbox::Outbox;
 pub use self::receive::{Arrival, receive, receive_on_this_thread};
 use super::radsec;
 

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::io::Interest;
 
-use super::{Replier, UdpPort};
+use super::{Outbox, Replier, UdpPort};
 
 /// Calls' worth of datagrams taken at once.
 const AT_ONCE: usize = BATCH_SIZE;
@@ -22,9 +22,9 @@ const BUFFER: usize = (1 << 16) + 256;
 /// Where a datagram came from and what it was sent to; so its reply goes back from the one to the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival<'a> {
-    port: &'a Arc<UdpPort>,
-    peer: SocketAddr,
-    asked: Option<IpAddr>,
+    pub(super) port: &'a Arc<UdpPort>,
+    pub(super) peer: SocketAddr,
+    pub(super) asked: Option<IpAddr>,
 }
 
 impl Arrival<'_> {
@@ -33,7 +33,7 @@ impl Arrival<'_> {
         self.peer
     }
 
-    /// Sends a reply if that can be done without waiting.
+    /// Sends a reply if that can be done without waiting. One of many is cheaper by the [`Outbox`].
     ///
     /// # Errors
     /// What the system says; `WouldBlock` when it has no room now.
@@ -66,16 +66,18 @@ pub async fn receive(port: Arc<UdpPort>, mut take: impl FnMut(&[u8], Arrival<'_>
 }
 
 /// As [`receive`], on this thread and without a runtime, until the other end of `stop` is closed or written to. For a thread that
-/// does nothing else: it sleeps in the system, and is woken by datagrams alone, not by the room that each reply leaves behind.
+/// does nothing else: it sleeps in the system, and is woken by datagrams alone, not by the room that each reply leaves behind. What
+/// `take` puts into the outbox leaves before the next call for datagrams, and `settled` hears what became of it.
 ///
 /// # Errors
 /// What the system says when it does not let it wait for datagrams.
 pub fn receive_on_this_thread(
     port: &Arc<UdpPort>,
     stop: &PipeReader,
-    mut take: impl FnMut(&[u8], Arrival<'_>),
+    mut take: impl FnMut(&[u8], Arrival<'_>, &mut Outbox),
+    settled: fn(&[u8], io::Result<()>),
 ) -> io::Result<()> {
-    let mut batch = Batch::new();
+    let (mut batch, mut outbox) = (Batch::new(), Outbox::new(settled));
     loop {
         let mut awaited = [PollFd::new(&port.socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
         match poll(&mut awaited, None) {
@@ -93,7 +95,8 @@ pub fn receive_on_this_thread(
         for _ in 0..FULL_AT_ONCE {
             match batch.fill(port) {
                 Ok(received) => {
-                    batch.hand_out(received, port, &mut take);
+                    batch.hand_out(received, port, &mut |datagram, arrival| take(datagram, arrival, &mut outbox));
+                    outbox.flush(port);
                     if received < AT_ONCE {
                         break;
                     }
@@ -187,7 +190,9 @@ mod tests {
                 .map(|(number, port)| {
                     let (stop, keep) = io::pipe().unwrap();
                     let serve = move || {
-                        receive_on_this_thread(&Arc::new(port), &stop, |_, arrival| arrival.reply(&[number]).unwrap())
+                        let take =
+                            |_: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox| outbox.reply(&arrival, &[number]);
+                        receive_on_this_thread(&Arc::new(port), &stop, take, |_, sent| sent.unwrap())
                     };
                     (std::thread::spawn(serve), keep)
                 })

@@ -10,8 +10,7 @@ use super::lane::Service;
 use super::life::{Draw, Life, Step, Writer};
 use super::wire::{self, AT_ONCE, Receiver};
 use super::worker::{Draws, Task, wake_punctually};
-use crate::model::Secret;
-use crate::radius::Packet;
+use crate::radius::{Packet, PreparedSecret};
 
 /// Packets are sent in bursts this far apart, as far as the rate asks for more than one.
 const TICK: Duration = Duration::from_millis(1);
@@ -50,7 +49,7 @@ impl Bad {
 
     /// As many datagrams as leave with one call.
     fn datagrams(self, task: &Task, draws: &mut Draws) -> Vec<Vec<u8>> {
-        let another = Secret::new(String::from_utf8_lossy(&draws.octets()).into_owned());
+        let another = PreparedSecret::new(&draws.octets());
         let secret = if self == Self::Secret { &another } else { &task.plan.secret };
         let mut writer = Writer::new();
         let one = |place: usize| {
@@ -106,7 +105,7 @@ pub(super) fn run(task: &Task, bad: Bad, each: Duration, offset: Duration, ports
                     renew(datagram, *octet);
                 }
             }
-            let sent = wire::send(port, datagrams[..count].iter().map(|datagram| (datagram.as_slice(), to)));
+            let sent = wire::send(port, datagrams[..count].iter().map(|datagram| (datagram.as_slice(), Some(to))));
             tally.sent += sent as u64;
             tally.refused += (count - sent) as u64;
             due += each * count as u32;

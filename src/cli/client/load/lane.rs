@@ -1,13 +1,15 @@
 //! One source port: 256 Identifiers, so at most that many requests on their way, and the sessions that speak through it.
 //!
 //! A request is sent again, octet for octet, at fixed times until it is answered or given up. The next request of a session
-//! waits for the answer to the one before, as on a NAS. Requests are written into places that stay, and leave many to a call.
+//! waits for the answer to the one before, as on a NAS. Requests were encoded ahead, or are written into places that stay, and leave
+//! many to a call.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
+use super::ahead::Ahead;
 use super::life::{Draw, Life, Step, What, Writer};
 use super::tally::Tally;
 use super::wire::{self, AT_ONCE, Receiver};
@@ -19,12 +21,16 @@ pub(super) const IDENTIFIERS: usize = 256;
 
 pub(super) struct Lane {
     socket: UdpSocket,
+    /// Sessions that may go on; where each request stands alone there are none, and always another one.
     ready: VecDeque<Life>,
+    alone: bool,
+    ahead: Ahead,
     slots: Box<[Option<Slot>]>,
-    /// Octets of the request of each Identifier, the last one's where it is free.
+    /// Octets of the request of each Identifier that was not encoded ahead, the last one's where it is free.
     requests: Box<[Vec<u8>]>,
-    /// Identifiers not in use; the one longest so goes first.
-    free: VecDeque<u8>,
+    on_their_way: usize,
+    /// The Identifier whose turn it is.
+    next: u8,
     /// When to look at which Identifier; its serial number tells whether it is still the same request.
     timers: VecDeque<(Instant, u8, u64)>,
     serial: u64,
@@ -38,9 +44,17 @@ struct Slot {
     life: Life,
     step: Step,
     to: Service,
-    authenticator: [u8; 16],
+    /// Where it lies among those that were encoded ahead.
+    ahead: Option<usize>,
     since: Instant,
+    first_sent: Instant,
     sent: u32,
+}
+
+impl Slot {
+    fn request<'a>(&self, ahead: &'a Ahead, written: &'a [u8]) -> &'a [u8] {
+        self.ahead.map_or(written, |at| ahead.at(at))
+    }
 }
 
 /// Which port of the server's.
@@ -61,15 +75,20 @@ pub(super) struct Tools<'a> {
 impl Lane {
     /// A lane with so many sessions.
     pub(super) fn open(task: &Task, sessions: usize) -> io::Result<Self> {
-        let interims = task.plan.interims;
+        let (interims, alone) = (task.plan.interims, task.plan.what.alone().is_some());
+        let sessions = if alone { 0 } else { sessions };
         // The first generation is of different ages, so that Starts, Interim-Updates and Stops mix from then on.
         let first = |place: usize| Life::new(task.next_number(), (place % (interims as usize + 1)) as u32);
         Ok(Self {
-            socket: wire::open(task.auth, task.source)?,
+            // Where all goes to one address the system need not look for the way each time.
+            socket: wire::open(task.auth, task.source, alone)?,
             ready: (0..sessions).map(first).collect(),
             slots: (0..IDENTIFIERS).map(|_| None).collect(),
+            alone,
+            ahead: Ahead::default(),
             requests: vec![Vec::new(); IDENTIFIERS].into_boxed_slice(),
-            free: (0..=u8::MAX).collect(),
+            on_their_way: 0,
+            next: 0,
             timers: VecDeque::new(),
             serial: 0,
             leaving: Vec::with_capacity(AT_ONCE),
@@ -82,12 +101,17 @@ impl Lane {
 
     /// Requests without an answer yet.
     pub(super) fn on_their_way(&self) -> usize {
-        IDENTIFIERS - self.free.len()
+        self.on_their_way
     }
 
     /// Whether it has something to say, and an Identifier to say it with.
     pub(super) fn can_send(&self) -> bool {
-        !self.free.is_empty() && !self.ready.is_empty()
+        self.on_their_way < IDENTIFIERS && (self.alone || !self.ready.is_empty())
+    }
+
+    /// Its requests that were encoded before the start.
+    pub(super) fn ahead(&mut self) -> &mut Ahead {
+        &mut self.ahead
     }
 
     /// When to look at its timers next.
@@ -95,10 +119,46 @@ impl Lane {
         self.timers.front().map(|(at, ..)| *at)
     }
 
-    /// Writes the next request, to leave with [`Lane::flush`]. Its latency counts from `since`. Only when it can.
+    /// Has the next request leave with [`Lane::flush`]. Its latency counts from `since`. Only when it can.
     pub(super) fn send(&mut self, tools: &mut Tools<'_>, since: Instant, now: Instant) {
+        let Some((identifier, life, step, ahead)) = self.take_ahead(tools).or_else(|| self.write(tools, now)) else {
+            return;
+        };
+        self.serial += 1;
+        self.timers.push_back((now + tools.task.timeout, identifier, self.serial));
+        let to = if step == Step::Login || step == Step::Status { Service::Auth } else { Service::Accounting };
+        let slot = Slot { serial: self.serial, life, step, to, ahead, since, first_sent: now, sent: 1 };
+        self.slots[usize::from(identifier)] = Some(slot);
+        self.on_their_way += 1;
+        tools.tally.counts.requests += 1;
+        self.leave(identifier, tools.task);
+    }
+
+    /// The next of those that were encoded ahead, which have their Identifiers. One whose Identifier is not free is left out.
+    fn take_ahead(&mut self, tools: &mut Tools<'_>) -> Option<(u8, Life, Step, Option<usize>)> {
+        let step = tools.task.plan.what.alone()?;
+        while let Some(at) = self.ahead.take() {
+            let identifier = self.ahead.at(at)[1];
+            if self.slots[usize::from(identifier)].is_none() {
+                tools.tally.encoded_ahead += 1;
+                self.next = identifier.wrapping_add(1);
+                return Some((identifier, Life::new(0, 0), step, Some(at)));
+            }
+        }
+        None
+    }
+
+    /// Writes the next request into its place.
+    fn write(&mut self, tools: &mut Tools<'_>, now: Instant) -> Option<(u8, Life, Step, Option<usize>)> {
         let plan = &tools.task.plan;
-        let (Some(mut life), Some(identifier)) = (self.ready.pop_front(), self.free.pop_front()) else { return };
+        // The one longest free, or nearly.
+        let free = (0..=u8::MAX).map(|more| self.next.wrapping_add(more));
+        let identifier = free.into_iter().find(|identifier| self.slots[usize::from(*identifier)].is_none())?;
+        let mut life = match self.alone {
+            true => Life::new(tools.task.next_number(), 0),
+            false => self.ready.pop_front()?,
+        };
+        self.next = identifier.wrapping_add(1);
         let step = life.step(plan.what).expect("a session that is over is not ready");
         let login = step == Step::Login || step == Step::Status;
         let [authenticator, peer_challenge] =
@@ -106,17 +166,10 @@ impl Lane {
         let draw = Draw { session_time: life.session_time(step, now), authenticator, peer_challenge };
         let octets =
             life.write(tools.writer, plan, step, identifier, &draw).expect("what a session says fits into a packet");
-        let authenticator = *octets[4..].first_chunk().expect("a packet has 20 octets or more");
         let request = &mut self.requests[usize::from(identifier)];
         request.clear();
         request.extend_from_slice(octets);
-        self.serial += 1;
-        self.timers.push_back((now + tools.task.timeout, identifier, self.serial));
-        let to = if login { Service::Auth } else { Service::Accounting };
-        let slot = Slot { serial: self.serial, life, step, to, authenticator, since, sent: 1 };
-        self.slots[usize::from(identifier)] = Some(slot);
-        tools.tally.counts.requests += 1;
-        self.leave(identifier, tools.task);
+        Some((identifier, life, step, None))
     }
 
     /// Has so many on their way, as long as there is something to say.
@@ -139,10 +192,11 @@ impl Lane {
         if self.leaving.is_empty() {
             return;
         }
-        let datagrams = self.leaving.iter().map(|identifier| {
+        let datagrams = self.leaving.iter().filter_map(|identifier| {
             let place = usize::from(*identifier);
-            let to = self.slots[place].as_ref().map_or(Service::Auth, |slot| slot.to);
-            (self.requests[place].as_slice(), task.destination(to))
+            let slot = self.slots[place].as_ref()?;
+            let to = (!self.alone).then(|| task.destination(slot.to));
+            Some((slot.request(&self.ahead, &self.requests[place]), to))
         });
         wire::send(&self.socket, datagrams);
         self.leaving.clear();
@@ -163,12 +217,14 @@ impl Lane {
         let verified = Packet::parse(datagram).ok().and_then(|packet| {
             let place = usize::from(packet.identifier());
             let slot = self.slots[place].as_ref()?;
+            let request = slot.request(&self.ahead, &self.requests[place]);
+            let authenticator = request[4..].first_chunk().expect("a packet has 20 octets or more");
             let genuine = from == Some(task.address(slot.to))
                 && match task.plan.what {
-                    What::Echo => self.requests[place] == datagram,
+                    What::Echo => request == datagram,
                     _ => {
                         answers(slot.step, packet.code())
-                            && packet.verify_reply(task.plan.secret.expose(), &slot.authenticator).is_ok()
+                            && packet.verify_reply_by(&task.plan.secret, authenticator).is_ok()
                     }
                 };
             genuine.then_some(packet)
@@ -178,8 +234,8 @@ impl Lane {
             return;
         };
         let slot = self.slots[usize::from(packet.identifier())].take();
-        let Slot { mut life, step, since, .. } = slot.expect("it was there a moment ago");
-        self.free.push_back(packet.identifier());
+        let Slot { mut life, step, since, first_sent, .. } = slot.expect("it was there a moment ago");
+        self.on_their_way -= 1;
         self.forget_timers();
         if step == Step::Login && !matches!(packet.code(), Code::AccessAccept | Code::AccessRequest) {
             tools.tally.counts.answered += 1;
@@ -187,7 +243,11 @@ impl Lane {
             return self.begin_another(task);
         }
         let measured = (task.measure..task.end).contains(&now);
-        tools.tally.answered(step, measured.then(|| now.saturating_duration_since(since)));
+        let latency = |since: Instant| measured.then(|| now.saturating_duration_since(since));
+        tools.tally.answered(step, latency(since), latency(first_sent));
+        if self.alone {
+            return;
+        }
         life.acknowledged(packet.first(attribute::CLASS));
         if life.step(task.plan.what).is_some() {
             self.ready.push_back(life);
@@ -198,7 +258,9 @@ impl Lane {
     }
 
     fn begin_another(&mut self, task: &Task) {
-        self.ready.push_back(Life::new(task.next_number(), task.plan.interims));
+        if !self.alone {
+            self.ready.push_back(Life::new(task.next_number(), task.plan.interims));
+        }
     }
 
     /// Sends again, or gives up, what is due.
@@ -218,7 +280,7 @@ impl Lane {
             } else if let Some(slot) = place.take() {
                 tools.tally.counts.lost += 1;
                 tools.tally.left(slot.life.octets(tools.task.plan.what));
-                self.free.push_back(identifier);
+                self.on_their_way -= 1;
                 self.begin_another(tools.task);
             }
         }

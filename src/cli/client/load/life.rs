@@ -7,10 +7,9 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use crate::auth::{NtHash, peer};
-use crate::model::Secret;
 use crate::radius::hiding::hide_user_password;
 use crate::radius::vendor::{MICROSOFT, microsoft};
-use crate::radius::{Code, EncodeError, PacketBuilder, attribute};
+use crate::radius::{Code, EncodeError, PacketBuilder, PreparedSecret, attribute};
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -50,19 +49,30 @@ impl What {
     pub(super) const fn logs_in(self) -> bool {
         matches!(self, Self::Sessions | Self::Pap | Self::Chap | Self::MsChapV2 | Self::Echo)
     }
+
+    /// The one request of each life, where there is one: then no request depends on an answer, and all can be written ahead.
+    pub(super) const fn alone(self) -> Option<Step> {
+        match self {
+            Self::Accounting | Self::Sessions => None,
+            Self::Pap | Self::Chap | Self::MsChapV2 | Self::Echo => Some(Step::Login),
+            Self::Status => Some(Step::Status),
+        }
+    }
 }
 
 /// What all sessions of a run have in common.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) what: What,
-    pub(super) secret: Secret,
+    pub(super) secret: PreparedSecret,
     /// Tells this run's Acct-Session-Ids from those of others.
     pub(super) run: u32,
     pub(super) user: String,
     /// So many users, with a number behind the name; one has the name itself.
     pub(super) users: u64,
     pub(super) password: Vec<u8>,
+    /// The password as MS-CHAPv2 has it, where that is what logs in.
+    pub(super) nt_hash: Option<NtHash>,
     /// Users come in no order, and not one after the other.
     pub(super) shuffled: bool,
     /// Interim-Updates of each session.
@@ -131,8 +141,7 @@ impl Life {
             (What::Accounting, next) => report(next),
             (What::Sessions, 0) => Some(Step::Login),
             (What::Sessions, next) => report(next - 1),
-            (What::Pap | What::Chap | What::MsChapV2 | What::Echo, 0) => Some(Step::Login),
-            (What::Status, 0) => Some(Step::Status),
+            (what, 0) => what.alone(),
             _ => None,
         }
     }
@@ -183,7 +192,7 @@ impl Life {
         &self,
         writer: &'b mut Writer,
         plan: &Plan,
-        secret: &Secret,
+        secret: &PreparedSecret,
         step: Step,
         identifier: u8,
         draw: &Draw,
@@ -204,7 +213,7 @@ impl Life {
             Step::Login => self.login(builder, plan, user, draw)?,
             Step::Start | Step::Interim | Step::Stop => self.report(builder, plan, step, draw.session_time)?,
         }
-        builder.sign_request(secret.expose())
+        builder.sign_request_by(secret)
     }
 
     fn identity(&self, builder: &mut PacketBuilder, user: &str) -> Result<(), EncodeError> {
@@ -236,16 +245,15 @@ impl Life {
         let Draw { authenticator, peer_challenge, .. } = draw;
         match plan.what {
             What::Chap => {
-                let mut value = vec![0];
-                value.extend(peer::chap(0, &plan.password, authenticator));
+                let mut value = [0; 17];
+                value[1..].copy_from_slice(&peer::chap(0, &plan.password, authenticator));
                 builder.attribute(attribute::CHAP_PASSWORD, &value)?;
             }
             What::MsChapV2 => {
-                let hash = NtHash::of_password(&plan.password).expect("the password was found to be UTF-8");
-                let mut value = vec![0, 0];
-                value.extend(peer_challenge);
-                value.extend([0; 8]);
-                value.extend(peer::ms_chap_v2(&hash, authenticator, peer_challenge, user.as_bytes()));
+                let hash = plan.nt_hash.as_ref().expect("who logs in so has a hash");
+                let mut value = [0; 50];
+                value[2..18].copy_from_slice(peer_challenge);
+                value[26..].copy_from_slice(&peer::ms_chap_v2(hash, authenticator, peer_challenge, user.as_bytes()));
                 builder.vendor(MICROSOFT, microsoft::MS_CHAP_CHALLENGE, authenticator)?;
                 builder.vendor(MICROSOFT, microsoft::MS_CHAP2_RESPONSE, &value)?;
             }
@@ -324,7 +332,8 @@ mod tests {
     fn plan(what: What) -> Plan {
         Plan {
             what,
-            secret: Secret::new("x"),
+            secret: PreparedSecret::new(b"x"),
+            nt_hash: None,
             run: 7,
             user: "u".into(),
             users: 10,

@@ -15,6 +15,10 @@ const LONGEST: Duration = Duration::from_secs(120);
 pub(super) struct Tally {
     /// Microseconds, of answers within the measured time.
     latencies: Histogram<u64>,
+    /// The same from when the request was really sent first, which in an open loop is not when it was due.
+    from_sending: Histogram<u64>,
+    /// Requests that were encoded before the start.
+    pub(super) encoded_ahead: u64,
     pub(super) counts: Counts,
     pub(super) acknowledged: Acknowledged,
 }
@@ -66,18 +70,24 @@ pub(super) struct Latency {
 impl Tally {
     pub(super) fn new() -> Self {
         let most = u64::try_from(LONGEST.as_micros()).unwrap_or(u64::MAX);
+        let histogram =
+            || Histogram::new_with_bounds(1, most, 3).expect("1 µs to two minutes at three digits is sound");
         Self {
-            latencies: Histogram::new_with_bounds(1, most, 3).expect("1 µs to two minutes at three digits is sound"),
+            latencies: histogram(),
+            from_sending: histogram(),
+            encoded_ahead: 0,
             counts: Counts::default(),
             acknowledged: Acknowledged::default(),
         }
     }
 
-    /// A request was answered; `latency` when that was within the measured time.
-    pub(super) fn answered(&mut self, step: Step, latency: Option<Duration>) {
+    /// A request was answered; `latency` when that was within the measured time, and the same from when it was really sent.
+    pub(super) fn answered(&mut self, step: Step, latency: Option<Duration>, from_sending: Option<Duration>) {
         self.counts.answered += 1;
-        if let Some(latency) = latency {
-            self.latencies.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        for (latency, histogram) in [(latency, &mut self.latencies), (from_sending, &mut self.from_sending)] {
+            if let Some(latency) = latency {
+                histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+            }
         }
         match step {
             Step::Login => self.acknowledged.logins += 1,
@@ -97,6 +107,8 @@ impl Tally {
     /// Adds another lane's.
     pub(super) fn add(&mut self, other: &Self) {
         self.latencies.add(&other.latencies).expect("all have the same bounds");
+        self.from_sending.add(&other.from_sending).expect("all have the same bounds");
+        self.encoded_ahead += other.encoded_ahead;
         let (counts, more) = (&mut self.counts, &other.counts);
         counts.requests += more.requests;
         counts.answered += more.answered;
@@ -118,13 +130,23 @@ impl Tally {
         self.latencies.len()
     }
 
+    /// From when requests were due (open loop) or sent.
     pub(super) fn latency(&self) -> Latency {
-        let at = |quantile: f64| millis(self.latencies.value_at_quantile(quantile));
-        Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: millis(self.latencies.max()) }
+        Latency::of(&self.latencies)
+    }
+
+    /// From when they were really sent first.
+    pub(super) fn latency_from_sending(&self) -> Latency {
+        Latency::of(&self.from_sending)
     }
 }
 
 impl Latency {
+    fn of(latencies: &Histogram<u64>) -> Self {
+        let at = |quantile: f64| millis(latencies.value_at_quantile(quantile));
+        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: millis(latencies.max()) }
+    }
+
     /// For people.
     pub(super) fn text(&self) -> String {
         let Self { p50, p90, p99, p999, max } = self;
@@ -144,13 +166,15 @@ mod tests {
     fn percentiles_are_of_all_lanes_and_of_the_measured_time_alone() {
         let (mut all, mut lane) = (Tally::new(), Tally::new());
         for millis in 1..=100 {
-            lane.answered(Step::Start, Some(Duration::from_millis(millis)));
+            let latency = Duration::from_millis(millis);
+            lane.answered(Step::Start, Some(latency), Some(latency / 2));
         }
-        lane.answered(Step::Stop, None);
+        lane.answered(Step::Stop, None, None);
         all.add(&lane);
         all.add(&lane);
         assert_eq!((all.measured(), all.counts.answered, all.acknowledged.stops), (200, 202, 2));
         let latency = all.latency();
         assert!((latency.p50 - 50.0).abs() < 0.1 && (latency.p99 - 99.0).abs() < 0.1, "{latency:?}");
+        assert!((all.latency_from_sending().max - 50.0).abs() < 0.1);
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
+use rustix::io::Errno;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
 
 use crate::radius::MAX_PACKET;
@@ -16,8 +17,9 @@ const OCTETS: usize = MAX_PACKET + 1;
 /// Room for the answers to a burst; the system may give less.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// Opens a source port for requests to that server, from that address or from any.
-pub(super) fn open(server: SocketAddr, source: Option<IpAddr>) -> io::Result<UdpSocket> {
+/// Opens a source port for requests to that server, from that address or from any; `only` when it sends nowhere else, so that the
+/// system lets nobody else's datagrams in and [`send`] need not be told the address.
+pub(super) fn open(server: SocketAddr, source: Option<IpAddr>, only: bool) -> io::Result<UdpSocket> {
     let any = match server {
         SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
@@ -25,6 +27,9 @@ pub(super) fn open(server: SocketAddr, source: Option<IpAddr>) -> io::Result<Udp
     let socket = UdpSocket::bind((source.unwrap_or(any), 0))?;
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
     socket.set_nonblocking(true)?;
+    if only {
+        socket.connect(server)?;
+    }
     Ok(socket)
 }
 
@@ -42,8 +47,8 @@ impl Receiver {
         Self { headers, octets: vec![0; OCTETS * AT_ONCE], came: [(0, None); AT_ONCE] }
     }
 
-    /// Receives what waits at a port, as many as a call gives, and says how many these are. An error is no datagram: on a port that is
-    /// not connected it is that there is none.
+    /// Receives what waits at a port, as many as a call gives, and says how many these are. An error is no datagram: there is none, or
+    /// nobody listens at the server's port, which is looked at again when something is sent again.
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> usize {
         let mut rest = self.octets.chunks_mut(OCTETS);
         let mut slices: [[IoSliceMut<'_>; 1]; AT_ONCE] =
@@ -71,12 +76,16 @@ fn address(from: SockaddrStorage) -> Option<SocketAddr> {
 }
 
 /// Sends datagrams, at most [`AT_ONCE`], and says how many the system took. What it has no room for is lost like any datagram.
-pub(super) fn send<'a>(socket: &UdpSocket, datagrams: impl Iterator<Item = (&'a [u8], &'a SocketAddrAny)>) -> usize {
+/// `None` for the address of a port that sends to one only.
+pub(super) fn send<'a>(
+    socket: &UdpSocket,
+    datagrams: impl Iterator<Item = (&'a [u8], Option<&'a SocketAddrAny>)>,
+) -> usize {
     let mut slices = [[IoSlice::new(&[])]; AT_ONCE];
     let mut to = [None; AT_ONCE];
     let mut count = 0;
     for ((octets, address), (slice, to)) in datagrams.zip(slices.iter_mut().zip(&mut to)) {
-        (*slice, *to) = ([IoSlice::new(octets)], Some(address));
+        (*slice, *to) = ([IoSlice::new(octets)], address);
         count += 1;
     }
     let mut controls: [SendAncillaryBuffer<'_, '_, '_>; AT_ONCE] = std::array::from_fn(|_| Default::default());
@@ -88,5 +97,9 @@ pub(super) fn send<'a>(socket: &UdpSocket, datagrams: impl Iterator<Item = (&'a 
             None => MMsgHdr::new(slice, control),
         }
     });
-    sendmmsg(socket, &mut headers[..count], SendFlags::empty()).unwrap_or(0)
+    let headers = &mut headers[..count];
+    let sent = sendmmsg(socket, headers, SendFlags::empty());
+    // That nobody listened when something was sent before is no reason to send nothing now.
+    let sent = if sent == Err(Errno::CONNREFUSED) { sendmmsg(socket, headers, SendFlags::empty()) } else { sent };
+    sent.unwrap_or(0)
 }
