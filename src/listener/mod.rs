@@ -35,12 +35,15 @@ pub struct Bounded {
 /// Whom a bound of connections holds for.
 type Strangers = dyn Fn(IpAddr) -> bool + Send + Sync;
 
+/// Connections by address.
+type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
 /// How many connections one address may have.
 #[derive(Clone)]
 struct Each {
     most: usize,
     strangers: Arc<Strangers>,
-    now: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    now: Counts,
 }
 
 impl Bounded {
@@ -96,7 +99,7 @@ impl fmt::Debug for Each {
 /// One of an address's connections, given back when it ends.
 #[derive(Debug)]
 struct Taken {
-    of: Option<(IpAddr, Arc<Mutex<HashMap<IpAddr, usize>>>)>,
+    of: Option<(IpAddr, Counts)>,
 }
 
 impl Drop for Taken {

@@ -99,10 +99,11 @@ fn uncommented(leave: impl Fn(&str) -> bool) -> String {
     text
 }
 
-/// The `url` of a webhook has nothing to stand in its place, unlike other keys of that name.
+/// The `url` of a webhook, or of a portal behind a proxy, has nothing to stand in its place, unlike other keys of that name.
 fn with_webhook_url(text: &str) -> String {
     text.replace("#url = \"https://ask.", "url = \"https://ask.")
         .replace("#url = \"https://radius", "url = \"https://radius")
+        .replace("#url = \"https://portal", "url = \"https://portal")
 }
 
 #[test]
@@ -145,6 +146,7 @@ fn every_setting_of_the_shipped_file_loads() {
         let config = bench.config();
         assert_eq!(config.nas.len(), 1);
         assert_eq!(config.front.as_ref().map(|front| front.servers.len()), Some(1));
+        assert_eq!(config.portal.as_ref().map(|portal| portal.trusted_proxies.len()), Some(1));
         assert_eq!(config.dialects, Some(bench.path("dialects")));
         if in_files {
             assert_eq!(config.store.url.expose(), "postgres://db/radhold");
