@@ -24,7 +24,7 @@ use crate::accounting::Status;
 use crate::model::{Nas, NasName, Timestamp};
 use crate::net::radsec::{End, Link};
 use crate::net::{Admission, Duplicates, Flood, Replier, RequestKey};
-use crate::radius::{Code, Packet, PacketBuilder};
+use crate::radius::{Code, Packet, PacketBuilder, PreparedSecret};
 use crate::spool::AccountingPacket;
 use crate::telemetry::{self, OncePerWindow};
 
@@ -40,6 +40,9 @@ const MOST_HELD_BACK: usize = 16_384;
 const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Peers and complaints told apart, at most.
 const MOST_COMPLAINTS: usize = 1024;
+
+/// Whose a packet is, by which secret, and what makes it so.
+type Whose<'s> = (&'s Arc<Nas>, &'s PreparedSecret, Proof);
 
 /// What a lane knows of who sends bad packets.
 type Guard = Flood<RandomState>;
@@ -127,7 +130,7 @@ impl Door {
         peer: SocketAddr,
         settings: &'s Settings,
         received_at: Timestamp,
-    ) -> Result<(Packet<'d>, &'s Arc<Nas>), &'static str> {
+    ) -> Result<(Packet<'d>, &'s Arc<Nas>, &'s PreparedSecret), &'static str> {
         let there = settings.nases.at(peer.ip());
         if there.is_empty() {
             self.complain(peer.ip(), "packet.unknown-nas", received_at, &"not a NAS of ours (radhold nas add)");
@@ -138,11 +141,11 @@ impl Door {
             return Err("packet.flood");
         };
         match self.judge(datagram, peer.ip(), there, received_at) {
-            Ok((packet, nas, proof)) => {
+            Ok((packet, (nas, secret, proof))) => {
                 if proof == Proof::Secret {
                     guard.proved(visitor, received_at);
                 }
-                Ok((packet, nas))
+                Ok((packet, nas, secret))
             }
             Err(label) => {
                 // A NAS that signs nothing proves nothing either: its own clients' odd packets would silence it.
@@ -161,16 +164,16 @@ impl Door {
         peer: IpAddr,
         there: &'s [Arc<Known>],
         received_at: Timestamp,
-    ) -> Result<(Packet<'d>, &'s Arc<Nas>, Proof), &'static str> {
+    ) -> Result<(Packet<'d>, Whose<'s>), &'static str> {
         let packet = Packet::parse(datagram).map_err(|error| {
             self.complain(peer, error.reason(), received_at, &error);
             error.reason()
         })?;
-        let (nas, proof) = whose(self.port, &packet, there, received_at).map_err(|error| {
+        let whose = whose(self.port, &packet, there, received_at).map_err(|error| {
             self.complain(peer, error.label(), received_at, &error);
             error.label()
         })?;
-        Ok((packet, nas, proof))
+        Ok((packet, whose))
     }
 
     /// Takes a request in that came over TLS, from the NAS the certificate is bound to.
@@ -350,14 +353,16 @@ impl Door {
                 match is_kept.await {
                     Ok(()) => {
                         let mut builder = PacketBuilder::reply(&packet, Code::AccountingResponse);
-                        fate(write_reply(&mut builder, Code::AccountingResponse, &packet, nas))
+                        let secret = PreparedSecret::new(nas.secret.expose());
+                        fate(write_reply(&mut builder, Code::AccountingResponse, &packet, nas, &secret))
                     }
                     Err(_) => Fate::Drop("accounting.not-kept"),
                 }
             }
             Code::StatusServer => {
                 let mut builder = PacketBuilder::reply(&packet, Code::AccessAccept);
-                fate(status_reply(&mut builder, self.port, &packet, nas))
+                let secret = PreparedSecret::new(nas.secret.expose());
+                fate(status_reply(&mut builder, self.port, &packet, nas, &secret))
             }
             _ => Fate::Drop("packet.code-out-of-place"),
         }
@@ -385,9 +390,10 @@ fn status_reply<'b>(
     port: Port,
     request: &Packet<'_>,
     nas: &Nas,
+    secret: &PreparedSecret,
 ) -> Result<&'b [u8], &'static str> {
     let code = if port == Port::Accounting { Code::AccountingResponse } else { Code::AccessAccept };
-    write_reply(builder, code, request, nas)
+    write_reply(builder, code, request, nas, secret)
 }
 
 /// A reply that says no more than its code.
@@ -396,9 +402,10 @@ fn write_reply<'b>(
     code: Code,
     request: &Packet<'_>,
     nas: &Nas,
+    secret: &PreparedSecret,
 ) -> Result<&'b [u8], &'static str> {
     builder.restart_reply(request, code);
-    let signed = builder.proxy_states_of(request).and_then(|builder| builder.sign_reply(nas.secret.expose()));
+    let signed = builder.proxy_states_of(request).and_then(|builder| builder.sign_reply_by(secret));
     signed.map_err(|error| {
         tracing::error!(nas = %nas.name, %error, "a reply cannot be written");
         "packet.unwritable"

@@ -72,7 +72,7 @@ impl Lane {
         let Self { door, settings, guard, quick, builder } = self;
         let (peer, received_at) = (arrival.peer(), clock::now());
         let settings = settings.get().0;
-        let (packet, nas) = door.know(guard, datagram, peer, settings, received_at)?;
+        let (packet, nas, secret) = door.know(guard, datagram, peer, settings, received_at)?;
         let key = RequestKey {
             source: peer,
             connection: 0,
@@ -83,7 +83,7 @@ impl Lane {
         door.must_be_within_bounds(&packet, nas, settings, &key, received_at)?;
         let at_once = match packet.code() {
             // RFC 5997 §4.2: the answer says which service is up.
-            Code::StatusServer => Some(status_reply(builder, door.port, &packet, nas)),
+            Code::StatusServer => Some(status_reply(builder, door.port, &packet, nas, secret)),
             Code::AccessRequest => quick
                 .as_mut()
                 .and_then(|quick| quick.answer(&packet, nas, peer.ip().to_canonical(), received_at))

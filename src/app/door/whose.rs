@@ -61,7 +61,7 @@ pub(super) fn whose<'a>(
     packet: &Packet<'_>,
     there: &'a [Arc<Known>],
     now: Timestamp,
-) -> Result<(&'a Arc<Nas>, Proof), Distrust> {
+) -> Result<(&'a Arc<Nas>, &'a PreparedSecret, Proof), Distrust> {
     let identifier = packet.first(attribute::NAS_IDENTIFIER);
     let meant =
         |known: &&Arc<Known>| known.nas.nas_identifier.as_ref().is_none_or(|name| identifier == Some(name.as_bytes()));
@@ -71,10 +71,10 @@ pub(super) fn whose<'a>(
             match prove(port, packet, nas, secret) {
                 // Anybody can write a NAS-Identifier.
                 Ok(Proof::None) if there.len() > 1 => return Err(Distrust::UnsignedAmongSeveral),
-                Ok(Proof::None) => return Ok((nas, Proof::None)),
+                Ok(Proof::None) => return Ok((nas, secret, Proof::None)),
                 Ok(Proof::Secret) => {
                     known.proved_by(previous);
-                    return Ok((nas, Proof::Secret));
+                    return Ok((nas, secret, Proof::Secret));
                 }
                 Err(error) => wrong = wrong.or(Some(error)),
             }

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::net::SocketAddrAny;
 
 use super::lane::{Lane, Service, Tools};
@@ -202,8 +202,16 @@ impl Worker<'_> {
             until = until.min(self.due);
         }
         let patience = until.saturating_duration_since(Instant::now());
-        let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
+        let mut patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
         events.clear();
+        if matches!(self.pace, Pace::Open(..)) {
+            // epoll's own patience is in whole milliseconds, rounded up: with a request each half of one, that would be the latency.
+            match poll(&mut [PollFd::new(&self.ears, PollFlags::IN)], Some(&patience)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(()),
+                Ok(_) => patience = Timespec { tv_sec: 0, tv_nsec: 0 },
+                Err(error) => return Err(error.into()),
+            }
+        }
         match epoll::wait(&self.ears, rustix::buffer::spare_capacity(events), Some(&patience)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
