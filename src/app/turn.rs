@@ -149,7 +149,8 @@ mod tests {
             (Event::Stopped(report(120, 4)), Extent::End),
             // The earlier of two Stops.
             (Event::Stopped(report(110, 4)), Extent::End),
-            (Event::Interim(report(180, 5)), Extent::End),
+            // Late, and of a session that stays over.
+            (Event::Interim(report(180, 5)), Extent::Counters),
         ] {
             change = Turn::of_kept(change.session, now, timing).take(&event).into_change(None);
             assert_eq!(change.extent, extent, "{event:?}");

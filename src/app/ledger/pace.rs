@@ -46,7 +46,7 @@ impl Pace {
         self.rate.map(|rate| (rate * self.patience.as_secs_f64()) as usize)
     }
 
-    /// So many were kept, within so long.
+    /// So many were kept, within so long. They may be more than what is asked for: offers are not counted.
     pub(super) fn kept(&mut self, items: usize, took: Duration) {
         if items == 0 {
             return;
@@ -64,10 +64,10 @@ impl Pace {
         if items * 3 <= first * 2 && took * 5 > first_took * 4 {
             // Fewer are hardly faster: what takes long is the commit, whatever is in it. Then more to a commit is better.
             self.slow = None;
-            self.size = first.clamp(items, self.most);
-        } else if items <= self.size {
+            self.size = first.clamp(1, self.most);
+        } else {
             let share = (items as f64 * aim.as_secs_f64() / took.as_secs_f64()) as usize;
-            self.size = share.max(items / SHRINK).max(1);
+            self.size = share.max(items / SHRINK).clamp(1, self.size);
         }
     }
 

@@ -132,7 +132,7 @@ fn counted(before: &Session, octets: u64) -> (Session, Change) {
 fn ended(before: &Session, octets: u64) -> (Session, Change) {
     let (after, Change { usage, .. }) = counted(before, octets);
     let at = NOON + Duration::from_secs(61);
-    let end = Some(End { at, cause: EndCause::Stop, terminate_cause: (octets % 2 == 0).then_some(1) });
+    let end = Some(End { at, cause: EndCause::Stop, terminate_cause: octets.is_multiple_of(2).then_some(1) });
     let after = Session::restore(Record { state: State::Closed, retry_at: None, end, ..after.into_record() });
     let change = Change { extent: Extent::End, usage, ..change(&after, Some(before.version)) };
     (after, change)
