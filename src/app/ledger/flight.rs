@@ -28,7 +28,7 @@ pub(super) struct Flight {
 
 /// What must be seen to when the task is over.
 pub(super) enum Cargo {
-    Batch { tickets: Vec<Arc<Ticket>>, offers: Vec<Offer>, marks: Marks },
+    Batch { tickets: Vec<Arc<Ticket>>, offers: Vec<Offer>, marks: Marks, urgent: bool },
     Attempts(Vec<AuthAttempt>),
 }
 

@@ -48,9 +48,9 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, Edit, EmergencyCode, Heard,
-    Imported, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store,
-    StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Due, Edit,
+    EmergencyCode, Heard, Imported, Kept, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId,
+    Quarantined, SessionQuery, Store, StoreError, Usage, Wake,
 };
 use crate::model::{
     ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
@@ -196,21 +196,21 @@ impl Store for SqliteStore {
         session::matching(&self.readers, query).await
     }
 
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError> {
-        session::due(&self.readers, now, limit).await
+    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Due, StoreError> {
+        session::due(&self.readers, until, after, limit).await
     }
 
-    async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+    async fn commit_claiming(&self, changes: &[Change], claim: Option<&Claim>) -> Result<Kept, StoreError> {
         let mut tx = self.write().await?;
-        let committed = commit::keep(&mut tx, changes).await?;
+        let kept = commit::keep(&mut tx, changes, claim).await?;
         tx.commit().await.map_err(failure)?;
-        Ok(committed)
+        Ok(kept)
     }
 
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
         let mut tx = self.write().await?;
-        let committed = commit::keep(&mut tx, std::slice::from_ref(change)).await?;
-        let kept = committed.first().copied().unwrap_or(Committed::Conflict);
+        let committed = commit::keep(&mut tx, std::slice::from_ref(change), None).await?;
+        let kept = committed.committed.first().copied().unwrap_or(Committed::Conflict);
         if kept == Committed::Done {
             audit::add(&mut tx, std::slice::from_ref(act)).await?;
         }
@@ -229,13 +229,25 @@ impl Store for SqliteStore {
         outbox::claim(&self.writer, node, lane, now, lease, limit).await
     }
 
+    async fn disclaim(&self, node: &NodeName, lane: Lane, sessions: &[SessionId]) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for session in sessions {
+            outbox::disclaim(&mut *tx, node, lane, *session).await?;
+        }
+        tx.commit().await.map_err(failure)
+    }
+
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {
         outbox::release(&self.writer, node).await?;
         nodes::forget(&self.writer, node).await
     }
 
-    async fn finish(&self, order: OrderId) -> Result<(), StoreError> {
-        outbox::strike_off(&self.writer, order).await
+    async fn finish(&self, orders: &[OrderId]) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for order in orders {
+            outbox::strike_off(&mut *tx, *order).await?;
+        }
+        tx.commit().await.map_err(failure)
     }
 
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {

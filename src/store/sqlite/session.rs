@@ -8,7 +8,7 @@ use super::failure;
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells, Columns};
-use crate::store::{Change, Named, Port, SessionQuery, StoreError, records};
+use crate::store::{Change, Due, Named, Port, SessionQuery, StoreError, Wake, records};
 
 /// Sessions removed in one transaction.
 const FORGOTTEN: i64 = 500;
@@ -247,12 +247,26 @@ pub(super) async fn matching(pool: &SqlitePool, query: &SessionQuery) -> Result<
     rows.iter().map(session).collect()
 }
 
-pub(super) async fn due(pool: &SqlitePool, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError> {
+pub(super) async fn due(
+    pool: &SqlitePool,
+    until: Timestamp,
+    after: Option<Wake>,
+    limit: u32,
+) -> Result<Due, StoreError> {
     let mut sql = QueryBuilder::<Sqlite>::new(SELECT);
-    sql.push(" WHERE state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(row::micros(now));
+    sql.push(" WHERE state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(row::micros(until));
+    if let Some(Wake { at, session }) = after {
+        sql.push(" AND (wake_at, id) > (")
+            .push_bind(row::micros(at))
+            .push(", ")
+            .push_bind(session.to_string())
+            .push(")");
+    }
     sql.push(" ORDER BY wake_at, id LIMIT ").push_bind(limit);
     let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
-    Ok(rows.iter().filter_map(|row| records::or_skip(session(row))).collect())
+    let last = rows.last().filter(|_| rows.len() >= limit as usize);
+    let next = last.and_then(|row| records::or_skip(records::wake(&Cells { table: "sessions", row })));
+    Ok(Due { sessions: rows.iter().filter_map(|row| records::or_skip(session(row))).collect(), next })
 }
 
 /// Sessions are looked for by when they were accepted, which is indexed, and go by when they ended.

@@ -61,7 +61,8 @@ async fn a_bad_row_keeps_no_other_waiting(stage: &Stage) {
              WHERE session_id = '00000000-0000-0000-0000-000000000002'",
         )
         .await;
-    let due: Vec<SessionId> = store.due(NOON, 10).await.unwrap().iter().map(|session| session.id).collect();
+    let due: Vec<SessionId> =
+        store.due(NOON, None, 10).await.unwrap().sessions.iter().map(|session| session.id).collect();
     assert_eq!(due, [id(2), id(3)]);
     let claimed = store.claim(&"n1".into(), None, NOON, Duration::from_secs(1), 10).await.unwrap();
     assert_eq!(claimed.iter().map(|order| order.session).collect::<Vec<_>>(), [id(1), id(3)]);
