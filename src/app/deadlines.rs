@@ -6,13 +6,13 @@
 //! Nodes share the work by the ids of sessions, so that they do not all write the same one; whatever its own node leaves for
 //! [`GRACE`], dead or not, any other takes. The store settles who was first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::clock;
 use super::ledger::Ledger;
@@ -24,16 +24,23 @@ use crate::telemetry;
 
 /// How often the store is asked.
 const PERIOD: Duration = Duration::from_millis(200);
-/// How far ahead: longer than from one look to the next, however slow the store is at it.
+/// How far ahead: longer than from one look to the next, however slow the store is at it. Whatever the machine sets anew is further away,
+/// so that each look may go on where the one before ended.
 const AHEAD: Duration = Duration::from_millis(600);
-/// Sessions asked for at a time.
-const PAGE: u32 = 1024;
+/// How often a look begins at the beginning, for what was set nearer than that, and what others left.
+const ANEW: Duration = Duration::from_secs(1);
+/// Times asked for at a time.
+const PAGE: u32 = 4096;
 /// Sessions that wait for their moment or for the ledger, at most. Of more that are overdue at once, the most overdue go first.
 const MOST: usize = 16_384;
 /// Deadlines are kept together so that a transaction has more than one: each may be late by this.
 const GRAIN: Duration = Duration::from_millis(10);
+/// What is later than this is past hurrying: it waits among all other work, so that what it leads to is not overtaken by more of it.
+const LATE: Duration = Duration::from_millis(500);
 /// How long a session is left to the node whose it is.
 const GRACE: Duration = Duration::from_millis(800);
+/// Before a session is woken again that the ledger would not have, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Wakes sessions, for ever. Drop the future to stop.
 pub(super) async fn run(
@@ -42,23 +49,28 @@ pub(super) async fn run(
     settings: SettingsHandle,
     share: watch::Receiver<Share>,
 ) {
-    let mut alarms = Alarms { store, ledger, settings, share, set: HashSet::new(), ringing: JoinSet::new() };
-    let mut away = false;
+    let (set, refused, ringing) = (HashSet::new(), HashMap::new(), JoinSet::new());
+    let mut alarms = Alarms { store, ledger, share, set, refused, ringing, looked_to: None };
+    let (mut away, mut anew_at) = (false, Instant::now());
     loop {
-        let next_look = Instant::now() + PERIOD;
+        let begun = Instant::now();
+        if begun >= anew_at {
+            (alarms.looked_to, anew_at) = (None, begun + ANEW);
+        }
         match alarms.look().await {
             Ok(()) => {
                 if std::mem::take(&mut away) {
-                    alarms.settings.listen_anew(clock::now());
+                    alarms.refused.clear();
+                    settings.listen_anew(clock::now());
                 }
             }
             Err(error) => {
-                away = true;
+                (away, anew_at) = (true, begun);
                 telemetry::count("store.failed");
                 tracing::warn!(%error, "cannot see which deadlines have passed; trying again");
             }
         }
-        while tokio::time::timeout_at(next_look, alarms.rung()).await.is_ok() {}
+        while timeout_at(begun + PERIOD, alarms.rung()).await.is_ok() {}
     }
 }
 
@@ -66,60 +78,64 @@ pub(super) async fn run(
 struct Alarms {
     store: Arc<dyn Store>,
     ledger: Ledger,
-    settings: SettingsHandle,
     share: watch::Receiver<Share>,
     /// Those that wait, so that none waits twice.
     set: HashSet<SessionId>,
-    ringing: JoinSet<SessionId>,
+    /// Those the ledger would not have, for how long they are left alone, and until when.
+    refused: HashMap<SessionId, (Duration, Instant)>,
+    ringing: JoinSet<(SessionId, bool)>,
+    /// Where the last look ended.
+    looked_to: Option<Wake>,
 }
 
 impl Alarms {
     /// Asks the store whose moment is near.
     async fn look(&mut self) -> Result<(), StoreError> {
-        let mut after: Option<Wake> = None;
         loop {
             let (now, share) = (clock::now(), *self.share.borrow());
-            let page = self.store.due(now + AHEAD, after, PAGE).await?;
-            let timing = self.settings.current().timing;
-            for session in page.sessions {
-                // One that wants waking later than is kept is woken at once, to be given its time anew.
-                let wants = session.wake_at(&timing);
-                let at = wants.filter(|at| *at <= now + AHEAD).unwrap_or(now);
-                if share.has(session.id) || overdue(wants, now) {
-                    self.set_for(session.id, at, now).await;
+            let page = self.store.due(now + AHEAD, self.looked_to, PAGE).await?;
+            for wake in &page {
+                if share.has(wake.session) || overdue(wake.at, now) {
+                    self.set_for(wake, now).await;
                 }
+                self.looked_to = Some(*wake);
             }
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
+            if page.len() < PAGE as usize {
+                return Ok(());
             }
         }
     }
 
-    async fn set_for(&mut self, session: SessionId, at: Timestamp, now: Timestamp) {
+    async fn set_for(&mut self, Wake { at, session }: &Wake, now: Timestamp) {
         while self.set.len() >= MOST {
             self.rung().await;
         }
-        if !self.set.insert(session) {
+        if self.refused.get(session).is_some_and(|(_, until)| Instant::now() < *until) || !self.set.insert(*session) {
             return;
         }
-        let (ledger, moment) = (self.ledger.clone(), Instant::now() + wait(at, now));
+        let (at, session, ledger, moment) = (*at, *session, self.ledger.clone(), Instant::now() + wait(*at, now));
         self.ringing.spawn(async move {
             sleep_until(moment).await;
             // The clock may go otherwise than the timer does; what is woken too early is not woken.
             while clock::now() < at {
                 sleep(Duration::from_millis(1)).await;
             }
-            // What the ledger does not keep is due still, and is found again.
-            ledger.wake(session).await;
-            session
+            let urgent = clock::now().since(at) < LATE;
+            (session, ledger.wake(session, urgent).await.is_some())
         });
     }
 
     /// Returns when one has been woken.
     async fn rung(&mut self) {
         match self.ringing.join_next().await {
-            Some(Ok(session)) => drop(self.set.remove(&session)),
+            Some(Ok((session, kept))) => {
+                self.set.remove(&session);
+                let before = self.refused.remove(&session);
+                if !kept {
+                    let pause = before.map_or(PAUSES.0, |(pause, _)| (pause * 2).min(PAUSES.1));
+                    self.refused.insert(session, (pause, Instant::now() + pause));
+                }
+            }
             // It panicked, and nobody knows which.
             Some(Err(_)) => self.set.clear(),
             None => std::future::pending().await,
@@ -134,8 +150,8 @@ fn wait(at: Timestamp, now: Timestamp) -> Duration {
     if at <= now { Duration::ZERO } else { on_grain.since(now) }
 }
 
-fn overdue(wake_at: Option<Timestamp>, now: Timestamp) -> bool {
-    wake_at.is_some_and(|wake_at| now.since(wake_at) >= GRACE)
+fn overdue(wake_at: Timestamp, now: Timestamp) -> bool {
+    now.since(wake_at) >= GRACE
 }
 
 #[cfg(test)]
@@ -154,7 +170,6 @@ mod tests {
     #[test]
     fn another_node_s_session_is_left_alone_for_a_while() {
         let at = |millis: i64| Timestamp::from_micros(millis * 1000);
-        assert!(!overdue(Some(at(1000)), at(1799)) && overdue(Some(at(1000)), at(1800)));
-        assert!(!overdue(Some(at(1000)), at(0)) && !overdue(None, at(9000)));
+        assert!(!overdue(at(1000), at(1799)) && overdue(at(1000), at(1800)) && !overdue(at(1000), at(0)));
     }
 }

@@ -191,10 +191,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn sessions_on_ports(&self, ports: &[Port]) -> Result<Vec<Session>, StoreError>;
     /// The sessions that match, newest Access-Accept first.
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError>;
-    /// Open sessions whose wake time is not after `until`, the most overdue first; of those behind `after` when one is given, as
-    /// [`Due::next`] of a page is. A row that makes no sense is logged and passed over: it must not keep the deadlines of all others
-    /// from passing.
-    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Due, StoreError>;
+    /// When open sessions want waking, the earliest first, at most `limit`: where that is not after `until`; and behind `after`, when one
+    /// is given.
+    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Vec<Wake>, StoreError>;
     /// Keeps changes, all in one transaction: each with its orders, usage and decision, or not at all. The
     /// answers stand in the order of the changes. `Err` means that nothing was kept, with one exception that no engine can
     /// spare us: a connection that broke amid COMMIT leaves it open. To repeat the changes is safe either way; if they had
@@ -553,22 +552,13 @@ pub enum Committed {
     Conflict,
 }
 
-/// A session's place in the order of wake times.
+/// When a session wants waking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wake {
     /// The wake time that is kept.
     pub at: Timestamp,
     /// Whose.
     pub session: SessionId,
-}
-
-/// Some of the sessions that are due.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Due {
-    /// The most overdue first.
-    pub sessions: Vec<Session>,
-    /// Behind which the next ones are, when there may be more.
-    pub next: Option<Wake>,
 }
 
 /// For whom orders are claimed as they are added.

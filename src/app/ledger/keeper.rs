@@ -203,8 +203,8 @@ impl Keeper {
             if !(jobs.is_empty() || std::mem::take(&mut in_line)) {
                 self.gather(&mut jobs, room).await;
             }
-            urgent.append(&mut jobs);
-            self.take_all_in(urgent).await;
+            self.take_all_in(urgent, true).await;
+            self.take_all_in(jobs, false).await;
             let drain_due = self.away.is_none() && !stopping && Instant::now() >= self.drain.next_at();
             let in_turn = self.flights.is_empty() || self.spool.waiting() == 0;
             if drain_due && in_turn {
@@ -262,7 +262,7 @@ impl Keeper {
                     if received == 0 {
                         return;
                     }
-                    self.take_all_in(urgent).await;
+                    self.take_all_in(urgent, true).await;
                     self.send_urgent();
                 }
                 received = timeout_at(until, self.queue.recv_many(jobs, room)) => match received {
@@ -273,10 +273,10 @@ impl Keeper {
         }
     }
 
-    async fn take_all_in(&mut self, jobs: Vec<Job>) {
+    async fn take_all_in(&mut self, jobs: Vec<Job>, are_urgent: bool) {
         let mut unchecked = Vec::new();
         for job in jobs {
-            self.take_in(job, &mut unchecked);
+            self.take_in(job, are_urgent, &mut unchecked);
         }
         self.keep_in_spool(&unchecked).await;
     }
@@ -397,7 +397,7 @@ impl Keeper {
     }
 
     /// Makes an item and a ticket of a job.
-    fn take_in(&mut self, job: Job, unchecked: &mut Vec<Arc<Ticket>>) {
+    fn take_in(&mut self, job: Job, is_urgent: bool, unchecked: &mut Vec<Arc<Ticket>>) {
         match job {
             Job::Attempt(attempt) => {
                 if self.attempts.len() >= QUEUE {
@@ -418,7 +418,6 @@ impl Keeper {
             Job::Fact { session, event, settles, told } => {
                 let entry = settles.and_then(|order| Entry::outcome(clock::now(), session, order.0, &event));
                 let ticket = Ticket::new(entry, Done::Told(told));
-                let is_urgent = *event == Event::TimerPassed;
                 let item = Item::Fact { session, event, settles, ticket: Arc::clone(&ticket) };
                 let waiting = if is_urgent { &mut self.urgent_waiting } else { &mut self.waiting };
                 waiting.push_back((item, Some(ticket)));

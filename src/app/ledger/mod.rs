@@ -115,13 +115,13 @@ impl Ledger {
         answer.await.ok()
     }
 
-    /// Wakes a session, and returns when that is kept, or is not: then it is due still.
-    pub(super) async fn wake(&self, session: SessionId) {
+    /// Wakes a session, past accounting when it is urgent. `None` when that was not kept: it is due still.
+    pub(super) async fn wake(&self, session: SessionId, urgent: bool) -> Option<Told> {
         let (told, answer) = oneshot::channel();
         let job = Job::Fact { session, event: Box::new(Event::TimerPassed), settles: None, told };
-        if self.urgent.send(job).await.is_ok() {
-            let _ = answer.await;
-        }
+        let way = if urgent { &self.urgent } else { &self.jobs };
+        way.send(job).await.ok()?;
+        answer.await.ok()
     }
 
     /// Hands a press over and waits until it is kept; [`Told::Noted`] when that is in the spool. One without the `fact`

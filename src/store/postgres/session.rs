@@ -20,7 +20,7 @@ use super::failure;
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells};
-use crate::store::{Change, Due, Named, Port, SessionQuery, StoreError, Wake, records};
+use crate::store::{Change, Named, Port, SessionQuery, StoreError, Wake, records};
 
 /// Sessions removed in one transaction.
 const FORGOTTEN: i64 = 500;
@@ -299,17 +299,20 @@ pub(super) async fn matching(pool: &PgPool, query: &SessionQuery) -> Result<Vec<
     rows.iter().map(session).collect()
 }
 
-pub(super) async fn due(pool: &PgPool, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Due, StoreError> {
-    let mut sql = QueryBuilder::<Postgres>::new(SELECT);
-    sql.push(" WHERE state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(time(until));
+pub(super) async fn due(
+    pool: &PgPool,
+    until: Timestamp,
+    after: Option<Wake>,
+    limit: u32,
+) -> Result<Vec<Wake>, StoreError> {
+    let mut sql = QueryBuilder::<Postgres>::new("SELECT wake_at, id FROM sessions WHERE ");
+    sql.push("state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(time(until));
     if let Some(Wake { at, session }) = after {
         sql.push(" AND (wake_at, id) > (").push_bind(time(at)).push(", ").push_bind(session.0).push(")");
     }
     sql.push(" ORDER BY wake_at, id LIMIT ").push_bind(i64::from(limit));
     let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
-    let last = rows.last().filter(|_| rows.len() >= limit as usize);
-    let next = last.and_then(|row| records::or_skip(records::wake(&Cells { table: "sessions", row })));
-    Ok(Due { sessions: rows.iter().filter_map(|row| records::or_skip(session(row))).collect(), next })
+    rows.iter().map(|row| records::wake(&Cells { table: "sessions", row })).collect()
 }
 
 /// Sessions are looked for by when they were accepted, which is indexed, and go by when they ended.
