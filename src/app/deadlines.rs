@@ -96,7 +96,7 @@ impl Alarms {
             let page = self.store.due(now + AHEAD, self.looked_to, PAGE).await?;
             for wake in &page {
                 if share.has(wake.session) || overdue(wake.at, now) {
-                    self.set_for(wake, now).await;
+                    self.set_for(wake).await;
                 }
                 self.looked_to = Some(*wake);
             }
@@ -106,14 +106,15 @@ impl Alarms {
         }
     }
 
-    async fn set_for(&mut self, Wake { at, session }: &Wake, now: Timestamp) {
+    async fn set_for(&mut self, Wake { at, session }: &Wake) {
         while self.set.len() >= MOST {
             self.rung().await;
         }
         if self.refused.get(session).is_some_and(|(_, until)| Instant::now() < *until) || !self.set.insert(*session) {
             return;
         }
-        let (at, session, ledger, moment) = (*at, *session, self.ledger.clone(), Instant::now() + wait(*at, now));
+        let (at, session, ledger, moment) =
+            (*at, *session, self.ledger.clone(), Instant::now() + wait(*at, clock::now()));
         self.ringing.spawn(async move {
             sleep_until(moment).await;
             // The clock may go otherwise than the timer does; what is woken too early is not woken.

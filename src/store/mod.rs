@@ -119,6 +119,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The user of that name with the groups they are in: all that decides a login, in one look.
     async fn member(&self, name: &UserName) -> Result<Option<Member>, StoreError>;
+    /// Those of these users that there are, with their groups, each once.
+    async fn members_named(&self, names: &[UserName]) -> Result<Vec<Member>, StoreError>;
     /// Who is in a group, by name.
     async fn members(&self, group: &GroupName) -> Result<Vec<UserName>, StoreError>;
     /// All groups, by name.

@@ -137,3 +137,86 @@ impl Drop for Reach {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Identity;
+    use crate::store::{self, Extent, Kept};
+
+    const LEASE: Duration = Duration::from_secs(600);
+
+    fn change(number: u128, orders: &[Effect]) -> Change {
+        let (id, at) = (SessionId(uuid::Uuid::from_u128(number)), clock::now());
+        let here = std::net::IpAddr::from([192, 0, 2, 1]);
+        Change {
+            session: Session::observe(id, "alice".into(), "edge".into(), here, Identity::default(), at),
+            from_version: None,
+            extent: Extent::Whole,
+            wake_at: None,
+            orders: orders.to_vec(),
+            usage: Vec::new(),
+            settles: None,
+            at,
+        }
+    }
+
+    async fn store() -> Arc<dyn Store> {
+        let store = store::open("sqlite::memory:").await.unwrap();
+        store.migrate().await.unwrap();
+        store
+    }
+
+    /// How many orders anybody may claim, once there are so many.
+    async fn are_free(store: &Arc<dyn Store>, orders: usize) {
+        let mut free = 0;
+        while free < orders {
+            free += store.claim(&"other".into(), None, clock::now(), LEASE, 99).await.unwrap().len();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(free, orders);
+    }
+
+    #[tokio::test]
+    async fn what_is_claimed_with_its_change_is_handed_over() {
+        let store = store().await;
+        let (hands, mut taken) = Hands::new("me".into(), LEASE, 2);
+        let coa = Effect::SendCoa { attempt: 1 };
+        let ask = Effect::AskApprover { approver: crate::model::ApproverKind::Operator };
+        let changes = [change(1, &[ask, coa.clone()]), change(1, std::slice::from_ref(&coa))];
+        let reach = hands.reach(&store, &changes, clock::now()).unwrap();
+        let Kept { committed, claimed } = store.commit_claiming(&changes, Some(reach.claim())).await.unwrap();
+        assert!(hands.reach(&store, &changes, clock::now()).is_none(), "there are places for two");
+        reach.take(claimed, &changes, &committed);
+        let Taken { order, session, place } = taken.recv().await.unwrap();
+        assert_eq!((order.effect, order.attempts, session), (coa, 0, changes[0].session.clone()));
+        assert!(taken.try_recv().is_err(), "the second came too late for its session");
+        assert_eq!(hands.places().available_permits(), 1);
+        drop(place);
+        assert_eq!(hands.places().available_permits(), 2);
+        are_free(&store, 1).await;
+        assert!(hands.reach(&store, &[change(2, &[])], clock::now()).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_was_handed_is_free_again() {
+        let store = store().await;
+        let (hands, taken) = Hands::new("me".into(), LEASE, 9);
+        let coa = [Effect::SendCoa { attempt: 1 }];
+        // Cut off behind the commit, as by a time limit.
+        let changes = [change(1, &coa)];
+        let reach = hands.reach(&store, &changes, clock::now()).unwrap();
+        store.commit_claiming(&changes, Some(reach.claim())).await.unwrap();
+        drop(reach);
+        are_free(&store, 1).await;
+        // Whoever should have carried it out has stopped meanwhile.
+        let changes = [change(2, &coa)];
+        let reach = hands.reach(&store, &changes, clock::now()).unwrap();
+        let Kept { committed, claimed } = store.commit_claiming(&changes, Some(reach.claim())).await.unwrap();
+        drop(taken);
+        reach.take(claimed, &changes, &committed);
+        are_free(&store, 1).await;
+        assert!(hands.reach(&store, &[change(3, &coa)], clock::now()).is_none());
+        assert_eq!(hands.places().available_permits(), 9);
+    }
+}

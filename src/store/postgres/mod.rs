@@ -156,6 +156,10 @@ impl Store for PostgresStore {
         on!(self, pool => group::member(pool, name))
     }
 
+    async fn members_named(&self, names: &[UserName]) -> Result<Vec<Member>, StoreError> {
+        on!(self, pool => group::members_named(pool, names))
+    }
+
     async fn members(&self, group: &GroupName) -> Result<Vec<UserName>, StoreError> {
         on!(self, pool => group::members(pool, group))
     }

@@ -33,6 +33,7 @@ mod trusts;
 mod usage;
 mod user;
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -133,6 +134,15 @@ impl Store for SqliteStore {
 
     async fn member(&self, name: &UserName) -> Result<Option<Member>, StoreError> {
         group::member(&self.readers, name).await
+    }
+
+    async fn members_named(&self, names: &[UserName]) -> Result<Vec<Member>, StoreError> {
+        let names: BTreeSet<&UserName> = names.iter().collect();
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            found.extend(self.member(name).await?);
+        }
+        Ok(found)
     }
 
     async fn members(&self, group: &GroupName) -> Result<Vec<UserName>, StoreError> {
