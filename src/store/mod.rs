@@ -220,8 +220,9 @@ pub trait Store: Send + Sync + fmt::Debug {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError>;
-    /// Gives free what the node holds of a lane's orders to these sessions, where they were claimed once.
-    async fn disclaim(&self, node: &NodeName, lane: Lane, sessions: &[SessionId]) -> Result<(), StoreError>;
+    /// Gives free what was claimed so of the orders to these sessions, unless it was claimed again since. What a transaction adds that
+    /// ends later is not found: it is to be called again.
+    async fn disclaim(&self, claim: &Claim, sessions: &[SessionId]) -> Result<(), StoreError>;
     /// Gives free what a process of that name holds, and forgets that it is alive. For the start, before anything is claimed
     /// (what it held when it died), and for the end.
     async fn release(&self, node: &NodeName) -> Result<(), StoreError>;

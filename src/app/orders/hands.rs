@@ -18,8 +18,8 @@ use crate::telemetry;
 
 /// The lane whose orders are taken so: those to people wait for a service that takes its time anyway.
 pub(in crate::app) const LANE: Lane = Lane::Nas;
-/// Between tries to give free what nobody has.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Between tries to give free what nobody has: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
 /// An order, what it is about, and its place among those in hand.
 pub(in crate::app) struct Taken {
@@ -130,9 +130,13 @@ impl Drop for Reach {
             (Arc::clone(&self.store), self.claim.clone(), std::mem::take(&mut self.sessions));
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            // After its lease anybody may have it anyway.
-            while clock::now() < claim.until && store.disclaim(&claim.node, claim.lane, &sessions).await.is_err() {
-                tokio::time::sleep(PAUSE).await;
+            // Again and again, since a transaction that nobody waits for any more may end late: at the store it goes on. After its
+            // lease anybody may have the order anyway.
+            let mut pause = PAUSES.0;
+            while clock::now() < claim.until {
+                drop(store.disclaim(&claim, &sessions).await);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSES.1);
             }
         });
     }
@@ -208,6 +212,14 @@ mod tests {
         let reach = hands.reach(&store, &changes, clock::now()).unwrap();
         store.commit_claiming(&changes, Some(reach.claim())).await.unwrap();
         drop(reach);
+        are_free(&store, 1).await;
+        // The same where the transaction ends only after that.
+        let changes = [change(4, &coa)];
+        let reach = hands.reach(&store, &changes, clock::now()).unwrap();
+        let claim = reach.claim().clone();
+        drop(reach);
+        tokio::time::sleep(PAUSES.0 / 2).await;
+        store.commit_claiming(&changes, Some(&claim)).await.unwrap();
         are_free(&store, 1).await;
         // Whoever should have carried it out has stopped meanwhile.
         let changes = [change(2, &coa)];

@@ -245,8 +245,8 @@ impl Store for PostgresStore {
         keep!(self, pool => outbox::claim(pool, node, lane, now, lease, limit))
     }
 
-    async fn disclaim(&self, node: &NodeName, lane: Lane, sessions: &[SessionId]) -> Result<(), StoreError> {
-        keep!(self, pool => outbox::disclaim(pool, node, lane, sessions))
+    async fn disclaim(&self, claim: &Claim, sessions: &[SessionId]) -> Result<(), StoreError> {
+        keep!(self, pool => outbox::disclaim(pool, claim, sessions))
     }
 
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {

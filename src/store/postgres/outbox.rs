@@ -106,18 +106,14 @@ pub(super) async fn release(pool: &PgPool, node: &NodeName) -> Result<(), StoreE
 }
 
 /// Gives free what was claimed as it was added, and never reached whoever was to carry it out.
-pub(super) async fn disclaim(
-    pool: &PgPool,
-    node: &NodeName,
-    lane: Lane,
-    sessions: &[SessionId],
-) -> Result<(), StoreError> {
+pub(super) async fn disclaim(pool: &PgPool, claim: &Claim, sessions: &[SessionId]) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE outbox SET claimed_by = NULL, claimed_until = NULL
-         WHERE session_id = ANY($3) AND claimed_by = $1 AND lane = $2 AND attempts = 1",
+         WHERE session_id = ANY($4) AND claimed_by = $1 AND lane = $2 AND claimed_until = $3 AND attempts = 1",
     )
-    .bind(row::text(node.as_str()))
-    .bind(lane.as_str())
+    .bind(row::text(claim.node.as_str()))
+    .bind(claim.lane.as_str())
+    .bind(time(claim.until))
     .bind(sessions.iter().map(|session| session.0).collect::<Vec<Uuid>>())
     .execute(pool)
     .await

@@ -239,10 +239,10 @@ impl Store for SqliteStore {
         outbox::claim(&self.writer, node, lane, now, lease, limit).await
     }
 
-    async fn disclaim(&self, node: &NodeName, lane: Lane, sessions: &[SessionId]) -> Result<(), StoreError> {
+    async fn disclaim(&self, claim: &Claim, sessions: &[SessionId]) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         for session in sessions {
-            outbox::disclaim(&mut *tx, node, lane, *session).await?;
+            outbox::disclaim(&mut *tx, claim, *session).await?;
         }
         tx.commit().await.map_err(failure)
     }

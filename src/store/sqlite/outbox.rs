@@ -83,16 +83,16 @@ pub(super) async fn release(pool: &SqlitePool, node: &NodeName) -> Result<(), St
 /// Gives free what was claimed as it was added, and never reached whoever was to carry it out.
 pub(super) async fn disclaim(
     executor: impl SqliteExecutor<'_>,
-    node: &NodeName,
-    lane: Lane,
+    claim: &Claim,
     session: SessionId,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE outbox SET claimed_by = NULL, claimed_until = NULL
-         WHERE session_id = ?3 AND claimed_by = ?1 AND lane = ?2 AND attempts = 1",
+         WHERE session_id = ?4 AND claimed_by = ?1 AND lane = ?2 AND claimed_until = ?3 AND attempts = 1",
     )
-    .bind(row::text(node.as_str()))
-    .bind(lane.as_str())
+    .bind(row::text(claim.node.as_str()))
+    .bind(claim.lane.as_str())
+    .bind(row::micros(claim.until))
     .bind(session.to_string())
     .execute(executor)
     .await

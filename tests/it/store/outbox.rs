@@ -161,13 +161,19 @@ async fn orders_may_be_claimed_as_they_are_added(stage: &Stage) {
     assert_eq!(store.claim(&me, None, again, lease, 9).await.unwrap(), []);
 
     // Given free, it is claimed at once; what was claimed again since is left alone.
-    store.disclaim(&other, Lane::Nas, &[id(1)]).await.unwrap();
-    store.disclaim(&me, Lane::People, &[id(1)]).await.unwrap();
+    let of_another = [
+        Claim { node: other.clone(), ..claim.clone() },
+        Claim { lane: Lane::People, ..claim.clone() },
+        Claim { until: NOON, ..claim.clone() },
+    ];
+    for another in &of_another {
+        store.disclaim(another, &[id(1)]).await.unwrap();
+    }
     assert_eq!(store.claim(&other, None, NOON, lease, 9).await.unwrap(), []);
-    store.disclaim(&me, Lane::Nas, &[id(1), id(2), id(7)]).await.unwrap();
+    store.disclaim(&claim, &[id(1), id(2), id(7)]).await.unwrap();
     let freed = store.claim(&other, None, again, lease, 9).await.unwrap();
     assert_eq!(freed.iter().map(|order| order.id).collect::<Vec<_>>(), [kept.claimed[0].id]);
-    store.disclaim(&other, Lane::Nas, &[id(1)]).await.unwrap();
+    store.disclaim(&Claim { node: other, until: again + lease, ..claim }, &[id(1)]).await.unwrap();
     assert_eq!(store.claim(&me, None, again, lease, 9).await.unwrap(), [], "it was claimed twice");
 
     let nobody = store.commit_claiming(&[with(3, &[&coa])], None).await.unwrap();
