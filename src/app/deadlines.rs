@@ -34,7 +34,7 @@ const PAGE: u32 = 4096;
 /// Sessions that wait for their moment or for the ledger, at most. Of more that are overdue at once, the most overdue go first.
 const MOST: usize = 16_384;
 /// Deadlines are kept together so that a transaction has more than one: each may be late by this.
-const GRAIN: Duration = Duration::from_millis(10);
+const GRAIN: Duration = Duration::from_millis(20);
 /// What is later than this is past hurrying: it waits among all other work, so that what it leads to is not overtaken by more of it.
 const LATE: Duration = Duration::from_millis(500);
 /// How long a session is left to the node whose it is.
@@ -163,7 +163,7 @@ mod tests {
     fn deadlines_wait_together_and_none_is_early() {
         let at = |micros: i64| Timestamp::from_micros(micros);
         let micros = Duration::from_micros;
-        assert_eq!(wait(at(10_000), at(0)), micros(10_000));
+        assert_eq!(wait(at(20_000), at(0)), micros(20_000));
         assert_eq!((wait(at(10_001), at(0)), wait(at(20_000), at(9))), (micros(20_000), micros(19_991)));
         assert_eq!((wait(at(5), at(5)), wait(at(4), at(5))), (Duration::ZERO, Duration::ZERO));
     }
