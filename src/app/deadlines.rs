@@ -39,8 +39,11 @@ const GRAIN: Duration = Duration::from_millis(20);
 const LATE: Duration = Duration::from_millis(500);
 /// How long a session is left to the node whose it is.
 const GRACE: Duration = Duration::from_millis(800);
-/// Before a session is woken again that the ledger would not have, at first and at most.
+/// Before a session is woken again that the ledger would not have; and at most, where it has others meanwhile: so that a row nobody can
+/// read costs its neighbours little, and an outage, or a spool that is heard first, makes no deadline later than itself.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// What was kept within this says that the ledger keeps what it can.
+const LATELY: Duration = Duration::from_millis(500);
 
 /// Wakes sessions, for ever. Drop the future to stop.
 pub(super) async fn run(
@@ -50,7 +53,7 @@ pub(super) async fn run(
     share: watch::Receiver<Share>,
 ) {
     let (set, refused, ringing) = (HashSet::new(), HashMap::new(), JoinSet::new());
-    let mut alarms = Alarms { store, ledger, share, set, refused, ringing, looked_to: None };
+    let mut alarms = Alarms { store, ledger, share, set, refused, ringing, looked_to: None, kept_at: None };
     let (mut away, mut anew_at) = (false, Instant::now());
     loop {
         let begun = Instant::now();
@@ -86,6 +89,8 @@ struct Alarms {
     ringing: JoinSet<(SessionId, bool)>,
     /// Where the last look ended.
     looked_to: Option<Wake>,
+    /// When one was kept last.
+    kept_at: Option<Instant>,
 }
 
 impl Alarms {
@@ -131,10 +136,13 @@ impl Alarms {
         match self.ringing.join_next().await {
             Some(Ok((session, kept))) => {
                 self.set.remove(&session);
-                let before = self.refused.remove(&session);
-                if !kept {
+                let (now, before) = (Instant::now(), self.refused.remove(&session));
+                if kept {
+                    self.kept_at = Some(now);
+                } else {
+                    let before = before.filter(|_| self.kept_at.is_some_and(|at| now < at + LATELY));
                     let pause = before.map_or(PAUSES.0, |(pause, _)| (pause * 2).min(PAUSES.1));
-                    self.refused.insert(session, (pause, Instant::now() + pause));
+                    self.refused.insert(session, (pause, now + pause));
                 }
             }
             // It panicked, and nobody knows which.
