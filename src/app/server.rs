@@ -24,7 +24,8 @@ use super::ledger::{self, Ledger};
 use super::lockouts::Lockouts;
 use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
-use super::orders::{NewOrders, Worker};
+use super::orders::hands::Hands;
+use super::orders::{self, Done, NewOrders, Worker};
 use super::portal::PortalSessions;
 use super::prompts::KnownPrompts;
 use super::radsec::{self, TlsGate, TlsWays};
@@ -297,12 +298,16 @@ impl Server {
             trusts.refresh().await?;
         }
         let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));
+        let dynauth = dynauth_settings(config);
+        let lease = Worker::lease(&dynauth);
+        let (hands, taken) = Hands::new(config.node.clone(), lease, orders::AT_ONCE.0);
         let (ledger, keeper) = Ledger::new(ledger::Parts {
             store: Arc::clone(&store),
             users: Arc::clone(&users),
             spool: open_spool(config, &alarms).await?,
             settings: settings.clone(),
             new_orders: Arc::clone(&new_orders),
+            hands: hands.clone(),
             buttons: ButtonKey::new(&cluster_key),
             gather: config.store.gather,
             batch: config.store.batch,
@@ -362,12 +367,13 @@ impl Server {
             };
         }
         background.spawn(alarms::run(raised, approvers.clone()));
-        let dynauth = dynauth_settings(config);
         let links = Arc::<Links>::default();
         if let Some(credentials) = &credentials {
             background.spawn(Arc::clone(credentials).watch());
             background.spawn(radsec::publish(Arc::clone(&links), Arc::clone(&store), config.node.clone()));
         }
+        let (done, done_orders) = Done::new();
+        background.spawn(done_orders.run(Arc::clone(&store)));
         let worker = Worker {
             node: config.node.clone(),
             store: Arc::clone(&store),
@@ -376,7 +382,9 @@ impl Server {
             approvers,
             dynauth: DynamicAuthorizationClient::new(dynauth, clock::now, || u32::from_be_bytes(chance::octets())),
             dynauth_source: config.dynauth.source,
-            lease: Worker::lease(&dynauth),
+            lease,
+            hands,
+            done,
             queues: NasQueues::default(),
             tls: TlsWays::new(Arc::clone(&links), credentials.clone(), tls_limits(config)),
             buttons: ButtonKey::new(&cluster_key),
@@ -391,6 +399,7 @@ impl Server {
         for lane in [Lane::Nas, Lane::People, Lane::Notices] {
             workers.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders), stopping.clone()));
         }
+        workers.spawn(Arc::clone(&worker).run_taken(taken, stopping));
         background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
         background.spawn(Arc::clone(&bans).run());
         background.spawn(Arc::clone(&lockouts).run());

@@ -4,6 +4,8 @@
 //! after a moment; and when the store is away, who was remembered may go on for a bounded time, counted from when they were last
 //! known to be as in the store. A login never waits for a store longer than [`MOMENT`] for somebody remembered.
 
+mod asker;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::time::timeout;
 
+use self::asker::Asker;
 use crate::model::{Member, Timestamp, UserName};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
@@ -27,7 +30,7 @@ const MOST: usize = 100_000;
 /// The users a server has met.
 #[derive(Debug)]
 pub(super) struct Users {
-    store: Arc<dyn Store>,
+    asker: Arc<Asker>,
     met: DashMap<UserName, Met>,
     /// While the store is away a user is remembered for so long, and no longer.
     stale: Duration,
@@ -51,7 +54,7 @@ struct Met {
 impl Users {
     pub(super) fn new(store: Arc<dyn Store>, stale: Duration) -> Self {
         Self {
-            store,
+            asker: Asker::new(store),
             met: DashMap::new(),
             stale,
             hearing: AtomicBool::new(false),
@@ -71,7 +74,7 @@ impl Users {
         let changes = self.changes.load(Ordering::Acquire);
         let hearing = self.hearing.load(Ordering::Acquire);
         let patience = if met.is_some() { MOMENT } else { PATIENCE };
-        let asked = timeout(patience, self.store.member(name)).await;
+        let asked = timeout(patience, self.asker.member(name)).await;
         match asked.unwrap_or_else(|_| Err(StoreError::Away(format!("no answer within {patience:?}")))) {
             Ok(Some(user)) => {
                 let user = Arc::new(user);
@@ -311,10 +314,10 @@ mod tests {
         let (store, users) = scene().await;
         store.remove_user(&"alice".into()).await.unwrap();
         let away = Users {
-            store: Arc::new(
+            asker: Asker::new(Arc::new(
                 crate::store::postgres::PostgresStore::open("postgres://127.0.0.1:1/x", store::Options::default())
                     .unwrap(),
-            ),
+            )),
             ..users
         };
         away.heard(at(1000));

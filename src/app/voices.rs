@@ -25,14 +25,16 @@ pub(super) async fn fact(store: &dyn Store, press: Press) -> Result<Result<Event
 
 /// Who has a voice about a session now.
 pub(super) async fn voices(store: &dyn Store, session: &Session) -> Result<Voices, StoreError> {
-    if store.user(&session.user).await?.is_none_or(|user| user.disabled) {
+    // Beside each other: somebody waits for this.
+    let (user, bindings, (others, _)) =
+        tokio::try_join!(store.user(&session.user), store.bindings(&session.user), confirmers(store, session))?;
+    if user.is_none_or(|user| user.disabled) {
         return Ok(Voices::default());
     }
     // What answers for the person without a chat.
     let asked_by_us = |kind: &ApproverKind| terms(session).is_some_and(|terms| asks(terms, *kind));
     let channels = [ApproverKind::Webhook, ApproverKind::Totp].into_iter().filter(asked_by_us);
-    let own = Voices::of_own(&store.bindings(&session.user).await?, channels);
-    Ok(own.with_others(&confirmers(store, session).await?.0))
+    Ok(Voices::of_own(&bindings, channels).with_others(&others))
 }
 
 /// Where those can be asked who may confirm a session of somebody else, and how many of them there must be. Only those who may by

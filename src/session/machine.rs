@@ -494,6 +494,9 @@ impl Turn<'_> {
 
     /// Tells a prompt that is heard of now what the others were told.
     fn catch_up(&mut self, approver: ApproverKind, reference: &str) {
+        if !has_prompt(approver) {
+            return;
+        }
         if let Some(outcome) = self.record.outcome {
             self.effects.push(Effect::TellApprover { approver, reference: reference.to_owned(), outcome });
         }
@@ -821,7 +824,7 @@ impl Turn<'_> {
             return;
         }
         self.record.outcome = Some(outcome);
-        for (approver, reference) in self.record.asks.iter().flat_map(Ask::prompts) {
+        for (approver, reference) in self.record.asks.iter().flat_map(Ask::prompts).filter(|(it, _)| has_prompt(*it)) {
             let reference = reference.to_owned();
             self.effects.push(Effect::TellApprover { approver, reference, outcome });
         }
@@ -839,7 +842,7 @@ impl Turn<'_> {
 
     /// Whoever was told that it is open hears of its end, too.
     fn tell_end(&mut self) {
-        for (approver, reference) in self.record.asks.iter().flat_map(Ask::prompts) {
+        for (approver, reference) in self.record.asks.iter().flat_map(Ask::prompts).filter(|(it, _)| has_prompt(*it)) {
             self.effects.push(Effect::TellEnd { approver, reference: reference.to_owned() });
         }
     }
@@ -896,4 +899,9 @@ fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     }
+}
+
+/// Whether there is something to be told how it ended: what the operator is asked stands in a list, and leaves it by itself.
+const fn has_prompt(approver: ApproverKind) -> bool {
+    !matches!(approver, ApproverKind::Operator)
 }

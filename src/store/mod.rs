@@ -120,6 +120,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The user of that name with the groups they are in: all that decides a login, in one look.
     async fn member(&self, name: &UserName) -> Result<Option<Member>, StoreError>;
+    /// Those of these users that there are, with their groups, each once.
+    async fn members_named(&self, names: &[UserName]) -> Result<Vec<Member>, StoreError>;
     /// Who is in a group, by name.
     async fn members(&self, group: &GroupName) -> Result<Vec<UserName>, StoreError>;
     /// All groups, by name.
@@ -195,14 +197,19 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn sessions_framed(&self, address: IpAddr) -> Result<Vec<Session>, StoreError>;
     /// The sessions that match, newest Access-Accept first.
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError>;
-    /// Open sessions whose wake time is not after `now`, the most overdue first. A row that makes no sense is logged and
-    /// passed over: it must not keep the deadlines of all others from passing.
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError>;
+    /// When open sessions want waking, the earliest first, at most `limit`: where that is not after `until`; and behind `after`, when one
+    /// is given.
+    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Vec<Wake>, StoreError>;
     /// Keeps changes, all in one transaction: each with its orders, usage and decision, or not at all. The
     /// answers stand in the order of the changes. `Err` means that nothing was kept, with one exception that no engine can
     /// spare us: a connection that broke amid COMMIT leaves it open. To repeat the changes is safe either way; if they had
     /// been kept, the repetition is a conflict.
-    async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError>;
+    async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+        Ok(self.commit_claiming(changes, None).await?.committed)
+    }
+    /// The same; and the orders of one lane, where a claim is given, are claimed as they are added, as [`Store::claim`] claims them the
+    /// first time. After an `Err` they may be claimed, and nobody knows them: see [`Store::disclaim`].
+    async fn commit_claiming(&self, changes: &[Change], claim: Option<&Claim>) -> Result<Kept, StoreError>;
     /// Keeps one change as [`Store::commit`] does, and in its transaction the act it comes of; the act only when the change is kept.
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError>;
 
@@ -217,11 +224,14 @@ pub trait Store: Send + Sync + fmt::Debug {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError>;
+    /// Gives free what was claimed so of the orders to these sessions, unless it was claimed again since. What a transaction adds that
+    /// ends later is not found: it is to be called again.
+    async fn disclaim(&self, claim: &Claim, sessions: &[SessionId]) -> Result<(), StoreError>;
     /// Gives free what a process of that name holds, and forgets that it is alive. For the start, before anything is claimed
     /// (what it held when it died), and for the end.
     async fn release(&self, node: &NodeName) -> Result<(), StoreError>;
-    /// Strikes an order off that changes no session.
-    async fn finish(&self, order: OrderId) -> Result<(), StoreError>;
+    /// Strikes orders off that change no session.
+    async fn finish(&self, orders: &[OrderId]) -> Result<(), StoreError>;
     /// Puts an order off until then, and gives it free; but only when it is still held by the claim it came with. Somebody else's
     /// claim on it is left alone.
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError>;
@@ -559,6 +569,35 @@ pub enum Committed {
     Done,
     /// Somebody else changed the session first (or added it, or removed it). Nothing of this change was kept.
     Conflict,
+}
+
+/// When a session wants waking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wake {
+    /// The wake time that is kept.
+    pub at: Timestamp,
+    /// Whose.
+    pub session: SessionId,
+}
+
+/// For whom orders are claimed as they are added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Who carries them out.
+    pub node: NodeName,
+    /// Which orders: those of one lane.
+    pub lane: Lane,
+    /// When the lease is over.
+    pub until: Timestamp,
+}
+
+/// What became of changes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Kept {
+    /// In the order of the changes.
+    pub committed: Vec<Committed>,
+    /// The orders that were claimed, in the order they were added.
+    pub claimed: Vec<Order>,
 }
 
 /// The number of an order in the outbox.

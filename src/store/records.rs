@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::row::Columns;
-use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage};
+use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage, Wake};
 use crate::model::{
     Binding, CallerLists, Counters, Enrolment, EnrolmentId, Group, GroupName, GroupSettings, Identity, Nas, NasName,
     Preferences, PreviousSecret, Secret, Taker, Timestamp, User, UserName,
@@ -151,6 +151,10 @@ pub(super) fn session(row: &impl Columns) -> Result<Session, StoreError> {
         interim_interval: row.number("interim_interval")?.map(Duration::from_secs),
         end: end(row)?,
     }))
+}
+
+pub(super) fn wake(row: &impl Columns) -> Result<Wake, StoreError> {
+    Ok(Wake { at: row.need("wake_at", Columns::time)?, session: row.need("id", Columns::session_id)? })
 }
 
 pub(super) fn order(row: &impl Columns) -> Result<Order, StoreError> {

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::super::lookup::{Found, Lookup};
 use super::super::orders::NewOrders;
+use super::super::orders::hands::{Hands, Reach, is_ours};
 use super::super::recall::{self, Meant, Origin};
 use super::super::settings::{Settings, SettingsHandle};
 use super::super::turn::Turn;
@@ -21,7 +22,7 @@ use super::ticket::Ticket;
 use crate::accounting::{Request, Status, same_nas};
 use crate::model::{Member, Nas, SessionId, Timestamp, UserName};
 use crate::session::{Class, ClassKey, Event, Press, Session, Told};
-use crate::store::{Change, Committed, Extent, OrderId, Quarantined, SessionQuery, Store, StoreError};
+use crate::store::{Change, Committed, Extent, Kept, OrderId, Quarantined, SessionQuery, Store, StoreError};
 use crate::telemetry;
 
 /// Users asked for at a time.
@@ -80,6 +81,8 @@ pub(super) struct Committer {
     pub(super) users: Arc<Users>,
     pub(super) settings: SettingsHandle,
     pub(super) new_orders: Arc<NewOrders>,
+    /// Where orders go that are claimed with their change.
+    pub(super) hands: Hands,
     /// Changes in one transaction, at most.
     pub(super) batch: usize,
     pub(super) recent: Recent,
@@ -420,9 +423,15 @@ impl Committer {
             tolds.push(turn.as_ref().map(|turn| (turn.told(), turn.is_idle())));
             changes.extend(turn.filter(|turn| !turn.is_idle()).map(|turn| turn.into_change(item.settles())));
         }
-        let outcomes = self.store.commit(&changes).await?;
+        let reach = self.hands.reach(&self.store, &changes, now);
+        let Kept { committed, claimed } =
+            self.store.commit_claiming(&changes, reach.as_ref().map(Reach::claim)).await?;
+        let were_taken = reach.is_some();
+        if let Some(reach) = reach {
+            reach.take(claimed, &changes, &committed);
+        }
         let (mut struck, mut kept) = (Vec::new(), Vec::new());
-        let mut outcomes = outcomes.into_iter().zip(changes);
+        let mut outcomes = committed.into_iter().zip(changes);
         for (mut item, told) in std::mem::take(round).into_iter().zip(tolds) {
             match told {
                 // What writes nothing is compared with nothing: not to be said of a copy that may be out of date.
@@ -442,7 +451,7 @@ impl Committer {
                 Some((told, false)) => match outcomes.next() {
                     Some((Committed::Done, change)) => {
                         log(&change);
-                        self.new_orders.call(&change.orders);
+                        self.new_orders.call(change.orders.iter().filter(|order| !(were_taken && is_ours(order))));
                         self.recent.put(change.session, item.called);
                         kept.push((item, told));
                     }
@@ -455,11 +464,11 @@ impl Committer {
                 },
             }
         }
-        for order in struck {
-            // What is kept is told all the same; an order that stays is carried out again, and harmless.
-            if let Err(error) = self.store.finish(order).await {
-                tracing::warn!(%error, "an order that is settled could not be struck off");
-            }
+        // What is kept is told all the same; an order that stays is carried out again, and harmless.
+        if !struck.is_empty()
+            && let Err(error) = self.store.finish(&struck).await
+        {
+            tracing::warn!(%error, "orders that are settled could not be struck off");
         }
         self.close_ghosts(kept, round).await
     }

@@ -28,7 +28,7 @@ pub(super) struct Flight {
 
 /// What must be seen to when the task is over.
 pub(super) enum Cargo {
-    Batch { count: usize, tickets: Vec<Arc<Ticket>>, offers: Vec<Offer>, marks: Marks },
+    Batch { count: usize, tickets: Vec<Arc<Ticket>>, offers: Vec<Offer>, marks: Marks, urgent: bool },
     Attempts(Vec<AuthAttempt>),
 }
 

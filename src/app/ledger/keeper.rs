@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::super::alarms::Alarms;
 use super::super::clock;
 use super::super::orders::NewOrders;
+use super::super::orders::hands::Hands;
 use super::super::settings::SettingsHandle;
 use super::super::users::Users;
 use super::committer::{Committer, Item};
@@ -35,6 +36,8 @@ use crate::telemetry;
 
 /// Batches on their way to the store at a time: one is read and worked on while another is committed.
 const DEPTH: usize = 2;
+/// Batches of presses and deadlines beside them. They are small, and each waits for the disk; what comes meanwhile goes with the next.
+const URGENT: usize = 4;
 /// Between two looks whether the store is back.
 const KNOCK: Duration = Duration::from_millis(500);
 /// Between two tries to replace a damaged spool.
@@ -57,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) spool: Spool,
     pub(crate) settings: SettingsHandle,
     pub(crate) new_orders: Arc<NewOrders>,
+    pub(crate) hands: Hands,
     pub(crate) buttons: ButtonKey,
     /// How long the first job of a batch waits for others.
     pub(crate) gather: Duration,
@@ -71,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) spools: watch::Sender<Spooled>,
 }
 
+type Waiting = VecDeque<(Item, Option<Arc<Ticket>>)>;
+
 /// The task behind the ledger.
 pub(crate) struct Keeper {
     pub(super) committer: Arc<Committer>,
@@ -79,9 +85,12 @@ pub(crate) struct Keeper {
     pub(super) after: Duration,
     pub(super) drain: Drain,
     queue: mpsc::Receiver<Job>,
+    urgent: mpsc::Receiver<Job>,
     gather: Duration,
     /// What was taken in and is on no way yet.
-    waiting: VecDeque<(Item, Option<Arc<Ticket>>)>,
+    waiting: Waiting,
+    /// Of that, what waits behind nothing else.
+    urgent_waiting: Waiting,
     flights: Vec<Flight>,
     tasks: JoinSet<Landing>,
     pace: Pace,
@@ -107,13 +116,14 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(parts: Parts, queue: mpsc::Receiver<Job>) -> Self {
+    pub(super) fn new(parts: Parts, queue: mpsc::Receiver<Job>, urgent: mpsc::Receiver<Job>) -> Self {
         let Parts {
             store,
             users,
             spool,
             settings,
             new_orders,
+            hands,
             buttons,
             gather,
             batch,
@@ -128,6 +138,7 @@ impl Keeper {
                 users,
                 settings,
                 new_orders,
+                hands,
                 batch: batch as usize,
                 recent: Recent::default(),
             }),
@@ -136,8 +147,10 @@ impl Keeper {
             after,
             drain: Drain::new(batch, drain_rate, after),
             queue,
+            urgent,
             gather,
             waiting: VecDeque::new(),
+            urgent_waiting: VecDeque::new(),
             flights: Vec::new(),
             tasks: JoinSet::new(),
             pace: Pace::new(batch as usize, batch as usize, after),
@@ -164,19 +177,20 @@ impl Keeper {
             self.spools.send_modify(|shown| shown.since = oldest);
             self.show_spool();
         }
-        let (mut stopping, mut closed, mut in_line) = (false, false, false);
-        while !(closed && self.waiting.is_empty() && self.flights.is_empty()) {
-            let mut jobs = Vec::new();
+        let (mut stopping, mut closed, mut urgent_closed, mut in_line) = (false, false, false, false);
+        while !(closed && urgent_closed && self.has_nothing_waiting() && self.flights.is_empty()) {
+            let (mut jobs, mut urgent) = (Vec::new(), Vec::new());
             let drains = self.away.is_none() && !stopping;
             // The spool takes its turn when nothing is on its way. That it is empty still can be seen at any time.
             let drain_now = drains && Instant::now() >= self.drain.next_at();
             let in_turn = self.flights.is_empty() || self.spool.waiting() == 0;
-            let room = if drain_now && !in_turn { 0 } else { self.room() };
+            let (room, urgent_room) = if drain_now && !in_turn { (0, 0) } else { (self.room(), self.urgent_room()) };
             tokio::select! {
                 biased;
                 _ = &mut stop, if !stopping => {
                     stopping = true;
                     self.queue.close();
+                    self.urgent.close();
                 }
                 Some(landed) = self.tasks.join_next_with_id(), if !self.flights.is_empty() => {
                     // What waited for a place has waited long enough.
@@ -184,6 +198,9 @@ impl Keeper {
                     self.landed(landed).await;
                 }
                 () = knocked(&mut self.away) => self.welcome_back(),
+                received = self.urgent.recv_many(&mut urgent, urgent_room), if urgent_room > 0 && !urgent_closed => {
+                    urgent_closed = received == 0;
+                }
                 received = self.queue.recv_many(&mut jobs, room), if room > 0 && !closed => closed = received == 0,
                 () = sleep_until(self.drain.next_at()), if drains && !drain_now => (),
                 () = std::future::ready(()), if drain_now && in_turn => (),
@@ -191,7 +208,8 @@ impl Keeper {
             if !(jobs.is_empty() || std::mem::take(&mut in_line)) {
                 self.gather(&mut jobs, room).await;
             }
-            self.take_all_in(jobs).await;
+            self.take_all_in(urgent, true).await;
+            self.take_all_in(jobs, false).await;
             self.keep_surplus_in_spool().await;
             let drain_due = self.away.is_none() && !stopping && Instant::now() >= self.drain.next_at();
             let in_turn = self.flights.is_empty() || self.spool.waiting() == 0;
@@ -218,28 +236,53 @@ impl Keeper {
         if self.batches() >= self.pace.depth(DEPTH) { 0 } else { self.pace.size().saturating_sub(self.waiting.len()) }
     }
 
-    fn batches(&self) -> usize {
-        self.flights.iter().filter(|flight| matches!(flight.cargo, Cargo::Batch { .. })).count()
+    /// How many urgent ones may be taken in.
+    fn urgent_room(&self) -> usize {
+        let room = self.committer.batch.saturating_sub(self.urgent_waiting.len());
+        if self.urgent_batches() >= URGENT { 0 } else { room }
     }
 
-    /// Waits a moment for more, so that a transaction is worth its sync.
+    fn has_nothing_waiting(&self) -> bool {
+        self.waiting.is_empty() && self.urgent_waiting.is_empty()
+    }
+
+    fn batches(&self) -> usize {
+        self.flights.iter().filter(|flight| matches!(flight.cargo, Cargo::Batch { urgent: false, .. })).count()
+    }
+
+    fn urgent_batches(&self) -> usize {
+        self.flights.iter().filter(|flight| matches!(flight.cargo, Cargo::Batch { urgent: true, .. })).count()
+    }
+
+    /// Waits a moment for more, so that a transaction is worth its sync. What is urgent goes meanwhile.
     async fn gather(&mut self, jobs: &mut Vec<Job>, most: usize) {
         if self.gather.is_zero() {
             return;
         }
         let until = Instant::now() + self.gather;
         while let Some(room) = most.checked_sub(jobs.len()).filter(|room| *room > 0) {
-            match timeout_at(until, self.queue.recv_many(jobs, room)).await {
-                Ok(received) if received > 0 => (),
-                _ => return,
+            let (mut urgent, urgent_room) = (Vec::new(), if self.away.is_some() { 0 } else { self.urgent_room() });
+            tokio::select! {
+                biased;
+                received = self.urgent.recv_many(&mut urgent, urgent_room), if urgent_room > 0 && !self.urgent.is_closed() => {
+                    if received == 0 {
+                        return;
+                    }
+                    self.take_all_in(urgent, true).await;
+                    self.send_urgent();
+                }
+                received = timeout_at(until, self.queue.recv_many(jobs, room)) => match received {
+                    Ok(received) if received > 0 => (),
+                    _ => return,
+                },
             }
         }
     }
 
-    async fn take_all_in(&mut self, jobs: Vec<Job>) {
+    async fn take_all_in(&mut self, jobs: Vec<Job>, are_urgent: bool) {
         let mut unchecked = Vec::new();
         for job in jobs {
-            self.take_in(job, &mut unchecked);
+            self.take_in(job, are_urgent, &mut unchecked);
         }
         self.keep_in_spool(&unchecked).await;
     }
@@ -248,6 +291,7 @@ impl Keeper {
     /// that. Whoever waits for a job that is not kept sees its channel close.
     fn send_off(&mut self, last: bool) {
         self.send_attempts(last);
+        self.send_urgent();
         if self.waiting.is_empty() && self.offers.is_empty() || self.batches() >= self.pace.depth(DEPTH) {
             return;
         }
@@ -262,13 +306,44 @@ impl Keeper {
             marks.add(&item, &self.hasher);
             items.push(item);
         }
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting = self.pick(waiting, batch, &mut items, &mut tickets, &mut marks);
+        let count = items.len();
+        self.launch(items, Cargo::Batch { count, tickets, offers, marks, urgent: false });
+    }
+
+    /// Sends off what is urgent, beside what else is on its way. What may be about any session goes before it, or would never find
+    /// nothing on its way.
+    fn send_urgent(&mut self) {
+        if self.urgent_waiting.is_empty()
+            || self.urgent_batches() >= URGENT
+            || self.waiting.iter().any(|(item, _)| is_of_all(item))
+        {
+            return;
+        }
+        let (mut items, mut tickets, mut marks) = (Vec::new(), Vec::new(), Marks::default());
+        let waiting = std::mem::take(&mut self.urgent_waiting);
+        self.urgent_waiting = self.pick(waiting, self.committer.batch, &mut items, &mut tickets, &mut marks);
+        let count = items.len();
+        self.launch(items, Cargo::Batch { count, tickets, offers: Vec::new(), marks, urgent: true });
+    }
+
+    /// Moves those that may go into a batch, and gives back those that must wait.
+    fn pick(
+        &self,
+        waiting: Waiting,
+        batch: usize,
+        items: &mut Vec<Item>,
+        tickets: &mut Vec<Arc<Ticket>>,
+        marks: &mut Marks,
+    ) -> Waiting {
         let flying = self.flights.iter().filter_map(|flight| match &flight.cargo {
             Cargo::Batch { marks, .. } => Some(marks),
             Cargo::Attempts(_) => None,
         });
         let flying: Vec<&Marks> = flying.collect();
         let (mut held, mut rest) = (Marks::default(), VecDeque::new());
-        for (item, ticket) in self.waiting.drain(..) {
+        for (item, ticket) in waiting {
             let must_wait = items.len() >= batch
                 || (is_of_all(&item) && !(flying.is_empty() && rest.is_empty()))
                 || flying.iter().any(|marks| marks.hold(&item, &self.hasher))
@@ -282,17 +357,16 @@ impl Keeper {
                 tickets.extend(ticket);
             }
         }
-        self.waiting = rest;
+        rest
+    }
+
+    fn launch(&mut self, items: Vec<Item>, cargo: Cargo) {
         if items.is_empty() {
             return;
         }
-        let (committer, patience, count) = (Arc::clone(&self.committer), self.after, items.len());
+        let (committer, patience) = (Arc::clone(&self.committer), self.after);
         let task = self.tasks.spawn(timed(async move { within(patience, committer.keep(items)).await })).id();
-        self.flights.push(Flight {
-            task,
-            begun: Instant::now(),
-            cargo: Cargo::Batch { count, tickets, offers, marks },
-        });
+        self.flights.push(Flight { task, begun: Instant::now(), cargo });
     }
 
     /// Sees to what became of a task.
@@ -308,7 +382,8 @@ impl Keeper {
         {
             self.store_is_away(trouble);
         }
-        if let Cargo::Batch { count, .. } = cargo {
+        // What is urgent is few, and says little of how many the store takes.
+        if let Cargo::Batch { count, urgent: false, .. } = cargo {
             match &done {
                 Ok(()) => self.pace.kept(count, took),
                 Err(_) => self.pace.failed(count),
@@ -334,7 +409,8 @@ impl Keeper {
 
     /// Puts what waits into the spool, for the store is away.
     async fn keep_waiting_in_spool(&mut self) {
-        let tickets: Vec<_> = self.waiting.drain(..).filter_map(|(_, ticket)| ticket).collect();
+        let waiting = self.urgent_waiting.drain(..).chain(self.waiting.drain(..));
+        let tickets: Vec<_> = waiting.filter_map(|(_, ticket)| ticket).collect();
         self.keep_in_spool(&tickets).await;
     }
 
@@ -348,7 +424,7 @@ impl Keeper {
         let jobs: Vec<Job> = std::iter::from_fn(|| self.queue.try_recv().ok()).take(surplus).collect();
         let (in_line, mut tickets) = (self.waiting.len(), Vec::new());
         for job in jobs {
-            self.take_in(job, &mut tickets);
+            self.take_in(job, false, &mut tickets);
         }
         let mut stay = VecDeque::new();
         for (item, ticket) in self.waiting.split_off(in_line) {
@@ -363,7 +439,7 @@ impl Keeper {
     }
 
     /// Makes an item and a ticket of a job.
-    fn take_in(&mut self, job: Job, unchecked: &mut Vec<Arc<Ticket>>) {
+    fn take_in(&mut self, job: Job, is_urgent: bool, unchecked: &mut Vec<Arc<Ticket>>) {
         match job {
             Job::Attempt(attempt) => {
                 if self.attempts.len() >= QUEUE {
@@ -384,14 +460,17 @@ impl Keeper {
             Job::Fact { session, event, settles, told } => {
                 let entry = settles.and_then(|order| Entry::outcome(clock::now(), session, order.0, &event));
                 let ticket = Ticket::new(entry, Done::Told(told));
-                self.wait(Item::Fact { session, event, settles, ticket: Arc::clone(&ticket) }, ticket);
+                let item = Item::Fact { session, event, settles, ticket: Arc::clone(&ticket) };
+                let waiting = if is_urgent { &mut self.urgent_waiting } else { &mut self.waiting };
+                waiting.push_back((item, Some(ticket)));
             }
             Job::Press { press, fact, told } => {
                 let ticket = Ticket::new(Some(self.sealed(&press)), Done::Told(told));
                 match fact {
                     Some(event) => {
                         let session = press.session();
-                        self.wait(Item::Fact { session, event, settles: None, ticket: Arc::clone(&ticket) }, ticket);
+                        let item = Item::Fact { session, event, settles: None, ticket: Arc::clone(&ticket) };
+                        self.urgent_waiting.push_back((item, Some(ticket)));
                     }
                     None => unchecked.push(ticket),
                 }
@@ -401,13 +480,9 @@ impl Keeper {
                 let ticket = Ticket::new(Some(Entry::Accounting(*packet)), Done::Kept(kept));
                 let key = &self.committer.settings.current().class_key;
                 let item = Item::accounting(key, nas, source, request, Arc::clone(&ticket));
-                self.wait(item, ticket);
+                self.waiting.push_back((item, Some(ticket)));
             }
         }
-    }
-
-    fn wait(&mut self, item: Item, ticket: Arc<Ticket>) {
-        self.waiting.push_back((item, Some(ticket)));
     }
 
     /// Sends attempts off, beside batches rather than in their way: when a batch goes, or nothing else does.

@@ -55,6 +55,8 @@ pub(super) enum Job {
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
     jobs: mpsc::Sender<Job>,
+    /// For what nobody should wait behind accounting for: presses and deadlines.
+    urgent: mpsc::Sender<Job>,
 }
 
 /// What was handed over, for a test to look at.
@@ -77,14 +79,15 @@ impl Ledger {
     /// The way in, and the task behind it.
     pub(super) fn new(parts: Parts) -> (Self, Keeper) {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        (Self { jobs }, Keeper::new(parts, queue))
+        let (urgent, urgent_queue) = mpsc::channel(QUEUE);
+        (Self { jobs, urgent }, Keeper::new(parts, queue, urgent_queue))
     }
 
     /// A way in with nobody behind it but the test.
     #[cfg(test)]
     pub(super) fn without_keeper() -> (Self, Jobs) {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        (Self { jobs }, Jobs(queue))
+        (Self { urgent: jobs.clone(), jobs }, Jobs(queue))
     }
 
     /// Hands a job over, or says that there is no room.
@@ -113,11 +116,20 @@ impl Ledger {
         answer.await.ok()
     }
 
+    /// Wakes a session, past accounting when it is urgent. `None` when that was not kept: it is due still.
+    pub(super) async fn wake(&self, session: SessionId, urgent: bool) -> Option<Told> {
+        let (told, answer) = oneshot::channel();
+        let job = Job::Fact { session, event: Box::new(Event::TimerPassed), settles: None, told };
+        let way = if urgent { &self.urgent } else { &self.jobs };
+        way.send(job).await.ok()?;
+        answer.await.ok()
+    }
+
     /// Hands a press over and waits until it is kept; [`Told::Noted`] when that is in the spool. One without the `fact`
     /// it is goes there at once, and is judged when the store is back.
     pub(super) async fn press(&self, press: Press, fact: Option<Event>) -> Option<Told> {
         let (told, answer) = oneshot::channel();
-        self.jobs.send(Job::Press { press, fact: fact.map(Box::new), told }).await.ok()?;
+        self.urgent.send(Job::Press { press, fact: fact.map(Box::new), told }).await.ok()?;
         answer.await.ok()
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::clock;
 
+use super::super::orders::hands::Hands;
 use super::super::settings::{Settings, SettingsHandle};
 use super::super::users::Users;
 use super::committer::{Committer, Item};
@@ -50,6 +51,7 @@ impl Scene {
             users: Arc::clone(&users),
             settings,
             new_orders: Arc::default(),
+            hands: Hands::none(),
             batch: 64,
             recent: Recent::default(),
         };

@@ -5,10 +5,14 @@
 //! | file | what it is |
 //! |---|---|
 //! | `ask.rs` | asking: an approver, somebody else, the operator |
+//! | `done.rs` | orders that are done |
+//! | `hands.rs` | orders that are taken with the change that demands them |
 //! | `nas.rs` | what is said to a NAS, and what its answers mean |
 //! | `words.rs` | what people are told of a session |
 
 mod ask;
+mod done;
+pub(super) mod hands;
 mod nas;
 mod words;
 
@@ -17,9 +21,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+pub(super) use self::done::Done;
+use self::hands::{Hands, Taken};
 use super::clock;
 use super::ledger::Ledger;
 use super::nas_queue::{self, NasQueues};
@@ -44,7 +50,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Attributes of a permit that a NAS may want one by one.
 const MOST_REQUESTS: u32 = 4;
 /// Orders in hand at once in each lane: to NASes, as many as several that have fallen silent can hold up for a while.
-const AT_ONCE: (usize, usize) = (16_384, 256);
+pub(super) const AT_ONCE: (usize, usize) = (16_384, 256);
 /// Orders claimed at a time.
 const CLAIM: usize = 512;
 /// The longest wait before an approver's service is tried again.
@@ -96,6 +102,10 @@ pub(super) struct Worker {
     pub dynauth_source: Option<SocketAddr>,
     /// How long an order is ours: longer than the slowest takes.
     pub lease: Duration,
+    /// Where orders come from that were claimed with their change.
+    pub hands: Hands,
+    /// Where orders go that are done.
+    pub done: Done,
     pub queues: NasQueues,
     pub tls: TlsWays,
     /// For the numbers a person chooses from.
@@ -117,10 +127,10 @@ impl Worker {
     /// Works in one lane until told to stop, and then until what it has begun is done.
     pub(super) async fn run(self: Arc<Self>, lane: Lane, new_orders: Arc<NewOrders>, mut stop: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
-        let places = Arc::new(Semaphore::new(match lane {
-            Lane::Nas => AT_ONCE.0,
-            Lane::People | Lane::Notices => AT_ONCE.1,
-        }));
+        let places = match lane {
+            hands::LANE => self.hands.places(),
+            _ => Arc::new(Semaphore::new(AT_ONCE.1)),
+        };
         while !*stop.borrow() {
             while tasks.try_join_next().is_some() {}
             // Claims no more than it can begin: a lease is for work, not for waiting.
@@ -158,46 +168,69 @@ impl Worker {
             };
             for order in orders {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-                let worker = Arc::clone(&self);
                 let session = sessions.get(&order.session).cloned();
-                tasks.spawn(async move {
-                    if let Err(error) = worker.carry_out(&order, session).await {
-                        telemetry::count("store.failed");
-                        tracing::warn!(session = %order.session, order = order.effect.as_str(), %error,
-                            "the store is away; the order stays and is carried out again");
-                    }
-                    drop(place);
-                });
+                tasks.spawn(Arc::clone(&self).work_on(order, session, place));
             }
         }
         tasks.join_all().await;
     }
 
+    /// Carries out what was claimed with its change until told to stop, and then what has come until then.
+    pub(super) async fn run_taken(
+        self: Arc<Self>,
+        mut taken: mpsc::UnboundedReceiver<Taken>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut tasks = JoinSet::new();
+        loop {
+            let next = tokio::select! {
+                next = taken.recv() => next,
+                _ = stop.wait_for(|stop| *stop), if !taken.is_closed() => {
+                    taken.close();
+                    continue;
+                }
+            };
+            let Some(Taken { order, session, place }) = next else { break };
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(Arc::clone(&self).work_on(order, Some(session), place));
+        }
+        tasks.join_all().await;
+    }
+
+    async fn work_on(self: Arc<Self>, order: Order, session: Option<Session>, place: OwnedSemaphorePermit) {
+        if let Err(error) = self.carry_out(&order, session).await {
+            telemetry::count("store.failed");
+            tracing::warn!(session = %order.session, order = order.effect.as_str(), %error,
+                "the store is away; the order stays and is carried out again");
+        }
+        drop(place);
+    }
+
     async fn carry_out(&self, order: &Order, session: Option<Session>) -> Result<(), StoreError> {
         // Overtaken by events, like a question about a session that is over.
         let Some(session) = session.filter(|session| session.wants(&order.effect)) else {
-            return self.store.finish(order.id).await;
+            return self.done.strike_off(order.id).await;
         };
         match &order.effect {
             Effect::AskApprover { approver } => self.ask(order, &session, *approver).await,
             Effect::TellApprover { approver, reference, outcome } => {
-                let Some(channel) = self.channel(*approver) else { return self.store.finish(order.id).await };
+                let Some(channel) = self.channel(*approver) else { return self.done.strike_off(order.id).await };
                 let question = self.question(&session, *approver).await;
                 let told = channel.tell(reference, &question, *outcome);
                 match tokio::time::timeout(APPROVER_PATIENCE, told).await.unwrap_or_else(|_| Err(timed_out())) {
                     Err(AskError::Later { after, reason }) if order.attempts < TELL_TRIES => {
                         self.put_off(order, after, &reason).await
                     }
-                    Ok(()) => self.store.finish(order.id).await,
+                    Ok(()) => self.done.strike_off(order.id).await,
                     Err(error) => {
                         tracing::info!(session = %session.id, %error, "a prompt keeps its old words");
-                        self.store.finish(order.id).await
+                        self.done.strike_off(order.id).await
                     }
                 }
             }
             Effect::TellEnd { approver, reference } => {
                 let Some((channel, outcome)) = self.channel(*approver).zip(session.outcome) else {
-                    return self.store.finish(order.id).await;
+                    return self.done.strike_off(order.id).await;
                 };
                 let question = self.question(&session, *approver).await;
                 let told = channel.tell_end(reference, &question, outcome);
@@ -205,10 +238,10 @@ impl Worker {
                     Err(AskError::Later { after, reason }) if order.attempts < TELL_TRIES => {
                         self.put_off(order, after, &reason).await
                     }
-                    Ok(()) => self.store.finish(order.id).await,
+                    Ok(()) => self.done.strike_off(order.id).await,
                     Err(error) => {
                         tracing::info!(session = %session.id, %error, "nobody hears of the end of a session");
-                        self.store.finish(order.id).await
+                        self.done.strike_off(order.id).await
                     }
                 }
             }
@@ -285,7 +318,7 @@ impl Worker {
         }
         match later {
             Some((after, reason)) if order.attempts < TELL_TRIES => self.put_off(order, after, &reason).await,
-            _ => self.store.finish(order.id).await,
+            _ => self.done.strike_off(order.id).await,
         }
     }
 }

@@ -57,7 +57,7 @@ impl Worker {
         let now = self.store.sessions_by_id(&[session.id]).await?.pop();
         match now.filter(|session| session.wants(&order.effect)) {
             Some(session) => Ok(Some((session, place))),
-            None => self.store.finish(order.id).await.map(|()| None),
+            None => self.done.strike_off(order.id).await.map(|()| None),
         }
     }
 

@@ -3,7 +3,7 @@
 //! What is not signed, not fresh, or not to a question of ours gets an answer that says only that; and a counter. Never reads more
 //! than a little of a stranger's request.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +40,15 @@ struct Door {
     signer: Signer,
     desk: Desk,
     places: Semaphore,
-    /// Signatures that have done their work, the oldest first.
-    used: Mutex<VecDeque<(Timestamp, String)>>,
+    used: Mutex<Used>,
+}
+
+/// Signatures that have done their work.
+#[derive(Default)]
+struct Used {
+    /// The oldest first.
+    by_age: VecDeque<(Timestamp, Arc<str>)>,
+    all: HashSet<Arc<str>>,
 }
 
 /// Works until nobody takes answers any more.
@@ -117,17 +124,22 @@ impl Door {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         // A time from the future may be as far ahead as one from the past is behind.
         let keep = Duration::from_secs(2 * WINDOW.unsigned_abs());
-        while used.front().is_some_and(|(at, _)| now.since(*at) > keep) || used.len() >= REMEMBERED {
-            used.pop_front();
+        while used.by_age.front().is_some_and(|(at, _)| now.since(*at) > keep) || used.by_age.len() >= REMEMBERED {
+            if let Some((_, oldest)) = used.by_age.pop_front() {
+                used.all.remove(&oldest);
+            }
         }
-        if used.iter().any(|(_, other)| other == signature) {
-            return false;
+        let signature: Arc<str> = signature.into();
+        let is_new = used.all.insert(Arc::clone(&signature));
+        if is_new {
+            used.by_age.push_back((now, signature));
         }
-        used.push_back((now, signature.to_owned()));
-        true
+        is_new
     }
 
     fn give_back(&self, signature: &str) {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, other)| other != signature);
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.all.remove(signature);
+        used.by_age.retain(|(_, other)| **other != *signature);
     }
 }

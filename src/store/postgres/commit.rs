@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{audit as acts, decision, failure, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
-use crate::store::{AuditEntry, Change, Committed, Extent, StoreError, audit, guards};
+use crate::store::{AuditEntry, Change, Claim, Committed, Extent, Kept, Order, StoreError, audit, guards};
 
 /// What keeps two nodes that do meet from meeting again at once.
 const PAUSES: [Duration; 4] =
@@ -33,31 +33,32 @@ enum Locks {
     InOrder,
 }
 
-/// Keeps changes; an act, where there is one, when all of them are kept.
+/// Keeps changes, and claims orders of theirs; an act, where there is one, when all of them are kept.
 pub(super) async fn commit(
     pool: &PgPool,
     changes: &[Change],
     act: Option<&AuditEntry>,
-) -> Result<Vec<Committed>, StoreError> {
+    claim: Option<&Claim>,
+) -> Result<Kept, StoreError> {
     let mut locks = if are_of_different_sessions(changes) { Locks::AtOnce } else { Locks::InOrder };
     for pause in PAUSES {
-        match attempt(pool, changes, act, locks).await {
+        match attempt(pool, changes, (act, claim), locks).await {
             Err(error) if is_held(&error) => locks = Locks::InOrder,
             Err(error) if is_passing(&error) => tokio::time::sleep(pause).await,
             result => return result.map_err(failure),
         }
     }
-    attempt(pool, changes, act, Locks::InOrder).await.map_err(failure)
+    attempt(pool, changes, (act, claim), Locks::InOrder).await.map_err(failure)
 }
 
 async fn attempt(
     pool: &PgPool,
     changes: &[Change],
-    act: Option<&AuditEntry>,
+    (act, claim): (Option<&AuditEntry>, Option<&Claim>),
     locks: Locks,
-) -> Result<Vec<Committed>, sqlx::Error> {
+) -> Result<Kept, sqlx::Error> {
     if changes.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Kept::default());
     }
     let mut tx = pool.begin_with(if locks == Locks::AtOnce { AT_ONCE } else { IN_ORDER }).await?;
     let committed = match locks {
@@ -66,12 +67,12 @@ async fn attempt(
     };
     let kept: Vec<&Change> =
         changes.iter().zip(&committed).filter(|(_, it)| **it == Committed::Done).map(|(change, _)| change).collect();
-    keep_the_rest(&mut tx, &kept).await?;
+    let claimed = keep_the_rest(&mut tx, &kept, claim).await?;
     if let Some(act) = act.filter(|_| kept.len() == changes.len()) {
         acts::insert(&mut tx, act).await?;
     }
     tx.commit().await?;
-    Ok(committed)
+    Ok(Kept { committed, claimed })
 }
 
 /// For changes of sessions that are all different: the store compares.
@@ -125,9 +126,13 @@ async fn write_in_order(connection: &mut PgConnection, changes: &[Change]) -> Re
     Ok(committed)
 }
 
-/// Keeps what comes with changes that are kept.
-async fn keep_the_rest(connection: &mut PgConnection, kept: &[&Change]) -> Result<(), sqlx::Error> {
-    outbox::add(connection, kept).await?;
+/// Keeps what comes with changes that are kept, and gives the orders that are claimed with it.
+async fn keep_the_rest(
+    connection: &mut PgConnection,
+    kept: &[&Change],
+    claim: Option<&Claim>,
+) -> Result<Vec<Order>, sqlx::Error> {
+    let claimed = outbox::add(connection, kept, claim).await?;
     usage::add(connection, kept).await?;
     let votes: Vec<_> = kept.iter().flat_map(|change| audit::votes_of(change)).collect();
     acts::keep(connection, &votes).await?;
@@ -142,7 +147,7 @@ async fn keep_the_rest(connection: &mut PgConnection, kept: &[&Change]) -> Resul
     if !settled.is_empty() {
         outbox::strike_off(connection, &settled).await?;
     }
-    Ok(())
+    Ok(claimed)
 }
 
 /// Sessions that are changed and were there before, in order.

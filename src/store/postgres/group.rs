@@ -9,22 +9,36 @@ use crate::model::{Group, GroupName, Member, User, UserName};
 use crate::store::row::{self, Cells, Columns};
 use crate::store::{StoreError, records};
 
+macro_rules! member {
+    ($whose:literal) => {
+        concat!(
+            "SELECT ",
+            user::read_columns!(),
+            ", (SELECT coalesce(jsonb_agg(jsonb_build_object('name', g.name, 'settings', g.settings, \
+             'created_at', floor(extract(epoch FROM g.created_at) * 1000000)::bigint) ORDER BY place, group_name), '[]') \
+             FROM group_members JOIN user_groups g ON g.name = group_name WHERE user_name = users.name) AS member_of FROM users WHERE ",
+            $whose
+        )
+    };
+}
+
 /// A user with all their groups, in one look.
 pub(super) async fn member(pool: &PgPool, name: &UserName) -> Result<Option<Member>, StoreError> {
-    let row = sqlx::query(concat!(
-        "SELECT ",
-        user::read_columns!(),
-        ", (SELECT coalesce(jsonb_agg(jsonb_build_object('name', g.name, 'settings', g.settings, \
-         'created_at', floor(extract(epoch FROM g.created_at) * 1000000)::bigint) ORDER BY place, group_name), '[]') \
-         FROM group_members JOIN user_groups g ON g.name = group_name WHERE user_name = users.name) AS member_of FROM users WHERE name = $1"
-    ))
-    .bind(row::text(name.as_str()))
-    .fetch_optional(pool)
-    .await
-    .map_err(failure)?;
-    let Some(row) = row else { return Ok(None) };
-    let groups = records::member_of(&Cells { table: "user_groups", row: &row })?;
-    Ok(Some(Member { user: user::user(&row)?, groups }))
+    let row =
+        sqlx::query(member!("name = $1")).bind(row::text(name.as_str())).fetch_optional(pool).await.map_err(failure)?;
+    row.as_ref().map(read_member).transpose()
+}
+
+/// The same of several.
+pub(super) async fn members_named(pool: &PgPool, names: &[UserName]) -> Result<Vec<Member>, StoreError> {
+    let names: Vec<String> = names.iter().map(|name| row::text(name.as_str()).into_owned()).collect();
+    let rows = sqlx::query(member!("name = ANY($1)")).bind(names).fetch_all(pool).await.map_err(failure)?;
+    rows.iter().map(read_member).collect()
+}
+
+fn read_member(row: &PgRow) -> Result<Member, StoreError> {
+    let groups = records::member_of(&Cells { table: "user_groups", row })?;
+    Ok(Member { user: user::user(row)?, groups })
 }
 
 /// The members, by name.

@@ -48,9 +48,9 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, Edit, EmergencyCode, Heard,
-    Imported, KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery,
-    Store, StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Edit, EmergencyCode,
+    Heard, Imported, Kept, KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId, Quarantined,
+    SessionQuery, Store, StoreError, Usage, Wake,
 };
 use crate::model::{
     ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
@@ -157,6 +157,10 @@ impl Store for PostgresStore {
         on!(self, pool => group::member(pool, name))
     }
 
+    async fn members_named(&self, names: &[UserName]) -> Result<Vec<Member>, StoreError> {
+        on!(self, pool => group::members_named(pool, names))
+    }
+
     async fn members(&self, group: &GroupName) -> Result<Vec<UserName>, StoreError> {
         on!(self, pool => group::members(pool, group))
     }
@@ -222,17 +226,17 @@ impl Store for PostgresStore {
         on!(self, pool => session::matching(pool, query))
     }
 
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError> {
-        on!(self, pool => session::due(pool, now, limit))
+    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Vec<Wake>, StoreError> {
+        on!(self, pool => session::due(pool, until, after, limit))
     }
 
-    async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-        keep!(self, pool => commit::commit(pool, changes, None))
+    async fn commit_claiming(&self, changes: &[Change], claim: Option<&Claim>) -> Result<Kept, StoreError> {
+        keep!(self, pool => commit::commit(pool, changes, None, claim))
     }
 
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
-        let committed = keep!(self, pool => commit::commit(pool, std::slice::from_ref(change), Some(act)))?;
-        Ok(committed.first().copied().unwrap_or(Committed::Conflict))
+        let committed = keep!(self, pool => commit::commit(pool, std::slice::from_ref(change), Some(act), None))?;
+        Ok(committed.committed.first().copied().unwrap_or(Committed::Conflict))
     }
 
     async fn claim(
@@ -246,13 +250,17 @@ impl Store for PostgresStore {
         keep!(self, pool => outbox::claim(pool, node, lane, now, lease, limit))
     }
 
+    async fn disclaim(&self, claim: &Claim, sessions: &[SessionId]) -> Result<(), StoreError> {
+        keep!(self, pool => outbox::disclaim(pool, claim, sessions))
+    }
+
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {
         keep!(self, pool => outbox::release(pool, node))?;
         keep!(self, pool => nodes::forget(pool, node))
     }
 
-    async fn finish(&self, order: OrderId) -> Result<(), StoreError> {
-        keep!(self, pool => async { outbox::strike_off(pool, &[order]).await.map_err(failure) })
+    async fn finish(&self, orders: &[OrderId]) -> Result<(), StoreError> {
+        keep!(self, pool => async { outbox::strike_off(pool, orders).await.map_err(failure) })
     }
 
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {

@@ -9,13 +9,17 @@ use uuid::Uuid;
 
 use super::columns::time;
 use super::failure;
-use crate::model::{NodeName, Timestamp};
+use crate::model::{NodeName, SessionId, Timestamp};
 use crate::session::Lane;
 use crate::store::row::{self, Cells, Columns as _};
-use crate::store::{Change, Order, OrderId, StoreError, records};
+use crate::store::{Change, Claim, Order, OrderId, StoreError, records};
 
-/// Adds the orders of changes that are kept, numbered in their order.
-pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> Result<(), sqlx::Error> {
+/// Adds the orders of changes that are kept, numbered in their order; gives those that are claimed by this.
+pub(super) async fn add(
+    connection: &mut PgConnection,
+    changes: &[&Change],
+    claim: Option<&Claim>,
+) -> Result<Vec<Order>, sqlx::Error> {
     let (mut sessions, mut kinds, mut lanes, mut effects, mut times) = (vec![], vec![], vec![], vec![], vec![]);
     for change in changes {
         for effect in &change.orders {
@@ -27,23 +31,35 @@ pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> R
         }
     }
     if sessions.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    sqlx::query(
-        "INSERT INTO outbox (session_id, kind, lane, effect, ordered_at, due_at)
-         SELECT session_id, kind, lane, effect, at, at
+    let added = sqlx::query(
+        "INSERT INTO outbox (session_id, kind, lane, effect, ordered_at, due_at, claimed_by, claimed_until, attempts)
+         SELECT session_id, kind, lane, effect, at, at,
+             CASE WHEN lane = $6 THEN $7 END, CASE WHEN lane = $6 THEN $8 END, CASE WHEN lane = $6 THEN 1 ELSE 0 END
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::timestamptz[])
              WITH ORDINALITY AS new (session_id, kind, lane, effect, at, place)
-         ORDER BY place",
+         ORDER BY place
+         RETURNING id, session_id, effect, attempts - 1 AS attempts_before, ordered_at",
     )
     .bind::<Vec<Uuid>>(sessions)
     .bind(kinds)
     .bind(lanes)
     .bind(effects)
     .bind(times)
-    .execute(connection)
-    .await?;
-    Ok(())
+    .bind(claim.map(|claim| claim.lane.as_str()))
+    .bind(claim.map(|claim| row::text(claim.node.as_str())))
+    .bind(claim.map(|claim| time(claim.until)));
+    if claim.is_none() {
+        added.execute(connection).await?;
+        return Ok(Vec::new());
+    }
+    let rows = added.fetch_all(connection).await?;
+    // One that nobody claimed was tried once less than never.
+    let claimed = rows.iter().filter(|row| cells(row).integer("attempts_before").ok().flatten() == Some(0));
+    let mut claimed: Vec<Order> = claimed.filter_map(|row| records::or_skip(records::order(&cells(row)))).collect();
+    claimed.sort_unstable_by_key(|order| order.id);
+    Ok(claimed)
 }
 
 pub(super) async fn claim(
@@ -86,6 +102,22 @@ pub(super) async fn release(pool: &PgPool, node: &NodeName) -> Result<(), StoreE
         .execute(pool)
         .await
         .map_err(failure)?;
+    Ok(())
+}
+
+/// Gives free what was claimed as it was added, and never reached whoever was to carry it out.
+pub(super) async fn disclaim(pool: &PgPool, claim: &Claim, sessions: &[SessionId]) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE outbox SET claimed_by = NULL, claimed_until = NULL
+         WHERE session_id = ANY($4) AND claimed_by = $1 AND lane = $2 AND claimed_until = $3 AND attempts = 1",
+    )
+    .bind(row::text(claim.node.as_str()))
+    .bind(claim.lane.as_str())
+    .bind(time(claim.until))
+    .bind(sessions.iter().map(|session| session.0).collect::<Vec<Uuid>>())
+    .execute(pool)
+    .await
+    .map_err(failure)?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use super::failure;
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells};
-use crate::store::{Change, Named, Port, SessionQuery, StoreError, prefixes_of, records};
+use crate::store::{Change, Named, Port, SessionQuery, StoreError, Wake, prefixes_of, records};
 
 /// Sessions removed in one transaction.
 const FORGOTTEN: i64 = 500;
@@ -139,11 +139,13 @@ const END: &str = concat!(
     ", state, retry_at, ended_at, end_cause, terminate_cause",
     counted!(where)
 );
+// Names with nothing behind them, so that the index of Acct-Session-Ids is taken: where most users have one session, that of users looks as
+// good, and somebody with thousands would be read through for each report.
 const NAMED: &str = concat!(
     "SELECT DISTINCT ON (accepted_at, id) ",
     columns!(),
     " FROM (SELECT found.* FROM unnest($1::text[], $2::text[], $3::text[]) AS named (of_nas, of_user, of_id) CROSS JOIN LATERAL \
-     (SELECT * FROM sessions WHERE acct_session_id = of_id AND user_name = of_user AND nas = of_nas \
+     (SELECT * FROM sessions WHERE acct_session_id = of_id AND user_name || '' = of_user AND nas || '' = of_nas \
      ORDER BY accepted_at DESC, id DESC LIMIT 64) AS found UNION ALL \
      SELECT found.* FROM (SELECT DISTINCT of_nas, of_user FROM unnest($1::text[], $2::text[]) AS named (of_nas, of_user)) AS named \
      CROSS JOIN LATERAL (SELECT * FROM sessions WHERE user_name = of_user AND nas = of_nas AND state IN ('offered', 'dropped') \
@@ -366,12 +368,20 @@ pub(super) async fn matching(pool: &PgPool, query: &SessionQuery) -> Result<Vec<
     rows.iter().map(session).collect()
 }
 
-pub(super) async fn due(pool: &PgPool, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError> {
-    let mut sql = QueryBuilder::<Postgres>::new(SELECT);
-    sql.push(" WHERE state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(time(now));
+pub(super) async fn due(
+    pool: &PgPool,
+    until: Timestamp,
+    after: Option<Wake>,
+    limit: u32,
+) -> Result<Vec<Wake>, StoreError> {
+    let mut sql = QueryBuilder::<Postgres>::new("SELECT wake_at, id FROM sessions WHERE ");
+    sql.push("state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(time(until));
+    if let Some(Wake { at, session }) = after {
+        sql.push(" AND (wake_at, id) > (").push_bind(time(at)).push(", ").push_bind(session.0).push(")");
+    }
     sql.push(" ORDER BY wake_at, id LIMIT ").push_bind(i64::from(limit));
     let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
-    Ok(rows.iter().filter_map(|row| records::or_skip(session(row))).collect())
+    rows.iter().map(|row| records::wake(&Cells { table: "sessions", row })).collect()
 }
 
 /// Sessions are looked for by when they were accepted, which is indexed, and go by when they ended.

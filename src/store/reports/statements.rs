@@ -104,7 +104,7 @@ pub const REPORTS: &[Report] = &[
         ],
         narrowed_by: &[User, Nas],
         lately: None,
-        limit: 0,
+        limit: 1000,
         statement: Statement::Each {
             postgres: concat!(
                 "SELECT user_name, nas, state, host(framed_ip) AS framed_ip, calling_station_id, started_at, online_seconds,

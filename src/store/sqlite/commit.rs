@@ -9,12 +9,16 @@ use sqlx::SqliteConnection;
 
 use super::{audit as acts, decision, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
-use crate::store::{Change, Committed, Extent, StoreError, audit, guards};
+use crate::store::{Change, Claim, Committed, Extent, Kept, StoreError, audit, guards};
 
 /// Rows of one statement. Few sizes, so that few statements are prepared.
 pub(super) const ROWS: [usize; 3] = [64, 8, 1];
 
-pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+pub(super) async fn keep(
+    connection: &mut SqliteConnection,
+    changes: &[Change],
+    claim: Option<&Claim>,
+) -> Result<Kept, StoreError> {
     let mut times: HashMap<SessionId, u32> = HashMap::new();
     changes.iter().for_each(|change| *times.entry(change.session.id).or_default() += 1);
     let is_only = |change: &&Change| times[&change.session.id] == 1;
@@ -52,9 +56,10 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
     }
     let kept =
         || changes.iter().zip(&committed).filter(|(_, kept)| **kept == Committed::Done).map(|(change, _)| change);
+    let mut claimed = Vec::new();
     for change in kept() {
         for effect in &change.orders {
-            outbox::add(&mut *connection, change.session.id, effect, change.at).await?;
+            claimed.extend(outbox::add(&mut *connection, change.session.id, effect, change.at, claim).await?);
         }
         let votes: Vec<_> = audit::votes_of(change).collect();
         acts::add(&mut *connection, &votes).await?;
@@ -84,7 +89,7 @@ pub(super) async fn keep(connection: &mut SqliteConnection, changes: &[Change]) 
     for some in chunks(&added) {
         usage::add(connection, some).await?;
     }
-    Ok(committed)
+    Ok(Kept { committed, claimed })
 }
 
 /// All items, in pieces of the sizes of [`ROWS`].

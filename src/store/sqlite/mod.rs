@@ -34,6 +34,7 @@ mod trusts;
 mod usage;
 mod user;
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::net::IpAddr;
@@ -50,9 +51,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Cluster, CodeTry, Committed, Edit, EmergencyCode, Heard,
-    Imported, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId, Quarantined, SessionQuery, Store,
-    StoreError, Usage,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Edit, EmergencyCode,
+    Heard, Imported, Kept, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId, Quarantined,
+    SessionQuery, Store, StoreError, Usage, Wake,
 };
 use crate::model::{
     ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
@@ -145,6 +146,15 @@ impl Store for SqliteStore {
         group::member(&self.readers, name).await
     }
 
+    async fn members_named(&self, names: &[UserName]) -> Result<Vec<Member>, StoreError> {
+        let names: BTreeSet<&UserName> = names.iter().collect();
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            found.extend(self.member(name).await?);
+        }
+        Ok(found)
+    }
+
     async fn members(&self, group: &GroupName) -> Result<Vec<UserName>, StoreError> {
         group::members(&self.readers, group).await
     }
@@ -210,21 +220,21 @@ impl Store for SqliteStore {
         session::matching(&self.readers, query).await
     }
 
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError> {
-        session::due(&self.readers, now, limit).await
+    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Vec<Wake>, StoreError> {
+        session::due(&self.readers, until, after, limit).await
     }
 
-    async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
+    async fn commit_claiming(&self, changes: &[Change], claim: Option<&Claim>) -> Result<Kept, StoreError> {
         let mut tx = self.write().await?;
-        let committed = commit::keep(&mut tx, changes).await?;
+        let kept = commit::keep(&mut tx, changes, claim).await?;
         tx.commit().await.map_err(failure)?;
-        Ok(committed)
+        Ok(kept)
     }
 
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
         let mut tx = self.write().await?;
-        let committed = commit::keep(&mut tx, std::slice::from_ref(change)).await?;
-        let kept = committed.first().copied().unwrap_or(Committed::Conflict);
+        let committed = commit::keep(&mut tx, std::slice::from_ref(change), None).await?;
+        let kept = committed.committed.first().copied().unwrap_or(Committed::Conflict);
         if kept == Committed::Done {
             audit::add(&mut tx, std::slice::from_ref(act)).await?;
         }
@@ -243,13 +253,25 @@ impl Store for SqliteStore {
         outbox::claim(&self.writer, node, lane, now, lease, limit).await
     }
 
+    async fn disclaim(&self, claim: &Claim, sessions: &[SessionId]) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for session in sessions {
+            outbox::disclaim(&mut *tx, claim, *session).await?;
+        }
+        tx.commit().await.map_err(failure)
+    }
+
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {
         outbox::release(&self.writer, node).await?;
         nodes::forget(&self.writer, node).await
     }
 
-    async fn finish(&self, order: OrderId) -> Result<(), StoreError> {
-        outbox::strike_off(&self.writer, order).await
+    async fn finish(&self, orders: &[OrderId]) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for order in orders {
+            outbox::strike_off(&mut *tx, *order).await?;
+        }
+        tx.commit().await.map_err(failure)
     }
 
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {

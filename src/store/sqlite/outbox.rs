@@ -9,26 +9,34 @@ use super::failure;
 use crate::model::{NodeName, SessionId, Timestamp};
 use crate::session::{Effect, Lane};
 use crate::store::row::{self, Cells, Columns as _};
-use crate::store::{Order, OrderId, StoreError, records};
+use crate::store::{Claim, Order, OrderId, StoreError, records};
 
+/// Adds an order; gives it back when it is claimed by this.
 pub(super) async fn add(
     executor: impl SqliteExecutor<'_>,
     session: SessionId,
     effect: &Effect,
     at: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO outbox (session_id, kind, lane, effect, ordered_at, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+    claim: Option<&Claim>,
+) -> Result<Option<Order>, StoreError> {
+    let claim = claim.filter(|claim| claim.lane == effect.lane());
+    let added = sqlx::query(
+        "INSERT INTO outbox (session_id, kind, lane, effect, ordered_at, due_at, claimed_by, claimed_until, attempts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)",
     )
     .bind(session.to_string())
     .bind(effect.as_str())
     .bind(effect.lane().as_str())
     .bind(row::json(effect))
     .bind(row::micros(at))
+    .bind(claim.map(|claim| row::text(claim.node.as_str())))
+    .bind(claim.map(|claim| row::micros(claim.until)))
+    .bind(i64::from(claim.is_some()))
     .execute(executor)
     .await
     .map_err(failure)?;
-    Ok(())
+    let id = OrderId(added.last_insert_rowid());
+    Ok(claim.map(|_| Order { id, session, effect: effect.clone(), attempts: 0, ordered_at: at }))
 }
 
 pub(super) async fn claim(
@@ -69,6 +77,26 @@ pub(super) async fn release(pool: &SqlitePool, node: &NodeName) -> Result<(), St
         .execute(pool)
         .await
         .map_err(failure)?;
+    Ok(())
+}
+
+/// Gives free what was claimed as it was added, and never reached whoever was to carry it out.
+pub(super) async fn disclaim(
+    executor: impl SqliteExecutor<'_>,
+    claim: &Claim,
+    session: SessionId,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE outbox SET claimed_by = NULL, claimed_until = NULL
+         WHERE session_id = ?4 AND claimed_by = ?1 AND lane = ?2 AND claimed_until = ?3 AND attempts = 1",
+    )
+    .bind(row::text(claim.node.as_str()))
+    .bind(claim.lane.as_str())
+    .bind(row::micros(claim.until))
+    .bind(session.to_string())
+    .execute(executor)
+    .await
+    .map_err(failure)?;
     Ok(())
 }
 

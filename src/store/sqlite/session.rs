@@ -10,7 +10,7 @@ use super::failure;
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells, Columns};
-use crate::store::{Change, Named, Port, SessionQuery, StoreError, prefixes_of, records};
+use crate::store::{Change, Named, Port, SessionQuery, StoreError, Wake, prefixes_of, records};
 
 /// Sessions removed in one transaction.
 const FORGOTTEN: i64 = 500;
@@ -295,12 +295,24 @@ pub(super) async fn matching(pool: &SqlitePool, query: &SessionQuery) -> Result<
     rows.iter().map(session).collect()
 }
 
-pub(super) async fn due(pool: &SqlitePool, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(SELECT);
-    sql.push(" WHERE state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(row::micros(now));
+pub(super) async fn due(
+    pool: &SqlitePool,
+    until: Timestamp,
+    after: Option<Wake>,
+    limit: u32,
+) -> Result<Vec<Wake>, StoreError> {
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT wake_at, id FROM sessions WHERE ");
+    sql.push("state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(row::micros(until));
+    if let Some(Wake { at, session }) = after {
+        sql.push(" AND (wake_at, id) > (")
+            .push_bind(row::micros(at))
+            .push(", ")
+            .push_bind(session.to_string())
+            .push(")");
+    }
     sql.push(" ORDER BY wake_at, id LIMIT ").push_bind(limit);
     let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
-    Ok(rows.iter().filter_map(|row| records::or_skip(session(row))).collect())
+    rows.iter().map(|row| records::wake(&Cells { table: "sessions", row })).collect()
 }
 
 /// Sessions are looked for by when they were accepted, which is indexed, and go by when they ended.

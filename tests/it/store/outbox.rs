@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use radhold::model::{ApproverKind, NasName, NodeName};
-use radhold::session::{Alert, Effect, Event, Outcome};
-use radhold::store::{Change, OrderId, Presence};
+use radhold::session::{Alert, Effect, Event, Lane, Outcome};
+use radhold::store::{Change, Claim, Committed, OrderId, Presence};
 use tokio::sync::mpsc;
 
 use super::Stage;
@@ -15,6 +15,7 @@ battery! {
     migrated {
         orders_come_oldest_first,
         an_order_is_claimed_once,
+        orders_may_be_claimed_as_they_are_added,
         a_lease_runs_out,
         a_node_that_starts_again_gets_its_own_orders_back,
         an_order_can_be_put_off_and_struck_off,
@@ -126,6 +127,60 @@ async fn an_order_is_claimed_once(stage: &Stage) {
     assert_eq!(all.into_iter().collect::<BTreeSet<_>>().len(), ORDERS);
 }
 
+async fn orders_may_be_claimed_as_they_are_added(stage: &Stage) {
+    let (store, lease) = (stage.store.as_ref(), Duration::from_secs(60));
+    let (me, other) = (NodeName::new("n1"), NodeName::new("n2"));
+    let claim = Claim { node: me.clone(), lane: Lane::Nas, until: NOON + lease };
+    let [ask, coa, disconnect] = [
+        Effect::AskApprover { approver: ApproverKind::Operator },
+        Effect::SendCoa { attempt: 1 },
+        Effect::SendDisconnect { attempt: 2 },
+    ];
+    keep(store, added(&offer(9, NOON))).await;
+    let with = |number, orders: &[&Effect]| Change {
+        orders: orders.iter().map(|order| (*order).clone()).collect(),
+        at: NOON,
+        ..added(&offer(number, NOON))
+    };
+    let changes = [with(1, &[&coa, &ask]), with(2, &[&disconnect]), with(9, &[&coa])];
+    let kept = store.commit_claiming(&changes, Some(&claim)).await.unwrap();
+    assert_eq!(kept.committed, [Committed::Done, Committed::Done, Committed::Conflict]);
+    let claimed: Vec<_> = kept.claimed.iter().map(|order| (order.session, &order.effect, order.attempts)).collect();
+    assert_eq!(claimed, [(id(1), &coa, 0), (id(2), &disconnect, 0)]);
+    assert!(kept.claimed.iter().all(|order| order.ordered_at == NOON));
+
+    // What is of another lane is anybody's; what was claimed is nobody else's until its lease is over.
+    let others = store.claim(&other, None, NOON, lease, 9).await.unwrap();
+    assert_eq!(others.iter().map(|order| &order.effect).collect::<Vec<_>>(), [&ask]);
+    // Its claim is like any other: it can be put off by whoever holds it, and by nobody who came before.
+    let again = NOON + Duration::from_secs(1);
+    store.postpone(&kept.claimed[1], again, "the NAS is busy").await.unwrap();
+    let second = store.claim(&other, None, again, lease, 9).await.unwrap();
+    assert_eq!(second.iter().map(|order| (order.id, order.attempts)).collect::<Vec<_>>(), [(kept.claimed[1].id, 1)]);
+    store.postpone(&kept.claimed[1], again, "too late").await.unwrap();
+    assert_eq!(store.claim(&me, None, again, lease, 9).await.unwrap(), []);
+
+    // Given free, it is claimed at once; what was claimed again since is left alone.
+    let of_another = [
+        Claim { node: other.clone(), ..claim.clone() },
+        Claim { lane: Lane::People, ..claim.clone() },
+        Claim { until: NOON, ..claim.clone() },
+    ];
+    for another in &of_another {
+        store.disclaim(another, &[id(1)]).await.unwrap();
+    }
+    assert_eq!(store.claim(&other, None, NOON, lease, 9).await.unwrap(), []);
+    store.disclaim(&claim, &[id(1), id(2), id(7)]).await.unwrap();
+    let freed = store.claim(&other, None, again, lease, 9).await.unwrap();
+    assert_eq!(freed.iter().map(|order| order.id).collect::<Vec<_>>(), [kept.claimed[0].id]);
+    store.disclaim(&Claim { node: other, until: again + lease, ..claim }, &[id(1)]).await.unwrap();
+    assert_eq!(store.claim(&me, None, again, lease, 9).await.unwrap(), [], "it was claimed twice");
+
+    let nobody = store.commit_claiming(&[with(3, &[&coa])], None).await.unwrap();
+    assert_eq!((nobody.committed, nobody.claimed), (vec![Committed::Done], vec![]));
+    assert_eq!(store.claim(&me, None, NOON, lease, 9).await.unwrap().len(), 1);
+}
+
 async fn a_lease_runs_out(stage: &Stage) {
     let (a, b) = (stage.another().await, stage.another().await);
     order(a.as_ref(), 1, 0).await;
@@ -163,10 +218,10 @@ async fn an_order_can_be_put_off_and_struck_off(stage: &Stage) {
     let again = store.claim(&node, None, later, lease, 10).await.unwrap();
     assert_eq!((again.len(), again[0].attempts, again[0].ordered_at), (1, 1, NOON));
 
-    store.finish(again[0].id).await.unwrap();
+    store.finish(&[again[0].id]).await.unwrap();
     assert_eq!(store.claim(&node, None, later + lease + lease, lease, 10).await.unwrap(), []);
     // Done twice is harmless, and nothing comes back.
-    store.finish(again[0].id).await.unwrap();
+    store.finish(&[again[0].id]).await.unwrap();
     store.postpone(&again[0], later, "too late").await.unwrap();
     assert_eq!(store.claim(&node, None, later + lease + lease, lease, 10).await.unwrap(), []);
     order(store, 2, 0).await;

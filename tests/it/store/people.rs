@@ -210,6 +210,10 @@ async fn users_are_in_groups_in_their_order(stage: &Stage) {
     assert_eq!((&member.user, &member.groups), (&within(&["c", "a"]), &vec![group("c"), group("a")]));
     assert_eq!(store.member(&"bob".into()).await.unwrap().unwrap().groups, []);
     assert_eq!(store.member(&"carol".into()).await.unwrap(), None);
+    let mut both = store.members_named(&["carol".into(), "bob".into(), "alice".into(), "bob".into()]).await.unwrap();
+    both.sort_by(|one, other| one.user.name.cmp(&other.user.name));
+    let alone = [store.member(&"alice".into()).await.unwrap(), store.member(&"bob".into()).await.unwrap()];
+    assert_eq!(both.into_iter().map(Some).collect::<Vec<_>>(), alone);
     assert_eq!(store.users().await.unwrap(), [within(&["c", "a"]), user("bob")]);
 
     store.replace_user(&within(&["a", "b", "c"])).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use radhold::model::{Identity, Timestamp, UserName};
 use radhold::session::{Alert, AskState, Effect, Record, Session, State};
-use radhold::store::{Change, Committed, Named, Port, SessionQuery};
+use radhold::store::{Change, Committed, Named, Port, SessionQuery, Wake};
 
 use super::Stage;
 use super::fixtures::*;
@@ -255,8 +255,9 @@ async fn open_is_what_the_machine_calls_open(stage: &Stage) {
     let open: BTreeSet<State> = State::ALL.into_iter().filter(|state| state.is_open()).collect();
     let listed = store.sessions(&SessionQuery { open: true, ..SessionQuery::default() }).await.unwrap();
     assert_eq!(listed.iter().map(|session| session.state).collect::<BTreeSet<_>>(), open);
-    let due = store.due(NOON, 100).await.unwrap();
-    assert_eq!(due.iter().map(|session| session.state).collect::<BTreeSet<_>>(), open);
+    let due = store.due(NOON, None, 100).await.unwrap();
+    let of_listed: BTreeSet<_> = listed.iter().map(|session| session.id).collect();
+    assert_eq!(due.iter().map(|wake| wake.session).collect::<BTreeSet<_>>(), of_listed);
 }
 
 async fn due_sessions_come_most_overdue_first(stage: &Stage) {
@@ -265,12 +266,30 @@ async fn due_sessions_come_most_overdue_first(stage: &Stage) {
     for (number, wake_at) in [(1, Some(at(30))), (2, Some(at(10))), (3, None), (4, Some(at(20))), (5, Some(at(40)))] {
         keep(store, Change { wake_at, ..added(&offer(number, NOON)) }).await;
     }
-    let due = |now, limit| async move {
-        store.due(now, limit).await.unwrap().iter().map(|session| session.id.0.as_u128()).collect::<Vec<_>>()
+    let page = |now, after, limit| async move {
+        let due = store.due(now, after, limit).await.unwrap();
+        (due.iter().map(|wake| wake.session.0.as_u128()).collect::<Vec<_>>(), due.last().copied())
     };
+    let due = |now, limit| async move { page(now, None, limit).await.0 };
     assert_eq!(due(at(9), 10).await, [0; 0]);
     assert_eq!(due(at(30), 10).await, [2, 4, 1]);
-    assert_eq!(due(at(30), 2).await, [2, 4]);
+    let (first, next) = page(at(30), None, 2).await;
+    assert_eq!((first, next.unwrap()), (vec![2, 4], Wake { at: at(20), session: id(4) }));
+    assert_eq!(page(at(30), next, 2).await.0, [1]);
+    // Several at one time are told apart by their ids.
+    for number in [9, 7, 8] {
+        keep(store, Change { wake_at: Some(at(50)), ..added(&offer(number, NOON)) }).await;
+    }
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let (some, next) = page(at(50), after, 1).await;
+        if some.is_empty() {
+            break;
+        }
+        all.extend(some);
+        after = next;
+    }
+    assert_eq!(all, [2, 4, 1, 5, 7, 8, 9]);
     // A change moves the wake time, or takes it away.
     let moved = Session::restore(Record { version: 1, ..offer(2, NOON).into_record() });
     keep(store, Change { wake_at: Some(at(35)), ..change(&moved, Some(0)) }).await;

@@ -61,8 +61,9 @@ async fn a_bad_row_keeps_no_other_waiting(stage: &Stage) {
              WHERE session_id = '00000000-0000-0000-0000-000000000002'",
         )
         .await;
-    let due: Vec<SessionId> = store.due(NOON, 10).await.unwrap().iter().map(|session| session.id).collect();
-    assert_eq!(due, [id(2), id(3)]);
+    let due: Vec<SessionId> = store.due(NOON, None, 10).await.unwrap().iter().map(|wake| wake.session).collect();
+    assert_eq!(due, [id(1), id(2), id(3)], "who is woken reads the row, and leaves it alone");
+    assert!(store.sessions_by_id(&[id(1)]).await.is_err());
     let claimed = store.claim(&"n1".into(), None, NOON, Duration::from_secs(1), 10).await.unwrap();
     assert_eq!(claimed.iter().map(|order| order.session).collect::<Vec<_>>(), [id(1), id(3)]);
 }
