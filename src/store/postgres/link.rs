@@ -48,6 +48,8 @@ struct Inner {
     held_back: AtomicBool,
     /// Commits wait for a standby.
     stuck: AtomicBool,
+    /// Somebody who gave a call up asks why.
+    asking: AtomicBool,
     pool: RwLock<Current>,
 }
 
@@ -87,6 +89,7 @@ impl Link {
             probing: AtomicBool::new(false),
             held_back: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
+            asking: AtomicBool::new(false),
             pool: RwLock::new(current),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -138,9 +141,19 @@ impl Link {
     }
 
     /// What whoever gave a call up should know: a commit that waits for a standby goes on waiting, and is kept in the end.
+    /// One asks at a time, on a connection of its own: those of the pool may all be lost, and who asks there takes them from whoever works.
     async fn what_it_left(&self) -> &'static str {
-        let pool = self.inner.current().pool.clone();
-        match timeout(FRESH, are_stuck(&pool)).await {
+        if self.inner.asking.swap(true, Ordering::AcqRel) {
+            return "";
+        }
+        let _asking = Asking(&self.inner.asking);
+        let look = async {
+            let mut connection = self.direct().await?;
+            let found = are_stuck(&mut connection).await;
+            let _ = connection.close().await;
+            found
+        };
+        match timeout(FRESH, look).await {
             Ok(Ok(true)) => {
                 "; commits wait for a standby that is not there (synchronous_standby_names), and what was asked for may be one of them: \
                  then it is done already, shown when the standby is back, and a connection waits for that at PostgreSQL"
@@ -195,6 +208,15 @@ impl Link {
             Some(_) => find_direct(&self.inner.direct, 0).await?.0,
         };
         Ok(hosts[host].clone())
+    }
+}
+
+/// Gives the turn back however the asking ends.
+struct Asking<'l>(&'l AtomicBool);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
