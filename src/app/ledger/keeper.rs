@@ -205,6 +205,10 @@ impl Keeper {
                 () = sleep_until(self.drain.next_at()), if drains && !drain_now => (),
                 () = std::future::ready(()), if drain_now && in_turn => (),
             }
+            if !urgent.is_empty() {
+                // What is urgent and comes without end keeps nobody else out.
+                jobs.extend(std::iter::from_fn(|| self.queue.try_recv().ok()).take(room));
+            }
             if !(jobs.is_empty() || std::mem::take(&mut in_line)) {
                 self.gather(&mut jobs, room).await;
             }
@@ -377,6 +381,8 @@ impl Keeper {
         };
         let Some(place) = self.flights.iter().position(|flight| flight.task == task) else { return };
         let Flight { begun, cargo, .. } = self.flights.swap_remove(place);
+        // Of several that fail together one says so.
+        let news = begun >= self.back_at && self.away.is_none();
         if let Err(trouble) = &done
             && begun >= self.back_at
         {
@@ -386,7 +392,8 @@ impl Keeper {
         if let Cargo::Batch { count, urgent: false, .. } = cargo {
             match &done {
                 Ok(()) => self.pace.kept(count, took),
-                Err(_) => self.pace.failed(count),
+                Err(_) if news => self.pace.failed(count),
+                Err(_) => (),
             }
         }
         match (cargo, done) {
@@ -416,7 +423,7 @@ impl Keeper {
 
     /// Puts into the spool what the store would not come to in time: what a NAS is kept waiting for longer it sends again.
     async fn keep_surplus_in_spool(&mut self) {
-        let Some(bearable) = self.pace.bearable().filter(|_| self.away.is_none()) else { return };
+        let Some(bearable) = self.pace.bearable().filter(|_| self.away.is_none() && !self.full) else { return };
         let surplus = self.queue.len().saturating_sub(bearable.max(self.pace.size() * DEPTH));
         if surplus == 0 {
             return;

@@ -112,7 +112,8 @@ impl Ledger {
     /// when it was not: no such session, or the store is away.
     pub(super) async fn fact(&self, session: SessionId, event: Event, settles: Option<OrderId>) -> Option<Told> {
         let (told, answer) = oneshot::channel();
-        self.jobs.send(Job::Fact { session, event: Box::new(event), settles, told }).await.ok()?;
+        // No deadline may pass what came before it.
+        self.urgent.send(Job::Fact { session, event: Box::new(event), settles, told }).await.ok()?;
         answer.await.ok()
     }
 

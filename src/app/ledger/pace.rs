@@ -20,6 +20,8 @@ pub(super) struct Pace {
     patience: Duration,
     /// The batch that was found too slow at first, and how long it took, while those after it are.
     slow: Option<(usize, Duration)>,
+    /// Batches may be smaller than need be; with the last and smaller one that was tried since then.
+    probing: Option<Option<(usize, Duration)>>,
     /// What the store takes in a second, as long as there is more for it than that.
     rate: Option<f64>,
 }
@@ -27,7 +29,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Batches begin at `first` and have never more than `most`; the store may take `patience` for one.
     pub(super) fn new(first: usize, most: usize, patience: Duration) -> Self {
-        Self { most: most.max(1), size: first.clamp(1, most.max(1)), patience, slow: None, rate: None }
+        Self { most: most.max(1), size: first.clamp(1, most.max(1)), patience, slow: None, probing: None, rate: None }
     }
 
     /// How many go in one batch.
@@ -53,6 +55,11 @@ impl Pace {
         }
         let (aim, full) = (self.patience / AIM, items >= self.size);
         self.rate = (full || took > aim).then(|| items as f64 / took.as_secs_f64().max(1e-6));
+        if full && self.probes(items, took) {
+            self.slow = None;
+            self.size = self.size.saturating_mul(2).min(self.most);
+            return;
+        }
         if took <= aim {
             self.slow = None;
             if full && took <= aim / 2 {
@@ -65,16 +72,28 @@ impl Pace {
             // Fewer are hardly faster: what takes long is the commit, whatever is in it. Then more to a commit is better.
             self.slow = None;
             self.size = first.clamp(1, self.most);
+            self.probing = Some(None);
         } else {
             let share = (items as f64 * aim.as_secs_f64() / took.as_secs_f64()) as usize;
             self.size = share.max(items / SHRINK).clamp(1, self.size);
         }
     }
 
+    /// Whether twice as many are to be tried: what was made small after a failure, or while each commit took long, is made larger as long
+    /// as twice as many take hardly longer.
+    fn probes(&mut self, items: usize, took: Duration) -> bool {
+        let Some(before) = self.probing else { return false };
+        let in_time = took * 5 <= self.patience * 2;
+        let is_free = before.is_none_or(|(fewer, less)| items > fewer && took * 3 <= less * 4);
+        let goes_on = in_time && is_free && self.size < self.most;
+        self.probing = goes_on.then_some(Some((items, took)));
+        goes_on
+    }
+
     /// So many were not kept in time, or at all.
     pub(super) fn failed(&mut self, items: usize) {
         if items > 0 {
-            (self.slow, self.rate) = (None, None);
+            (self.slow, self.rate, self.probing) = (None, None, Some(None));
             self.size = (items.min(self.size) / PARTS).max(1);
         }
     }
@@ -148,6 +167,22 @@ mod tests {
             assert!(slow.bring(&mut pace));
         }
         assert!(kept > 100 * MOST / 2, "{kept}");
+    }
+
+    #[test]
+    fn after_a_failure_slow_commits_are_given_as_much_as_they_take_again() {
+        for slow in [store(150, 20), store(240, 20), store(300, 20)] {
+            let mut pace = Pace::new(MOST, MOST, PATIENCE);
+            // Down to one.
+            for items in [MOST, 100, 3] {
+                pace.failed(items);
+            }
+            assert_eq!(pace.size(), 1);
+            for _ in 0..11 {
+                assert!(slow.bring(&mut pace));
+            }
+            assert!(pace.size() > MOST / 2, "{slow:?}: {pace:?}");
+        }
     }
 
     proptest! {
