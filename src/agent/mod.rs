@@ -21,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use serde_json::json;
@@ -60,6 +60,8 @@ const REPLAY_WINDOW: Duration = Duration::from_secs(601);
 const TICK: Duration = Duration::from_millis(250);
 /// How often the host is compared with what we believe.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
+/// How long a socket that is in use is tried again at start.
+const HANDOVER: Duration = Duration::from_secs(1);
 /// Requests that may wait; a client that gets no answer asks again.
 const QUEUE: usize = 1024;
 /// Acct-Status-Type, RFC 2866 §5.1.
@@ -116,12 +118,14 @@ pub async fn run(
     let now = || Moment { wall: (machine.now)(), up: Uptime::after_boot(since_boot()) };
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
-    let hooks =
-        listen(&config.socket).await.map_err(|problem| AgentError::Socket { path: config.socket.clone(), problem })?;
+    let hooks = once_free(async || listen(&config.socket).await)
+        .await
+        .map_err(|problem| AgentError::Socket { path: config.socket.clone(), problem })?;
     let (datagrams, mut requests) = mpsc::channel(QUEUE);
     let mut bound = Vec::new();
     for &address in &config.listen {
-        let socket = bind(address).map_err(|problem| AgentError::Bind { address, problem })?;
+        let socket =
+            once_free(async || bind(address)).await.map_err(|problem| AgentError::Bind { address, problem })?;
         bound.push(socket.local_addr().map_err(|problem| AgentError::Bind { address, problem })?);
         let datagrams = datagrams.clone();
         tokio::spawn(receive(Arc::new(socket), move |octets, arrival| {
@@ -358,6 +362,20 @@ impl Replays {
     fn keep(&mut self, said: Said, reply: Arc<[u8]>, now: Timestamp) {
         if self.replies.insert(said, reply).is_none() {
             self.order.push_back((now + REPLAY_WINDOW, said));
+        }
+    }
+}
+
+/// A process that a killed agent was about to execute has the agent's sockets for a moment after it: tried again, for
+/// [`HANDOVER`] at most.
+async fn once_free<T>(take: impl AsyncFn() -> io::Result<T>) -> io::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match take().await {
+            Err(problem) if problem.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < HANDOVER => {
+                tokio::time::sleep(HANDOVER / 20).await;
+            }
+            done => return done,
         }
     }
 }

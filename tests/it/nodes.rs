@@ -448,6 +448,8 @@ async fn a_node_that_freezes_loses_its_turn_and_knows_it_when_it_thaws() {
 async fn a_second_process_under_the_same_name_is_told() {
     let das = Das::start(&["ack"]).await;
     let one = Nodes::start(1, &lab(&das, "")).await;
+    // It has the name before it shows that it is alive: the twin is the second, not the first.
+    one.until(0, |cluster| names(cluster, "alive") == ["n0"]);
     let head = format!("node = \"n0\"\nstore.url = \"{}\"\n", one.database.url());
     let twin = Radhold::start_with(&head, &lab(&das, ""));
     twin.wait_for_log(0, |line| message(line).contains("another process works under this node's name"));
