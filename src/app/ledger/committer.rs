@@ -424,8 +424,16 @@ impl Committer {
             changes.extend(turn.filter(|turn| !turn.is_idle()).map(|turn| turn.into_change(item.settles())));
         }
         let reach = self.hands.reach(&self.store, &changes, now);
-        let Kept { committed, claimed } =
-            self.store.commit_claiming(&changes, reach.as_ref().map(Reach::claim)).await?;
+        let kept = self.store.commit_claiming(&changes, reach.as_ref().map(Reach::claim)).await;
+        let Kept { committed, claimed } = match kept {
+            Ok(kept) => kept,
+            Err(error) => {
+                if let Some(reach) = reach.filter(|_| !matches!(error, StoreError::Away(_))) {
+                    reach.refused();
+                }
+                return Err(error);
+            }
+        };
         let were_taken = reach.is_some();
         if let Some(reach) = reach {
             reach.take(claimed, &changes, &committed);

@@ -45,6 +45,8 @@ pub(super) struct Drain {
     pace: Pace,
     rate: u32,
     next_at: Instant,
+    /// All has been looked at, and the next look is some time off.
+    rests: bool,
     /// The last entry that was looked at: what the store will not have is passed over until all others have been tried.
     last: Number,
     /// When it was last said that sessions have not been heard in full.
@@ -71,6 +73,7 @@ impl Drain {
             pace: Pace::new(FIRST, most as usize, patience),
             rate,
             next_at: Instant::now(),
+            rests: false,
             last: 0,
             heard_at: Instant::now(),
             moved_at: Instant::now(),
@@ -85,10 +88,23 @@ impl Drain {
         self.next_at
     }
 
-    /// The store is back, or more has come: all is looked at from the beginning.
+    /// The store is back: all is looked at from the beginning.
     pub(super) fn begin(&mut self) {
-        (self.next_at, self.last, self.urgent) = (Instant::now(), 0, Some(0));
+        (self.next_at, self.last, self.urgent, self.rests) = (Instant::now(), 0, Some(0), false);
         self.moved_at = self.next_at;
+    }
+
+    /// More has come behind what waits, and is looked at in its turn; presses and outcomes go first.
+    pub(super) fn follow(&mut self, with_urgent: bool, was_empty: bool) {
+        if was_empty {
+            self.moved_at = Instant::now();
+        }
+        if with_urgent && self.urgent.is_none() {
+            self.urgent = Some(0);
+        }
+        if std::mem::take(&mut self.rests) || self.urgent.is_some() {
+            self.next_at = self.next_at.min(Instant::now());
+        }
     }
 
     /// Whether the store took something not long ago: what it will not have for longer than that keeps nobody from being silent.
@@ -137,7 +153,7 @@ impl Keeper {
         if self.spool.waiting() == 0 {
             self.drain.urgent = None;
             self.drain.put_off.clear();
-            self.drain.next_at = begun + LOOK;
+            (self.drain.next_at, self.drain.rests) = (begun + LOOK, true);
             match self.spool.recount().await {
                 Ok(0) => return,
                 // Somebody put entries back. They take their turn.
@@ -155,7 +171,7 @@ impl Keeper {
             Ok(taken) if taken.is_empty() => {
                 if self.drain.urgent.take().is_none() {
                     let pause = if self.drain.alone.is_some() { PAUSE } else { self.drain.soonest(begun) };
-                    (self.drain.last, self.drain.next_at) = (0, begun + pause);
+                    (self.drain.last, self.drain.next_at, self.drain.rests) = (0, begun + pause, true);
                 }
                 return;
             }

@@ -75,7 +75,8 @@ pub(crate) struct Parts {
     pub(crate) spools: watch::Sender<Spooled>,
 }
 
-type Waiting = VecDeque<(Item, Option<Arc<Ticket>>)>;
+type InLine = (Item, Option<Arc<Ticket>>);
+type Waiting = VecDeque<InLine>;
 
 /// The task behind the ledger.
 pub(crate) struct Keeper {
@@ -91,6 +92,8 @@ pub(crate) struct Keeper {
     waiting: Waiting,
     /// Of that, what waits behind nothing else.
     urgent_waiting: Waiting,
+    /// Deadlines that wait until presses and outcomes in the spool are heard, and whether they are urgent then.
+    early: Vec<(bool, InLine)>,
     flights: Vec<Flight>,
     tasks: JoinSet<Landing>,
     pace: Pace,
@@ -151,6 +154,7 @@ impl Keeper {
             gather,
             waiting: VecDeque::new(),
             urgent_waiting: VecDeque::new(),
+            early: Vec::new(),
             flights: Vec::new(),
             tasks: JoinSet::new(),
             pace: Pace::new(batch as usize, batch as usize, after),
@@ -220,6 +224,7 @@ impl Keeper {
             if drain_due && in_turn {
                 self.drain_some().await;
             }
+            self.line_up_early();
             if self.away.is_some() {
                 self.keep_waiting_in_spool().await;
             } else if !drain_due || in_turn {
@@ -299,19 +304,23 @@ impl Keeper {
         if self.waiting.is_empty() && self.offers.is_empty() || self.batches() >= self.pace.depth(DEPTH) {
             return;
         }
-        let (mut items, mut tickets, mut marks) = (Vec::new(), Vec::new(), Marks::default());
+        let (mut items, mut tickets, mut marks, mut held) =
+            (Vec::new(), Vec::new(), Marks::default(), Marks::default());
         // Offers that wait go before what may look for them.
-        let batch = self.pace.size();
-        let offers: Vec<Offer> = self.offers.drain(..).collect();
+        let size = self.pace.size();
+        let offers: Vec<Offer> = self.offers.drain(..self.offers.len().min(size)).collect();
         // However many they are, something else goes with them.
-        let batch = batch.max(offers.len() + batch.div_ceil(2));
+        let batch = size.max(offers.len() + size.div_ceil(2));
         for (session, ticket) in &offers {
             let item = Item::Offer(Arc::clone(session), Arc::clone(ticket));
             marks.add(&item, &self.hasher);
             items.push(item);
         }
+        for (session, ticket) in &self.offers {
+            held.add(&Item::Offer(Arc::clone(session), Arc::clone(ticket)), &self.hasher);
+        }
         let waiting = std::mem::take(&mut self.waiting);
-        self.waiting = self.pick(waiting, batch, &mut items, &mut tickets, &mut marks);
+        self.waiting = self.pick(waiting, batch, &mut items, &mut tickets, (&mut marks, held));
         let count = items.len();
         self.launch(items, Cargo::Batch { count, tickets, offers, marks, urgent: false });
     }
@@ -319,37 +328,41 @@ impl Keeper {
     /// Sends off what is urgent, beside what else is on its way. What may be about any session goes before it, or would never find
     /// nothing on its way.
     fn send_urgent(&mut self) {
+        // Outcomes alone are waited for by nobody: those that come while others are kept go together.
+        let only_outcomes = self.urgent_waiting.iter().all(|(item, _)| is_outcome(item));
         if self.urgent_waiting.is_empty()
-            || self.urgent_batches() >= URGENT
+            || self.urgent_batches() >= if only_outcomes { 1 } else { URGENT }
             || self.waiting.iter().any(|(item, _)| is_of_all(item))
         {
             return;
         }
         let (mut items, mut tickets, mut marks) = (Vec::new(), Vec::new(), Marks::default());
         let waiting = std::mem::take(&mut self.urgent_waiting);
-        self.urgent_waiting = self.pick(waiting, self.committer.batch, &mut items, &mut tickets, &mut marks);
+        let picked = (&mut marks, Marks::default());
+        self.urgent_waiting = self.pick(waiting, self.committer.batch, &mut items, &mut tickets, picked);
         let count = items.len();
         self.launch(items, Cargo::Batch { count, tickets, offers: Vec::new(), marks, urgent: true });
     }
 
-    /// Moves those that may go into a batch, and gives back those that must wait.
+    /// Moves those that may go into a batch, and gives back those that must wait: for what is on its way, for what is `held`, or for those
+    /// before them.
     fn pick(
         &self,
         waiting: Waiting,
         batch: usize,
         items: &mut Vec<Item>,
         tickets: &mut Vec<Arc<Ticket>>,
-        marks: &mut Marks,
+        (marks, mut held): (&mut Marks, Marks),
     ) -> Waiting {
         let flying = self.flights.iter().filter_map(|flight| match &flight.cargo {
             Cargo::Batch { marks, .. } => Some(marks),
             Cargo::Attempts(_) => None,
         });
         let flying: Vec<&Marks> = flying.collect();
-        let (mut held, mut rest) = (Marks::default(), VecDeque::new());
+        let mut rest = VecDeque::new();
         for (item, ticket) in waiting {
             let must_wait = items.len() >= batch
-                || (is_of_all(&item) && !(flying.is_empty() && rest.is_empty()))
+                || (is_of_all(&item) && !(flying.is_empty() && rest.is_empty() && self.offers.is_empty()))
                 || flying.iter().any(|marks| marks.hold(&item, &self.hasher))
                 || held.hold(&item, &self.hasher);
             if must_wait {
@@ -414,8 +427,9 @@ impl Keeper {
         }
     }
 
-    /// Puts what waits into the spool, for the store is away.
+    /// Puts what waits into the spool, for the store is away. Deadlines are due still when it is back.
     async fn keep_waiting_in_spool(&mut self) {
+        self.early.clear();
         let waiting = self.urgent_waiting.drain(..).chain(self.waiting.drain(..));
         let tickets: Vec<_> = waiting.filter_map(|(_, ticket)| ticket).collect();
         self.keep_in_spool(&tickets).await;
@@ -462,14 +476,16 @@ impl Keeper {
                 }
                 self.offers.push_back((Arc::from(session), Ticket::new(None, Done::Nobody)));
             }
-            // What was pressed, or done at the NAS, before the deadline is heard first. It is still due then.
-            Job::Fact { event, .. } if *event == Event::TimerPassed && self.drain.is_urgent() => (),
             Job::Fact { session, event, settles, told } => {
+                // What was pressed, or done at the NAS, before a deadline is heard before it.
+                let is_early = *event == Event::TimerPassed && self.drain.is_urgent();
                 let entry = settles.and_then(|order| Entry::outcome(clock::now(), session, order.0, &event));
                 let ticket = Ticket::new(entry, Done::Told(told));
                 let item = Item::Fact { session, event, settles, ticket: Arc::clone(&ticket) };
-                let waiting = if is_urgent { &mut self.urgent_waiting } else { &mut self.waiting };
-                waiting.push_back((item, Some(ticket)));
+                match is_early {
+                    true => self.early.push((is_urgent, (item, Some(ticket)))),
+                    false => self.line(is_urgent).push_back((item, Some(ticket))),
+                }
             }
             Job::Press { press, fact, told } => {
                 let ticket = Ticket::new(Some(self.sealed(&press)), Done::Told(told));
@@ -489,6 +505,21 @@ impl Keeper {
                 let item = Item::accounting(key, nas, source, request, Arc::clone(&ticket));
                 self.waiting.push_back((item, Some(ticket)));
             }
+        }
+    }
+
+    /// Those that wait behind nothing else, or all others.
+    fn line(&mut self, is_urgent: bool) -> &mut Waiting {
+        if is_urgent { &mut self.urgent_waiting } else { &mut self.waiting }
+    }
+
+    /// Lines deadlines up that waited for presses and outcomes in the spool, when these are heard.
+    fn line_up_early(&mut self) {
+        if self.drain.is_urgent() {
+            return;
+        }
+        for (is_urgent, job) in std::mem::take(&mut self.early) {
+            self.line(is_urgent).push_back(job);
         }
     }
 
@@ -569,6 +600,8 @@ impl Keeper {
         if waiting.is_empty() {
             return;
         }
+        let was_empty = self.spool.waiting() == 0;
+        let with_urgent = waiting.iter().any(|ticket| ticket.packet().is_none());
         let entries: Vec<&Entry> = waiting.iter().filter_map(|ticket| ticket.entry()).collect();
         let mut put = self.spool.put(entries.iter().copied()).await;
         if let Err(SpoolError::Damaged(damage)) = put {
@@ -583,7 +616,7 @@ impl Keeper {
                     ticket.kept(Told::Noted);
                 }
                 if self.away.is_none() {
-                    self.drain.begin();
+                    self.drain.follow(with_urgent, was_empty);
                 }
                 self.look_at_fill().await;
             }
@@ -685,6 +718,11 @@ pub(crate) fn report_damage(moved: &MovedAside, alarms: &Alarms) {
             .with("file", moved.to.display().to_string())
             .with("saved", moved.saved),
     );
+}
+
+/// Whether an item is what became of an order.
+fn is_outcome(item: &Item) -> bool {
+    matches!(item, Item::Fact { settles: Some(_), .. })
 }
 
 /// What became of the work, and how long it took.
