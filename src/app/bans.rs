@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::clock;
 use super::current::{Current, Reader};
+use super::look_back::LookBack;
 use super::settings::SettingsHandle;
 use crate::model::{SessionId, Timestamp, UserName};
 use crate::policy::{self, BY_ITSELF, Ban, BanList, BanTarget, Caller, Standing, Strike};
@@ -44,7 +45,7 @@ struct Known {
     bans: BTreeMap<BanTarget, Ban>,
     bans_read_at: Option<Timestamp>,
     strikes: BTreeMap<SessionId, Strike>,
-    strikes_read_at: Option<Timestamp>,
+    strikes_read: LookBack,
 }
 
 impl Bans {
@@ -158,9 +159,9 @@ impl Bans {
         let mut known = self.known.lock().await;
         let now = clock::now();
         let oldest = now.before(settings.strikes.window);
-        let since = known.strikes_read_at.map_or(oldest, |read_at| read_at.before(SLACK).max(oldest));
+        let since = known.strikes_read.since(SLACK, now).map_or(oldest, |since| since.max(oldest));
         let strikes = self.store.strikes(since).await?;
-        known.strikes_read_at = Some(now);
+        known.strikes_read.done(now);
         known.strikes.extend(strikes.into_iter().map(|strike| (strike.session, strike)));
         known.strikes.retain(|_, strike| strike.at >= oldest);
         let allowed = |strike: &Strike| {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock;
+use super::look_back::LookBack;
 use super::settings::SettingsHandle;
 use crate::model::Timestamp;
 use crate::policy::{FailureKey, Lockout};
@@ -38,7 +39,7 @@ pub(super) struct Lockouts {
 #[derive(Debug, Clone, Copy, Default)]
 struct ReadAt {
     failures: Option<Timestamp>,
-    places: Option<Timestamp>,
+    places: LookBack,
 }
 
 impl Lockouts {
@@ -155,11 +156,10 @@ impl Lockouts {
     async fn hear_places(&self) -> Result<(), StoreError> {
         let now = clock::now();
         let oldest = now.before(self.settings.current().lockout.known_for);
-        let read_at = self.read_at().places;
-        let since = read_at.map_or(oldest, |read_at| read_at.before(PLACES_SLACK).max(oldest));
+        let since = self.read_at().places.since(PLACES_SLACK, now).map_or(oldest, |since| since.max(oldest));
         let places = self.store.known_places(since, MOST).await?;
         self.lockout().confirmed(places);
-        self.read_at().places = Some(now);
+        self.read_at().places.done(now);
         Ok(())
     }
 

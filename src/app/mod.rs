@@ -21,6 +21,7 @@ mod kernel_drops;
 pub mod keys;
 mod ledger;
 mod lockouts;
+mod look_back;
 mod lookup;
 mod nas_queue;
 mod news;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::alarms::Alarms;
 use super::clock;
+use super::look_back::LookBack;
 use super::settings::SettingsHandle;
 use crate::approver::Notice;
 use crate::model::{SessionId, Timestamp, UserName};
@@ -72,10 +73,10 @@ impl KnownPrompts {
 
     /// Goes on hearing and telling, for ever. Drop the future to stop.
     pub(super) async fn run(self: Arc<Self>) {
-        let (mut read_at, mut forgot_at) = (None, None);
+        let (mut read, mut forgot_at) = (LookBack::default(), None);
         let mut complaint = String::new();
         loop {
-            match self.turn(&mut read_at, &mut forgot_at).await {
+            match self.turn(&mut read, &mut forgot_at).await {
                 Ok(()) => complaint.clear(),
                 Err(error) => {
                     telemetry::count("store.failed");
@@ -91,17 +92,17 @@ impl KnownPrompts {
     }
 
     /// Hears what others asked and what was answered.
-    pub(super) async fn hear(&self, read_at: &mut Option<Timestamp>) -> Result<(), StoreError> {
+    pub(super) async fn hear(&self, read: &mut LookBack) -> Result<(), StoreError> {
         let now = clock::now();
-        let since = read_at.map_or(now.before(HOUR), |read_at: Timestamp| read_at.before(SLACK));
+        let since = read.since(SLACK, now).unwrap_or(now.before(HOUR));
         let prompts = self.store.prompts(since).await?;
         self.prompts().heard(prompts);
-        *read_at = Some(now);
+        read.done(now);
         Ok(())
     }
 
-    async fn turn(&self, read_at: &mut Option<Timestamp>, forgot_at: &mut Option<Timestamp>) -> Result<(), StoreError> {
-        self.hear(read_at).await?;
+    async fn turn(&self, read: &mut LookBack, forgot_at: &mut Option<Timestamp>) -> Result<(), StoreError> {
+        self.hear(read).await?;
         self.tell_of_floods().await?;
         let now = clock::now();
         if forgot_at.is_none_or(|at: Timestamp| now.since(at) >= FORGETTING) {

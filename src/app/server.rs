@@ -22,6 +22,7 @@ use super::kernel_drops::DropWatch;
 use super::keys::{self, KeyError};
 use super::ledger::{self, Ledger};
 use super::lockouts::Lockouts;
+use super::look_back::LookBack;
 use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
 use super::orders::hands::Hands;
@@ -294,7 +295,7 @@ impl Server {
         let prompts = Arc::new(KnownPrompts::new(Arc::clone(&store), settings.clone(), alarms.clone()));
         let trusts = Arc::new(Trusts::new(Arc::clone(&store)));
         if away.is_none() {
-            prompts.hear(&mut None).await?;
+            prompts.hear(&mut LookBack::default()).await?;
             trusts.refresh().await?;
         }
         let users = Arc::new(Users::new(Arc::clone(&store), config.store.users_while_away));

@@ -21,8 +21,8 @@ use super::*;
 const MOST_WAITING: usize = 16_384;
 /// How often it is said that some were not recorded.
 const SAID: Duration = Duration::from_secs(60);
-/// Written at a time.
-const AT_ONCE: u32 = 64;
+/// Written at a time: few large transactions cost less than many small ones, and nobody waits for this.
+const AT_ONCE: u32 = 256;
 
 /// What is needed to write a login down.
 pub(super) struct Note {
