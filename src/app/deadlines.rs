@@ -99,13 +99,13 @@ impl Alarms {
         loop {
             let (now, share) = (clock::now(), *self.share.borrow());
             let page = self.store.due(now + AHEAD, self.looked_to, PAGE).await?;
-            for wake in &page {
+            for wake in &page.wakes {
                 if share.has(wake.session) || overdue(wake.at, now) {
                     self.set_for(wake).await;
                 }
                 self.looked_to = Some(*wake);
             }
-            if page.len() < PAGE as usize {
+            if !page.more {
                 return Ok(());
             }
         }

@@ -1,5 +1,6 @@
 //! Keeps the tables of usage and sessions in shape: months made ahead, old ones given up, and sessions that are long over removed when
-//! the operator said so; codes that are over are forgotten. Every node does it; the store sees to it that doing it twice does nothing.
+//! the operator said so; codes that are over are forgotten; the outbox is kept small. Every node does it; the store sees to it that
+//! doing it twice does nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use crate::telemetry;
 
 /// Months are made two ahead, so that this may be seldom.
 const PERIOD: Duration = Duration::from_secs(3600);
+/// How often it is looked whether the outbox has grown.
+const ORDERS_PERIOD: Duration = Duration::from_secs(10);
 /// What is over of codes is kept so long: to be looked at, and since clocks differ.
 const CODES_SHOWN: Duration = Duration::from_secs(30 * 86_400);
 /// After a failure.
@@ -21,8 +24,22 @@ const BETWEEN: Duration = Duration::from_millis(100);
 
 /// Works for ever. Drop the future to stop.
 pub(super) async fn run(store: Arc<dyn Store>, settings: SettingsHandle) {
+    tokio::join!(keep_in_shape(&*store, &settings), keep_small(&*store));
+}
+
+/// That it fails is told by whoever looks for orders, and sooner.
+async fn keep_small(store: &dyn Store) {
     loop {
-        let pause = match once(&*store, &settings).await {
+        tokio::time::sleep(ORDERS_PERIOD).await;
+        if let Err(error) = store.tidy_orders().await {
+            tracing::debug!(%error, "the outbox is not tidied");
+        }
+    }
+}
+
+async fn keep_in_shape(store: &dyn Store, settings: &SettingsHandle) {
+    loop {
+        let pause = match once(store, settings).await {
             Ok(()) => PERIOD,
             Err(error) => {
                 telemetry::count("store.failed");

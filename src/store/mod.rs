@@ -198,8 +198,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The sessions that match, newest Access-Accept first.
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError>;
     /// When open sessions want waking, the earliest first, at most `limit`: where that is not after `until`; and behind `after`, when one
-    /// is given.
-    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Vec<Wake>, StoreError>;
+    /// is given. A row that cannot be read is logged and left out.
+    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Due, StoreError>;
     /// Keeps changes, all in one transaction: each with its orders, usage and decision, or not at all. The
     /// answers stand in the order of the changes. `Err` means that nothing was kept, with one exception that no engine can
     /// spare us: a connection that broke amid COMMIT leaves it open. To repeat the changes is safe either way; if they had
@@ -232,6 +232,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn release(&self, node: &NodeName) -> Result<(), StoreError>;
     /// Strikes orders off that change no session.
     async fn finish(&self, orders: &[OrderId]) -> Result<(), StoreError>;
+    /// Gives back the room of orders that are gone, when there is much of it. To be called every few seconds.
+    async fn tidy_orders(&self) -> Result<(), StoreError>;
     /// Puts an order off until then, and gives it free; but only when it is still held by the claim it came with. Somebody else's
     /// claim on it is left alone.
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError>;
@@ -505,8 +507,22 @@ pub struct SessionQuery {
     pub nas_port: Option<u32>,
     /// Only those with this NAS-Port-Id.
     pub nas_port_id: Option<String>,
+    /// Only those whose id begins or ends so: lower-case hexadecimal digits and dashes, or there is none.
+    pub id_part: Option<String>,
+    /// Only those listed behind the one that was accepted then and has this id.
+    pub behind: Option<(Timestamp, SessionId)>,
     /// At most so many; zero is all.
     pub limit: u32,
+}
+
+impl SessionQuery {
+    /// What the id is to be like, at its beginning or at its end.
+    fn id_patterns(&self) -> Option<[String; 2]> {
+        let part = self.id_part.as_ref()?;
+        // Nothing in it may mean something to LIKE.
+        let plain = part.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+        Some(if plain { [format!("{part}%"), format!("%{part}")] } else { [String::new(), String::new()] })
+    }
 }
 
 /// How a NAS names a session when it echoes no Class.
@@ -578,6 +594,15 @@ pub struct Wake {
     pub at: Timestamp,
     /// Whose.
     pub session: SessionId,
+}
+
+/// Sessions that want waking, a page of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The earliest first.
+    pub wakes: Vec<Wake>,
+    /// There may be more behind them.
+    pub more: bool,
 }
 
 /// For whom orders are claimed as they are added.

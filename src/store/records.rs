@@ -7,12 +7,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::row::Columns;
-use super::{AuthAttempt, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage, Wake};
+use super::{AuthAttempt, Due, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage, Wake};
 use crate::model::{
     Binding, CallerLists, Counters, Enrolment, EnrolmentId, Group, GroupName, GroupSettings, Identity, Nas, NasName,
     Preferences, PreviousSecret, Secret, Taker, Timestamp, User, UserName,
 };
 use crate::session::{DecidedBy, Decision, End, Record, Session};
+use crate::telemetry;
 
 pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
     Ok(User {
@@ -153,7 +154,23 @@ pub(super) fn session(row: &impl Columns) -> Result<Session, StoreError> {
     }))
 }
 
-pub(super) fn wake(row: &impl Columns) -> Result<Wake, StoreError> {
+/// One row that nobody can read stops no other deadline.
+pub(super) fn due<C: Columns>(rows: impl ExactSizeIterator<Item = C>, limit: u32) -> Due {
+    let more = rows.len() >= limit as usize;
+    let wakes = rows.filter_map(|row| {
+        wake(&row)
+            .inspect_err(|error| {
+                telemetry::count("store.unreadable");
+                tracing::error!(%error, "a session's deadline cannot be read");
+            })
+            .ok()
+    });
+    let wakes: Vec<Wake> = wakes.collect();
+    // Who goes on behind the last one would meet the same page again.
+    Due { more: more && !wakes.is_empty(), wakes }
+}
+
+fn wake(row: &impl Columns) -> Result<Wake, StoreError> {
     Ok(Wake { at: row.need("wake_at", Columns::time)?, session: row.need("id", Columns::session_id)? })
 }
 

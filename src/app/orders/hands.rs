@@ -118,6 +118,11 @@ impl Reach {
         self.sessions = left;
         self.in_doubt = !self.sessions.is_empty();
     }
+
+    /// The store has said that nothing was kept: there is nothing to give free.
+    pub(in crate::app) fn refused(mut self) {
+        self.in_doubt = false;
+    }
 }
 
 impl Drop for Reach {

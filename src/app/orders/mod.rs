@@ -134,9 +134,12 @@ impl Worker {
         while !*stop.borrow() {
             while tasks.try_join_next().is_some() {}
             // Claims no more than it can begin: a lease is for work, not for waiting.
-            let Ok(first) = Arc::clone(&places).acquire_owned().await else { return };
-            let free = u32::try_from((places.available_permits() + 1).min(CLAIM)).unwrap_or(1);
-            drop(first);
+            let Ok(mut held) = Arc::clone(&places).acquire_owned().await else { return };
+            let others = u32::try_from(places.available_permits().min(CLAIM - 1)).unwrap_or(0);
+            if let Ok(others) = Arc::clone(&places).try_acquire_many_owned(others) {
+                held.merge(others);
+            }
+            let free = u32::try_from(held.num_permits()).unwrap_or(1);
             let orders = match self.store.claim(&self.node, Some(lane), clock::now(), self.lease, free).await {
                 Ok(orders) => orders,
                 Err(error) => {
@@ -146,19 +149,17 @@ impl Worker {
                 }
             };
             if orders.is_empty() {
+                drop(held);
                 tokio::select! {
                     () = new_orders.of(lane).notified() => (),
                     () = tokio::time::sleep(PERIOD) => (),
                     _ = stop.changed() => (),
                 }
+                continue;
             }
             // One look for all of them; what changes after it, the outcome meets.
             let ids: Vec<_> = orders.iter().map(|order| order.session).collect();
-            let sessions = match orders.is_empty() {
-                true => Ok(Vec::new()),
-                false => self.store.sessions_by_id(&ids).await,
-            };
-            let sessions: HashMap<SessionId, Session> = match sessions {
+            let sessions: HashMap<SessionId, Session> = match self.store.sessions_by_id(&ids).await {
                 Ok(sessions) => sessions.into_iter().map(|session| (session.id, session)).collect(),
                 Err(error) => {
                     telemetry::count("store.failed");
@@ -167,7 +168,7 @@ impl Worker {
                 }
             };
             for order in orders {
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                let Some(place) = held.split(1) else { break };
                 let session = sessions.get(&order.session).cloned();
                 tasks.spawn(Arc::clone(&self).work_on(order, session, place));
             }

@@ -27,6 +27,9 @@ pub(super) enum SessionCommand {
 /// Ids are found among so many sessions that are over, the newest.
 const RECENT: u32 = 10_000;
 
+/// More than so many are called the same only by somebody who says next to nothing.
+const MATCHING: u32 = 100;
+
 /// Fewer characters than this are a slip of the finger.
 const PART_LEAST: usize = 4;
 
@@ -54,7 +57,7 @@ async fn find(store: &dyn Store, part: &str) -> Result<Session, Failure> {
     }
     let part = part.to_lowercase();
     for query in [
-        SessionQuery { open: true, ..SessionQuery::default() },
+        SessionQuery { open: true, id_part: Some(part.clone()), limit: MATCHING, ..SessionQuery::default() },
         SessionQuery { limit: RECENT, ..SessionQuery::default() },
     ] {
         let mut matching = store.sessions(&query).await?;

@@ -12,6 +12,9 @@ use super::super::context::Context;
 use super::super::failure::Failure;
 use super::super::{manual, output};
 
+/// Sessions asked for at a time.
+const PAGE: u32 = 10_000;
+
 /// List sessions, the newest first; without --all or --state only those that may still be on their NAS.
 ///
 /// As JSON each has the fields of `radhold session show --json` but its usage.
@@ -115,15 +118,26 @@ struct Used {
 }
 
 pub(super) async fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
-    let query = SessionQuery {
+    let mut query = SessionQuery {
         open: !args.all && args.state.is_none(),
         state: args.state,
         user: args.user.as_deref().map(UserName::from),
         nas: args.nas.as_deref().map(NasName::from),
-        limit: args.limit,
         ..SessionQuery::default()
     };
-    let sessions = context.store().await?.sessions(&query).await?;
+    let (store, mut sessions) = (context.store().await?, Vec::new());
+    // Page by page: of a million all at once, the store would be asked for longer than it may take.
+    loop {
+        let left = args.limit.saturating_sub(u32::try_from(sessions.len()).unwrap_or(u32::MAX));
+        query.limit = if args.limit == 0 { PAGE } else { left.min(PAGE) };
+        let page = store.sessions(&query).await?;
+        let is_last = page.len() < query.limit as usize;
+        query.behind = page.last().map(|session| (session.accepted_at, session.id));
+        sessions.extend(page);
+        if is_last || sessions.len() == args.limit as usize {
+            break;
+        }
+    }
     if args.json {
         return output::print_json(&sessions.iter().map(|session| shown(session, None)).collect::<Vec<_>>());
     }

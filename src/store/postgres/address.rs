@@ -37,6 +37,10 @@ impl Address {
             // A plan made for the arrays of one batch may be a hash join, which reads whole tables and takes row locks in no
             // order. One plan for all of them looks each row up, in the order given.
             ("plan_cache_mode", "force_generic_plan".to_owned()),
+            // That plan may be made when the outbox is empty, and lasts: read as a whole, a table whose rows come and go is its dead rows.
+            ("enable_seqscan", "off".to_owned()),
+            // Where there is no other way than that, the plan looks dear enough to be compiled, which takes longer than all of it.
+            ("jit", "off".to_owned()),
         ];
         let hosts = host_by_host(&url).into_iter().map(|url| {
             let options = PgConnectOptions::from_str(&url).map_err(|error| bad(error.to_string()))?;

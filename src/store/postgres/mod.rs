@@ -48,9 +48,9 @@ use tokio::sync::mpsc;
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Edit, EmergencyCode,
-    Heard, Imported, Kept, KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId, Quarantined,
-    SessionQuery, Store, StoreError, Usage, Wake,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Due, Edit,
+    EmergencyCode, Heard, Imported, Kept, KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId,
+    Quarantined, SessionQuery, Store, StoreError, Usage, Wake,
 };
 use crate::model::{
     ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
@@ -226,7 +226,7 @@ impl Store for PostgresStore {
         on!(self, pool => session::matching(pool, query))
     }
 
-    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Vec<Wake>, StoreError> {
+    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Due, StoreError> {
         on!(self, pool => session::due(pool, until, after, limit))
     }
 
@@ -261,6 +261,10 @@ impl Store for PostgresStore {
 
     async fn finish(&self, orders: &[OrderId]) -> Result<(), StoreError> {
         keep!(self, pool => async { outbox::strike_off(pool, orders).await.map_err(failure) })
+    }
+
+    async fn tidy_orders(&self) -> Result<(), StoreError> {
+        keep!(self, pool => outbox::tidy(pool))
     }
 
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {

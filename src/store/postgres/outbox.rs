@@ -1,5 +1,6 @@
 //! The outbox: orders that are due, claimed for a while, struck off or put off.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use sqlx::postgres::PgRow;
@@ -13,6 +14,24 @@ use crate::model::{NodeName, SessionId, Timestamp};
 use crate::session::Lane;
 use crate::store::row::{self, Cells, Columns as _};
 use crate::store::{Change, Claim, Order, OrderId, StoreError, records};
+
+/// Rows of orders that are gone, of which their room is given back here: fewer are not worth it, and more take longer than a statement may.
+const UNTIDY: RangeInclusive<i64> = 2_000..=200_000;
+
+/// SKIP LOCKED: what another node is claiming at this moment is not waited for. A lane that may be any could not be looked up.
+macro_rules! claiming {
+    ($in_lane:literal) => {
+        concat!(
+            "WITH due AS (SELECT id FROM outbox WHERE ",
+            $in_lane,
+            "due_at <= $2 AND (claimed_until IS NULL OR claimed_until <= $2) \
+             AND (meant_for IS NULL OR meant_for = $1 OR meant_until <= $2) \
+             ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED) \
+             UPDATE outbox SET claimed_by = $1, claimed_until = $3, attempts = attempts + 1 FROM due WHERE outbox.id = due.id \
+             RETURNING outbox.id, session_id, effect, attempts - 1 AS attempts_before, ordered_at, due_at"
+        )
+    };
+}
 
 /// Adds the orders of changes that are kept, numbered in their order; gives those that are claimed by this.
 pub(super) async fn add(
@@ -70,20 +89,10 @@ pub(super) async fn claim(
     lease: Duration,
     limit: u32,
 ) -> Result<Vec<Order>, StoreError> {
-    // SKIP LOCKED: what another node is claiming at this moment is not waited for.
-    let mut rows = sqlx::query(
-        "WITH due AS (
-             SELECT id FROM outbox
-             WHERE due_at <= $2 AND (claimed_until IS NULL OR claimed_until <= $2)
-               AND (meant_for IS NULL OR meant_for = $1 OR meant_until <= $2)
-               AND ($5::text IS NULL OR lane = $5)
-             ORDER BY due_at, id LIMIT $4
-             FOR UPDATE SKIP LOCKED
-         )
-         UPDATE outbox SET claimed_by = $1, claimed_until = $3, attempts = attempts + 1
-         FROM due WHERE outbox.id = due.id
-         RETURNING outbox.id, session_id, effect, attempts - 1 AS attempts_before, ordered_at, due_at",
-    )
+    let mut rows = sqlx::query(match lane {
+        Some(_) => claiming!("lane = $5 AND "),
+        None => claiming!("$5::text IS NULL AND "),
+    })
     .bind(row::text(node.as_str()))
     .bind(time(now))
     .bind(time(now + lease))
@@ -123,11 +132,11 @@ pub(super) async fn disclaim(pool: &PgPool, claim: &Claim, sessions: &[SessionId
 
 /// Strikes orders off; those that are gone already are gone.
 pub(super) async fn strike_off(executor: impl PgExecutor<'_>, orders: &[OrderId]) -> Result<(), sqlx::Error> {
-    let orders: Vec<i64> = orders.iter().map(|order| order.0).collect();
-    sqlx::query("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE)")
-        .bind(orders)
-        .execute(executor)
-        .await?;
+    let mut orders: Vec<i64> = orders.iter().map(|order| order.0).collect();
+    orders.sort_unstable();
+    // By the index of ids, and so in their order. Locking them in a query of its own first is dear: PostgreSQL, which takes the outbox for
+    // empty, repeats that for each row.
+    sqlx::query("DELETE FROM outbox WHERE id = ANY($1)").bind(orders).execute(executor).await?;
     Ok(())
 }
 
@@ -144,6 +153,21 @@ pub(super) async fn postpone(pool: &PgPool, order: &Order, until: Timestamp, rea
     .execute(pool)
     .await
     .map_err(failure)?;
+    Ok(())
+}
+
+/// Gives back the room of orders that are gone, when it is worth it. Autovacuum comes once in a minute; at a thousand orders a second each
+/// claim would go past all those that were struck off meanwhile.
+pub(super) async fn tidy(pool: &PgPool) -> Result<(), StoreError> {
+    let dead: Option<i64> =
+        sqlx::query_scalar("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'outbox'::regclass")
+            .fetch_optional(pool)
+            .await
+            .map_err(failure)?;
+    if dead.is_some_and(|dead| UNTIDY.contains(&dead)) {
+        // Not shortened: for that nobody might read or write it meanwhile.
+        sqlx::raw_sql("VACUUM (SKIP_LOCKED, TRUNCATE false) outbox").execute(pool).await.map_err(failure)?;
+    }
     Ok(())
 }
 

@@ -12,8 +12,13 @@ use crate::store::reports::{ASKED_POSTGRES, Asked, Cell, Column, Kind, Report};
 
 pub(super) async fn run(pool: &PgPool, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
     let mut tx = pool.begin().await.map_err(failure)?;
-    // People wait longer for a report than NASes for an answer. What is asked once is not worth compiling either.
-    for setting in ["SET TRANSACTION READ ONLY", "SET LOCAL statement_timeout = '15min'", "SET LOCAL jit = off"] {
+    // People wait longer for a report than NASes for an answer, and it may read whole tables.
+    for setting in [
+        "SET TRANSACTION READ ONLY",
+        "SET LOCAL statement_timeout = '15min'",
+        "SET LOCAL enable_seqscan = on",
+        "SET LOCAL plan_cache_mode = auto",
+    ] {
         sqlx::query(setting).execute(&mut *tx).await.map_err(failure)?;
     }
     // Both halves are constants of ours.

@@ -20,7 +20,7 @@ use super::failure;
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells};
-use crate::store::{Change, Named, Port, SessionQuery, StoreError, Wake, prefixes_of, records};
+use crate::store::{Change, Due, Named, Port, SessionQuery, StoreError, Wake, prefixes_of, records};
 
 /// Sessions removed in one transaction.
 const FORGOTTEN: i64 = 500;
@@ -360,6 +360,12 @@ pub(super) async fn matching(pool: &PgPool, query: &SessionQuery) -> Result<Vec<
     if let Some(nas_port_id) = &query.nas_port_id {
         sql.push(" AND nas_port_id = ").push_bind(row::text(nas_port_id));
     }
+    if let Some([begins, ends]) = query.id_patterns() {
+        sql.push(" AND (id::text LIKE ").push_bind(begins).push(" OR id::text LIKE ").push_bind(ends).push(")");
+    }
+    if let Some((accepted_at, id)) = query.behind {
+        sql.push(" AND (accepted_at, id) < (").push_bind(time(accepted_at)).push(", ").push_bind(id.0).push(")");
+    }
     sql.push(" ORDER BY accepted_at DESC, id DESC");
     if query.limit > 0 {
         sql.push(" LIMIT ").push_bind(i64::from(query.limit));
@@ -368,12 +374,7 @@ pub(super) async fn matching(pool: &PgPool, query: &SessionQuery) -> Result<Vec<
     rows.iter().map(session).collect()
 }
 
-pub(super) async fn due(
-    pool: &PgPool,
-    until: Timestamp,
-    after: Option<Wake>,
-    limit: u32,
-) -> Result<Vec<Wake>, StoreError> {
+pub(super) async fn due(pool: &PgPool, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Due, StoreError> {
     let mut sql = QueryBuilder::<Postgres>::new("SELECT wake_at, id FROM sessions WHERE ");
     sql.push("state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(time(until));
     if let Some(Wake { at, session }) = after {
@@ -381,7 +382,7 @@ pub(super) async fn due(
     }
     sql.push(" ORDER BY wake_at, id LIMIT ").push_bind(i64::from(limit));
     let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
-    rows.iter().map(|row| records::wake(&Cells { table: "sessions", row })).collect()
+    Ok(records::due(rows.iter().map(|row| Cells { table: "sessions", row }), limit))
 }
 
 /// Sessions are looked for by when they were accepted, which is indexed, and go by when they ended.

@@ -51,9 +51,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::reports::{Asked, Cell, Report};
 use super::{
-    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Edit, EmergencyCode,
-    Heard, Imported, Kept, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId, Quarantined,
-    SessionQuery, Store, StoreError, Usage, Wake,
+    AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Due, Edit,
+    EmergencyCode, Heard, Imported, Kept, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId,
+    Quarantined, SessionQuery, Store, StoreError, Usage, Wake,
 };
 use crate::model::{
     ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
@@ -220,7 +220,7 @@ impl Store for SqliteStore {
         session::matching(&self.readers, query).await
     }
 
-    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Vec<Wake>, StoreError> {
+    async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Due, StoreError> {
         session::due(&self.readers, until, after, limit).await
     }
 
@@ -272,6 +272,11 @@ impl Store for SqliteStore {
             outbox::strike_off(&mut *tx, *order).await?;
         }
         tx.commit().await.map_err(failure)
+    }
+
+    async fn tidy_orders(&self) -> Result<(), StoreError> {
+        // Room is used again at once here.
+        Ok(())
     }
 
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {

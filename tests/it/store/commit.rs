@@ -161,7 +161,7 @@ async fn what_only_ends_is_kept_where_the_version_is_right(stage: &Stage) {
         assert_eq!(read(store, before.id).await.as_ref(), Some(wanted), "{place}");
     }
     // What is over wakes nobody.
-    let due = store.due(NOON + Duration::from_secs(1_000_000), None, 100).await.unwrap();
+    let due = store.due(NOON + Duration::from_secs(1_000_000), None, 100).await.unwrap().wakes;
     assert!(due.iter().all(|wake| wake.session == sessions[40].id), "{due:?}");
 }
 
@@ -205,7 +205,7 @@ async fn what_only_counts_is_kept_where_the_version_is_right(stage: &Stage) {
 async fn a_session_that_only_counts_is_woken_no_later(stage: &Stage) {
     let store = stage.store.as_ref();
     let at = |secs| NOON + Duration::from_secs(secs);
-    let due = async |secs| store.due(at(secs), None, 10).await.unwrap().len();
+    let due = async |secs| store.due(at(secs), None, 10).await.unwrap().wakes.len();
     let mut session = offer(1, NOON);
     keep(store, Change { wake_at: None, ..added(&session) }).await;
     for (wake_at, first_due) in [(Some(600), 600), (Some(900), 600), (Some(300), 300)] {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDate;
 use ipnet::IpNet;
 use radhold::model::{Counters, Timestamp};
-use radhold::session::{Record, Session};
+use radhold::session::{Effect, Record, Session};
 use radhold::store::{self, Change, Committed, StoreError, Usage};
 
 use super::Stage;
@@ -50,6 +50,33 @@ async fn postgres_keeps_native_types() {
         ("report_usage.output_octets", "bigint"),
     ] {
         assert_eq!(columns.get(column).map(String::as_str), Some(native), "{column}");
+    }
+}
+
+/// Autovacuum looks once in a minute.
+#[tokio::test]
+async fn postgres_gives_back_the_room_of_many_orders() {
+    let database = postgres::Database::create().await;
+    let store = store::open(database.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    let pool = database.pool().await;
+    sqlx::query("ALTER TABLE outbox SET (autovacuum_enabled = false)").execute(&pool).await.unwrap();
+    let orders = (1..=2500).map(|attempt| Effect::SendCoa { attempt }).collect();
+    keep(store.as_ref(), Change { orders, ..added(&offer(1, NOON)) }).await;
+    store.tidy_orders().await.unwrap();
+    let claimed = store.claim(&"n1".into(), None, NOON, Duration::from_secs(1), 2500).await.unwrap();
+    store.finish(&claimed.iter().map(|order| order.id).collect::<Vec<_>>()).await.unwrap();
+    let begun = Instant::now();
+    loop {
+        store.tidy_orders().await.unwrap();
+        // What a backend did is on its record a moment later.
+        let of_outbox = "SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 'outbox'";
+        let times: i64 = sqlx::query_scalar(of_outbox).fetch_one(&pool).await.unwrap();
+        if times > 0 {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "the outbox is never tidied");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -187,6 +214,20 @@ async fn sqlite_shows_times_as_rfc_3339() {
     let shown = stage.sql("SELECT from_at, to_at FROM report_usage").await;
     let times = ["1970-01-01T00:00:00.000Z", "2026-11-20T12:00:01.000Z"].map(|time| Some(time.to_owned()));
     assert_eq!(shown, [times]);
+}
+
+#[tokio::test]
+async fn sqlite_wakes_whom_it_can_read() {
+    let stage = Stage::sqlite("").await.migrated().await;
+    for number in 1..=3 {
+        keep(stage.store.as_ref(), Change { wake_at: Some(NOON), ..added(&offer(number, NOON)) }).await;
+    }
+    stage.sql("UPDATE sessions SET id = 'nonsense' WHERE id LIKE '%2'").await;
+    let due = stage.store.due(NOON, None, 10).await.unwrap();
+    assert_eq!((due.wakes.iter().map(|wake| wake.session).collect(), due.more), (vec![id(1), id(3)], false));
+    stage.sql("UPDATE sessions SET id = 'nonsense ' || id").await;
+    let due = stage.store.due(NOON, None, 3).await.unwrap();
+    assert_eq!((due.wakes, due.more), (vec![], false), "nobody would ever come past them");
 }
 
 #[tokio::test]

@@ -111,10 +111,17 @@ async fn queries_narrow(stage: &Stage) {
                 acct_session_id: Some("a".into()),
                 nas_port: None,
                 nas_port_id: None,
+                id_part: Some("0001".into()),
+                behind: Some((at(3), id(3))),
                 limit: 9,
             },
             vec![1],
         ),
+        (SessionQuery { behind: Some((at(3), id(3))), ..all.clone() }, vec![2, 1]),
+        (SessionQuery { behind: Some((at(3), id(9))), limit: 2, ..all.clone() }, vec![3, 2]),
+        (SessionQuery { id_part: Some("0000-000000000003".into()), ..all.clone() }, vec![3]),
+        (SessionQuery { id_part: Some("0000".into()), limit: 3, ..all.clone() }, vec![4, 3, 2]),
+        (SessionQuery { id_part: Some("%3".into()), ..all.clone() }, vec![]),
         (SessionQuery { user: Some("alice' --".into()), ..all }, vec![]),
     ] {
         let found: Vec<u128> =
@@ -255,7 +262,7 @@ async fn open_is_what_the_machine_calls_open(stage: &Stage) {
     let open: BTreeSet<State> = State::ALL.into_iter().filter(|state| state.is_open()).collect();
     let listed = store.sessions(&SessionQuery { open: true, ..SessionQuery::default() }).await.unwrap();
     assert_eq!(listed.iter().map(|session| session.state).collect::<BTreeSet<_>>(), open);
-    let due = store.due(NOON, None, 100).await.unwrap();
+    let due = store.due(NOON, None, 100).await.unwrap().wakes;
     let of_listed: BTreeSet<_> = listed.iter().map(|session| session.id).collect();
     assert_eq!(due.iter().map(|wake| wake.session).collect::<BTreeSet<_>>(), of_listed);
 }
@@ -268,6 +275,8 @@ async fn due_sessions_come_most_overdue_first(stage: &Stage) {
     }
     let page = |now, after, limit| async move {
         let due = store.due(now, after, limit).await.unwrap();
+        assert_eq!(due.more, due.wakes.len() == limit as usize);
+        let due = due.wakes;
         (due.iter().map(|wake| wake.session.0.as_u128()).collect::<Vec<_>>(), due.last().copied())
     };
     let due = |now, limit| async move { page(now, None, limit).await.0 };

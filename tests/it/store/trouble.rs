@@ -61,7 +61,7 @@ async fn a_bad_row_keeps_no_other_waiting(stage: &Stage) {
              WHERE session_id = '00000000-0000-0000-0000-000000000002'",
         )
         .await;
-    let due: Vec<SessionId> = store.due(NOON, None, 10).await.unwrap().iter().map(|wake| wake.session).collect();
+    let due: Vec<SessionId> = store.due(NOON, None, 10).await.unwrap().wakes.iter().map(|wake| wake.session).collect();
     assert_eq!(due, [id(1), id(2), id(3)], "who is woken reads the row, and leaves it alone");
     assert!(store.sessions_by_id(&[id(1)]).await.is_err());
     let claimed = store.claim(&"n1".into(), None, NOON, Duration::from_secs(1), 10).await.unwrap();
