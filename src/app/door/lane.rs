@@ -4,10 +4,11 @@
 use std::hash::RandomState;
 use std::io::{self, PipeReader};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Door, Guard, sent_label, status_reply};
+use super::{Door, Guard, Port, sent_label, status_reply};
 use crate::app::access::Quick;
 use crate::app::clock;
 use crate::app::current::Reader;
@@ -15,6 +16,9 @@ use crate::app::settings::Settings;
 use crate::net::{self, Arrival, Bounds, Flood, Outbox, RequestKey, UdpPort};
 use crate::radius::{Code, PacketBuilder};
 use crate::telemetry;
+
+/// Accounting-Requests in numbers wait so long for each other, as they do in the ledger: a wake of the thread costs more than taking one.
+const LULL: Duration = Duration::from_millis(1);
 
 /// What one thread has for its own.
 #[derive(Debug)]
@@ -47,6 +51,7 @@ impl Lane {
         stop: PipeReader,
     ) -> io::Result<oneshot::Receiver<()>> {
         let (serving, ended) = oneshot::channel::<()>();
+        let lull = if self.door.port == Port::Accounting { LULL } else { Duration::ZERO };
         std::thread::Builder::new().name(name).spawn(move || {
             let _serving = serving;
             let take =
@@ -54,7 +59,7 @@ impl Lane {
             let settled = |reply: &[u8], sent: io::Result<()>| {
                 telemetry::count(sent.map_or("packet.unsent", |()| sent_label(reply)))
             };
-            if let Err(error) = net::receive_on_this_thread(&Arc::new(port), &stop, take, settled) {
+            if let Err(error) = net::receive_on_this_thread(&Arc::new(port), &stop, lull, take, settled) {
                 tracing::error!(%error, "datagrams cannot be waited for");
             }
         })?;

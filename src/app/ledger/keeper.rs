@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::super::alarms::Alarms;
 use super::super::clock;
@@ -38,6 +38,8 @@ use crate::telemetry;
 const DEPTH: usize = 2;
 /// Batches of presses and deadlines beside them. They are small, and each waits for the disk; what comes meanwhile goes with the next.
 const URGENT: usize = 4;
+/// How often it is looked how many jobs have gathered.
+const LOOK_FOR_MORE: Duration = Duration::from_millis(1);
 /// Between two looks whether the store is back.
 const KNOCK: Duration = Duration::from_millis(500);
 /// Between two tries to replace a damaged spool.
@@ -263,13 +265,11 @@ impl Keeper {
         self.flights.iter().filter(|flight| matches!(flight.cargo, Cargo::Batch { urgent: true, .. })).count()
     }
 
-    /// Waits a moment for more, so that a transaction is worth its sync. What is urgent goes meanwhile.
+    /// Waits a moment for more, so that a transaction is worth its sync. What is urgent goes meanwhile. The queue is looked into now and
+    /// then: to be woken by each job would cost more than the job.
     async fn gather(&mut self, jobs: &mut Vec<Job>, most: usize) {
-        if self.gather.is_zero() {
-            return;
-        }
         let until = Instant::now() + self.gather;
-        while let Some(room) = most.checked_sub(jobs.len()).filter(|room| *room > 0) {
+        while jobs.len() < most && Instant::now() < until {
             let (mut urgent, urgent_room) = (Vec::new(), if self.away.is_some() { 0 } else { self.urgent_room() });
             tokio::select! {
                 biased;
@@ -280,10 +280,9 @@ impl Keeper {
                     self.take_all_in(urgent, true).await;
                     self.send_urgent();
                 }
-                received = timeout_at(until, self.queue.recv_many(jobs, room)) => match received {
-                    Ok(received) if received > 0 => (),
-                    _ => return,
-                },
+                () = sleep_until(until.min(Instant::now() + LOOK_FOR_MORE)) => {
+                    jobs.extend(std::iter::from_fn(|| self.queue.try_recv().ok()).take(most - jobs.len()));
+                }
             }
         }
     }

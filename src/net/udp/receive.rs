@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut, PipeReader};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -67,17 +68,20 @@ pub async fn receive(port: Arc<UdpPort>, mut take: impl FnMut(&[u8], Arrival<'_>
 
 /// As [`receive`], on this thread and without a runtime, until the other end of `stop` is closed or written to. For a thread that
 /// does nothing else: it sleeps in the system, and is woken by datagrams alone, not by the room that each reply leaves behind. What
-/// `take` puts into the outbox leaves before the next call for datagrams, and `settled` hears what became of it.
+/// `take` puts into the outbox leaves before the next call for datagrams, and `settled` hears what became of it. Datagrams that come
+/// sooner after the last ones than `lull` wait until it is over, and cost one wake together; zero keeps none waiting.
 ///
 /// # Errors
 /// What the system says when it does not let it wait for datagrams.
 pub fn receive_on_this_thread(
     port: &Arc<UdpPort>,
     stop: &PipeReader,
+    lull: Duration,
     mut take: impl FnMut(&[u8], Arrival<'_>, &mut Outbox),
     settled: fn(&[u8], io::Result<()>),
 ) -> io::Result<()> {
     let (mut batch, mut outbox) = (Batch::new(), Outbox::new(settled));
+    let mut lull_ends = Instant::now();
     loop {
         let mut awaited = [PollFd::new(&port.socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
         match poll(&mut awaited, None) {
@@ -90,6 +94,10 @@ pub fn receive_on_this_thread(
         }
         if socket.is_empty() {
             continue;
+        }
+        if !lull.is_zero() {
+            std::thread::sleep(lull_ends.saturating_duration_since(Instant::now()));
+            lull_ends = Instant::now() + lull;
         }
         // While calls come back full there is more, up to the point where stopping must be looked for again.
         for _ in 0..FULL_AT_ONCE {
@@ -140,8 +148,6 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::net::UdpSocket;
 
     use super::super::{RECEIVE_BUFFER, bind, bind_shared};
@@ -181,7 +187,8 @@ mod tests {
     /// leave from the address that was asked.
     #[test]
     fn several_sockets_share_what_comes_by_sender() {
-        for (any, asked) in [("0.0.0.0:0", "127.9.8.7"), ("127.0.0.1:0", "127.0.0.1"), ("[::]:0", "::1")] {
+        for (any, asked, lull) in [("0.0.0.0:0", "127.9.8.7", 0), ("127.0.0.1:0", "127.0.0.1", 2), ("[::]:0", "::1", 0)]
+        {
             let any: SocketAddr = any.parse().unwrap();
             let ports = bind_shared(any, 3, RECEIVE_BUFFER).unwrap();
             let to = SocketAddr::new(asked.parse().unwrap(), ports[0].local_addr().unwrap().port());
@@ -192,7 +199,9 @@ mod tests {
                     let serve = move || {
                         let take =
                             |_: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox| outbox.reply(&arrival, &[number]);
-                        receive_on_this_thread(&Arc::new(port), &stop, take, |_, sent| sent.unwrap())
+                        receive_on_this_thread(&Arc::new(port), &stop, Duration::from_millis(lull), take, |_, sent| {
+                            sent.unwrap()
+                        })
                     };
                     (std::thread::spawn(serve), keep)
                 })

@@ -58,7 +58,8 @@ pub(in crate::cli) struct LoadArgs {
     /// Closed loop: have so many requests on their way at all times.
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     in_flight: u32,
-    /// Open loop instead: send so many a second, whatever comes back. Latencies count from when a request was due.
+    /// Open loop instead: send so many a second, whatever comes back. Latencies count from when a request was due. Accounting of more than
+    /// 2,000 a second leaves in slices of half a millisecond, and its answers are taken so.
     #[arg(long, value_name = "N", conflicts_with = "in_flight", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
     /// Send for so many seconds, the warm-up included; then wait for what is on its way.
