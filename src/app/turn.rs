@@ -68,6 +68,13 @@ impl Turn {
         before.min(session.heard_at)
     }
 
+    /// When it is known whether a session's NAS sends Interim-Updates, which nobody waits for until one came: so that the first of them
+    /// need not give the session a time to be woken at, and change an index. Woken then, it is given its time, or none.
+    fn first_look(&self, session: &Session) -> Option<Timestamp> {
+        let at = session.heard_at + self.timing.stale_after;
+        (session.state.is_open() && session.started_at.is_some() && at > self.now && !self.timer_stale).then_some(at)
+    }
+
     /// The answer to whoever brought the last event.
     pub(super) fn told(&self) -> Told {
         self.told
@@ -95,7 +102,7 @@ impl Turn {
         };
         Change {
             extent,
-            wake_at: session.wake_at(&self.timing),
+            wake_at: session.wake_at(&self.timing).or_else(|| self.first_look(session)),
             from_version: self.from_version,
             orders: self.orders,
             usage,
@@ -155,6 +162,40 @@ mod tests {
             change = Turn::of_kept(change.session, now, timing).take(&event).into_change(None);
             assert_eq!(change.extent, extent, "{event:?}");
         }
+    }
+
+    /// So that the first Interim-Update changes no index, and a NAS that sends none has its sessions looked at once.
+    #[test]
+    fn a_session_is_looked_at_once_for_interim_updates() {
+        let start = Timestamp::from_secs(1_795_176_000);
+        let at = |secs| start + std::time::Duration::from_secs(secs);
+        let timing = Timing::default();
+        let address = "192.0.2.1".parse().unwrap();
+        let new = Session::observe(
+            SessionId(uuid::Uuid::from_u128(1)),
+            "a".into(),
+            "edge".into(),
+            address,
+            Identity::default(),
+            start,
+        );
+        let report = |secs| Report { at: at(secs), ..Report::default() };
+        let started = Turn::of_new(new, start, timing).take(&Event::Started(report(0))).into_change(None);
+        assert_eq!(started.wake_at, Some(at(600)));
+
+        let woken = |session: Session| Turn::of_kept(session, at(600), timing).take(&Event::TimerPassed);
+        let silent = woken(started.session.clone());
+        assert!(!silent.is_idle(), "its time is taken off");
+        assert_eq!(silent.into_change(None).wake_at, None, "silent by nature");
+
+        let counted =
+            Turn::of_kept(started.session, at(60), timing).take(&Event::Interim(report(60))).into_change(None);
+        assert_eq!(
+            (counted.extent, counted.wake_at),
+            (Extent::Counters, Some(at(660))),
+            "not sooner than it would be woken"
+        );
+        assert_eq!(woken(counted.session).into_change(None).wake_at, Some(at(660)));
     }
 
     /// What the spool depends on: a batch whose fate was unknown is brought again.
