@@ -3,7 +3,8 @@
 //! A login never waits for the store here. What strikes come to is `policy`'s; that two nodes do not both set a ban is the
 //! store's.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::sync::{Mutex, Notify};
 use super::clock;
 use super::current::{Current, Reader};
 use super::look_back::LookBack;
-use super::settings::SettingsHandle;
+use super::settings::{Settings, SettingsHandle};
 use crate::model::{SessionId, Timestamp, UserName};
 use crate::policy::{self, BY_ITSELF, Ban, BanList, BanTarget, Caller, Standing, Strike};
 use crate::store::{AuditEntry, Store, StoreError};
@@ -46,6 +47,8 @@ struct Known {
     bans_read_at: Option<Timestamp>,
     strikes: BTreeMap<SessionId, Strike>,
     strikes_read: LookBack,
+    /// By which settings all strikes were judged last.
+    judged_by: Option<Arc<Settings>>,
 }
 
 impl Bans {
@@ -161,15 +164,32 @@ impl Bans {
         let oldest = now.before(settings.strikes.window);
         let since = known.strikes_read.since(SLACK, now).map_or(oldest, |since| since.max(oldest));
         let strikes = self.store.strikes(since).await?;
+        // Only whom a new strike counts against can have come to a ban, but for what changes with settings, with the time, or was left
+        // undone.
+        let judged_by = known.judged_by.take();
+        let all = known.strikes_read.is_far(now) || judged_by.as_ref().is_none_or(|by| !Arc::ptr_eq(by, &settings));
         known.strikes_read.done(now);
-        known.strikes.extend(strikes.into_iter().map(|strike| (strike.session, strike)));
-        known.strikes.retain(|_, strike| strike.at >= oldest);
+        let mut struck = BTreeSet::new();
+        for strike in strikes {
+            if let Entry::Vacant(place) = known.strikes.entry(strike.session) {
+                struck.extend(targets(&strike));
+                place.insert(strike);
+            }
+        }
+        if all {
+            known.strikes.retain(|_, strike| strike.at >= oldest);
+        } else if struck.is_empty() {
+            known.judged_by = judged_by;
+            return Ok(false);
+        }
         let allowed = |strike: &Strike| {
             let of_nas = settings.nases.named(strike.nas.as_str()).map(|nas| nas.callers.clone()).unwrap_or_default();
             policy::standing(&of_nas, &settings.callers, strike.caller.as_ref()) == Standing::Allowed
         };
+        let judged =
+            known.strikes.values().filter(|strike| all || targets(strike).any(|target| struck.contains(&target)));
         let bans: Vec<Ban> = known.bans.values().cloned().collect();
-        let due = policy::due(known.strikes.values(), &bans, &settings.strikes, allowed, now);
+        let due = policy::due(judged, &bans, &settings.strikes, allowed, now);
         drop(known);
         for ban in &due {
             let act = AuditEntry {
@@ -186,6 +206,7 @@ impl Bans {
                 tracing::warn!(whom = %ban.target, until = ban.until.map(tracing::field::display), reason = ban.reason, "banned");
             }
         }
+        self.known.lock().await.judged_by = Some(settings);
         Ok(!due.is_empty())
     }
 
@@ -203,4 +224,10 @@ impl Bans {
         }
         Ok(())
     }
+}
+
+/// Whom a strike counts against.
+fn targets(strike: &Strike) -> impl Iterator<Item = BanTarget> {
+    let caller = strike.caller.as_ref().map(BanTarget::of_caller);
+    caller.into_iter().chain([BanTarget::Account(strike.user.clone())])
 }

@@ -33,7 +33,8 @@ impl LookBack {
         self.read_at = Some(now);
     }
 
-    fn is_far(&self, now: Timestamp) -> bool {
+    /// Whether it is time to read as far back as anything may come late.
+    pub(super) fn is_far(&self, now: Timestamp) -> bool {
         self.far_read_at.is_none_or(|at| now.since(at) >= SELDOM)
     }
 }
