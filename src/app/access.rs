@@ -414,7 +414,7 @@ impl Access {
             }
         };
         // The offer is on its way to the store before the NAS can speak of the session.
-        if self.ledger.try_send(Job::Offer(Box::new(offer))).is_err() {
+        if self.ledger.try_send(Job::Offer(offer)).is_err() {
             self.guards.prompts.withdraw(&user.name, id, &superseded);
             return Fate::Drop("access.overload");
         }

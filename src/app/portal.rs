@@ -38,7 +38,7 @@ pub(super) struct PortalSessions {
 
 /// Whose an address is.
 enum Whose {
-    Of(Box<Session>),
+    Of(Session),
     Nobody,
     Several(Vec<Session>),
 }
@@ -160,7 +160,7 @@ fn whose(latest_first: Vec<Session>) -> Whose {
     }
     match owners.len() {
         0 => Whose::Nobody,
-        1 => owners.pop().map_or(Whose::Nobody, |session| Whose::Of(Box::new(session))),
+        1 => owners.pop().map_or(Whose::Nobody, Whose::Of),
         _ => Whose::Several(owners),
     }
 }

@@ -168,7 +168,7 @@ impl MayPermit {
 
 /// One event being applied.
 struct Turn<'a> {
-    record: Record,
+    record: Box<Record>,
     effects: Vec<Effect>,
     usage: Counters,
     now: Timestamp,
@@ -676,14 +676,14 @@ impl Turn<'_> {
 
     /// A Stop can be lost, and with it would the session stay open for ever.
     fn close_if_stale(&mut self) {
-        let limit = Session::restore(self.record.clone()).wake_at(self.timing);
+        let limit = Session::restore((*self.record).clone()).wake_at(self.timing);
         if limit.is_some_and(|limit| self.now >= limit) {
             self.close(EndCause::Stale, self.record.heard_at, None);
         }
     }
 
     fn wake_evicting(&mut self) {
-        let limit = Session::restore(self.record.clone()).eviction_limit(self.timing);
+        let limit = Session::restore((*self.record).clone()).eviction_limit(self.timing);
         if self.now >= limit {
             if self.record.disconnect_acked_at.is_none() {
                 self.alert(Alert::EvictionUnconfirmed);

@@ -17,7 +17,8 @@ use crate::policy::{Grant, Terms};
 /// A session. Reads like its [`Record`]; only the machine writes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
-    pub(super) record: Record,
+    /// In a box: a session goes through many hands for each report.
+    pub(super) record: Box<Record>,
     /// Its time ran out while this server could not hear of it: no strike. Not kept: it counts for the change that ended the wait.
     pub(super) excused: bool,
 }
@@ -261,7 +262,7 @@ impl FromStr for EndCause {
 impl Session {
     /// A session as the store kept it.
     pub fn restore(record: Record) -> Self {
-        Self { record, excused: false }
+        Self { record: Box::new(record), excused: false }
     }
 
     /// A session at the moment its Access-Accept goes out.
@@ -278,21 +279,19 @@ impl Session {
             Terms::Hold(terms) => Some(now + terms.window),
             Terms::Waived(_) => None,
         };
-        Self {
-            record: Record {
-                deadline,
-                interim_interval: interval_asked(&grant),
-                ..blank(id, user, nas, nas_address, identity, Some(grant), State::Offered, now)
-            },
-            excused: false,
-        }
+        Self::restore(Record {
+            deadline,
+            interim_interval: interval_asked(&grant),
+            ..blank(id, user, nas, nas_address, identity, Some(grant), State::Offered, now)
+        })
     }
 
     /// The same when the second factor came with the password: its decision is on record from the start. Its grant must say so
     /// too ([`Grant::proven`]), or it is held all the same until its Start.
-    pub fn approved_at_login(self, approval: &Approval) -> Self {
+    pub fn approved_at_login(mut self, approval: &Approval) -> Self {
         let decision = Decision { verdict: Verdict::Approved, by: approval.by().clone(), at: self.record.accepted_at };
-        Self { record: Record { decision: Some(decision), ..self.record }, ..self }
+        self.record.decision = Some(decision);
+        self
     }
 
     /// A session known from accounting alone.
@@ -310,15 +309,20 @@ impl Session {
     /// Whether nothing but version, heard_at, counters and the interval between Interim-Updates differs from `before`, as after an
     /// ordinary Interim-Update; or, with `state`, `retry_at` and `end`, as after an ordinary Stop.
     pub fn has_only_gone_on_since(&self, before: Self) -> Option<GoneOn> {
-        let Record { version, heard_at, counters, interim_interval, state, retry_at, end, .. } = self.record;
+        let Record { version, heard_at, counters, interim_interval, state, retry_at, end, .. } = *self.record;
         let counted = (before.state, before.retry_at, before.end) == (state, retry_at, end);
-        let carried = Record { version, heard_at, counters, interim_interval, state, retry_at, end, ..before.record };
-        (carried == self.record).then_some(if counted { GoneOn::Counted } else { GoneOn::Ended })
+        let carried = Record { version, heard_at, counters, interim_interval, state, retry_at, end, ..*before.record };
+        (carried == *self.record).then_some(if counted { GoneOn::Counted } else { GoneOn::Ended })
+    }
+
+    /// As it is kept: without what counts for one change alone.
+    pub fn as_kept(self) -> Self {
+        Self { excused: false, ..self }
     }
 
     /// Takes the record out, to be kept.
     pub fn into_record(self) -> Record {
-        self.record
+        *self.record
     }
 }
 

@@ -21,8 +21,8 @@ use super::*;
 const MOST_WAITING: usize = 16_384;
 /// How often it is said that some were not recorded.
 const SAID: Duration = Duration::from_secs(60);
-/// Written at a time: few large transactions cost less than many small ones, and nobody waits for this.
-const AT_ONCE: u32 = 256;
+/// Written at a time: one transaction costs less than many, but a large one keeps a core busy, and logins at that moment waiting.
+const AT_ONCE: u32 = 32;
 
 /// What is needed to write a login down.
 pub(super) struct Note {
@@ -189,7 +189,7 @@ impl Recorder {
             written += 1;
             let Some((offer, attempt)) = note.read() else { continue };
             say(&attempt);
-            let jobs = [Job::Offer(Box::new(offer)), Job::Attempt(Box::new(attempt))];
+            let jobs = [Job::Offer(offer), Job::Attempt(Box::new(attempt))];
             if jobs.into_iter().any(|job| self.ledger.try_send(job).is_err()) {
                 telemetry::count("attempt.not-recorded");
             }

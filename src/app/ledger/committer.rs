@@ -360,7 +360,7 @@ impl Committer {
         }
         if !wanted.is_empty() {
             let stored = self.store.sessions_by_id(&wanted).await?;
-            known.extend(stored.into_iter().map(|session| (session.id, Box::new(session))));
+            known.extend(stored.into_iter().map(|session| (session.id, session)));
         }
         let mut moved = self.guess_again(round, &known).await?;
         moved.extend(move_to_others(round, &known));
@@ -374,7 +374,7 @@ impl Committer {
     async fn guess_again(
         &self,
         round: &mut VecDeque<Work>,
-        known: &HashMap<SessionId, Box<Session>>,
+        known: &HashMap<SessionId, Session>,
     ) -> Result<Vec<Work>, StoreError> {
         let wrong = |item: &Work| {
             item.guessed && item.whence == Whence::Stored && known.get(&item.session).is_none_or(|it| it.end.is_some())
@@ -413,7 +413,7 @@ impl Committer {
     async fn apply(
         &self,
         round: &mut VecDeque<Work>,
-        mut known: HashMap<SessionId, Box<Session>>,
+        mut known: HashMap<SessionId, Session>,
     ) -> Result<(), StoreError> {
         let (settings, now) = (self.settings.current(), clock::now());
         let members = self.members(round, &known, now).await?;
@@ -541,7 +541,7 @@ impl Committer {
     async fn members(
         &self,
         round: &VecDeque<Work>,
-        known: &HashMap<SessionId, Box<Session>>,
+        known: &HashMap<SessionId, Session>,
         now: Timestamp,
     ) -> Result<Members, StoreError> {
         let mut wanted = HashSet::new();
@@ -573,7 +573,7 @@ impl Committer {
     fn turn(
         &self,
         item: &Work,
-        known: Option<Box<Session>>,
+        known: Option<Session>,
         members: &Members,
         (settings, now): (&Settings, Timestamp),
     ) -> Option<Turn> {
@@ -582,14 +582,14 @@ impl Committer {
             (Kind::Offer(_), Some(session)) => {
                 // Its Start was faster, and has rebuilt it: that is the same session, and further.
                 if item.whence == Whence::Remembered {
-                    self.recent.put(*session, None);
+                    self.recent.put(session, None);
                 }
                 None
             }
             (Kind::Fact { .. }, None) => None,
             (Kind::Offer(session), None) => Some(Turn::of_new((**session).clone(), now, timing)),
             (Kind::Fact { event, .. } | Kind::Report { event, .. }, Some(session)) => {
-                Some(Turn::of_kept(*session, now, timing).take(event))
+                Some(Turn::of_kept(session, now, timing).take(event))
             }
             (Kind::Report { event, origin }, None) => {
                 let member = |user: &UserName| members.get(user).and_then(Option::as_deref);
@@ -628,7 +628,7 @@ impl Work {
 }
 
 /// Takes those reports out that are of another session than their Class or their id says, and gives them back as that session's.
-fn move_to_others(round: &mut VecDeque<Work>, known: &HashMap<SessionId, Box<Session>>) -> Vec<Work> {
+fn move_to_others(round: &mut VecDeque<Work>, known: &HashMap<SessionId, Session>) -> Vec<Work> {
     let mut moved = Vec::new();
     for mut item in std::mem::take(round) {
         let other = match (&mut item.kind, known.get(&item.session)) {

@@ -473,7 +473,7 @@ impl Keeper {
                     self.offers.pop_front();
                     telemetry::count("ledger.offer-forgotten");
                 }
-                self.offers.push_back((Arc::from(session), Ticket::new(None, Done::Nobody)));
+                self.offers.push_back((Arc::new(session), Ticket::new(None, Done::Nobody)));
             }
             Job::Fact { session, event, settles, told } => {
                 // What was pressed, or done at the NAS, before a deadline is heard before it.

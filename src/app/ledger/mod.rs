@@ -40,7 +40,7 @@ const LOOK_FOR_ROOM: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) enum Job {
     /// An Access-Accept went out for this session.
-    Offer(Box<Session>),
+    Offer(Session),
     /// A fact about a session; the outcome of an order, when it settles one.
     Fact { session: SessionId, event: Box<Event>, settles: Option<OrderId>, told: oneshot::Sender<Told> },
     /// A button was pressed, and that is the fact it is; `None` when the store could not say whether the presser may still speak.

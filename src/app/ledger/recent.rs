@@ -27,14 +27,14 @@ struct Generations {
 
 #[derive(Debug, Default)]
 struct Generation {
-    sessions: HashMap<SessionId, Box<Session>>,
+    sessions: HashMap<SessionId, Session>,
     /// By what their NAS calls them in every packet.
     called: HashMap<SessionId, SessionId>,
 }
 
 impl Recent {
     /// Takes a session out: what somebody works on is nobody else's to work on.
-    pub(super) fn take(&self, id: SessionId) -> Option<Box<Session>> {
+    pub(super) fn take(&self, id: SessionId) -> Option<Session> {
         let mut generations = self.lock();
         generations.young.sessions.remove(&id).or_else(|| generations.old.sessions.remove(&id))
     }
@@ -60,8 +60,7 @@ impl Recent {
             generations.young.called.insert(called, session.id);
         }
         // What is not kept with a session is not remembered either.
-        let session = Box::new(Session::restore(session.into_record()));
-        generations.young.sessions.insert(session.id, session);
+        generations.young.sessions.insert(session.id, session.as_kept());
     }
 
     /// Forgets everything: the store was away, and may not be what it was.
@@ -102,7 +101,7 @@ mod tests {
         assert_eq!(recent.called(id(100)), Some(id(1)));
         let taken = recent.take(id(1)).unwrap();
         assert!(recent.called(id(100)).is_none() && recent.take(id(1)).is_none());
-        let mut record = (*taken).into_record();
+        let mut record = taken.into_record();
         record.end = Some(End { at: Timestamp::default(), cause: EndCause::Stop, terminate_cause: None });
         recent.put(Session::restore(record), Some(id(100)));
         assert!(recent.called(id(100)).is_none() && recent.take(id(1)).is_none());
@@ -120,7 +119,7 @@ mod tests {
             recent.put(session(number), None);
             // Asked for all the time.
             let asked_for = recent.take(id(0)).unwrap();
-            recent.put(*asked_for, Some(id(u128::MAX)));
+            recent.put(asked_for, Some(id(u128::MAX)));
         }
         assert!(recent.called(id(u128::MAX)).is_some() && recent.take(id(most * 2)).is_some());
         assert!(recent.take(id(1)).is_none());

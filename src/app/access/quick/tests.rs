@@ -199,7 +199,7 @@ async fn what_it_leaves_behind_is_what_the_long_way_leaves_behind() {
     assert_eq!(same(&quick.1), same(&long.1));
 }
 
-fn offer(job: Job) -> Box<Session> {
+fn offer(job: Job) -> Session {
     let Job::Offer(offer) = job else { panic!("{job:?}") };
     offer
 }
