@@ -37,6 +37,8 @@ pub(super) struct Users {
     hearing: AtomicBool,
     /// Until when all changes have been heard, in microseconds since 1970.
     heard_at: AtomicI64,
+    /// Until when the store counts as away, since it was so a moment ago; likewise.
+    away_until: AtomicI64,
     /// Grows with every change heard, so that what was read before one is not remembered after it.
     changes: AtomicU64,
 }
@@ -59,6 +61,7 @@ impl Users {
             stale,
             hearing: AtomicBool::new(false),
             heard_at: AtomicI64::new(i64::MIN),
+            away_until: AtomicI64::new(i64::MIN),
             changes: AtomicU64::new(0),
         }
     }
@@ -75,15 +78,24 @@ impl Users {
         let hearing = self.hearing.load(Ordering::Acquire);
         let patience = if met.is_some() { MOMENT } else { PATIENCE };
         let asked = timeout(patience, self.asker.member(name)).await;
-        match asked.unwrap_or_else(|_| Err(StoreError::Away(format!("no answer within {patience:?}")))) {
-            Ok(Some(user)) => {
-                let user = Arc::new(user);
-                self.remember(name, &user, now, hearing, changes);
-                Ok(Some(user))
-            }
-            Ok(None) => {
-                self.met.remove(name);
-                Ok(None)
+        let found = asked.unwrap_or_else(|_| Err(StoreError::Away(format!("no answer within {patience:?}"))));
+        if let Err(StoreError::Away(_)) = &found {
+            self.away_until.fetch_max((now + MOMENT).as_micros(), Ordering::AcqRel);
+        }
+        match found {
+            Ok(user) => {
+                let user = user.map(Arc::new);
+                let take_in = || match &user {
+                    Some(user) => self.remember(name, user, now, hearing, changes),
+                    None => drop(self.met.remove(name)),
+                };
+                // While nothing is heard this is how changes are known.
+                if hearing {
+                    take_in()
+                } else {
+                    self.changed(take_in)
+                }
+                Ok(user)
             }
             Err(error) => match met {
                 Some(met) if now.since(self.known_until(&met)) < self.stale => {
@@ -95,22 +107,29 @@ impl Users {
         }
     }
 
-    /// The user of that name, when they are remembered and as in the store, and until when that is so: see [`Users::change`].
-    pub(super) fn at_hand(&self, name: &str) -> Option<(Arc<Member>, u64)> {
-        let change = self.change()?;
+    /// The user of that name, when they are remembered and as in the store, or were when it went away; and until when that is so: see
+    /// [`Users::change`].
+    pub(super) fn at_hand(&self, name: &str, now: Timestamp) -> Option<(Arc<Member>, u64)> {
+        let change = self.change(now)?;
         let met = self.met.get(name)?;
-        met.current.then(|| (Arc::clone(&met.user), change))
+        let was_current = || met.since.as_micros() >= self.heard_at.load(Ordering::Acquire);
+        (met.current || was_current()).then(|| (Arc::clone(&met.user), change))
     }
 
-    /// A number that grows with every change heard; `None` while nothing is heard. Who was [`Users::at_hand`] is as in the store for as long
-    /// as this says the same.
-    pub(super) fn change(&self) -> Option<u64> {
+    /// A number that grows with every change heard. Who was [`Users::at_hand`] is as in the store for as long as this says the same. `None`
+    /// while nothing is heard, but that those of the last moment go on while the store is away, and for no longer than they may.
+    pub(super) fn change(&self, now: Timestamp) -> Option<u64> {
         let change = self.changes.load(Ordering::Acquire);
-        self.hearing.load(Ordering::Acquire).then_some(change)
+        let goes_on = || {
+            let heard_at = Timestamp::from_micros(self.heard_at.load(Ordering::Acquire));
+            now.as_micros() < self.away_until.load(Ordering::Acquire) && now.since(heard_at) < self.stale
+        };
+        (self.hearing.load(Ordering::Acquire) || goes_on()).then_some(change)
     }
 
     /// From now on changes are heard. What was remembered before is asked for again.
     pub(super) fn hear(&self, now: Timestamp) {
+        self.away_until.store(i64::MIN, Ordering::Release);
         self.changed(|| self.settle());
         self.heard(now);
         self.hearing.store(true, Ordering::Release);
@@ -124,7 +143,7 @@ impl Users {
     /// Nothing is heard any more.
     pub(super) fn deafen(&self) {
         self.hearing.store(false, Ordering::Release);
-        self.settle();
+        self.changed(|| self.settle());
     }
 
     /// A user is not what they were.
@@ -282,9 +301,26 @@ mod tests {
     async fn who_was_at_hand_while_a_change_was_taken_in_is_looked_for_again() {
         let (_store, users) = scene().await;
         let mut seen = None;
-        users.changed(|| seen = users.at_hand("alice"));
+        users.changed(|| seen = users.at_hand("alice", at(1)));
         let (_, change) = seen.unwrap();
-        assert_ne!(users.change(), Some(change));
+        assert_ne!(users.change(at(1)), Some(change));
+    }
+
+    /// Nothing is heard, but they are asked for: what comes of that counts for whoever was at hand.
+    #[tokio::test]
+    async fn what_is_found_while_nothing_is_heard_is_a_change() {
+        let (store, users) = scene().await;
+        users.heard(at(1000));
+        users.deafen();
+        users.away_until.store(at(9999).as_micros(), Ordering::Release);
+        let (member, before) = users.at_hand("alice", at(1001)).unwrap();
+        assert_eq!(member.permit_filter.as_deref(), Some("old"));
+        assert_eq!(filter(&users, 1003).await, "new");
+        let (member, after) = users.at_hand("alice", at(1003)).unwrap();
+        assert!(after != before && member.permit_filter.as_deref() == Some("new"));
+        store.remove_user(&"alice".into()).await.unwrap();
+        assert!(users.get(&"alice".into(), at(1010)).await.unwrap().is_none());
+        assert!(users.change(at(1010)).unwrap() != after && users.at_hand("alice", at(1010)).is_none());
     }
 
     #[tokio::test]
@@ -323,8 +359,15 @@ mod tests {
         away.heard(at(1000));
         away.deafen();
         let get = async |secs| away.get(&"alice".into(), at(secs)).await;
+        assert_eq!(away.change(at(1003)), None, "the store may be there");
+        assert!(get(1003).await.unwrap().is_some());
+        let (_, change) = away.at_hand("alice", at(1003)).expect("it has just been away");
+        assert_eq!(away.change(at(1003)), Some(change));
+        assert_eq!(away.change(at(1004)), None, "it may be back");
         assert!(get(1000 + 599).await.unwrap().is_some(), "counted from when she was last known to be as in the store");
+        assert!(away.at_hand("alice", at(1000 + 599)).is_some());
         assert!(matches!(get(1000 + 600).await, Err(StoreError::Away(_))));
+        assert!(away.at_hand("alice", at(1000 + 600)).is_none(), "nobody goes on for longer than they may");
         assert!(matches!(away.get(&"bob".into(), at(1001)).await, Err(StoreError::Away(_))));
     }
 }

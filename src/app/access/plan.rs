@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::settings::Settings;
 use super::super::users::Users;
 use crate::auth::{Credential, NtHash, Remembered, SealingKey, StoredCredential};
-use crate::model::{Member, Nas};
+use crate::model::{Member, Nas, Timestamp};
 use crate::policy::{self, Grant, Terms};
 use crate::radius::PreparedSecret;
 
@@ -61,12 +61,12 @@ pub(super) struct Planned {
 
 impl Planned {
     /// Whether it is still what it was made of, by this change of users.
-    fn holds(&mut self, name: &str, nas: &Arc<Nas>, change: u64, users: &Users) -> bool {
+    fn holds(&mut self, name: &str, nas: &Arc<Nas>, change: u64, (users, now): (&Users, Timestamp)) -> bool {
         if !Arc::ptr_eq(&self.nas, nas) {
             return false;
         }
         if self.change != change
-            && let Some((member, change)) = users.at_hand(name)
+            && let Some((member, change)) = users.at_hand(name, now)
             && Arc::ptr_eq(&member, &self.member)
         {
             // Somebody else has changed.
@@ -99,25 +99,25 @@ impl Plans {
         name: &str,
         nas: &Arc<Nas>,
         settings: (&Arc<Settings>, u64),
-        users: &Users,
+        (users, now): (&Users, Timestamp),
         key: &SealingKey,
     ) -> Option<&mut Planned> {
         let (settings, version) = settings;
-        let change = users.change()?;
+        let change = users.change(now)?;
         if self.version != version {
             // With the secrets and passwords they hold.
             (self.young, self.old, self.version) = (HashMap::new(), HashMap::new(), version);
         }
         let holds = match self.young.get_mut(name) {
-            Some(planned) => planned.holds(name, nas, change, users),
+            Some(planned) => planned.holds(name, nas, change, (users, now)),
             None => self.old.remove_entry(name).is_some_and(|(name, mut planned)| {
-                let holds = planned.holds(&name, nas, change, users);
+                let holds = planned.holds(&name, nas, change, (users, now));
                 self.keep(name, planned);
                 holds
             }),
         };
         if !holds {
-            let Some((member, change)) = users.at_hand(name) else {
+            let Some((member, change)) = users.at_hand(name, now) else {
                 // With the password it holds.
                 self.young.remove(name);
                 return None;

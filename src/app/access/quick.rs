@@ -67,7 +67,7 @@ impl Quick {
         self.may_come(packet, nas, name, received_at)?;
         let Self { access, settings, plans, .. } = self;
         let (settings, version) = settings.get();
-        let planned = plans.get(name, nas, (settings, version), &access.users, &access.sealing_key)?;
+        let planned = plans.get(name, nas, (settings, version), (&access.users, received_at), &access.sealing_key)?;
         let plan = Arc::clone(planned.plan.as_ref()?);
         let Offer::Password(offer) = Offer::read(packet, nas.secret.expose()) else { return None };
         let method = offer.method().ok()?;
