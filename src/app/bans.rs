@@ -167,7 +167,12 @@ impl Bans {
         // Only whom a new strike counts against can have come to a ban, but for what changes with settings, with the time, or was left
         // undone.
         let judged_by = known.judged_by.take();
-        let all = known.strikes_read.is_far(now) || judged_by.as_ref().is_none_or(|by| !Arc::ptr_eq(by, &settings));
+        let judges_so = |by: &Arc<Settings>| Arc::ptr_eq(by, &settings) || judge_alike(by, &settings);
+        let before = known.strikes_read.at().unwrap_or(now);
+        let ended = |ban: &Ban| ban.until.is_some_and(|until| until > before && until <= now);
+        let all = known.strikes_read.is_far(now)
+            || !judged_by.as_ref().is_some_and(judges_so)
+            || known.bans.values().any(ended);
         known.strikes_read.done(now);
         let mut struck = BTreeSet::new();
         for strike in strikes {
@@ -224,6 +229,14 @@ impl Bans {
         }
         Ok(())
     }
+}
+
+/// Whether both say the same of strikes. Settings are replaced for other reasons every second while a spool empties.
+fn judge_alike(one: &Settings, other: &Settings) -> bool {
+    let callers = |settings: &Settings| {
+        settings.nases.iter().map(|nas| (nas.name.clone(), nas.callers.clone())).collect::<Vec<_>>()
+    };
+    (one.strikes, &one.callers) == (other.strikes, &other.callers) && callers(one) == callers(other)
 }
 
 /// Whom a strike counts against.

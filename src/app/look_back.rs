@@ -25,6 +25,11 @@ impl LookBack {
         Some(if self.is_far(now) { self.far_read_at?.before(late).min(near) } else { near })
     }
 
+    /// When it was read.
+    pub(super) fn at(&self) -> Option<Timestamp> {
+        self.read_at
+    }
+
     /// It was read, since what was said for this moment.
     pub(super) fn done(&mut self, now: Timestamp) {
         if self.is_far(now) {

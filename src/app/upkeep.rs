@@ -27,7 +27,7 @@ pub(super) async fn run(store: Arc<dyn Store>, settings: SettingsHandle) {
     tokio::join!(keep_in_shape(&*store, &settings), keep_small(&*store));
 }
 
-/// That it fails is told by whoever looks for orders, and sooner.
+/// Where it fails autovacuum does it, later; and that the store is away is told by others.
 async fn keep_small(store: &dyn Store) {
     loop {
         tokio::time::sleep(ORDERS_PERIOD).await;

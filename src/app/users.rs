@@ -49,8 +49,18 @@ struct Met {
     user: Arc<Member>,
     /// When they were asked for.
     since: Timestamp,
-    /// Whether they are as in the store for as long as changes are heard.
-    current: bool,
+    known: Known,
+}
+
+/// How a user's remembrance stands to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// They are as in the store for as long as changes are heard.
+    Current,
+    /// They were so until nothing was heard any more.
+    UntilDeaf,
+    /// They may have changed since.
+    Old,
 }
 
 impl Users {
@@ -70,7 +80,7 @@ impl Users {
     pub(super) async fn get(&self, name: &UserName, now: Timestamp) -> Result<Option<Arc<Member>>, StoreError> {
         let met = self.met.get(name).map(|entry| entry.clone());
         if let Some(met) = &met
-            && (met.current && self.hearing.load(Ordering::Acquire) || now.since(met.since) < FRESH)
+            && (met.known == Known::Current && self.hearing.load(Ordering::Acquire) || now.since(met.since) < FRESH)
         {
             return Ok(Some(Arc::clone(&met.user)));
         }
@@ -90,7 +100,8 @@ impl Users {
                     None => drop(self.met.remove(name)),
                 };
                 // While nothing is heard this is how changes are known.
-                if hearing {
+                let is_heard = hearing && self.changes.load(Ordering::Acquire) == changes;
+                if is_heard {
                     take_in()
                 } else {
                     self.changed(take_in)
@@ -111,9 +122,9 @@ impl Users {
     /// [`Users::change`].
     pub(super) fn at_hand(&self, name: &str, now: Timestamp) -> Option<(Arc<Member>, u64)> {
         let change = self.change(now)?;
+        let known = if self.hearing.load(Ordering::Acquire) { Known::Current } else { Known::UntilDeaf };
         let met = self.met.get(name)?;
-        let was_current = || met.since.as_micros() >= self.heard_at.load(Ordering::Acquire);
-        (met.current || was_current()).then(|| (Arc::clone(&met.user), change))
+        (met.known == known).then(|| (Arc::clone(&met.user), change))
     }
 
     /// A number that grows with every change heard. Who was [`Users::at_hand`] is as in the store for as long as this says the same. `None`
@@ -130,7 +141,7 @@ impl Users {
     /// From now on changes are heard. What was remembered before is asked for again.
     pub(super) fn hear(&self, now: Timestamp) {
         self.away_until.store(i64::MIN, Ordering::Release);
-        self.changed(|| self.settle());
+        self.changed(|| self.settle(Known::Old));
         self.heard(now);
         self.hearing.store(true, Ordering::Release);
     }
@@ -143,7 +154,7 @@ impl Users {
     /// Nothing is heard any more.
     pub(super) fn deafen(&self) {
         self.hearing.store(false, Ordering::Release);
-        self.changed(|| self.settle());
+        self.changed(|| self.settle(Known::UntilDeaf));
     }
 
     /// A user is not what they were.
@@ -154,7 +165,7 @@ impl Users {
 
     /// Many users are not what they were.
     pub(super) fn forget_all(&self) {
-        self.changed(|| self.settle());
+        self.changed(|| self.settle(Known::Old));
     }
 
     /// Takes a change in. It has a number before, so that what was read before it is not remembered after it; and one afterwards, so
@@ -171,8 +182,9 @@ impl Users {
         }
         // With the place in hand: a change heard from here on waits for it, and then finds what was put there.
         let place = self.met.entry(name.clone());
-        let current = hearing && self.changes.load(Ordering::Acquire) == changes;
-        place.insert(Met { user: Arc::clone(user), since: now, current });
+        let is_current = hearing && self.changes.load(Ordering::Acquire) == changes;
+        let known = if is_current { Known::Current } else { Known::Old };
+        place.insert(Met { user: Arc::clone(user), since: now, known });
     }
 
     /// Forgets those who were asked for longest ago.
@@ -195,19 +207,15 @@ impl Users {
     /// Until when this one was known to be as in the store.
     fn known_until(&self, met: &Met) -> Timestamp {
         let heard_at = Timestamp::from_micros(self.heard_at.load(Ordering::Acquire));
-        if met.current { met.since.max(heard_at) } else { met.since }
+        if met.known == Known::Current { met.since.max(heard_at) } else { met.since }
     }
 
-    /// Nobody is current any more; each keeps until when they were.
-    fn settle(&self) {
+    /// Nobody is current any more; each keeps until when they were. Whoever was not is old.
+    fn settle(&self, those_current: Known) {
         for mut met in self.met.iter_mut() {
-            self.age(&mut met);
+            met.since = self.known_until(&met);
+            met.known = if met.known == Known::Current { those_current } else { Known::Old };
         }
-    }
-
-    fn age(&self, met: &mut Met) {
-        met.since = self.known_until(met);
-        met.current = false;
     }
 }
 
@@ -316,11 +324,33 @@ mod tests {
         let (member, before) = users.at_hand("alice", at(1001)).unwrap();
         assert_eq!(member.permit_filter.as_deref(), Some("old"));
         assert_eq!(filter(&users, 1003).await, "new");
-        let (member, after) = users.at_hand("alice", at(1003)).unwrap();
-        assert!(after != before && member.permit_filter.as_deref() == Some("new"));
+        assert!(users.change(at(1003)).unwrap() != before && users.at_hand("alice", at(1003)).is_none());
         store.remove_user(&"alice".into()).await.unwrap();
+        let before = users.change(at(1010)).unwrap();
         assert!(users.get(&"alice".into(), at(1010)).await.unwrap().is_none());
-        assert!(users.change(at(1010)).unwrap() != after && users.at_hand("alice", at(1010)).is_none());
+        assert!(users.change(at(1010)).unwrap() != before && users.at_hand("alice", at(1010)).is_none());
+    }
+
+    /// Whoever may have changed is not at hand, however lately that was heard, nor when nothing is heard from then on.
+    #[tokio::test]
+    async fn who_may_have_changed_is_not_at_hand() {
+        for raced in [false, true] {
+            let (_store, users) = scene().await;
+            users.heard(at(1000));
+            assert!(users.at_hand("alice", at(1000)).is_some());
+            if raced {
+                let (read, before) =
+                    (Arc::new(Member { user: alice("old"), groups: vec![] }), users.change(at(1000)).unwrap());
+                users.forget(&"alice".into());
+                users.remember(&"alice".into(), &read, at(1001), true, before);
+            } else {
+                users.forget_all();
+            }
+            assert!(users.at_hand("alice", at(1001)).is_none());
+            users.deafen();
+            users.away_until.store(at(9999).as_micros(), Ordering::Release);
+            assert!(users.at_hand("alice", at(1001)).is_none());
+        }
     }
 
     #[tokio::test]

@@ -68,7 +68,10 @@ async fn find(store: &dyn Store, part: &str) -> Result<Session, Failure> {
         match matching.len() {
             0 => {}
             1 => return matching.pop().ok_or_else(not_found),
-            many => return Err(Failure::usage(format!("{many} sessions are called {part}…; give more of the id"))),
+            many => {
+                let least = if many == MATCHING as usize { "at least " } else { "" };
+                return Err(Failure::usage(format!("{least}{many} sessions are called {part}…; give more of the id")));
+            }
         }
     }
     Err(not_found())

@@ -264,7 +264,8 @@ impl Store for PostgresStore {
     }
 
     async fn tidy_orders(&self) -> Result<(), StoreError> {
-        keep!(self, pool => outbox::tidy(pool))
+        // That it takes long says nothing of whether PostgreSQL is there.
+        at_leisure!(self, pool => outbox::tidy(pool))
     }
 
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {

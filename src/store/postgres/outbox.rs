@@ -134,7 +134,7 @@ pub(super) async fn disclaim(pool: &PgPool, claim: &Claim, sessions: &[SessionId
 pub(super) async fn strike_off(executor: impl PgExecutor<'_>, orders: &[OrderId]) -> Result<(), sqlx::Error> {
     let mut orders: Vec<i64> = orders.iter().map(|order| order.0).collect();
     orders.sort_unstable();
-    // By the index of ids, and so in their order. Locking them in a query of its own first is dear: PostgreSQL, which takes the outbox for
+    // By the index of ids. Locking them in a query of its own first is dear: PostgreSQL, which takes the outbox for
     // empty, repeats that for each row.
     sqlx::query("DELETE FROM outbox WHERE id = ANY($1)").bind(orders).execute(executor).await?;
     Ok(())

@@ -18,6 +18,8 @@ pub(super) async fn run(pool: &PgPool, report: &Report, asked: &Asked) -> Result
         "SET LOCAL statement_timeout = '15min'",
         "SET LOCAL enable_seqscan = on",
         "SET LOCAL plan_cache_mode = auto",
+        // Where it is not off already. What is asked once is not worth compiling.
+        "SET LOCAL jit = off",
     ] {
         sqlx::query(setting).execute(&mut *tx).await.map_err(failure)?;
     }
