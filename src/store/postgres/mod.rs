@@ -264,8 +264,7 @@ impl Store for PostgresStore {
     }
 
     async fn tidy_orders(&self) -> Result<(), StoreError> {
-        // That it takes long says nothing of whether PostgreSQL is there.
-        at_leisure!(self, pool => outbox::tidy(pool))
+        keep!(self, pool => outbox::tidy(pool))
     }
 
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {
