@@ -38,9 +38,11 @@ fn nas(more: &str) -> String {
     )
 }
 
-/// An authenticator app, which read what was printed; and the recovery codes on paper.
+/// An authenticator app, which read what was printed; and the recovery codes on paper. Its clock stands still, so that a code stays the
+/// same code whatever step ends meanwhile.
 pub(crate) struct App {
     totp: Totp,
+    now: i64,
     pub(crate) recovery: Vec<String>,
 }
 
@@ -52,18 +54,18 @@ impl App {
         let enrolled: Value = serde_json::from_str(&ran.stdout).unwrap();
         let totp = Totp::from_url(enrolled["uri"].as_str().unwrap()).unwrap();
         let recovery = enrolled["recovery_codes"].as_array().unwrap().iter();
-        Self { totp, recovery: recovery.map(|code| code.as_str().unwrap().to_owned()).collect() }
+        let now = radhold::app::clock::now().as_secs();
+        Self { totp, now, recovery: recovery.map(|code| code.as_str().unwrap().to_owned()).collect() }
     }
 
     /// The code so many steps from now.
     pub(crate) fn code(&self, steps: i64) -> String {
-        let now = radhold::app::clock::now().as_secs();
-        self.totp.generate(u64::try_from(now + steps * 30).unwrap()).to_string()
+        self.totp.generate(u64::try_from(self.now + steps * 30).unwrap()).to_string()
     }
 
     /// A code that is right at no step of the window.
     pub(crate) fn wrong(&self) -> String {
-        let near: Vec<String> = (-8..8).map(|steps| self.code(steps)).collect();
+        let near: Vec<String> = (-12..12).map(|steps| self.code(steps)).collect();
         (0..).map(|number| format!("{number:06}")).find(|code| !near.contains(code)).unwrap()
     }
 }
