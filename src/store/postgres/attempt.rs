@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::columns::time;
@@ -10,7 +10,7 @@ use super::failure;
 use crate::store::row::{self, Cells};
 use crate::store::{AuthAttempt, StoreError, records};
 
-pub(super) async fn add(pool: &PgPool, attempts: &[AuthAttempt]) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut PgConnection, attempts: &[AuthAttempt]) -> Result<(), StoreError> {
     if attempts.is_empty() {
         return Ok(());
     }
@@ -37,19 +37,19 @@ pub(super) async fn add(pool: &PgPool, attempts: &[AuthAttempt]) -> Result<(), S
     .bind(texts(|attempt| &attempt.method))
     .bind(texts(|attempt| &attempt.outcome))
     .bind(attempts.iter().map(|attempt| attempt.session.map(|session| session.0)).collect::<Vec<Option<Uuid>>>())
-    .execute(pool)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
     Ok(())
 }
 
-pub(super) async fn latest(pool: &PgPool, limit: u32) -> Result<Vec<AuthAttempt>, StoreError> {
+pub(super) async fn latest(connection: &mut PgConnection, limit: u32) -> Result<Vec<AuthAttempt>, StoreError> {
     let rows = sqlx::query(
         "SELECT at, user_name, nas, nas_address, calling_station_id, method, outcome, session_id
          FROM auth_attempts ORDER BY at DESC, id DESC LIMIT $1",
     )
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| records::attempt(&Cells { table: "auth_attempts", row })).collect()

@@ -1,6 +1,6 @@
 //! The audit record.
 
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Transaction};
+use sqlx::{PgConnection, Postgres, QueryBuilder, Transaction};
 
 use super::columns::time;
 use super::failure;
@@ -35,7 +35,7 @@ pub(super) async fn insert(connection: &mut PgConnection, act: &AuditEntry) -> R
     .map(drop)
 }
 
-pub(super) async fn matching(pool: &PgPool, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+pub(super) async fn matching(connection: &mut PgConnection, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
     let mut sql =
         QueryBuilder::<Postgres>::new("SELECT at, who, through, origin, act, subject, detail FROM audit WHERE true");
     if let Some(since) = query.since {
@@ -57,7 +57,7 @@ pub(super) async fn matching(pool: &PgPool, query: &AuditQuery) -> Result<Vec<Au
     if query.limit > 0 {
         sql.push(" LIMIT ").push_bind(i64::from(query.limit));
     }
-    let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
+    let rows = sql.build().fetch_all(&mut *connection).await.map_err(failure)?;
     rows.iter().map(|row| audit::entry(&Cells { table: "audit", row })).collect()
 }
 

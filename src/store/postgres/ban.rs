@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::columns::time;
 use super::{audit, failure};
@@ -11,13 +11,13 @@ use crate::policy::{Ban, BanTarget};
 use crate::store::row::{self, Cells};
 use crate::store::{AuditEntry, BanNotice, StoreError, ban};
 
-pub(super) async fn changed(pool: &PgPool, since: Timestamp) -> Result<Vec<Ban>, StoreError> {
+pub(super) async fn changed(connection: &mut PgConnection, since: Timestamp) -> Result<Vec<Ban>, StoreError> {
     let rows = sqlx::query(
         "SELECT kind, value, since, until, lifted_at, reason, set_by, automatic, forced FROM bans
          WHERE since >= $1 OR lifted_at >= $1 ORDER BY kind COLLATE \"C\", value COLLATE \"C\"",
     )
     .bind(time(since))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| ban::ban(&Cells { table: "bans", row })).collect()
@@ -95,7 +95,7 @@ async fn conclude(
 }
 
 pub(super) async fn claim_notices(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     node: &NodeName,
     now: Timestamp,
     lease: Duration,
@@ -114,14 +114,14 @@ pub(super) async fn claim_notices(
     .bind(time(now))
     .bind(time(now + lease))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| ban::notice(&Cells { table: "ban_notices", row })).collect()
 }
 
 pub(super) async fn settle_notice(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     notice: &BanNotice,
     again: Option<Timestamp>,
 ) -> Result<(), StoreError> {
@@ -139,11 +139,11 @@ pub(super) async fn settle_notice(
         .bind(row::json(&notice.told))
         .bind(time(again)),
     };
-    if settled.execute(pool).await.map_err(failure)?.rows_affected() == 0 {
+    if settled.execute(&mut *connection).await.map_err(failure)?.rows_affected() == 0 {
         // Another change came meanwhile: nobody is at it now.
         sqlx::query("UPDATE ban_notices SET claimed_by = NULL, claimed_until = NULL WHERE address = $1")
             .bind(&address)
-            .execute(pool)
+            .execute(&mut *connection)
             .await
             .map_err(failure)?;
     }

@@ -1,6 +1,6 @@
 //! Bindings: where users can be asked.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::columns::time;
 use super::{failure, user};
@@ -8,26 +8,30 @@ use crate::model::{ApproverKind, Binding, UserName};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, records};
 
-pub(super) async fn of(pool: &PgPool, user: &UserName) -> Result<Vec<Binding>, StoreError> {
+pub(super) async fn of(connection: &mut PgConnection, user: &UserName) -> Result<Vec<Binding>, StoreError> {
     let rows = sqlx::query(
         r#"SELECT user_name, approver, address, presser, bound_at FROM bindings
          WHERE user_name = $1 ORDER BY bound_at, approver COLLATE "C", address COLLATE "C""#,
     )
     .bind(row::text(user.as_str()))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| records::binding(&Cells { table: "bindings", row })).collect()
 }
 
-pub(super) async fn at(pool: &PgPool, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
+pub(super) async fn at(
+    connection: &mut PgConnection,
+    approver: ApproverKind,
+    address: &str,
+) -> Result<Vec<Binding>, StoreError> {
     let rows = sqlx::query(
         r#"SELECT user_name, approver, address, presser, bound_at FROM bindings
          WHERE approver = $1 AND address = $2 ORDER BY user_name COLLATE "C""#,
     )
     .bind(row::word(&approver))
     .bind(row::text(address))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| records::binding(&Cells { table: "bindings", row })).collect()

@@ -2,7 +2,7 @@
 //! compare-and-set, so that of two nodes one wins.
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::columns::time;
 use super::failure;
@@ -17,10 +17,10 @@ macro_rules! columns {
     };
 }
 
-pub(super) async fn totp(pool: &PgPool, user: &UserName) -> Result<Option<KeptTotp>, StoreError> {
+pub(super) async fn totp(connection: &mut PgConnection, user: &UserName) -> Result<Option<KeptTotp>, StoreError> {
     let row = sqlx::query(concat!("SELECT ", columns!(), " FROM totp WHERE user_name = $1"))
         .bind(row::text(user.as_str()))
-        .fetch_optional(pool)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(failure)?;
     row.map(|row| code::totp(&Cells { table: "totp", row: &row })).transpose()
@@ -108,7 +108,11 @@ async fn replace_recovery(
     Ok(())
 }
 
-pub(super) async fn begin_try(pool: &PgPool, user: &UserName, now: Timestamp) -> Result<Option<CodeTry>, StoreError> {
+pub(super) async fn begin_try(
+    connection: &mut PgConnection,
+    user: &UserName,
+    now: Timestamp,
+) -> Result<Option<CodeTry>, StoreError> {
     let row = sqlx::query(concat!(
         "UPDATE totp SET
              tries = CASE WHEN minute_at > $3 THEN tries + 1 ELSE 1 END,
@@ -119,7 +123,7 @@ pub(super) async fn begin_try(pool: &PgPool, user: &UserName, now: Timestamp) ->
     .bind(row::text(user.as_str()))
     .bind(time(now))
     .bind(time(now.before(code::MINUTE)))
-    .fetch_optional(pool)
+    .fetch_optional(&mut *connection)
     .await
     .map_err(failure)?;
     row.map(|row| code::code_try(&Cells { table: "totp", row: &row })).transpose()
@@ -204,11 +208,11 @@ pub(super) async fn add_emergency(
     tx.commit().await.map_err(failure)
 }
 
-pub(super) async fn emergencies(pool: &PgPool) -> Result<Vec<EmergencyCode>, StoreError> {
+pub(super) async fn emergencies(connection: &mut PgConnection) -> Result<Vec<EmergencyCode>, StoreError> {
     let rows = sqlx::query(
         "SELECT name, hash, made_at, made_by, valid_until, uses_left FROM emergency_codes ORDER BY made_at, name COLLATE \"C\"",
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(emergency).collect()
@@ -253,24 +257,28 @@ pub(super) async fn revoke_emergency(
     Ok(true)
 }
 
-pub(super) async fn spend_challenge(pool: &PgPool, id: &str, expires_at: Timestamp) -> Result<bool, StoreError> {
+pub(super) async fn spend_challenge(
+    connection: &mut PgConnection,
+    id: &str,
+    expires_at: Timestamp,
+) -> Result<bool, StoreError> {
     let spent =
         sqlx::query("INSERT INTO answered_challenges (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
             .bind(id)
             .bind(time(expires_at))
-            .execute(pool)
+            .execute(&mut *connection)
             .await
             .map_err(failure)?;
     Ok(spent.rows_affected() == 1)
 }
 
-pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn forget(connection: &mut PgConnection, before: Timestamp) -> Result<(), StoreError> {
     for statement in [
         "DELETE FROM answered_challenges WHERE expires_at < $1",
         // What is over is shown for a while.
         "DELETE FROM emergency_codes WHERE valid_until < $1",
     ] {
-        sqlx::query(statement).bind(time(before)).execute(pool).await.map_err(failure)?;
+        sqlx::query(statement).bind(time(before)).execute(&mut *connection).await.map_err(failure)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection};
 
 use super::{audit as acts, decision, failure, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
@@ -35,24 +35,24 @@ enum Locks {
 
 /// Keeps changes, and claims orders of theirs; an act, where there is one, when all of them are kept.
 pub(super) async fn commit(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     changes: &[Change],
     act: Option<&AuditEntry>,
     claim: Option<&Claim>,
 ) -> Result<Kept, StoreError> {
     let mut locks = if are_of_different_sessions(changes) { Locks::AtOnce } else { Locks::InOrder };
     for pause in PAUSES {
-        match attempt(pool, changes, (act, claim), locks).await {
+        match attempt(connection, changes, (act, claim), locks).await {
             Err(error) if is_held(&error) => locks = Locks::InOrder,
             Err(error) if is_passing(&error) => tokio::time::sleep(pause).await,
             result => return result.map_err(failure),
         }
     }
-    attempt(pool, changes, (act, claim), Locks::InOrder).await.map_err(failure)
+    attempt(connection, changes, (act, claim), Locks::InOrder).await.map_err(failure)
 }
 
 async fn attempt(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     changes: &[Change],
     (act, claim): (Option<&AuditEntry>, Option<&Claim>),
     locks: Locks,
@@ -60,7 +60,7 @@ async fn attempt(
     if changes.is_empty() {
         return Ok(Kept::default());
     }
-    let mut tx = pool.begin_with(if locks == Locks::AtOnce { AT_ONCE } else { IN_ORDER }).await?;
+    let mut tx = connection.begin_with(if locks == Locks::AtOnce { AT_ONCE } else { IN_ORDER }).await?;
     let committed = match locks {
         Locks::AtOnce => write_at_once(&mut tx, changes).await?,
         Locks::InOrder => write_in_order(&mut tx, changes).await?,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::columns::time;
 use super::{audit, failure, user};
@@ -47,41 +47,41 @@ pub(super) async fn add(
     tx.commit().await.map_err(failure)
 }
 
-pub(super) async fn find(pool: &PgPool, id: EnrolmentId) -> Result<Option<Enrolment>, StoreError> {
+pub(super) async fn find(connection: &mut PgConnection, id: EnrolmentId) -> Result<Option<Enrolment>, StoreError> {
     let found = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM enrolments WHERE id = $1")))
         .bind(id.0)
-        .fetch_optional(pool)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(failure)?;
     found.map(|row| records::enrolment(&Cells { table: "enrolments", row: &row })).transpose()
 }
 
-pub(super) async fn by_token(pool: &PgPool, hash: &[u8]) -> Result<Option<Enrolment>, StoreError> {
+pub(super) async fn by_token(connection: &mut PgConnection, hash: &[u8]) -> Result<Option<Enrolment>, StoreError> {
     let found = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM enrolments WHERE token_hash = $1")))
         .bind(hash)
-        .fetch_optional(pool)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(failure)?;
     found.map(|row| records::enrolment(&Cells { table: "enrolments", row: &row })).transpose()
 }
 
-pub(super) async fn waiting(pool: &PgPool, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
+pub(super) async fn waiting(connection: &mut PgConnection, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "SELECT {COLUMNS} FROM enrolments WHERE state = 'waiting' AND expires_at > $1 ORDER BY taken_at, id"
     )))
     .bind(time(now))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| records::enrolment(&Cells { table: "enrolments", row })).collect()
 }
 
-pub(super) async fn open(pool: &PgPool, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
+pub(super) async fn open(connection: &mut PgConnection, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "SELECT {COLUMNS} FROM enrolments WHERE state IN ('open', 'waiting') AND expires_at > $1 ORDER BY made_at, id"
     )))
     .bind(time(now))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| records::enrolment(&Cells { table: "enrolments", row })).collect()
@@ -180,7 +180,7 @@ async fn bind(
 }
 
 pub(super) async fn claim_notices(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: Timestamp,
     lease: Duration,
     limit: u32,
@@ -197,25 +197,25 @@ pub(super) async fn claim_notices(
     .bind(time(now))
     .bind(time(now + lease))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| records::enrolment(&Cells { table: "enrolments", row })).collect()
 }
 
-pub(super) async fn told(pool: &PgPool, id: EnrolmentId) -> Result<(), StoreError> {
+pub(super) async fn told(connection: &mut PgConnection, id: EnrolmentId) -> Result<(), StoreError> {
     sqlx::query("UPDATE enrolments SET told = true, claimed_until = NULL WHERE id = $1")
         .bind(id.0)
-        .execute(pool)
+        .execute(&mut *connection)
         .await
         .map_err(failure)?;
     Ok(())
 }
 
-pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn forget(connection: &mut PgConnection, before: Timestamp) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM enrolments WHERE expires_at < $1")
         .bind(time(before))
-        .execute(pool)
+        .execute(&mut *connection)
         .await
         .map_err(failure)?;
     Ok(())

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
 use super::columns::{interval, time};
 use super::failure;
@@ -81,20 +81,20 @@ fn kept_as(key: &FailureKey) -> (Cow<'_, str>, Cow<'_, str>) {
     (row::text(&key.account), row::text(&key.caller))
 }
 
-pub(super) async fn changed(pool: &PgPool, since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {
+pub(super) async fn changed(connection: &mut PgConnection, since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {
     let rows = sqlx::query(
         "SELECT account, caller, failures, last_at FROM login_failures WHERE changed_at >= $1
          ORDER BY changed_at DESC LIMIT $2",
     )
     .bind(time(since))
     .bind(MOST)
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| ban::failure_count(&Cells { table: "login_failures", row })).collect()
 }
 
-pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<bool, StoreError> {
+pub(super) async fn forget(connection: &mut PgConnection, before: Timestamp) -> Result<bool, StoreError> {
     let forgotten = sqlx::query(
         "DELETE FROM login_failures WHERE ctid = ANY (ARRAY(
              SELECT ctid FROM login_failures WHERE last_at < $1 AND changed_at < $1
@@ -103,18 +103,18 @@ pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<bool, Sto
     )
     .bind(time(before))
     .bind(FORGOTTEN)
-    .execute(pool)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
     Ok(forgotten.rows_affected() >= FORGOTTEN.unsigned_abs())
 }
 
 pub(super) async fn known_places(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     since: Timestamp,
     limit: u32,
 ) -> Result<Vec<(FailureKey, Timestamp)>, StoreError> {
-    let mut tx = pool.begin().await.map_err(failure)?;
+    let mut tx = connection.begin().await.map_err(failure)?;
     // Nobody waits for it, and after a start it looks at a month of sessions.
     sqlx::query("SET LOCAL statement_timeout = '60s'").execute(&mut *tx).await.map_err(failure)?;
     let rows = sqlx::query(

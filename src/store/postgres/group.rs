@@ -1,7 +1,7 @@
 //! Groups, and who is in them.
 
+use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool};
 
 use super::columns::time;
 use super::{failure, user};
@@ -23,16 +23,22 @@ macro_rules! member {
 }
 
 /// A user with all their groups, in one look.
-pub(super) async fn member(pool: &PgPool, name: &UserName) -> Result<Option<Member>, StoreError> {
-    let row =
-        sqlx::query(member!("name = $1")).bind(row::text(name.as_str())).fetch_optional(pool).await.map_err(failure)?;
+pub(super) async fn member(connection: &mut PgConnection, name: &UserName) -> Result<Option<Member>, StoreError> {
+    let row = sqlx::query(member!("name = $1"))
+        .bind(row::text(name.as_str()))
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failure)?;
     row.as_ref().map(read_member).transpose()
 }
 
 /// The same of several.
-pub(super) async fn members_named(pool: &PgPool, names: &[UserName]) -> Result<Vec<Member>, StoreError> {
+pub(super) async fn members_named(
+    connection: &mut PgConnection,
+    names: &[UserName],
+) -> Result<Vec<Member>, StoreError> {
     let names: Vec<String> = names.iter().map(|name| row::text(name.as_str()).into_owned()).collect();
-    let rows = sqlx::query(member!("name = ANY($1)")).bind(names).fetch_all(pool).await.map_err(failure)?;
+    let rows = sqlx::query(member!("name = ANY($1)")).bind(names).fetch_all(&mut *connection).await.map_err(failure)?;
     rows.iter().map(read_member).collect()
 }
 
@@ -42,20 +48,20 @@ fn read_member(row: &PgRow) -> Result<Member, StoreError> {
 }
 
 /// The members, by name.
-pub(super) async fn members(pool: &PgPool, group: &GroupName) -> Result<Vec<UserName>, StoreError> {
+pub(super) async fn members(connection: &mut PgConnection, group: &GroupName) -> Result<Vec<UserName>, StoreError> {
     let rows =
         sqlx::query("SELECT user_name FROM group_members WHERE group_name = $1 ORDER BY user_name COLLATE \"C\"")
             .bind(row::text(group.as_str()))
-            .fetch_all(pool)
+            .fetch_all(&mut *connection)
             .await
             .map_err(failure)?;
     let name = |row: &PgRow| (Cells { table: "group_members", row }).need("user_name", Columns::text);
     rows.iter().map(|row| name(row).map(UserName::new)).collect()
 }
 
-pub(super) async fn all(pool: &PgPool) -> Result<Vec<Group>, StoreError> {
+pub(super) async fn all(connection: &mut PgConnection) -> Result<Vec<Group>, StoreError> {
     let rows = sqlx::query("SELECT name, settings, created_at FROM user_groups ORDER BY name COLLATE \"C\"")
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;
     rows.iter().map(|row| records::group(&Cells { table: "user_groups", row })).collect()

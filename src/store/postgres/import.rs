@@ -1,6 +1,6 @@
 //! Users, their groups and NASes in numbers: all of them, or none.
 
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection};
 
 use super::{audit, failure, group, nas, user};
 use crate::model::{Nas, User};
@@ -8,13 +8,13 @@ use crate::store::edit::groups_of;
 use crate::store::{AuditEntry, Imported, StoreError};
 
 pub(super) async fn all(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     users: &[User],
     nases: &[Nas],
     act: &AuditEntry,
     done: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Imported, StoreError> {
-    let mut tx = pool.begin().await.map_err(failure)?;
+    let mut tx = connection.begin().await.map_err(failure)?;
     let mut imported = Imported::default();
     for each in groups_of(users, act.at) {
         match group::add(&mut tx, &each).await {

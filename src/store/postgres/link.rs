@@ -12,14 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgExecutor, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::address::{self, Address};
 use super::failure;
+use super::pool::Pool;
 use crate::store::{Options, StoreError};
 use crate::telemetry;
 
@@ -29,8 +30,8 @@ const PROBE: Duration = Duration::from_secs(2);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Between looks whether commits still wait for a standby.
 const STUCK: Duration = Duration::from_millis(500);
-/// A connection that lay idle for longer is asked for a sign of life before it is used.
-const FRESH: Duration = Duration::from_secs(1);
+/// How long whoever gave a call up waits to be told why.
+const WHY: Duration = Duration::from_secs(1);
 
 /// The way to PostgreSQL.
 #[derive(Debug)]
@@ -67,9 +68,7 @@ enum Standing {
 #[derive(Debug)]
 struct Current {
     host: usize,
-    pool: PgPool,
-    /// Idle connections from before this are not used again.
-    suspect: Arc<RwLock<Option<Instant>>>,
+    pool: Pool,
 }
 
 impl Link {
@@ -104,7 +103,7 @@ impl Link {
     ///
     /// # Errors
     /// [`StoreError::Away`], at once, while the breaker is open.
-    pub(super) async fn pool(&self) -> Result<PgPool, StoreError> {
+    pub(super) async fn pool(&self) -> Result<Pool, StoreError> {
         if self.inner.held_back.load(Ordering::Acquire) {
             return Err(StoreError::Away("its schema has not been seen since the start".to_owned()));
         }
@@ -153,7 +152,7 @@ impl Link {
             let _ = connection.close().await;
             found
         };
-        match timeout(FRESH, look).await {
+        match timeout(WHY, look).await {
             Ok(Ok(true)) => {
                 "; commits wait for a standby that is not there (synchronous_standby_names), and what was asked for may be one of them: \
                  then it is done already, shown when the standby is back, and a connection waits for that at PostgreSQL"
@@ -176,8 +175,8 @@ impl Link {
     ///
     /// # Errors
     /// [`StoreError::Away`] when they do.
-    pub(super) async fn look_for_stuck(&self, pool: &PgPool) -> Result<(), StoreError> {
-        let found = are_stuck(pool).await?;
+    pub(super) async fn look_for_stuck(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let found = are_stuck(connection).await?;
         note_stuck(&self.inner, found);
         if found { Err(stuck()) } else { Ok(()) }
     }
@@ -228,45 +227,7 @@ impl Inner {
 
 impl Current {
     fn at(address: &Address, host: usize, options: &Options) -> Self {
-        let suspect = Arc::new(RwLock::new(None::<Instant>));
-        let since = Arc::clone(&suspect);
-        let longest = options.patience + FRESH;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections)
-            .acquire_timeout(options.patience)
-            // Not for each call a round trip: only where it may be needed.
-            .test_before_acquire(false)
-            // A role or database may have it off, and then we would answer before anything is durable. What waits for standbys too
-            // stays as it is.
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    sqlx::query(
-                        "SELECT set_config('synchronous_commit', 'on', false)
-                         WHERE current_setting('synchronous_commit') = 'off'",
-                    )
-                    .persistent(false)
-                    .execute(connection)
-                    .await?;
-                    Ok(())
-                })
-            })
-            .before_acquire(move |connection, meta| {
-                let suspect = *since.read().unwrap_or_else(PoisonError::into_inner);
-                let too_old = suspect.is_some_and(|suspect| suspect.elapsed() < meta.age);
-                Box::pin(async move {
-                    Ok(!too_old
-                        && (meta.idle_for < FRESH || matches!(timeout(FRESH, connection.ping()).await, Ok(Ok(())))))
-                })
-            })
-            // Whoever gave a call up gives its connection back as it is, and SQLx waits for what is still to come on it, without end. Where
-            // the network has lost the connection nothing ever comes, and its place would stay taken.
-            .after_release(move |connection, _| {
-                Box::pin(async move {
-                    timeout(longest, connection.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
-                })
-            })
-            .connect_lazy_with(address.hosts()[host].clone());
-        Self { host, pool, suspect }
+        Self { host, pool: Pool::at(&address.hosts()[host], options) }
     }
 }
 
@@ -316,11 +277,11 @@ fn settle(link: &Inner, found: Current, before: &Standing) {
         std::mem::replace(&mut *current, found)
     } else {
         // Nothing is the matter. Calls under way go on where they are.
-        *current.suspect.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        current.pool.suspect();
         found
     };
     // Who waits for one of its connections learns that there is none; calls under way end by themselves.
-    tokio::spawn(async move { other.pool.close().await });
+    other.pool.close();
     drop(current);
     if moved {
         telemetry::count("store.host-changed");
@@ -346,10 +307,12 @@ async fn find(address: &Address, options: &Options, first: usize) -> Result<(Cur
     for (host, at) in in_turn(address, first) {
         let current = Current::at(address, host, options);
         let looked = async {
-            let mut connection = current.pool.acquire().await.map_err(failure)?;
-            look(&mut connection, address.any()).await?;
-            look_for_durability(&mut connection).await?;
-            are_stuck(&mut *connection).await
+            let mut lent = current.pool.lend().await?;
+            look(&mut lent, address.any()).await?;
+            look_for_durability(&mut lent).await?;
+            let stuck = are_stuck(&mut lent).await;
+            lent.settle(&stuck);
+            stuck
         };
         match timeout(PROBE, looked).await {
             Ok(Ok(stuck)) => return Ok((current, stuck)),
@@ -429,7 +392,7 @@ async fn look_for_durability(connection: &mut PgConnection) -> Result<(), StoreE
 
 /// Whether a commit of ours, of this node or another, has been waiting for a standby for longer than commits take. One that is given up
 /// waits on: it hears neither that its client is gone nor `statement_timeout`, and to cancel it would show what no standby has.
-async fn are_stuck(connection: impl PgExecutor<'_>) -> Result<bool, StoreError> {
+async fn are_stuck(connection: &mut PgConnection) -> Result<bool, StoreError> {
     let found = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM pg_stat_activity
              WHERE usename = current_user AND datname = current_database() AND wait_event = 'SyncRep'
@@ -466,7 +429,13 @@ fn note_stuck(link: &Arc<Inner>, found: bool) {
                 return;
             }
             let pool = link.current().pool.clone();
-            if matches!(timeout(PROBE, are_stuck(&pool)).await, Ok(Ok(false))) {
+            let looked = async {
+                let mut lent = pool.lend().await?;
+                let found = are_stuck(&mut lent).await;
+                lent.settle(&found);
+                found
+            };
+            if matches!(timeout(PROBE, looked).await, Ok(Ok(false))) {
                 link.stuck.store(false, Ordering::Release);
                 return;
             }

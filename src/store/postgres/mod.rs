@@ -26,6 +26,7 @@ mod nas;
 mod nodes;
 mod notify;
 mod outbox;
+mod pool;
 mod preferences;
 mod prompts;
 mod quarantine;
@@ -67,28 +68,41 @@ pub struct PostgresStore {
     link: Link,
 }
 
-/// Makes a call on the pool there is, within the patience of the store.
+/// Makes a call on a connection of the pool there is, within the patience of the store.
 macro_rules! on {
-    ($store:ident, $pool:ident => $call:expr) => {{
-        let $pool = &$store.link.pool().await?;
-        $store.link.watch($call).await
+    ($store:ident, $connection:ident => $call:expr) => {{
+        let pool = $store.link.pool().await?;
+        $store.link.watch(lent!(pool, $connection => $call)).await
     }};
 }
 
 /// The same for what commits: not while commits wait for a standby that is gone.
 macro_rules! keep {
-    ($store:ident, $pool:ident => $call:expr) => {{
+    ($store:ident, $connection:ident => $call:expr) => {{
         $store.link.may_commit()?;
-        on!($store, $pool => $call)
+        on!($store, $connection => $call)
     }};
 }
 
 /// The same for work that may take its time: each step of it says itself how long.
 macro_rules! at_leisure {
-    ($store:ident, $pool:ident => $call:expr) => {{
-        let $pool = &$store.link.pool().await?;
-        $call.await
+    ($store:ident, $connection:ident => $call:expr) => {{
+        let pool = $store.link.pool().await?;
+        lent!(pool, $connection => $call).await
     }};
+}
+
+/// A call on a connection that is lent to it.
+macro_rules! lent {
+    ($pool:ident, $connection:ident => $call:expr) => {
+        async {
+            let mut lent = $pool.lend().await?;
+            let $connection = &mut *lent;
+            let result = $call.await;
+            lent.settle(&result);
+            result
+        }
+    };
 }
 
 impl PostgresStore {
@@ -122,18 +136,19 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let read_only: String = on!(self, pool => async {
-            sqlx::query_scalar("SELECT current_setting('transaction_read_only')").fetch_one(pool).await.map_err(failure)
+        let read_only: String = on!(self, connection => async {
+            let asked = "SELECT current_setting('transaction_read_only')";
+            sqlx::query_scalar(asked).fetch_one(&mut *connection).await.map_err(failure)
         })?;
         if read_only != "off" {
             return Err(StoreError::Away("PostgreSQL is read-only: a standby?".to_owned()));
         }
         // Where such a commit waits already, another would only take one more connection.
-        on!(self, pool => self.link.look_for_stuck(pool))?;
+        on!(self, connection => self.link.look_for_stuck(connection))?;
         // A commit that goes to the disk and to whichever standby must have it, and leaves nothing: where those are missing, reading
         // works. What speaks PostgreSQL's protocol and does not know this is taken at its word.
-        let written = on!(self, pool => async {
-            sqlx::query("SELECT pg_logical_emit_message(true, 'radhold', '')").execute(pool).await.map_err(failure)
+        let written = on!(self, connection => async {
+            sqlx::query("SELECT pg_logical_emit_message(true, 'radhold', '')").execute(connection).await.map_err(failure)
         });
         match written {
             Err(error @ StoreError::Away(_)) => Err(error),
@@ -142,55 +157,55 @@ impl Store for PostgresStore {
     }
 
     async fn edit(&self, edits: &[Edit<'_>], acts: &[AuditEntry]) -> Result<(), StoreError> {
-        keep!(self, pool => async { edit::make(pool.begin().await.map_err(failure)?, edits, acts).await })
+        keep!(self, connection => async { edit::make(connection.begin().await.map_err(failure)?, edits, acts).await })
     }
 
     async fn user(&self, name: &UserName) -> Result<Option<User>, StoreError> {
-        on!(self, pool => user::find(pool, name))
+        on!(self, connection => user::find(connection, name))
     }
 
     async fn users(&self) -> Result<Vec<User>, StoreError> {
-        on!(self, pool => user::all(pool))
+        on!(self, connection => user::all(connection))
     }
 
     async fn member(&self, name: &UserName) -> Result<Option<Member>, StoreError> {
-        on!(self, pool => group::member(pool, name))
+        on!(self, connection => group::member(connection, name))
     }
 
     async fn members_named(&self, names: &[UserName]) -> Result<Vec<Member>, StoreError> {
-        on!(self, pool => group::members_named(pool, names))
+        on!(self, connection => group::members_named(connection, names))
     }
 
     async fn members(&self, group: &GroupName) -> Result<Vec<UserName>, StoreError> {
-        on!(self, pool => group::members(pool, group))
+        on!(self, connection => group::members(connection, group))
     }
 
     async fn groups(&self) -> Result<Vec<Group>, StoreError> {
-        on!(self, pool => group::all(pool))
+        on!(self, connection => group::all(connection))
     }
 
     async fn nases(&self) -> Result<Vec<Nas>, StoreError> {
-        on!(self, pool => nas::all(pool))
+        on!(self, connection => nas::all(connection))
     }
 
     async fn hand_over(&self, order: &Order, node: &NodeName, until: Timestamp) -> Result<(), StoreError> {
-        keep!(self, pool => links::hand_over(pool, order, node, until))
+        keep!(self, connection => links::hand_over(connection, order, node, until))
     }
 
     async fn keep_links(&self, node: &NodeName, nases: &[NasName]) -> Result<(), StoreError> {
-        keep!(self, pool => links::keep(pool, node, nases))
+        keep!(self, connection => links::keep(connection, node, nases))
     }
 
     async fn linked_to(&self, nas: &NasName) -> Result<Vec<NodeName>, StoreError> {
-        on!(self, pool => links::nodes_of(pool, nas))
+        on!(self, connection => links::nodes_of(connection, nas))
     }
 
     async fn bindings(&self, user: &UserName) -> Result<Vec<Binding>, StoreError> {
-        on!(self, pool => binding::of(pool, user))
+        on!(self, connection => binding::of(connection, user))
     }
 
     async fn preferences(&self, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
-        on!(self, pool => preferences::of(pool, approver, address))
+        on!(self, connection => preferences::of(connection, approver, address))
     }
 
     async fn set_preferences(
@@ -199,43 +214,44 @@ impl Store for PostgresStore {
         address: &str,
         preferences: &Preferences,
     ) -> Result<(), StoreError> {
-        keep!(self, pool => preferences::put(pool, approver, address, preferences))
+        keep!(self, connection => preferences::put(connection, approver, address, preferences))
     }
 
     async fn hear_language(&self, approver: ApproverKind, address: &str, heard: &Language) -> Result<(), StoreError> {
-        keep!(self, pool => preferences::hear(pool, approver, address, heard))
+        keep!(self, connection => preferences::hear(connection, approver, address, heard))
     }
 
     async fn sessions_by_id(&self, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
-        on!(self, pool => session::by_id(pool, ids))
+        on!(self, connection => session::by_id(connection, ids))
     }
 
     async fn sessions_named(&self, names: &[Named]) -> Result<Vec<Session>, StoreError> {
-        on!(self, pool => session::named(pool, names))
+        on!(self, connection => session::named(connection, names))
     }
 
     async fn sessions_on_ports(&self, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
-        on!(self, pool => session::on_ports(pool, ports))
+        on!(self, connection => session::on_ports(connection, ports))
     }
 
     async fn sessions_framed(&self, address: IpAddr) -> Result<Vec<Session>, StoreError> {
-        on!(self, pool => session::framed(pool, address))
+        on!(self, connection => session::framed(connection, address))
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
-        on!(self, pool => session::matching(pool, query))
+        on!(self, connection => session::matching(connection, query))
     }
 
     async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Due, StoreError> {
-        on!(self, pool => session::due(pool, until, after, limit))
+        on!(self, connection => session::due(connection, until, after, limit))
     }
 
     async fn commit_claiming(&self, changes: &[Change], claim: Option<&Claim>) -> Result<Kept, StoreError> {
-        keep!(self, pool => commit::commit(pool, changes, None, claim))
+        keep!(self, connection => commit::commit(connection, changes, None, claim))
     }
 
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
-        let committed = keep!(self, pool => commit::commit(pool, std::slice::from_ref(change), Some(act), None))?;
+        let committed =
+            keep!(self, connection => commit::commit(connection, std::slice::from_ref(change), Some(act), None))?;
         Ok(committed.committed.first().copied().unwrap_or(Committed::Conflict))
     }
 
@@ -247,28 +263,28 @@ impl Store for PostgresStore {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError> {
-        keep!(self, pool => outbox::claim(pool, node, lane, now, lease, limit))
+        keep!(self, connection => outbox::claim(connection, node, lane, now, lease, limit))
     }
 
     async fn disclaim(&self, claim: &Claim, sessions: &[SessionId]) -> Result<(), StoreError> {
-        keep!(self, pool => outbox::disclaim(pool, claim, sessions))
+        keep!(self, connection => outbox::disclaim(connection, claim, sessions))
     }
 
     async fn release(&self, node: &NodeName) -> Result<(), StoreError> {
-        keep!(self, pool => outbox::release(pool, node))?;
-        keep!(self, pool => nodes::forget(pool, node))
+        keep!(self, connection => outbox::release(connection, node))?;
+        keep!(self, connection => nodes::forget(connection, node))
     }
 
     async fn finish(&self, orders: &[OrderId]) -> Result<(), StoreError> {
-        keep!(self, pool => async { outbox::strike_off(pool, orders).await.map_err(failure) })
+        keep!(self, connection => async { outbox::strike_off(connection, orders).await.map_err(failure) })
     }
 
     async fn tidy_orders(&self) -> Result<(), StoreError> {
-        keep!(self, pool => outbox::tidy(pool))
+        keep!(self, connection => outbox::tidy(connection))
     }
 
     async fn postpone(&self, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {
-        keep!(self, pool => outbox::postpone(pool, order, until, reason))
+        keep!(self, connection => outbox::postpone(connection, order, until, reason))
     }
 
     async fn attend(&self, me: &Presence, news: mpsc::Sender<News>) {
@@ -276,40 +292,40 @@ impl Store for PostgresStore {
     }
 
     async fn announce_orders(&self) -> Result<(), StoreError> {
-        on!(self, pool => outbox::announce(pool))
+        on!(self, connection => outbox::announce(connection))
     }
 
     async fn cluster(&self) -> Result<Cluster, StoreError> {
-        on!(self, pool => nodes::cluster(pool))
+        on!(self, connection => nodes::cluster(connection))
     }
 
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError> {
-        keep!(self, pool => attempt::add(pool, attempts))
+        keep!(self, connection => attempt::add(connection, attempts))
     }
 
     async fn attempts(&self, limit: u32) -> Result<Vec<AuthAttempt>, StoreError> {
-        on!(self, pool => attempt::latest(pool, limit))
+        on!(self, connection => attempt::latest(connection, limit))
     }
 
     async fn usage(&self, session: SessionId) -> Result<Vec<Usage>, StoreError> {
-        on!(self, pool => usage::of(pool, session))
+        on!(self, connection => usage::of(connection, session))
     }
 
     async fn prepare_usage(&self, now: Timestamp) -> Result<(), StoreError> {
-        keep!(self, pool => usage::add_months(pool, now))
+        keep!(self, connection => usage::add_months(connection, now))
     }
 
     async fn retire_usage(&self, before: Timestamp) -> Result<bool, StoreError> {
         self.link.may_commit()?;
-        at_leisure!(self, pool => usage::retire(pool, before))
+        at_leisure!(self, connection => usage::retire(connection, before))
     }
 
     async fn forget_sessions(&self, before: Timestamp) -> Result<bool, StoreError> {
-        keep!(self, pool => session::forget(pool, before))
+        keep!(self, connection => session::forget(connection, before))
     }
 
     async fn report(&self, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
-        at_leisure!(self, pool => report::run(pool, report, asked))
+        at_leisure!(self, connection => report::run(connection, report, asked))
     }
 
     async fn import(
@@ -320,47 +336,47 @@ impl Store for PostgresStore {
         done: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Imported, StoreError> {
         self.link.may_commit()?;
-        at_leisure!(self, pool => import::all(pool, users, nases, act, done))
+        at_leisure!(self, connection => import::all(connection, users, nases, act, done))
     }
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
-        on!(self, pool => secret::keep(pool, name, candidate))
+        on!(self, connection => secret::keep(connection, name, candidate))
     }
 
     async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError> {
-        keep!(self, pool => quarantine::add(pool, misfit))
+        keep!(self, connection => quarantine::add(connection, misfit))
     }
 
     async fn quarantined(&self, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
-        on!(self, pool => quarantine::list(pool, limit))
+        on!(self, connection => quarantine::list(connection, limit))
     }
 
     async fn claim_quarantined(&self, limit: u32) -> Result<Vec<(QuarantineId, Quarantined)>, StoreError> {
-        keep!(self, pool => quarantine::claim(pool, limit))
+        keep!(self, connection => quarantine::claim(connection, limit))
     }
 
     async fn retry_quarantined(&self, ids: &[QuarantineId], retry: bool) -> Result<u64, StoreError> {
-        keep!(self, pool => quarantine::retry(pool, ids, retry))
+        keep!(self, connection => quarantine::retry(connection, ids, retry))
     }
 
     async fn drop_quarantined(&self, ids: &[QuarantineId]) -> Result<u64, StoreError> {
-        keep!(self, pool => quarantine::remove(pool, ids))
+        keep!(self, connection => quarantine::remove(connection, ids))
     }
 
     async fn bans(&self, changed_since: Timestamp) -> Result<Vec<Ban>, StoreError> {
-        on!(self, pool => ban::changed(pool, changed_since))
+        on!(self, connection => ban::changed(connection, changed_since))
     }
 
     async fn set_ban(&self, ban: &Ban, act: &AuditEntry) -> Result<bool, StoreError> {
-        keep!(self, pool => async { ban::set(pool.begin().await.map_err(failure)?, ban, act).await })
+        keep!(self, connection => async { ban::set(connection.begin().await.map_err(failure)?, ban, act).await })
     }
 
     async fn lift_ban(&self, target: &BanTarget, act: &AuditEntry) -> Result<bool, StoreError> {
-        keep!(self, pool => async { ban::lift(pool.begin().await.map_err(failure)?, target, act).await })
+        keep!(self, connection => async { ban::lift(connection.begin().await.map_err(failure)?, target, act).await })
     }
 
     async fn strikes(&self, since: Timestamp) -> Result<Vec<Strike>, StoreError> {
-        on!(self, pool => strike::since(pool, since))
+        on!(self, connection => strike::since(connection, since))
     }
 
     async fn claim_ban_notices(
@@ -370,11 +386,11 @@ impl Store for PostgresStore {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<BanNotice>, StoreError> {
-        keep!(self, pool => ban::claim_notices(pool, node, now, lease, limit))
+        keep!(self, connection => ban::claim_notices(connection, node, now, lease, limit))
     }
 
     async fn settle_ban_notice(&self, notice: &BanNotice, again: Option<Timestamp>) -> Result<(), StoreError> {
-        keep!(self, pool => ban::settle_notice(pool, notice, again))
+        keep!(self, connection => ban::settle_notice(connection, notice, again))
     }
 
     async fn add_failures(
@@ -384,43 +400,43 @@ impl Store for PostgresStore {
         forget: Duration,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        keep!(self, pool => async { failures::add(pool.begin().await.map_err(failure)?, counts, forgiven, forget, now).await })
+        keep!(self, connection => async { failures::add(connection.begin().await.map_err(failure)?, counts, forgiven, forget, now).await })
     }
 
     async fn failures(&self, changed_since: Timestamp) -> Result<Vec<FailureCount>, StoreError> {
-        on!(self, pool => failures::changed(pool, changed_since))
+        on!(self, connection => failures::changed(connection, changed_since))
     }
 
     async fn known_places(&self, since: Timestamp, limit: u32) -> Result<Vec<(FailureKey, Timestamp)>, StoreError> {
-        at_leisure!(self, pool => failures::known_places(pool, since, limit))
+        at_leisure!(self, connection => failures::known_places(connection, since, limit))
     }
 
     async fn forget_bans(&self, before: Timestamp) -> Result<(), StoreError> {
-        keep!(self, pool => async { ban::forget(pool.begin().await.map_err(failure)?, before).await })
+        keep!(self, connection => async { ban::forget(connection.begin().await.map_err(failure)?, before).await })
     }
 
     async fn forget_failures(&self, before: Timestamp) -> Result<bool, StoreError> {
-        keep!(self, pool => failures::forget(pool, before))
+        keep!(self, connection => failures::forget(connection, before))
     }
 
     async fn prompts(&self, changed_since: Timestamp) -> Result<Vec<Prompt>, StoreError> {
-        on!(self, pool => prompts::changed(pool, changed_since))
+        on!(self, connection => prompts::changed(connection, changed_since))
     }
 
     async fn notice_prompts(&self, user: &UserName, window: Duration, act: &AuditEntry) -> Result<bool, StoreError> {
-        keep!(self, pool => async { prompts::notice(pool.begin().await.map_err(failure)?, user, window, act).await })
+        keep!(self, connection => async { prompts::notice(connection.begin().await.map_err(failure)?, user, window, act).await })
     }
 
     async fn forget_prompts(&self, before: Timestamp) -> Result<(), StoreError> {
-        keep!(self, pool => prompts::forget(pool, before))
+        keep!(self, connection => prompts::forget(connection, before))
     }
 
     async fn trust_changes(&self, since: Timestamp) -> Result<(Vec<Trust>, Vec<TrustVoid>), StoreError> {
-        on!(self, pool => trusts::changed(pool, since))
+        on!(self, connection => trusts::changed(connection, since))
     }
 
     async fn trusted(&self, user: Option<&UserName>, now: Timestamp) -> Result<Vec<Trust>, StoreError> {
-        on!(self, pool => trusts::of(pool, user, now))
+        on!(self, connection => trusts::of(connection, user, now))
     }
 
     async fn revoke_trust(
@@ -429,43 +445,43 @@ impl Store for PostgresStore {
         only: Option<SessionId>,
         act: &AuditEntry,
     ) -> Result<u64, StoreError> {
-        keep!(self, pool => async { trusts::revoke(pool.begin().await.map_err(failure)?, user, only, act).await })
+        keep!(self, connection => async { trusts::revoke(connection.begin().await.map_err(failure)?, user, only, act).await })
     }
 
     async fn forget_trust(&self, before: Timestamp) -> Result<(), StoreError> {
-        keep!(self, pool => trusts::forget(pool, before))
+        keep!(self, connection => trusts::forget(connection, before))
     }
 
     async fn audited(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
-        on!(self, pool => audit::matching(pool, query))
+        on!(self, connection => audit::matching(connection, query))
     }
 
     async fn prune_audit(&self, before: Timestamp) -> Result<u64, StoreError> {
-        keep!(self, pool => async { audit::prune(pool.begin().await.map_err(failure)?, before).await })
+        keep!(self, connection => async { audit::prune(connection.begin().await.map_err(failure)?, before).await })
     }
 
     async fn totp(&self, user: &UserName) -> Result<Option<KeptTotp>, StoreError> {
-        on!(self, pool => code::totp(pool, user))
+        on!(self, connection => code::totp(connection, user))
     }
 
     async fn enrol_totp(&self, totp: &KeptTotp, recovery: &[String], act: &AuditEntry) -> Result<(), StoreError> {
-        keep!(self, pool => async { code::enrol(pool.begin().await.map_err(failure)?, totp, recovery, act).await })
+        keep!(self, connection => async { code::enrol(connection.begin().await.map_err(failure)?, totp, recovery, act).await })
     }
 
     async fn remove_totp(&self, user: &UserName, act: &AuditEntry) -> Result<bool, StoreError> {
-        keep!(self, pool => async { code::remove(pool.begin().await.map_err(failure)?, user, act).await })
+        keep!(self, connection => async { code::remove(connection.begin().await.map_err(failure)?, user, act).await })
     }
 
     async fn renew_recovery(&self, user: &UserName, recovery: &[String], act: &AuditEntry) -> Result<(), StoreError> {
-        keep!(self, pool => async { code::renew_recovery(pool.begin().await.map_err(failure)?, user, recovery, act).await })
+        keep!(self, connection => async { code::renew_recovery(connection.begin().await.map_err(failure)?, user, recovery, act).await })
     }
 
     async fn begin_code_try(&self, user: &UserName, now: Timestamp) -> Result<Option<CodeTry>, StoreError> {
-        keep!(self, pool => code::begin_try(pool, user, now))
+        keep!(self, connection => code::begin_try(connection, user, now))
     }
 
     async fn accept_step(&self, totp: &KeptTotp, step: u64, now: Timestamp) -> Result<bool, StoreError> {
-        keep!(self, pool => async { code::accept_step(&mut *pool.acquire().await.map_err(failure)?, totp, step, now).await })
+        keep!(self, connection => async { code::accept_step(connection, totp, step, now).await })
     }
 
     async fn accept_step_with(
@@ -475,63 +491,63 @@ impl Store for PostgresStore {
         now: Timestamp,
         act: &AuditEntry,
     ) -> Result<bool, StoreError> {
-        keep!(self, pool => async { code::confirm(pool.begin().await.map_err(failure)?, totp, step, now, act).await })
+        keep!(self, connection => async { code::confirm(connection.begin().await.map_err(failure)?, totp, step, now, act).await })
     }
 
     async fn spend_recovery(&self, user: &UserName, hash: &str, act: &AuditEntry) -> Result<bool, StoreError> {
-        keep!(self, pool => async { code::spend_recovery(pool.begin().await.map_err(failure)?, user, hash, act).await })
+        keep!(self, connection => async { code::spend_recovery(connection.begin().await.map_err(failure)?, user, hash, act).await })
     }
 
     async fn add_emergency(&self, code: &EmergencyCode, act: &AuditEntry) -> Result<(), StoreError> {
-        keep!(self, pool => async { code::add_emergency(pool.begin().await.map_err(failure)?, code, act).await })
+        keep!(self, connection => async { code::add_emergency(connection.begin().await.map_err(failure)?, code, act).await })
     }
 
     async fn emergencies(&self) -> Result<Vec<EmergencyCode>, StoreError> {
-        on!(self, pool => code::emergencies(pool))
+        on!(self, connection => code::emergencies(connection))
     }
 
     async fn spend_emergency(&self, hash: &str, act: &AuditEntry) -> Result<Option<EmergencyCode>, StoreError> {
-        keep!(self, pool => async { code::spend_emergency(pool.begin().await.map_err(failure)?, hash, act).await })
+        keep!(self, connection => async { code::spend_emergency(connection.begin().await.map_err(failure)?, hash, act).await })
     }
 
     async fn revoke_emergency(&self, name: &str, act: &AuditEntry) -> Result<bool, StoreError> {
-        keep!(self, pool => async { code::revoke_emergency(pool.begin().await.map_err(failure)?, name, act).await })
+        keep!(self, connection => async { code::revoke_emergency(connection.begin().await.map_err(failure)?, name, act).await })
     }
 
     async fn spend_challenge(&self, id: &str, expires_at: Timestamp) -> Result<bool, StoreError> {
-        keep!(self, pool => code::spend_challenge(pool, id, expires_at))
+        keep!(self, connection => code::spend_challenge(connection, id, expires_at))
     }
 
     async fn forget_codes(&self, before: Timestamp) -> Result<(), StoreError> {
-        keep!(self, pool => code::forget(pool, before))
+        keep!(self, connection => code::forget(connection, before))
     }
 
     async fn bindings_at(&self, approver: ApproverKind, address: &str) -> Result<Vec<Binding>, StoreError> {
-        on!(self, pool => binding::at(pool, approver, address))
+        on!(self, connection => binding::at(connection, approver, address))
     }
 
     async fn add_enrolment(&self, enrolment: &Enrolment, act: &AuditEntry) -> Result<(), StoreError> {
-        keep!(self, pool => async { enrolment::add(pool.begin().await.map_err(failure)?, enrolment, act).await })
+        keep!(self, connection => async { enrolment::add(connection.begin().await.map_err(failure)?, enrolment, act).await })
     }
 
     async fn enrolment(&self, id: EnrolmentId) -> Result<Option<Enrolment>, StoreError> {
-        on!(self, pool => enrolment::find(pool, id))
+        on!(self, connection => enrolment::find(connection, id))
     }
 
     async fn enrolment_by_token(&self, hash: &[u8]) -> Result<Option<Enrolment>, StoreError> {
-        on!(self, pool => enrolment::by_token(pool, hash))
+        on!(self, connection => enrolment::by_token(connection, hash))
     }
 
     async fn enrolments_waiting(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
-        on!(self, pool => enrolment::waiting(pool, now))
+        on!(self, connection => enrolment::waiting(connection, now))
     }
 
     async fn enrolments_open(&self, now: Timestamp) -> Result<Vec<Enrolment>, StoreError> {
-        on!(self, pool => enrolment::open(pool, now))
+        on!(self, connection => enrolment::open(connection, now))
     }
 
     async fn revoke_enrolment(&self, id: EnrolmentId, act: &AuditEntry) -> Result<bool, StoreError> {
-        keep!(self, pool => async { enrolment::revoke(pool.begin().await.map_err(failure)?, id, act).await })
+        keep!(self, connection => async { enrolment::revoke(connection.begin().await.map_err(failure)?, id, act).await })
     }
 
     async fn move_enrolment(
@@ -541,7 +557,7 @@ impl Store for PostgresStore {
         now: Timestamp,
         act: &AuditEntry,
     ) -> Result<bool, StoreError> {
-        keep!(self, pool => async { enrolment::advance(pool.begin().await.map_err(failure)?, enrolment, from, now, act).await })
+        keep!(self, connection => async { enrolment::advance(connection.begin().await.map_err(failure)?, enrolment, from, now, act).await })
     }
 
     async fn claim_enrolment_notices(
@@ -550,11 +566,11 @@ impl Store for PostgresStore {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Enrolment>, StoreError> {
-        keep!(self, pool => enrolment::claim_notices(pool, now, lease, limit))
+        keep!(self, connection => enrolment::claim_notices(connection, now, lease, limit))
     }
 
     async fn enrolment_told(&self, id: EnrolmentId) -> Result<(), StoreError> {
-        keep!(self, pool => enrolment::told(pool, id))
+        keep!(self, connection => enrolment::told(connection, id))
     }
 
     async fn claim_strike_notices(
@@ -564,25 +580,25 @@ impl Store for PostgresStore {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Strike>, StoreError> {
-        keep!(self, pool => strike::claim_notices(pool, since, now, lease, limit))
+        keep!(self, connection => strike::claim_notices(connection, since, now, lease, limit))
     }
 
     async fn strike_told(&self, session: SessionId) -> Result<(), StoreError> {
-        keep!(self, pool => strike::told(pool, session))
+        keep!(self, connection => strike::told(connection, session))
     }
 
     async fn begin_update(&self, channel: &str, number: i64, now: Timestamp) -> Result<Heard, StoreError> {
-        keep!(self, pool => heard::begin(pool, channel, number, now))
+        keep!(self, connection => heard::begin(connection, channel, number, now))
     }
 
     async fn finish_update(&self, channel: &str, number: i64) -> Result<(), StoreError> {
-        keep!(self, pool => heard::finish(pool, channel, number))
+        keep!(self, connection => heard::finish(connection, channel, number))
     }
 
     async fn forget_heard(&self, before: Timestamp) -> Result<(), StoreError> {
-        keep!(self, pool => async {
-            heard::forget(pool, before).await?;
-            enrolment::forget(pool, before).await
+        keep!(self, connection => async {
+            heard::forget(connection, before).await?;
+            enrolment::forget(connection, before).await
         })
     }
 }

@@ -1,7 +1,7 @@
 //! NASes.
 
+use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool};
 
 use super::columns::{interval, time};
 use super::failure;
@@ -18,9 +18,9 @@ macro_rules! columns {
     };
 }
 
-pub(super) async fn all(pool: &PgPool) -> Result<Vec<Nas>, StoreError> {
+pub(super) async fn all(connection: &mut PgConnection) -> Result<Vec<Nas>, StoreError> {
     let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM nases ORDER BY name COLLATE \"C\""))
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;
     rows.iter().map(nas).collect()

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgRow};
-use sqlx::{PgPool, Row as _};
+use sqlx::{PgConnection, Row as _};
 
 use super::columns::{interval, time};
 use super::failure;
@@ -135,17 +135,17 @@ pub(super) async fn cut_frozen(connection: &mut PgListener, me: &Presence) -> Re
 }
 
 /// Forgets a node that says goodbye.
-pub(super) async fn forget(pool: &PgPool, node: &NodeName) -> Result<(), StoreError> {
+pub(super) async fn forget(connection: &mut PgConnection, node: &NodeName) -> Result<(), StoreError> {
     sqlx::query("WITH links AS (DELETE FROM radsec_links WHERE node = $1) DELETE FROM nodes WHERE name = $1")
         .bind(row::text(node.as_str()))
-        .execute(pool)
+        .execute(&mut *connection)
         .await
         .map_err(failure)?;
     Ok(())
 }
 
 /// All nodes, and what waits for any of them.
-pub(super) async fn cluster(pool: &PgPool) -> Result<Cluster, StoreError> {
+pub(super) async fn cluster(connection: &mut PgConnection) -> Result<Cluster, StoreError> {
     let nodes = sqlx::query(
         "SELECT name, version, started_at, lag, polls_telegram, spooled, spooled_since,
                 extract(epoch FROM clock_timestamp() - seen_at)::float8 AS seen_s,
@@ -155,7 +155,7 @@ pub(super) async fn cluster(pool: &PgPool) -> Result<Cluster, StoreError> {
          FROM nodes ORDER BY name COLLATE \"C\"",
     )
     .bind(interval(SILENCE))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     let waiting = sqlx::query(
@@ -166,7 +166,7 @@ pub(super) async fn cluster(pool: &PgPool) -> Result<Cluster, StoreError> {
               (SELECT count(*), coalesce(extract(epoch FROM now() - min(wake_at)), 0)::float8 AS most_s FROM sessions
                WHERE state NOT IN ('dropped', 'closed') AND wake_at <= now()) AS sessions",
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *connection)
     .await
     .map_err(failure)?;
     let count = |column| waiting.try_get::<i64, _>(column).map(i64::cast_unsigned).map_err(failure);

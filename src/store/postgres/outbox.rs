@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::columns::time;
@@ -82,7 +82,7 @@ pub(super) async fn add(
 }
 
 pub(super) async fn claim(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     node: &NodeName,
     lane: Option<Lane>,
     now: Timestamp,
@@ -98,24 +98,28 @@ pub(super) async fn claim(
     .bind(time(now + lease))
     .bind(i64::from(limit))
     .bind(lane.map(Lane::as_str))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.sort_by_cached_key(|row| (cells(row).time("due_at").ok(), cells(row).integer("id").ok()));
     Ok(rows.iter().filter_map(|row| records::or_skip(records::order(&cells(row)))).collect())
 }
 
-pub(super) async fn release(pool: &PgPool, node: &NodeName) -> Result<(), StoreError> {
+pub(super) async fn release(connection: &mut PgConnection, node: &NodeName) -> Result<(), StoreError> {
     sqlx::query("UPDATE outbox SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by = $1")
         .bind(row::text(node.as_str()))
-        .execute(pool)
+        .execute(&mut *connection)
         .await
         .map_err(failure)?;
     Ok(())
 }
 
 /// Gives free what was claimed as it was added, and never reached whoever was to carry it out.
-pub(super) async fn disclaim(pool: &PgPool, claim: &Claim, sessions: &[SessionId]) -> Result<(), StoreError> {
+pub(super) async fn disclaim(
+    connection: &mut PgConnection,
+    claim: &Claim,
+    sessions: &[SessionId],
+) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE outbox SET claimed_by = NULL, claimed_until = NULL
          WHERE session_id = ANY($4) AND claimed_by = $1 AND lane = $2 AND claimed_until = $3 AND attempts = 1",
@@ -124,7 +128,7 @@ pub(super) async fn disclaim(pool: &PgPool, claim: &Claim, sessions: &[SessionId
     .bind(claim.lane.as_str())
     .bind(time(claim.until))
     .bind(sessions.iter().map(|session| session.0).collect::<Vec<Uuid>>())
-    .execute(pool)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
     Ok(())
@@ -140,7 +144,12 @@ pub(super) async fn strike_off(executor: impl PgExecutor<'_>, orders: &[OrderId]
     Ok(())
 }
 
-pub(super) async fn postpone(pool: &PgPool, order: &Order, until: Timestamp, reason: &str) -> Result<(), StoreError> {
+pub(super) async fn postpone(
+    connection: &mut PgConnection,
+    order: &Order,
+    until: Timestamp,
+    reason: &str,
+) -> Result<(), StoreError> {
     // Each claim counts one attempt more, so that the count tells one claim from the next.
     sqlx::query(
         "UPDATE outbox SET due_at = $2, postponed_for = $3, claimed_by = NULL, claimed_until = NULL
@@ -150,7 +159,7 @@ pub(super) async fn postpone(pool: &PgPool, order: &Order, until: Timestamp, rea
     .bind(time(until))
     .bind(row::text(reason))
     .bind(i64::from(order.attempts) + 1)
-    .execute(pool)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
     Ok(())
@@ -158,22 +167,25 @@ pub(super) async fn postpone(pool: &PgPool, order: &Order, until: Timestamp, rea
 
 /// Gives back the room of orders that are gone, when it is worth it. Autovacuum comes once in a minute; at a thousand orders a second each
 /// claim would go past all those that were struck off meanwhile.
-pub(super) async fn tidy(pool: &PgPool) -> Result<(), StoreError> {
+pub(super) async fn tidy(connection: &mut PgConnection) -> Result<(), StoreError> {
     let dead: Option<i64> =
         sqlx::query_scalar("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'outbox'::regclass")
-            .fetch_optional(pool)
+            .fetch_optional(&mut *connection)
             .await
             .map_err(failure)?;
     if dead.is_some_and(|dead| UNTIDY.contains(&dead)) {
         // Not shortened: for that nobody might read or write it meanwhile.
-        sqlx::raw_sql("VACUUM (SKIP_LOCKED, TRUNCATE false) outbox").execute(pool).await.map_err(failure)?;
+        sqlx::raw_sql("VACUUM (SKIP_LOCKED, TRUNCATE false) outbox")
+            .execute(&mut *connection)
+            .await
+            .map_err(failure)?;
     }
     Ok(())
 }
 
 /// Calls the workers of all nodes. A transaction of its own: no commit of accounting waits for it.
-pub(super) async fn announce(pool: &PgPool) -> Result<(), StoreError> {
-    sqlx::query("SELECT pg_notify('radhold', 'orders')").execute(pool).await.map_err(failure)?;
+pub(super) async fn announce(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_notify('radhold', 'orders')").execute(&mut *connection).await.map_err(failure)?;
     Ok(())
 }
 

@@ -1,18 +1,22 @@
 //! How chats want to be spoken to.
 
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use super::failure;
 use crate::model::{ApproverKind, Language, Preferences};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, records};
 
-pub(super) async fn of(pool: &PgPool, approver: ApproverKind, address: &str) -> Result<Preferences, StoreError> {
+pub(super) async fn of(
+    connection: &mut PgConnection,
+    approver: ApproverKind,
+    address: &str,
+) -> Result<Preferences, StoreError> {
     let row =
         sqlx::query("SELECT language, heard, zone, quiet FROM chat_preferences WHERE approver = $1 AND address = $2")
             .bind(approver.as_str())
             .bind(row::text(address))
-            .fetch_optional(pool)
+            .fetch_optional(&mut *connection)
             .await
             .map_err(failure)?;
     match row {
@@ -22,7 +26,7 @@ pub(super) async fn of(pool: &PgPool, approver: ApproverKind, address: &str) -> 
 }
 
 pub(super) async fn put(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     approver: ApproverKind,
     address: &str,
     preferences: &Preferences,
@@ -38,14 +42,14 @@ pub(super) async fn put(
     .bind(preferences.heard.as_ref().map(Language::as_str))
     .bind(preferences.zone.map(|zone| zone.as_str()))
     .bind(preferences.quiet)
-    .execute(pool)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
     Ok(())
 }
 
 pub(super) async fn hear(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     approver: ApproverKind,
     address: &str,
     heard: &Language,
@@ -57,7 +61,7 @@ pub(super) async fn hear(
     .bind(approver.as_str())
     .bind(row::text(address))
     .bind(heard.as_str())
-    .execute(pool)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
     Ok(())

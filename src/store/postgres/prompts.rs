@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::columns::{interval, time};
@@ -54,14 +54,14 @@ pub(super) async fn keep(
     Ok(())
 }
 
-pub(super) async fn changed(pool: &PgPool, since: Timestamp) -> Result<Vec<Prompt>, StoreError> {
+pub(super) async fn changed(connection: &mut PgConnection, since: Timestamp) -> Result<Vec<Prompt>, StoreError> {
     let rows = sqlx::query(
         "SELECT session_id, user_name, nas, caller, port, asked_at, deadline, ended_at, fate FROM prompts
          WHERE changed_at >= $1 ORDER BY changed_at DESC LIMIT $2",
     )
     .bind(time(since))
     .bind(MOST)
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     Ok(rows.iter().filter_map(|row| records::or_skip(guards::prompt(&Cells { table: "prompts", row }))).collect())
@@ -91,14 +91,14 @@ pub(super) async fn notice(
     Ok(true)
 }
 
-pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn forget(connection: &mut PgConnection, before: Timestamp) -> Result<(), StoreError> {
     for statement in [
         // Nobody waits for a row that somebody else is at: it goes the next time.
         "DELETE FROM prompts WHERE session_id = ANY (ARRAY(
              SELECT session_id FROM prompts WHERE changed_at < $1 FOR UPDATE SKIP LOCKED))",
         "DELETE FROM prompt_notices WHERE at < $1",
     ] {
-        sqlx::query(statement).bind(time(before)).execute(pool).await.map_err(failure)?;
+        sqlx::query(statement).bind(time(before)).execute(&mut *connection).await.map_err(failure)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::columns::time;
 use super::failure;
@@ -10,8 +10,12 @@ use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::reports::{ASKED_POSTGRES, Asked, Cell, Column, Kind, Report};
 
-pub(super) async fn run(pool: &PgPool, report: &Report, asked: &Asked) -> Result<Vec<Vec<Cell>>, StoreError> {
-    let mut tx = pool.begin().await.map_err(failure)?;
+pub(super) async fn run(
+    connection: &mut PgConnection,
+    report: &Report,
+    asked: &Asked,
+) -> Result<Vec<Vec<Cell>>, StoreError> {
+    let mut tx = connection.begin().await.map_err(failure)?;
     // People wait longer for a report than NASes for an answer, and it may read whole tables.
     for setting in [
         "SET TRANSACTION READ ONLY",

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryScalar};
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _};
+use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
 
 use super::columns::time;
@@ -275,7 +275,7 @@ fn with_counted<'q>(statement: Scalars<'q>, versions: Vec<u64>, changes: &[&Chan
         .bind(changes.iter().map(|change| interim_interval(&change.session)).collect::<Vec<_>>())
 }
 
-pub(super) async fn named(pool: &PgPool, names: &[Named]) -> Result<Vec<Session>, StoreError> {
+pub(super) async fn named(connection: &mut PgConnection, names: &[Named]) -> Result<Vec<Session>, StoreError> {
     let each = |text: fn(&Named) -> &str| -> Vec<String> {
         names.iter().map(|name| row::text(text(name)).into_owned()).collect()
     };
@@ -283,13 +283,13 @@ pub(super) async fn named(pool: &PgPool, names: &[Named]) -> Result<Vec<Session>
         .bind(each(|name| name.nas.as_str()))
         .bind(each(|name| name.user.as_str()))
         .bind(each(|name| &name.acct_session_id))
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;
     rows.iter().map(session).collect()
 }
 
-pub(super) async fn on_ports(pool: &PgPool, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
+pub(super) async fn on_ports(connection: &mut PgConnection, ports: &[Port]) -> Result<Vec<Session>, StoreError> {
     let (mut numbers, mut ids) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
     for port in ports {
         match port {
@@ -308,13 +308,13 @@ pub(super) async fn on_ports(pool: &PgPool, ports: &[Port]) -> Result<Vec<Sessio
         .bind(numbers.1)
         .bind(ids.0)
         .bind(ids.1)
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;
     rows.iter().map(session).collect()
 }
 
-pub(super) async fn framed(pool: &PgPool, address: IpAddr) -> Result<Vec<Session>, StoreError> {
+pub(super) async fn framed(connection: &mut PgConnection, address: IpAddr) -> Result<Vec<Session>, StoreError> {
     const FRAMED: &str = concat!(
         "SELECT ",
         columns!(),
@@ -324,19 +324,19 @@ pub(super) async fn framed(pool: &PgPool, address: IpAddr) -> Result<Vec<Session
          WHERE started_at IS NOT NULL ORDER BY started_at DESC, id DESC LIMIT 64"
     );
     let prefixes: Vec<IpNet> = prefixes_of(address).map(IpNet::V6).collect();
-    let rows = sqlx::query(FRAMED).bind(address).bind(prefixes).fetch_all(pool).await.map_err(failure)?;
+    let rows = sqlx::query(FRAMED).bind(address).bind(prefixes).fetch_all(&mut *connection).await.map_err(failure)?;
     rows.iter().map(session).collect()
 }
 
-pub(super) async fn by_id(pool: &PgPool, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
+pub(super) async fn by_id(connection: &mut PgConnection, ids: &[SessionId]) -> Result<Vec<Session>, StoreError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let mut sql = QueryBuilder::<Postgres>::new(SELECT);
     sql.push(" WHERE id = ANY(").push_bind(ids).push(")");
-    let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
+    let rows = sql.build().fetch_all(&mut *connection).await.map_err(failure)?;
     rows.iter().map(session).collect()
 }
 
-pub(super) async fn matching(pool: &PgPool, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+pub(super) async fn matching(connection: &mut PgConnection, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
     let mut sql = QueryBuilder::<Postgres>::new(SELECT);
     sql.push(" WHERE true");
     if query.open {
@@ -370,23 +370,28 @@ pub(super) async fn matching(pool: &PgPool, query: &SessionQuery) -> Result<Vec<
     if query.limit > 0 {
         sql.push(" LIMIT ").push_bind(i64::from(query.limit));
     }
-    let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
+    let rows = sql.build().fetch_all(&mut *connection).await.map_err(failure)?;
     rows.iter().map(session).collect()
 }
 
-pub(super) async fn due(pool: &PgPool, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Due, StoreError> {
+pub(super) async fn due(
+    connection: &mut PgConnection,
+    until: Timestamp,
+    after: Option<Wake>,
+    limit: u32,
+) -> Result<Due, StoreError> {
     let mut sql = QueryBuilder::<Postgres>::new("SELECT wake_at, id FROM sessions WHERE ");
     sql.push("state NOT IN ('dropped', 'closed') AND wake_at <= ").push_bind(time(until));
     if let Some(Wake { at, session }) = after {
         sql.push(" AND (wake_at, id) > (").push_bind(time(at)).push(", ").push_bind(session.0).push(")");
     }
     sql.push(" ORDER BY wake_at, id LIMIT ").push_bind(i64::from(limit));
-    let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
+    let rows = sql.build().fetch_all(&mut *connection).await.map_err(failure)?;
     Ok(records::due(rows.iter().map(|row| Cells { table: "sessions", row }), limit))
 }
 
 /// Sessions are looked for by when they were accepted, which is indexed, and go by when they ended.
-pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<bool, StoreError> {
+pub(super) async fn forget(connection: &mut PgConnection, before: Timestamp) -> Result<bool, StoreError> {
     let forgotten = sqlx::query(
         "DELETE FROM sessions WHERE id = ANY (ARRAY(
              SELECT id FROM sessions
@@ -396,7 +401,7 @@ pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<bool, Sto
     )
     .bind(time(before))
     .bind(FORGOTTEN)
-    .execute(pool)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
     Ok(forgotten.rows_affected() >= FORGOTTEN.unsigned_abs())

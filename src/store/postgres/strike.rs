@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::columns::time;
@@ -43,14 +43,14 @@ pub(super) async fn add(
     Ok(())
 }
 
-pub(super) async fn since(pool: &PgPool, since: Timestamp) -> Result<Vec<Strike>, StoreError> {
+pub(super) async fn since(connection: &mut PgConnection, since: Timestamp) -> Result<Vec<Strike>, StoreError> {
     let rows = sqlx::query(
         "SELECT session_id, at, user_name, nas, caller, why FROM strikes WHERE at >= $1
          ORDER BY at DESC, session_id DESC LIMIT $2",
     )
     .bind(time(since))
     .bind(MOST)
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().rev().map(|row| ban::strike(&Cells { table: "strikes", row })).collect()
@@ -58,7 +58,7 @@ pub(super) async fn since(pool: &PgPool, since: Timestamp) -> Result<Vec<Strike>
 
 /// Takes denied logins of which administrators are to be told.
 pub(super) async fn claim_notices(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     since: Timestamp,
     now: Timestamp,
     lease: Duration,
@@ -77,17 +77,17 @@ pub(super) async fn claim_notices(
     .bind(time(now))
     .bind(time(now + lease))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| ban::strike(&Cells { table: "strikes", row })).collect()
 }
 
 /// Administrators know of it.
-pub(super) async fn told(pool: &PgPool, session: SessionId) -> Result<(), StoreError> {
+pub(super) async fn told(connection: &mut PgConnection, session: SessionId) -> Result<(), StoreError> {
     sqlx::query("UPDATE strikes SET told = true, claimed_until = NULL WHERE session_id = $1")
         .bind(session.0)
-        .execute(pool)
+        .execute(&mut *connection)
         .await
         .map_err(failure)?;
     Ok(())

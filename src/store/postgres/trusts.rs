@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::columns::time;
@@ -95,16 +95,19 @@ pub(super) async fn void(
     Ok(())
 }
 
-pub(super) async fn changed(pool: &PgPool, since: Timestamp) -> Result<(Vec<Trust>, Vec<TrustVoid>), StoreError> {
+pub(super) async fn changed(
+    connection: &mut PgConnection,
+    since: Timestamp,
+) -> Result<(Vec<Trust>, Vec<TrustVoid>), StoreError> {
     // Approvals first: a void that comes between the two looks is seen.
     let trusts = sqlx::query(concat!("SELECT ", columns!(), " FROM trusts WHERE changed_at >= $1 ORDER BY changed_at"))
         .bind(time(since))
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;
     let voids = sqlx::query("SELECT user_name, up_to FROM trust_voids WHERE changed_at >= $1")
         .bind(time(since))
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;
     let trusts = trusts.iter().map(|row| guards::trust(&Cells { table: "trusts", row })).collect::<Result<_, _>>()?;
@@ -112,7 +115,11 @@ pub(super) async fn changed(pool: &PgPool, since: Timestamp) -> Result<(Vec<Trus
     Ok((trusts, voids))
 }
 
-pub(super) async fn of(pool: &PgPool, user: Option<&UserName>, now: Timestamp) -> Result<Vec<Trust>, StoreError> {
+pub(super) async fn of(
+    connection: &mut PgConnection,
+    user: Option<&UserName>,
+    now: Timestamp,
+) -> Result<Vec<Trust>, StoreError> {
     const OF: &str = concat!(
         "SELECT ",
         columns!(),
@@ -122,7 +129,7 @@ pub(super) async fn of(pool: &PgPool, user: Option<&UserName>, now: Timestamp) -
           ORDER BY trusts.user_name COLLATE \"C\", since, place COLLATE \"C\""
     );
     let user = user.map(|user| row::text(user.as_str()));
-    let rows = sqlx::query(OF).bind(user).bind(time(now)).fetch_all(pool).await.map_err(failure)?;
+    let rows = sqlx::query(OF).bind(user).bind(time(now)).fetch_all(&mut *connection).await.map_err(failure)?;
     rows.iter().map(|row| guards::trust(&Cells { table: "trusts", row })).collect()
 }
 
@@ -159,9 +166,9 @@ pub(super) async fn revoke(
     Ok(revoked)
 }
 
-pub(super) async fn forget(pool: &PgPool, before: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn forget(connection: &mut PgConnection, before: Timestamp) -> Result<(), StoreError> {
     for statement in ["DELETE FROM trusts WHERE until < $1", "DELETE FROM trust_voids WHERE up_to < $1"] {
-        sqlx::query(statement).bind(time(before)).execute(pool).await.map_err(failure)?;
+        sqlx::query(statement).bind(time(before)).execute(&mut *connection).await.map_err(failure)?;
     }
     Ok(())
 }

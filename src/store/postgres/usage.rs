@@ -1,6 +1,6 @@
 //! Usage: what sessions carried within intervals.
 
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::columns::{day, time};
@@ -71,7 +71,7 @@ pub(super) async fn add(connection: &mut PgConnection, changes: &[&Change]) -> R
 }
 
 /// There is no index by session: an entry more for each report would cost every report more than this saves now and then.
-pub(super) async fn of(pool: &PgPool, session: SessionId) -> Result<Vec<Usage>, StoreError> {
+pub(super) async fn of(connection: &mut PgConnection, session: SessionId) -> Result<Vec<Usage>, StoreError> {
     let rows = sqlx::query(
         "SELECT usage.session_id, usage.user_name, usage.nas, from_at, to_at, usage.input_octets, usage.output_octets,
                 usage.input_packets, usage.output_packets, usage.session_time, day
@@ -80,20 +80,20 @@ pub(super) async fn of(pool: &PgPool, session: SessionId) -> Result<Vec<Usage>, 
          WHERE sessions.id = $1 ORDER BY to_at, from_at",
     )
     .bind(session.0)
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(failure)?;
     rows.iter().map(|row| records::usage(&Cells { table: "usage", row })).collect()
 }
 
 /// Makes the partitions of that month and the two after it.
-pub(super) async fn add_months(pool: &PgPool, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn add_months(connection: &mut PgConnection, now: Timestamp) -> Result<(), StoreError> {
     // One statement for each: a month that fails (rows in the way, a lock) must not cost the others.
     for ahead in 0..=2 {
         sqlx::query("SELECT usage_add_month($1 + $2 * interval '1 month')")
             .bind(time(now))
             .bind(ahead)
-            .execute(pool)
+            .execute(&mut *connection)
             .await
             .map_err(failure)?;
     }
@@ -102,7 +102,7 @@ pub(super) async fn add_months(pool: &PgPool, now: Timestamp) -> Result<(), Stor
 
 /// Sums the oldest month up by day and drops it. Two steps, so that writers of other months never wait for the summing: they
 /// wait for this month's rows alone, and for the moment it takes to drop a table that is empty.
-pub(super) async fn retire(pool: &PgPool, before: Timestamp) -> Result<bool, StoreError> {
+pub(super) async fn retire(connection: &mut PgConnection, before: Timestamp) -> Result<bool, StoreError> {
     let oldest: Option<String> = sqlx::query_scalar(
         "SELECT child.relname::text FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
          WHERE inhparent = 'usage'::regclass AND child.relname ~ '^usage_[0-9]{4}_[0-9]{2}$'
@@ -110,13 +110,13 @@ pub(super) async fn retire(pool: &PgPool, before: Timestamp) -> Result<bool, Sto
          ORDER BY child.relname LIMIT 1",
     )
     .bind(time(before))
-    .fetch_optional(pool)
+    .fetch_optional(&mut *connection)
     .await
     .map_err(failure)?;
     let Some(month) = oldest else {
-        return retire_strays(pool, before).await;
+        return retire_strays(connection, before).await;
     };
-    match sum_up(pool, &month).await {
+    match sum_up(connection, &month).await {
         // Another node was faster, and it is gone.
         Err(error) if error.as_database_error().and_then(|error| error.code()).as_deref() == Some("42P01") => Ok(true),
         done => done.map(|()| true).map_err(failure),
@@ -124,8 +124,8 @@ pub(super) async fn retire(pool: &PgPool, before: Timestamp) -> Result<bool, Sto
 }
 
 /// The name is one of ours, by the pattern it was found with: letters, digits and underscores.
-async fn sum_up(pool: &PgPool, month: &str) -> Result<(), sqlx::Error> {
-    let mut tx = pool.begin().await?;
+async fn sum_up(connection: &mut PgConnection, month: &str) -> Result<(), sqlx::Error> {
+    let mut tx = connection.begin().await?;
     for statement in [
         "SET LOCAL statement_timeout = 0".to_owned(),
         "SET LOCAL lock_timeout = '5s'".to_owned(),
@@ -136,7 +136,7 @@ async fn sum_up(pool: &PgPool, month: &str) -> Result<(), sqlx::Error> {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    let mut tx = pool.begin().await?;
+    let mut tx = connection.begin().await?;
     // While this waits behind a long report, every writer waits behind it.
     sqlx::query("SET LOCAL lock_timeout = '200ms'").execute(&mut *tx).await?;
     sqlx::query("LOCK TABLE ONLY usage IN ACCESS EXCLUSIVE MODE").execute(&mut *tx).await?;
@@ -149,7 +149,7 @@ async fn sum_up(pool: &PgPool, month: &str) -> Result<(), sqlx::Error> {
 }
 
 /// The same for rows of no month's partition, of all months that are over.
-async fn retire_strays(pool: &PgPool, before: Timestamp) -> Result<bool, StoreError> {
+async fn retire_strays(connection: &mut PgConnection, before: Timestamp) -> Result<bool, StoreError> {
     const MOVE: &str = concat!(
         "WITH gone AS (DELETE FROM usage_other WHERE to_at < date_trunc('month', $1 AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' \
          RETURNING *) INSERT INTO usage_days AS days ",
@@ -157,6 +157,6 @@ async fn retire_strays(pool: &PgPool, before: Timestamp) -> Result<bool, StoreEr
         " FROM gone ",
         add_up!()
     );
-    let done = sqlx::query(MOVE).bind(time(before)).execute(pool).await.map_err(failure)?;
+    let done = sqlx::query(MOVE).bind(time(before)).execute(&mut *connection).await.map_err(failure)?;
     Ok(done.rows_affected() > 0)
 }

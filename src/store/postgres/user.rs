@@ -1,7 +1,7 @@
 //! Users.
 
+use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool};
 
 use super::columns::{interval, time};
 use super::{failure, group};
@@ -29,18 +29,18 @@ macro_rules! read_columns {
 
 pub(super) use read_columns;
 
-pub(super) async fn find(pool: &PgPool, name: &UserName) -> Result<Option<User>, StoreError> {
+pub(super) async fn find(connection: &mut PgConnection, name: &UserName) -> Result<Option<User>, StoreError> {
     let row = sqlx::query(concat!("SELECT ", read_columns!(), " FROM users WHERE name = $1"))
         .bind(row::text(name.as_str()))
-        .fetch_optional(pool)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(failure)?;
     row.as_ref().map(user).transpose()
 }
 
-pub(super) async fn all(pool: &PgPool) -> Result<Vec<User>, StoreError> {
+pub(super) async fn all(connection: &mut PgConnection) -> Result<Vec<User>, StoreError> {
     let rows = sqlx::query(concat!("SELECT ", read_columns!(), " FROM users ORDER BY name COLLATE \"C\""))
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;
     rows.iter().map(user).collect()
