@@ -1,24 +1,28 @@
 //! A batch of changes within one transaction: many rows to a statement, but for sessions that are changed
 //! twice: those go one after the other.
 //!
-//! Each statement costs a visit to the connection's own thread, which is more than most of them cost SQLite.
+//! Each statement costs a visit to the connection's own thread, which is more than most of them cost SQLite, and so does each row that it
+//! gives back.
 
 use std::collections::{HashMap, HashSet};
 
 use sqlx::SqliteConnection;
 
+use super::session::Ask;
 use super::{audit as acts, decision, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
 use crate::store::{Change, Claim, Committed, Extent, Kept, StoreError, audit, guards};
 
 /// Rows of one statement. Few sizes, so that few statements are prepared.
-pub(super) const ROWS: [usize; 3] = [64, 8, 1];
+pub(super) const ROWS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
+/// `None` when some conflict and it was not asked which: then nothing of this may stay, and it is asked.
 pub(super) async fn keep(
     connection: &mut SqliteConnection,
     changes: &[Change],
     claim: Option<&Claim>,
-) -> Result<Kept, StoreError> {
+    ask: Ask,
+) -> Result<Option<Kept>, StoreError> {
     let mut times: HashMap<SessionId, u32> = HashMap::new();
     changes.iter().for_each(|change| *times.entry(change.session.id).or_default() += 1);
     let is_only = |change: &&Change| times[&change.session.id] == 1;
@@ -33,24 +37,30 @@ pub(super) async fn keep(
     }
     let mut written = HashSet::new();
     for some in chunks(&adding) {
-        written.extend(session::add(connection, some).await?);
+        let Some(ids) = session::add(connection, some, ask).await? else { return Ok(None) };
+        written.extend(ids);
     }
     for some in chunks(&counting) {
-        written.extend(session::count(connection, some).await?);
+        let Some(ids) = session::count(connection, some, ask).await? else { return Ok(None) };
+        written.extend(ids);
     }
     for some in chunks(&ending) {
-        written.extend(session::end(connection, some).await?);
+        let Some(ids) = session::end(connection, some, ask).await? else { return Ok(None) };
+        written.extend(ids);
     }
     for some in chunks(&changing) {
-        written.extend(session::update(connection, some).await?);
+        let Some(ids) = session::update(connection, some, ask).await? else { return Ok(None) };
+        written.extend(ids);
     }
     // The comparison comes first, so that a conflict has written nothing.
     let mut committed = Vec::with_capacity(changes.len());
     for change in changes {
         let kept = match change.from_version {
             _ if is_only(&change) => written.contains(&change.session.id),
-            None => !session::add(connection, &[change]).await?.is_empty(),
-            Some(version) => !session::update(connection, &[(version, change)]).await?.is_empty(),
+            None => session::add(connection, &[change], ask).await?.is_some_and(|ids| !ids.is_empty()),
+            Some(version) => {
+                session::update(connection, &[(version, change)], ask).await?.is_some_and(|ids| !ids.is_empty())
+            }
         };
         committed.push(if kept { Committed::Done } else { Committed::Conflict });
     }
@@ -89,7 +99,7 @@ pub(super) async fn keep(
     for some in chunks(&added) {
         usage::add(connection, some).await?;
     }
-    Ok(Kept { committed, claimed })
+    Ok(Some(Kept { committed, claimed }))
 }
 
 /// All items, in pieces of the sizes of [`ROWS`].

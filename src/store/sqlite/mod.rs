@@ -62,9 +62,15 @@ use crate::model::{
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Lane, Session};
 
+use session::Ask;
+
 /// How long to wait for another's transaction.
 const PATIENCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
+/// Statements that a connection keeps prepared.
+const STATEMENTS: usize = 300;
+/// Rows of an answer that a connection's thread leaves before it waits until they are fetched.
+const ROWS_ON_THEIR_WAY: usize = 1024;
 
 /// A store in an SQLite file.
 #[derive(Debug)]
@@ -108,6 +114,14 @@ impl SqliteStore {
         let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
         self.written.send_replace(());
         Ok(transaction)
+    }
+
+    /// Keeps changes, unless some conflict and it is not asked which.
+    async fn keep(&self, changes: &[Change], claim: Option<&Claim>, ask: Ask) -> Result<Option<Kept>, StoreError> {
+        let mut tx = self.write().await?;
+        let kept = commit::keep(&mut tx, changes, claim, ask).await?;
+        if kept.is_some() { tx.commit().await } else { tx.rollback().await }.map_err(failure)?;
+        Ok(kept)
     }
 }
 
@@ -225,16 +239,18 @@ impl Store for SqliteStore {
     }
 
     async fn commit_claiming(&self, changes: &[Change], claim: Option<&Claim>) -> Result<Kept, StoreError> {
-        let mut tx = self.write().await?;
-        let kept = commit::keep(&mut tx, changes, claim).await?;
-        tx.commit().await.map_err(failure)?;
-        Ok(kept)
+        // Conflicts are rare: which changes they are about is asked when there are some.
+        if let Some(kept) = self.keep(changes, claim, Ask::All).await? {
+            return Ok(kept);
+        }
+        let told = || StoreError::Refused("SQLite did not tell which rows it wrote".to_owned());
+        self.keep(changes, claim, Ask::Each).await?.ok_or_else(told)
     }
 
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
         let mut tx = self.write().await?;
-        let committed = commit::keep(&mut tx, std::slice::from_ref(change), None).await?;
-        let kept = committed.committed.first().copied().unwrap_or(Committed::Conflict);
+        let committed = commit::keep(&mut tx, std::slice::from_ref(change), None, Ask::Each).await?;
+        let kept = committed.and_then(|kept| kept.committed.first().copied()).unwrap_or(Committed::Conflict);
         if kept == Committed::Done {
             audit::add(&mut tx, std::slice::from_ref(act)).await?;
         }
@@ -608,7 +624,13 @@ impl Store for SqliteStore {
 }
 
 fn options() -> SqliteConnectOptions {
-    SqliteConnectOptions::new().foreign_keys(true).synchronous(SqliteSynchronous::Full).busy_timeout(PATIENCE)
+    SqliteConnectOptions::new()
+        .foreign_keys(true)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(PATIENCE)
+        // A writer has each of its larger statements in several sizes.
+        .statement_cache_capacity(STATEMENTS)
+        .row_buffer_size(ROWS_ON_THEIR_WAY)
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {

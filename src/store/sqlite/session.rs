@@ -44,25 +44,32 @@ macro_rules! new_values {
 
 const SELECT: &str = concat!("SELECT ", columns!(), " FROM sessions");
 
-/// Adds those that are not there yet, and says which.
-pub(super) async fn add(connection: &mut SqliteConnection, changes: &[&Change]) -> Result<Vec<SessionId>, StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(concat!("INSERT INTO sessions (", columns!(), ") "));
-    sql.push_values(changes, |mut values, change| push_row(&mut values, change));
-    sql.push(" ON CONFLICT (id) DO NOTHING RETURNING id");
-    written(connection, sql).await
+/// Whether it is to be known which of several rows were written, or whether all were. Each row that is told of wakes who waits for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Each,
+    All,
 }
 
-/// Writes sessions whole where they are still at the versions the changes were made from; says where.
-pub(super) async fn update(
-    connection: &mut SqliteConnection,
-    changes: &[(u64, &Change)],
-) -> Result<Vec<SessionId>, StoreError> {
+/// Which rows were written; `None` when only some were, and nobody asked which.
+pub(super) type Written = Result<Option<Vec<SessionId>>, StoreError>;
+
+/// Adds those that are not there yet.
+pub(super) async fn add(connection: &mut SqliteConnection, changes: &[&Change], ask: Ask) -> Written {
+    let mut sql = QueryBuilder::<Sqlite>::new(concat!("INSERT INTO sessions (", columns!(), ") "));
+    sql.push_values(changes, |mut values, change| push_row(&mut values, change));
+    sql.push(" ON CONFLICT (id) DO NOTHING");
+    written(connection, sql, changes.iter().copied(), ask).await
+}
+
+/// Writes sessions whole where they are still at the versions the changes were made from.
+pub(super) async fn update(connection: &mut SqliteConnection, changes: &[(u64, &Change)], ask: Ask) -> Written {
     const UPDATE: &str = concat!(
         ") UPDATE sessions SET (",
         columns!(),
         ") = (",
         with_columns!(new_values),
-        ") FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id"
+        ") FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version"
     );
     let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (from_version, ", columns!(), ") AS ("));
     sql.push_values(changes, |mut values, (from_version, change)| {
@@ -70,7 +77,7 @@ pub(super) async fn update(
         push_row(&mut values, change);
     });
     sql.push(UPDATE);
-    written(connection, sql).await
+    written(connection, sql, changes.iter().map(|(_, change)| *change), ask).await
 }
 
 /// The columns, in their order.
@@ -125,20 +132,29 @@ fn push_row(values: &mut Separated<'_, Sqlite, &'static str>, change: &Change) {
         .push_bind(row::json(&session.votes));
 }
 
-/// Runs a statement that gives back the ids it wrote.
-async fn written(
+/// Runs a statement that writes these sessions, or some of them.
+async fn written<'c>(
     connection: &mut SqliteConnection,
     mut sql: QueryBuilder<Sqlite>,
-) -> Result<Vec<SessionId>, StoreError> {
-    let rows = sql.build().persistent(true).fetch_all(connection).await.map_err(failure)?;
-    rows.iter().map(|row| (Cells { table: "sessions", row }).need("id", Columns::session_id)).collect()
+    changes: impl ExactSizeIterator<Item = &'c Change>,
+    ask: Ask,
+) -> Written {
+    if ask == Ask::Each && changes.len() > 1 {
+        sql.push(" RETURNING id");
+        let rows = sql.build().persistent(true).fetch_all(connection).await.map_err(failure)?;
+        let ids = rows.iter().map(|row| (Cells { table: "sessions", row }).need("id", Columns::session_id));
+        return ids.collect::<Result<_, _>>().map(Some);
+    }
+    let done = sql.build().persistent(true).execute(connection).await.map_err(failure)?;
+    Ok(match (done.rows_affected(), changes.len()) {
+        (0, _) => Some(Vec::new()),
+        (some, all) if some == all as u64 => Some(changes.map(|change| change.session.id).collect()),
+        _ => None,
+    })
 }
 
-/// Writes what an Interim-Update brings, where the session is still at the version the change was made from; says where.
-pub(super) async fn count(
-    connection: &mut SqliteConnection,
-    changes: &[(u64, &Change)],
-) -> Result<Vec<SessionId>, StoreError> {
+/// Writes what an Interim-Update brings, where the session is still at the version the change was made from.
+pub(super) async fn count(connection: &mut SqliteConnection, changes: &[(u64, &Change)], ask: Ask) -> Written {
     // As few wake times as can be are moved: each is in an index. Woken early, a session is given its time anew.
     let mut sql = QueryBuilder::<Sqlite>::new(
         "WITH new (id, from_version, version, heard_at, input_octets, output_octets, input_packets, output_packets, session_time, \
@@ -150,16 +166,13 @@ pub(super) async fn count(
          output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
          session_time = new.session_time, interim_interval = new.interim_interval, \
          wake_at = CASE WHEN sessions.wake_at < new.wake_at THEN sessions.wake_at ELSE new.wake_at END \
-         FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id",
+         FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version",
     );
-    written(connection, sql).await
+    written(connection, sql, changes.iter().map(|(_, change)| *change), ask).await
 }
 
 /// Writes what a Stop brings, in the same way. Indexes of what it leaves as it was are not looked at.
-pub(super) async fn end(
-    connection: &mut SqliteConnection,
-    changes: &[(u64, &Change)],
-) -> Result<Vec<SessionId>, StoreError> {
+pub(super) async fn end(connection: &mut SqliteConnection, changes: &[(u64, &Change)], ask: Ask) -> Written {
     let mut sql = QueryBuilder::<Sqlite>::new(
         "WITH new (id, from_version, version, heard_at, input_octets, output_octets, input_packets, output_packets, session_time, \
          wake_at, interim_interval, state, retry_at, ended_at, end_cause, terminate_cause) AS (",
@@ -177,9 +190,9 @@ pub(super) async fn end(
          output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
          session_time = new.session_time, interim_interval = new.interim_interval, wake_at = new.wake_at, state = new.state, \
          retry_at = new.retry_at, ended_at = new.ended_at, end_cause = new.end_cause, terminate_cause = new.terminate_cause \
-         FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id",
+         FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version",
     );
-    written(connection, sql).await
+    written(connection, sql, changes.iter().map(|(_, change)| *change), ask).await
 }
 
 /// What both bring.
