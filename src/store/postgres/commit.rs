@@ -92,6 +92,10 @@ async fn write_at_once(connection: &mut PgConnection, changes: &[Change]) -> Res
     written.extend(session::count(connection, light.into_iter()).await?);
     written.extend(session::end(connection, ending.into_iter()).await?);
     written.extend(session::replace(connection, &whole).await?);
+    if written.len() == changes.len() {
+        return Ok(vec![Committed::Done; changes.len()]);
+    }
+    let written: HashSet<SessionId> = written.into_iter().collect();
     let done = |change: &Change| written.contains(&change.session.id);
     Ok(changes.iter().map(|change| if done(change) { Committed::Done } else { Committed::Conflict }).collect())
 }
@@ -102,7 +106,8 @@ async fn write_in_order(connection: &mut PgConnection, changes: &[Change]) -> Re
     for (index, change) in changes.iter().enumerate().filter(|(_, change)| change.from_version.is_none()) {
         adding.entry(change.session.id).or_insert(index);
     }
-    let added = session::insert(connection, adding.values().map(|index| &changes[*index])).await?;
+    let added: BTreeSet<SessionId> =
+        session::insert(connection, adding.values().map(|index| &changes[*index])).await?.into_iter().collect();
     let mut versions = session::lock(connection, existing(changes).into_iter()).await?;
 
     // Compare and set, in the order given; a session may be changed more than once.

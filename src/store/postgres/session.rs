@@ -4,13 +4,13 @@
 //! document is. What merely counts writes no other columns.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::{Query, QueryScalar};
+use sqlx::query::Query;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
@@ -67,8 +67,15 @@ macro_rules! new_values {
     };
 }
 
+/// A statement that writes sessions, and gives back in one row which: a row for each costs more than to write what most of them bring.
+macro_rules! told {
+    ($($part:expr),+ $(,)?) => {
+        concat!("WITH written AS (", $($part,)+ " RETURNING sessions.id) SELECT coalesce(array_agg(id), '{}') FROM written")
+    };
+}
+
 const SELECT: &str = concat!("SELECT ", columns!(), " FROM sessions");
-const INSERT: &str = concat!(
+const INSERT: &str = told!(
     "INSERT INTO sessions (",
     columns!(),
     ") SELECT ",
@@ -77,7 +84,7 @@ const INSERT: &str = concat!(
     with_columns!(arrays),
     ") AS new (",
     columns!(),
-    ") ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id"
+    ") ORDER BY id ON CONFLICT (id) DO NOTHING"
 );
 const UPDATE: &str = concat!(
     "UPDATE sessions SET (",
@@ -91,7 +98,7 @@ const UPDATE: &str = concat!(
     ") WHERE sessions.id = new.id"
 );
 /// The same where the session is still at the version its change was made from.
-const REPLACE: &str = concat!(
+const REPLACE: &str = told!(
     "UPDATE sessions SET (",
     columns!(),
     ") = ROW(",
@@ -100,7 +107,7 @@ const REPLACE: &str = concat!(
     with_columns!(arrays),
     ", $46::int8[]) AS new (",
     columns!(),
-    ", from_version) WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id"
+    ", from_version) WHERE sessions.id = new.id AND sessions.version = new.from_version"
 );
 macro_rules! counted {
     () => {
@@ -117,19 +124,19 @@ macro_rules! counted {
          wake_at, interim_interval"
     };
     (where) => {
-        ") WHERE sessions.id = new.id AND sessions.version = new.from_version RETURNING sessions.id"
+        ") WHERE sessions.id = new.id AND sessions.version = new.from_version"
     };
 }
 
 // LEAST: a wake time that moves with every report would change an index each time. Woken early, a session is given its time anew.
-const COUNT: &str = concat!(
+const COUNT: &str = told!(
     counted!(),
     "wake_at = CASE WHEN new.wake_at IS NULL THEN NULL ELSE least(sessions.wake_at, new.wake_at) END",
     counted!(of),
     counted!(named),
     counted!(where)
 );
-const END: &str = concat!(
+const END: &str = told!(
     counted!(),
     "wake_at = new.wake_at, state = new.state, retry_at = new.retry_at, ended_at = new.ended_at, end_cause = new.end_cause, \
      terminate_cause = new.terminate_cause",
@@ -166,13 +173,12 @@ const ON_PORTS: &str = concat!(
 pub(super) async fn insert<'c>(
     connection: &mut PgConnection,
     changes: impl Iterator<Item = &'c Change>,
-) -> Result<BTreeSet<SessionId>, sqlx::Error> {
+) -> Result<Vec<SessionId>, sqlx::Error> {
     let rows: Vec<Written<'_>> = changes.map(written).collect();
     if rows.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(Vec::new());
     }
-    let added = bound(sqlx::query(INSERT), &rows).fetch_all(connection).await?;
-    added.iter().map(|row| Ok(SessionId(row.try_get("id")?))).collect()
+    ids(&bound(sqlx::query(INSERT), &rows).fetch_one(connection).await?)
 }
 
 /// Locks those that are there until the transaction ends, in the order of their ids, and gives their versions.
@@ -209,55 +215,56 @@ pub(super) async fn update<'c>(
 pub(super) async fn replace(
     connection: &mut PgConnection,
     changes: &[(u64, &Change)],
-) -> Result<BTreeSet<SessionId>, sqlx::Error> {
+) -> Result<Vec<SessionId>, sqlx::Error> {
     let rows: Vec<Written<'_>> = changes.iter().map(|(_, change)| written(change)).collect();
     if rows.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(Vec::new());
     }
     let versions: Vec<i64> = changes.iter().map(|(version, _)| row::counter(*version)).collect();
-    let replaced = bound(sqlx::query(REPLACE), &rows).bind(versions).fetch_all(connection).await?;
-    replaced.iter().map(|row| Ok(SessionId(row.try_get("id")?))).collect()
+    ids(&bound(sqlx::query(REPLACE), &rows).bind(versions).fetch_one(connection).await?)
 }
 
 /// Writes what an Interim-Update brings, where the session is still at the version the change was made from; says where.
 pub(super) async fn count<'c>(
     connection: &mut PgConnection,
     changes: impl Iterator<Item = (u64, &'c Change)>,
-) -> Result<BTreeSet<SessionId>, sqlx::Error> {
+) -> Result<Vec<SessionId>, sqlx::Error> {
     let (versions, changes): (Vec<u64>, Vec<&Change>) = changes.unzip();
     if changes.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(Vec::new());
     }
-    let counted = with_counted(sqlx::query_scalar(COUNT), versions, &changes).fetch_all(connection).await?;
-    Ok(counted.into_iter().map(SessionId).collect())
+    ids(&with_counted(sqlx::query(COUNT), versions, &changes).fetch_one(connection).await?)
 }
 
 /// Writes what a Stop brings, in the same way.
 pub(super) async fn end<'c>(
     connection: &mut PgConnection,
     changes: impl Iterator<Item = (u64, &'c Change)>,
-) -> Result<BTreeSet<SessionId>, sqlx::Error> {
+) -> Result<Vec<SessionId>, sqlx::Error> {
     let (versions, changes): (Vec<u64>, Vec<&Change>) = changes.unzip();
     if changes.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(Vec::new());
     }
     let sessions = || changes.iter().map(|change| &change.session);
     let ends = || sessions().map(|session| session.end);
-    let ended = with_counted(sqlx::query_scalar(END), versions, &changes)
+    let ended = with_counted(sqlx::query(END), versions, &changes)
         .bind(sessions().map(|session| session.state.as_str()).collect::<Vec<_>>())
         .bind(sessions().map(|session| session.retry_at.map(time)).collect::<Vec<_>>())
         .bind(ends().map(|end| end.map(|end| time(end.at))).collect::<Vec<_>>())
         .bind(ends().map(|end| end.map(|end| end.cause.as_str())).collect::<Vec<_>>())
         .bind(ends().map(|end| end.and_then(|end| end.terminate_cause).map(i64::from)).collect::<Vec<_>>())
-        .fetch_all(connection)
+        .fetch_one(connection)
         .await?;
-    Ok(ended.into_iter().map(SessionId).collect())
+    ids(&ended)
 }
 
-type Scalars<'q> = QueryScalar<'q, Postgres, Uuid, PgArguments>;
+/// Which sessions a statement of [`told!`] wrote.
+fn ids(row: &PgRow) -> Result<Vec<SessionId>, sqlx::Error> {
+    Ok(row.try_get::<Vec<Uuid>, _>(0)?.into_iter().map(SessionId).collect())
+}
 
 /// The statement with what both bring, from these versions.
-fn with_counted<'q>(statement: Scalars<'q>, versions: Vec<u64>, changes: &[&Change]) -> Scalars<'q> {
+fn with_counted<'q>(statement: Statement<'q>, versions: Vec<u64>, changes: &[&Change]) -> Statement<'q> {
     let each = |count: fn(&Session) -> u64| -> Vec<i64> {
         changes.iter().map(|change| row::counter(count(&change.session))).collect()
     };
