@@ -9,6 +9,7 @@ mod record;
 mod remembered;
 
 pub(super) use quick::Quick;
+use record::Notes;
 pub(super) use record::Recorder;
 
 use std::collections::BTreeSet;
@@ -85,6 +86,8 @@ pub(super) struct Access {
     settings: SettingsHandle,
     users: Arc<Users>,
     ledger: Ledger,
+    /// Where logins are left that nobody is asked about.
+    notes: Arc<Notes>,
     sealing_key: SealingKey,
     decoy: Decoy,
     checks: Arc<Semaphore>,
@@ -136,6 +139,12 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// What is recorded of it.
+    fn attempt(&self, method: &'static str, outcome: &'static str, session: Option<SessionId>) -> AuthAttempt {
+        let attempt = record::attempt(&self.packet, self.nas, self.source, self.received_at, method, outcome);
+        AuthAttempt { session, ..attempt }
+    }
+
     /// When a refusal goes out: so long after the request came, whatever the check took, so that the clock does not tell a
     /// wrong password from an unknown user.
     fn rejected_at(&self, user: Option<&User>) -> Timestamp {
@@ -159,7 +168,7 @@ impl Access {
     pub(super) fn new(
         settings: SettingsHandle,
         users: Arc<Users>,
-        ledger: Ledger,
+        (ledger, notes): (Ledger, Arc<Notes>),
         sealing_key: SealingKey,
         password_checks: usize,
         guards: Guards,
@@ -174,6 +183,7 @@ impl Access {
             settings,
             users,
             ledger,
+            notes,
             sealing_key,
             decoy,
             checks,
@@ -390,6 +400,7 @@ impl Access {
         if request.nas.codes.or_reject && matches!(grant.terms, Terms::Hold(_)) {
             return self.reject(request, Some(method), method_label(method.kind()), Some(user), &No::WithoutCode);
         }
+        let nobody_is_asked = code.is_none() && matches!(grant.terms, Terms::Waived(_));
         let id = chance::session_id(now);
         let identity = identity_of(&request.packet);
         let offer =
@@ -413,6 +424,14 @@ impl Access {
                 return self.reject(request, Some(method), method_label(method.kind()), Some(user), &No::Unwritable);
             }
         };
+        // As in the short cut. Where a Start looks for the offer, that must be kept first.
+        if nobody_is_asked && !self.without_class.get().contains(&request.nas.name) {
+            let attempt = request.attempt(method_label(method.kind()), "accepted", Some(id));
+            if !self.notes.leave_read(offer, attempt) {
+                self.notes.lose();
+            }
+            return Fate::Reply(reply);
+        }
         // The offer is on its way to the store before the NAS can speak of the session.
         if self.ledger.try_send(Job::Offer(offer)).is_err() {
             self.guards.prompts.withdraw(&user.name, id, &superseded);
@@ -492,9 +511,7 @@ impl Access {
     }
 
     fn record(&self, request: &Request<'_>, method: &'static str, outcome: &'static str, session: Option<SessionId>) {
-        let Request { packet, nas, source, received_at, .. } = request;
-        let attempt = record::attempt(packet, nas, *source, *received_at, method, outcome);
-        let attempt = AuthAttempt { session, ..attempt };
+        let attempt = request.attempt(method, outcome, session);
         record::say(&attempt);
         if self.ledger.try_send(Job::Attempt(Box::new(attempt))).is_err() {
             telemetry::count("attempt.not-recorded");

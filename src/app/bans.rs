@@ -244,3 +244,103 @@ fn targets(strike: &Strike) -> impl Iterator<Item = BanTarget> {
     let caller = strike.caller.as_ref().map(BanTarget::of_caller);
     caller.into_iter().chain([BanTarget::Account(strike.user.clone())])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{Config, Flags, Surroundings};
+    use crate::model::{Identity, Secret};
+    use crate::session::{ClassKey, Outcome, Record, Session};
+    use crate::store::{self, Change, Extent};
+
+    const LIMIT: u32 = 3;
+
+    async fn scene() -> (Arc<dyn Store>, Bans) {
+        let store = store::open("sqlite::memory:").await.unwrap();
+        store.migrate().await.unwrap();
+        let surroundings = Surroundings { state_dir: PathBuf::from("/nowhere"), ..Surroundings::default() };
+        let config: Config = Config::load_in(&Flags::default(), &surroundings).unwrap().config;
+        let mut settings = Settings::of(&config, Vec::new(), &ClassKey::new(&Secret::new("a cluster key"))).unwrap();
+        settings.strikes.limit = LIMIT;
+        let bans = Bans::new(Arc::clone(&store), SettingsHandle::new(settings));
+        bans.refresh().await.unwrap();
+        (store, bans)
+    }
+
+    /// Somebody says "not me" of a login.
+    async fn strike(store: &Arc<dyn Store>, number: u128, user: &str) {
+        let (id, at) = (SessionId(uuid::Uuid::from_u128(number)), clock::now());
+        let here = IpAddr::from([192, 0, 2, 1]);
+        let session = Session::observe(id, user.into(), "edge".into(), here, Identity::default(), at);
+        let change = Change {
+            session: Session::restore(Record { outcome: Some(Outcome::Denied), ..Record::clone(&session) }),
+            from_version: None,
+            extent: Extent::Whole,
+            wake_at: None,
+            orders: Vec::new(),
+            usage: Vec::new(),
+            settles: None,
+            at,
+        };
+        store.commit(&[change]).await.unwrap();
+    }
+
+    async fn banned(store: &Arc<dyn Store>) -> Vec<String> {
+        let bans = store.bans(Timestamp::default()).await.unwrap();
+        bans.into_iter().map(|ban| ban.target.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_strike_that_comes_to_a_ban_is_judged_with_those_before_it() {
+        let (store, bans) = scene().await;
+        for number in 1..u128::from(LIMIT) {
+            strike(&store, number, "alice").await;
+            strike(&store, 100 + number, "bob").await;
+            assert!(!bans.judge().await.unwrap());
+        }
+        strike(&store, 50, "alice").await;
+        assert!(bans.judge().await.unwrap());
+        assert_eq!(banned(&store).await, [BanTarget::Account("alice".into()).to_string()]);
+        bans.refresh().await.unwrap();
+        assert!(!bans.judge().await.unwrap(), "once");
+    }
+
+    #[tokio::test]
+    async fn all_are_judged_anew_when_that_may_come_to_something_else() {
+        let (store, bans) = scene().await;
+        strike(&store, 1, "alice").await;
+        strike(&store, 2, "alice").await;
+        assert!(!bans.judge().await.unwrap());
+        // No strike is new, and settings are others that say the same of strikes.
+        bans.settings.listen_anew(clock::now());
+        assert!(!bans.judge().await.unwrap());
+        bans.settings.update(|current| {
+            let mut stricter = current.clone();
+            stricter.strikes.limit = 2;
+            stricter
+        });
+        assert!(bans.judge().await.unwrap());
+        assert_eq!(banned(&store).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_left_undone_is_judged_again() {
+        let (store, bans) = scene().await;
+        assert!(!bans.judge().await.unwrap());
+        for number in 0..u128::from(LIMIT) {
+            strike(&store, number, "alice").await;
+        }
+        // As a judge leaves it that is stopped before it has set the ban: it knows the strikes, and none of them is new any more.
+        let mut known = bans.known.lock().await;
+        let strikes = store.strikes(Timestamp::default()).await.unwrap();
+        known.strikes.extend(strikes.into_iter().map(|strike| (strike.session, strike)));
+        known.strikes_read.done(clock::now());
+        known.judged_by = None;
+        drop(known);
+        assert!(bans.judge().await.unwrap());
+        assert_eq!(banned(&store).await.len(), 1);
+    }
+}

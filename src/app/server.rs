@@ -422,10 +422,13 @@ impl Server {
             settings: settings.clone(),
         };
         background.spawn(news::run(Arc::clone(&store), presence(config, spooled), hearers));
+        let lanes_of_logins = auth_sockets.iter().map(|(_, sockets)| sockets.len()).sum();
+        let recorder = Arc::new(Recorder::new(lanes_of_logins, ledger.clone(), settings.clone()));
+        background.spawn(Arc::clone(&recorder).run());
         let access = Arc::new(Access::new(
             settings.clone(),
             users,
-            ledger.clone(),
+            (ledger.clone(), Arc::clone(recorder.others())),
             sealing_key.clone(),
             config.server.password_checks,
             Guards {
@@ -443,9 +446,6 @@ impl Server {
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         // Each port has places of its own: a flood of logins keeps no accounting out.
         let places = [(); 2].map(|()| Arc::new(Semaphore::new(max_pending)));
-        let lanes_of_logins = auth_sockets.iter().map(|(_, sockets)| sockets.len()).sum();
-        let recorder = Arc::new(Recorder::new(lanes_of_logins, ledger.clone(), settings.clone()));
-        background.spawn(Arc::clone(&recorder).run());
         let mut quick =
             recorder.cores().iter().map(|notes| Quick::new(Arc::clone(&access), Arc::clone(notes), lanes_of_logins));
         let behind = Behind::new(settings.clone(), Arc::clone(&access), ledger, places.clone());

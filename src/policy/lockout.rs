@@ -4,7 +4,7 @@
 //! account's owner is known to be is spared all of them: strangers must not be able to lock the owner out. Never sees a password,
 //! and keeps nothing: what other nodes counted is merged in from outside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::model::Timestamp;
@@ -91,8 +91,8 @@ struct Entry {
 pub struct Lockout {
     most: usize,
     failures: BTreeMap<FailureKey, Entry>,
-    /// Passwords being looked at.
-    in_flight: BTreeMap<FailureKey, u32>,
+    /// Passwords being looked at. Each login is put in and taken out, and nobody asks in which order they are.
+    in_flight: HashMap<FailureKey, u32>,
     /// Forgiven here, and not yet in the store.
     forgiven: BTreeSet<FailureKey>,
     known: BTreeMap<FailureKey, Timestamp>,
@@ -104,7 +104,7 @@ impl Lockout {
         Self {
             most: most.max(4),
             failures: BTreeMap::new(),
-            in_flight: BTreeMap::new(),
+            in_flight: HashMap::new(),
             forgiven: BTreeSet::new(),
             known: BTreeMap::new(),
         }

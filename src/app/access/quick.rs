@@ -2,7 +2,7 @@
 //! they came to, without a lock that cores share and without a piece of memory that is not there already.
 //!
 //! Lets nobody in whom [`Access::answer`] would refuse: it takes the short cut only where everything it leaves out comes to nothing. All
-//! else, and every refusal, is left to that. Only where that would not answer, for want of room to record the login, this one does.
+//! else, and every refusal, is left to that.
 
 use std::net::IpAddr;
 use std::sync::Arc;

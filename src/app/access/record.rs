@@ -1,6 +1,5 @@
-//! What a login leaves behind: an attempt, the offer of a session, a line in the log. For those answered on the spot
-//! ([`super::quick`]) it is written down afterwards, and so many a second at most: what is more than that waits, and what finds no place
-//! to wait is counted and not recorded.
+//! What a login leaves behind: an attempt, the offer of a session, a line in the log. Where nobody is asked about it, it is written down
+//! afterwards, and so many a second at most: what is more than that waits, and what finds no place to wait is counted and not recorded.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,6 +22,24 @@ const MOST_WAITING: usize = 16_384;
 const SAID: Duration = Duration::from_secs(60);
 /// Written at a time: one transaction costs less than many, but a large one keeps a core busy, and logins at that moment waiting.
 const AT_ONCE: u32 = 32;
+
+/// A login that waits to be written down.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the larger one is the usual one, and must take nothing of the heap")]
+enum Left {
+    /// As it came, by one who had no time to read more of it.
+    Unread(Note),
+    Read(Box<(Session, AuthAttempt)>),
+}
+
+impl Left {
+    fn read(self) -> Option<(Session, AuthAttempt)> {
+        match self {
+            Self::Unread(note) => note.read(),
+            Self::Read(read) => Some(*read),
+        }
+    }
+}
 
 /// What is needed to write a login down.
 pub(super) struct Note {
@@ -75,10 +92,10 @@ impl fmt::Debug for Note {
     }
 }
 
-/// The logins of one core that wait to be written down.
+/// The logins of one core, or of all that went the long way, that wait to be written down.
 #[derive(Debug)]
 pub(in crate::app) struct Notes {
-    queue: ArrayQueue<Note>,
+    queue: ArrayQueue<Left>,
     /// Not written down, since they found no place.
     lost: AtomicU64,
     left: Arc<Notify>,
@@ -87,7 +104,16 @@ pub(in crate::app) struct Notes {
 impl Notes {
     /// Leaves a note if there is room.
     pub(super) fn leave(&self, note: Note) -> bool {
-        let left = self.queue.push(note).is_ok();
+        self.push(Left::Unread(note))
+    }
+
+    /// Leaves what is to be written, if there is room.
+    pub(super) fn leave_read(&self, offer: Session, attempt: AuthAttempt) -> bool {
+        self.push(Left::Read(Box::new((offer, attempt))))
+    }
+
+    fn push(&self, login: Left) -> bool {
+        let left = self.queue.push(login).is_ok();
         // Of several in a row, the first wakes whoever takes them all.
         if left && self.queue.len() == 1 {
             self.left.notify_one();
@@ -117,6 +143,7 @@ pub(in crate::app) struct Recorder {
     ledger: Ledger,
     settings: SettingsHandle,
     cores: Vec<Arc<Notes>>,
+    others: Arc<Notes>,
     left: Arc<Notify>,
     /// Whose turn it is.
     next: AtomicUsize,
@@ -131,6 +158,7 @@ impl Recorder {
             ledger,
             settings,
             cores: (0..cores).map(|_| Arc::new(notes())).collect(),
+            others: Arc::new(notes()),
             left,
             next: AtomicUsize::new(0),
         }
@@ -139,6 +167,15 @@ impl Recorder {
     /// Where each core leaves its notes.
     pub(in crate::app) fn cores(&self) -> &[Arc<Notes>] {
         &self.cores
+    }
+
+    /// Where those are left that went the long way.
+    pub(in crate::app) fn others(&self) -> &Arc<Notes> {
+        &self.others
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Notes>> + Clone {
+        self.cores.iter().chain([&self.others])
     }
 
     /// Goes on writing, for ever. Drop the future to stop.
@@ -165,7 +202,7 @@ impl Recorder {
     pub(in crate::app) async fn finish(&self, patience: Duration) {
         let all = async { while self.write().await > 0 {} };
         if timeout(patience, all).await.is_err() {
-            let left: usize = self.cores.iter().map(|notes| notes.queue.len()).sum();
+            let left: usize = self.all().map(|notes| notes.queue.len()).sum();
             tracing::warn!(
                 left,
                 "logins of the last moments are not recorded; their accounting makes their sessions known"
@@ -183,11 +220,11 @@ impl Recorder {
                 continue;
             }
             // No core before the others.
-            let first = self.next.fetch_add(1, Ordering::Relaxed);
-            let mut cores = (0..self.cores.len()).map(|offset| &self.cores[(first + offset) % self.cores.len()]);
-            let Some(note) = cores.find_map(|notes| notes.queue.pop()) else { break };
+            let first = self.next.fetch_add(1, Ordering::Relaxed) % (self.cores.len() + 1);
+            let mut in_turn = self.all().cycle().skip(first).take(self.cores.len() + 1);
+            let Some(login) = in_turn.find_map(|notes| notes.queue.pop()) else { break };
             written += 1;
-            let Some((offer, attempt)) = note.read() else { continue };
+            let Some((offer, attempt)) = login.read() else { continue };
             say(&attempt);
             let jobs = [Job::Offer(offer), Job::Attempt(Box::new(attempt))];
             if jobs.into_iter().any(|job| self.ledger.try_send(job).is_err()) {
@@ -198,7 +235,7 @@ impl Recorder {
     }
 
     fn count_lost(&self) -> u64 {
-        let lost = self.cores.iter().map(|notes| notes.lost.swap(0, Ordering::Relaxed)).sum();
+        let lost = self.all().map(|notes| notes.lost.swap(0, Ordering::Relaxed)).sum();
         telemetry::add("attempt.not-recorded", lost);
         lost
     }

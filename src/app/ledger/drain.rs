@@ -354,3 +354,46 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A drain that has looked at all there was, and looks again some time from now.
+    fn resting() -> Drain {
+        let mut drain = Drain::new(64, 1000, Duration::from_secs(1));
+        (drain.urgent, drain.rests, drain.next_at) = (None, true, Instant::now() + LONG_PAUSE);
+        drain
+    }
+
+    #[test]
+    fn what_comes_wakes_a_drain_that_rests() {
+        let mut drain = resting();
+        drain.follow(false, false);
+        assert!(drain.next_at() <= Instant::now() && !drain.rests && !drain.is_urgent());
+    }
+
+    #[test]
+    fn what_comes_while_it_works_takes_its_turn() {
+        let mut drain = resting();
+        let later = Instant::now() + LONG_PAUSE;
+        (drain.rests, drain.next_at, drain.last) = (false, later, 17);
+        drain.follow(false, false);
+        assert_eq!((drain.next_at(), drain.last), (later, 17), "at its pace, and from where it was");
+        drain.follow(true, false);
+        assert!(drain.is_urgent() && drain.next_at() <= Instant::now(), "presses and outcomes wait for nobody");
+        drain.urgent = Some(5);
+        drain.follow(true, false);
+        assert_eq!(drain.urgent, Some(5), "nor are those begun anew that were looked at already");
+    }
+
+    #[test]
+    fn a_spool_that_was_empty_has_not_stood_still() {
+        let mut drain = resting();
+        drain.moved_at = Instant::now() - STANDSTILL * 2;
+        drain.follow(false, false);
+        assert!(!drain.has_lately_moved());
+        drain.follow(false, true);
+        assert!(drain.has_lately_moved());
+    }
+}

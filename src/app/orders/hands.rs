@@ -236,4 +236,19 @@ mod tests {
         assert!(hands.reach(&store, &[change(3, &coa)], clock::now()).is_none());
         assert_eq!(hands.places().available_permits(), 9);
     }
+
+    #[tokio::test]
+    async fn what_the_store_refused_is_not_given_free() {
+        let store = store().await;
+        let (hands, _taken) = Hands::new("me".into(), LEASE, 2);
+        let changes = [change(1, &[Effect::SendCoa { attempt: 1 }])];
+        let reach = hands.reach(&store, &changes, clock::now()).unwrap();
+        let claim = reach.claim().clone();
+        reach.refused();
+        assert_eq!(hands.places().available_permits(), 2, "its places are others' again");
+        // Were it given free all the same, this would be too.
+        store.commit_claiming(&changes, Some(&claim)).await.unwrap();
+        tokio::time::sleep(PAUSES.0 * 2).await;
+        assert!(store.claim(&"other".into(), None, clock::now(), LEASE, 99).await.unwrap().is_empty());
+    }
 }

@@ -11,8 +11,8 @@ use crate::store::{Store, StoreError};
 
 /// Users in one statement, at most.
 const BATCH: usize = 64;
-/// Statements under way.
-const AT_ONCE: usize = 4;
+/// Statements under way: one is read while PostgreSQL looks for another's. More would be smaller ones.
+const AT_ONCE: usize = 2;
 
 type Answer = Result<Option<Member>, StoreError>;
 

@@ -68,7 +68,8 @@ impl Scene {
         let users = Arc::new(Users::new(Arc::clone(&store), Duration::from_secs(600)));
         users.hear(clock::now());
         let recorder = Recorder::new(1, ledger.clone(), settings.clone());
-        let access = Arc::new(Access::new(settings, users, ledger, key.clone(), 2, guards));
+        let access =
+            Arc::new(Access::new(settings, users, (ledger, Arc::clone(recorder.others())), key.clone(), 2, guards));
         let quick = Quick::new(Arc::clone(&access), Arc::clone(&recorder.cores()[0]), 1);
         Self { store, access, quick, recorder, jobs, nas, key, identifier: 0, _dir: dir }
     }
@@ -172,6 +173,8 @@ async fn what_it_leaves_behind_is_what_the_long_way_leaves_behind() {
     let mut scene = Scene::with_alice("").await;
     let request = scene.pap("alice", PASSWORD);
     scene.slowly(&request).await.unwrap();
+    assert!(scene.jobs.next().is_none(), "neither keeps anybody waiting for the store");
+    scene.recorder.finish(Duration::from_secs(30)).await;
     let long = (offer(scene.jobs.next().unwrap()), attempt_of(scene.jobs.next().unwrap()));
     let reply = scene.quickly(&request).unwrap();
     scene.recorder.finish(Duration::from_secs(30)).await;
@@ -197,6 +200,11 @@ async fn what_it_leaves_behind_is_what_the_long_way_leaves_behind() {
         (user, nas, nas_address, calling_station_id, method, outcome)
     };
     assert_eq!(same(&quick.1), same(&long.1));
+
+    // Of a NAS that brings no Class the Start looks for the offer: that is on its way before the answer is.
+    scene.access.heard_without_class(&scene.nas.name);
+    scene.slowly(&request).await.unwrap();
+    offer(scene.jobs.next().unwrap());
 }
 
 fn offer(job: Job) -> Session {
