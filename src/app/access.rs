@@ -45,7 +45,7 @@ use crate::auth::{
 use crate::config::WhileAway;
 use crate::eap;
 use crate::messages::{Messages, Value};
-use crate::model::{Language, Member, Nas, NasName, SessionId, Timestamp, User, UserName};
+use crate::model::{Language, Member, Nas, NasName, SecondFactor, SessionId, Timestamp, User, UserName};
 use crate::policy::{self, Ban, Caller, Fatigue, Standing, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
@@ -400,7 +400,9 @@ impl Access {
         if request.nas.codes.or_reject && matches!(grant.terms, Terms::Hold(_)) {
             return self.reject(request, Some(method), method_label(method.kind()), Some(user), &No::WithoutCode);
         }
-        let nobody_is_asked = code.is_none() && matches!(grant.terms, Terms::Waived(_));
+        let account = request.account().unwrap_or_default();
+        let is_plain = user.second_factor == SecondFactor::None
+            && self.guards.lockouts.none_failed(&account, &request.caller_key());
         let id = chance::session_id(now);
         let identity = identity_of(&request.packet);
         let offer =
@@ -424,8 +426,9 @@ impl Access {
                 return self.reject(request, Some(method), method_label(method.kind()), Some(user), &No::Unwritable);
             }
         };
-        // As in the short cut. Where a Start looks for the offer, that must be kept first.
-        if nobody_is_asked && !self.without_class.get().contains(&request.nas.name) {
+        // As in the short cut. Whom a trust or a code lets in, and who comes where somebody has failed, is on record in any case; and where a
+        // Start looks for the offer, that must be kept first.
+        if is_plain && !self.without_class.get().contains(&request.nas.name) {
             let attempt = request.attempt(method_label(method.kind()), "accepted", Some(id));
             if !self.notes.leave_read(offer, attempt) {
                 self.notes.lose();

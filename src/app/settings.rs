@@ -53,7 +53,7 @@ pub(super) struct Settings {
     pub reject_delay: Duration,
     /// How long a password that is slow to check is remembered; zero is not at all.
     pub remember_passwords: Duration,
-    /// How many logins that were answered on the spot are recorded in a second, at most.
+    /// How many logins that nobody is asked about are recorded in a second, at most.
     pub login_records_per_second: u32,
     /// New Access-Requests a second of a NAS, at most, where it says nothing else.
     pub max_requests_per_second: Option<u32>,

@@ -319,6 +319,46 @@ async fn connections_that_the_network_has_lost_keep_nobody_from_the_store() {
     assert_eq!(session["counters"]["input_octets"], 9);
 }
 
+/// A host that stands still for a moment: PostgreSQL begins a transaction that nobody waits for any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_begins_when_it_was_given_up_is_ended() {
+    let engine = Engine::start().await;
+    let (radhold, fleet) = scene(&engine.address("postgres"), "").await;
+    fleet.login(1, "alice", PASSWORD, 0).await;
+    fleet.account(1, 1, 0, 0).await;
+    let mut watch = PgConnection::connect(&engine.address("postgres")).await.unwrap();
+    let backends: Vec<i32> = sqlx::query_scalar(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+    )
+    .fetch_all(&mut watch)
+    .await
+    .unwrap();
+    let signal = |name: &str| {
+        let pids = backends.iter().map(ToString::to_string);
+        assert!(Command::new("kill").args(["-s", name]).args(pids).status().unwrap().success());
+    };
+    signal("STOP");
+    // The session is remembered, so that the batch begins with BEGIN; and what is given up goes to the spool.
+    fleet.account(1, 3, 7, 0).await;
+    assert!(radhold.counters()["spool.kept"] >= 1);
+    signal("CONT");
+    until_drained(&radhold).await;
+    for _ in 0..30 {
+        let left: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - interval '1 second'",
+        )
+        .fetch_one(&mut watch)
+        .await
+        .unwrap();
+        assert_eq!(left, 0, "whoever gets that connection commits nothing");
+        sleep(Duration::from_millis(100)).await;
+    }
+    fleet.account(1, 2, 9, 0).await;
+    let session = block_in_place(|| radhold.until_state("closed"));
+    assert_eq!(session["counters"]["input_octets"], 9);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_promoted_under_load_goes_on_and_nothing_acknowledged_is_lost() {
     let mut primary = Engine::start().await;

@@ -16,7 +16,7 @@ use super::super::settings::SettingsHandle;
 use super::plan::Plan;
 use super::*;
 
-/// Logins of one core that may wait to be written down.
+/// Logins of one core, or of all that went the long way, that may wait to be written down.
 const MOST_WAITING: usize = 16_384;
 /// How often it is said that some were not recorded.
 const SAID: Duration = Duration::from_secs(60);
@@ -102,18 +102,17 @@ pub(in crate::app) struct Notes {
 }
 
 impl Notes {
-    /// Leaves a note if there is room.
-    pub(super) fn leave(&self, note: Note) -> bool {
-        self.push(Left::Unread(note))
-    }
-
-    /// Leaves what is to be written, if there is room.
+    /// Leaves what is to be written, if there is room. Any number of tasks may.
     pub(super) fn leave_read(&self, offer: Session, attempt: AuthAttempt) -> bool {
-        self.push(Left::Read(Box::new((offer, attempt))))
+        let left = self.queue.push(Left::Read(Box::new((offer, attempt)))).is_ok();
+        // Which of several is the first cannot be told.
+        self.left.notify_one();
+        left
     }
 
-    fn push(&self, login: Left) -> bool {
-        let left = self.queue.push(login).is_ok();
+    /// Leaves a note if there is room. For the one lane whose queue this is.
+    pub(super) fn leave(&self, note: Note) -> bool {
+        let left = self.queue.push(Left::Unread(note)).is_ok();
         // Of several in a row, the first wakes whoever takes them all.
         if left && self.queue.len() == 1 {
             self.left.notify_one();

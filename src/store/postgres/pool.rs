@@ -5,7 +5,7 @@
 //! PostgreSQL; and as nothing comes where the network has lost it, not for long. Knows no statement of ours.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
@@ -26,6 +26,12 @@ const FRESH: Duration = Duration::from_secs(1);
 const SIGN: Duration = Duration::from_millis(500);
 /// After that a connection is replaced by another: what a session has gathered at PostgreSQL goes with it.
 const LIFE: Duration = Duration::from_secs(1800);
+/// One that was not used for so long is closed, and how often it is looked for such.
+const IDLE: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_secs(60);
+/// Ends whatever transaction there is. A call that is given up while its BEGIN is under way leaves one that SQLx knows nothing of; of one that
+/// has failed already this fails too. Where there is none it leaves no trace: ROLLBACK alone would be warned of in PostgreSQL's log.
+const CLEAR: &str = "BEGIN; ROLLBACK";
 /// Between tries to connect to a PostgreSQL that has no room at the moment: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
@@ -34,6 +40,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 pub(super) struct Pool {
     connections: managed::Pool<Maker>,
     patience: Duration,
+    /// When it was last looked for idle ones.
+    looked_at: Arc<Mutex<Instant>>,
 }
 
 /// A connection while it is lent.
@@ -65,7 +73,7 @@ impl Pool {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is given for what waits");
-        Self { connections, patience }
+        Self { connections, patience, looked_at: Arc::new(Mutex::new(Instant::now())) }
     }
 
     /// Lends a connection, one that is idle or a new one, or waits for one.
@@ -73,6 +81,7 @@ impl Pool {
     /// # Errors
     /// [`StoreError::Away`] when there is none in time; what PostgreSQL said when it was asked for a new one.
     pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
+        self.close_idle();
         let connection = self.connections.get().await.map_err(|error| match error {
             PoolError::Backend(error) => failure(error),
             PoolError::Timeout(TimeoutType::Wait) => {
@@ -87,6 +96,15 @@ impl Pool {
     /// Has connections that are idle now replaced by others when they are wanted.
     pub(super) fn suspect(&self) {
         self.connections.manager().suspect();
+    }
+
+    /// Closes what a busy hour has left: what was used last is lent first, so that the others would stay for ever.
+    fn close_idle(&self) {
+        let Ok(mut looked_at) = self.looked_at.try_lock() else { return };
+        if looked_at.elapsed() >= LOOK {
+            *looked_at = Instant::now();
+            drop(self.connections.retain(|_, metrics| metrics.last_used() < IDLE && metrics.age() < LIFE));
+        }
     }
 
     /// Lends no more. Those that are lent are closed when they are given back.
@@ -130,7 +148,7 @@ impl Drop for Lent {
             return;
         };
         runtime.spawn(async move {
-            if !matches!(timeout(longest, connection.ping()).await, Ok(Ok(()))) {
+            if !matches!(timeout(longest, sqlx::raw_sql(CLEAR).execute(&mut *connection)).await, Ok(Ok(_))) {
                 // Closed rather than given back.
                 drop(Object::take(connection));
             }

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn every_item_is_in_one_piece_of_a_known_size() {
-        for length in [0, 1, 7, 8, 63, 64, 65, 150] {
+        for length in [0, 1, 7, 8, 63, 64, 65, 150, 255, 256, 257, 1024] {
             let items: Vec<usize> = (0..length).collect();
             let pieces: Vec<_> = chunks(&items).collect();
             assert!(pieces.iter().all(|piece| ROWS.contains(&piece.len())));
