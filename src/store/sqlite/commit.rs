@@ -13,7 +13,7 @@ use super::{audit as acts, decision, outbox, prompts, session, strike, trusts, u
 use crate::model::SessionId;
 use crate::store::{Change, Claim, Committed, Extent, Kept, StoreError, audit, guards};
 
-/// Rows of one statement. Few sizes, so that few statements are prepared.
+/// Rows of one statement: few pieces make any number of them, and each size is one more statement that is kept prepared.
 pub(super) const ROWS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// `None` when some conflict and it was not asked which: then nothing of this may stay, and it is asked.
