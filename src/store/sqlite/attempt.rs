@@ -1,38 +1,44 @@
 //! Authentication attempts.
 
-use sqlx::{SqliteExecutor, SqlitePool};
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
-use super::failure;
+use super::{failure, rows};
 use crate::store::row::{self, Cells};
 use crate::store::{AuthAttempt, StoreError, records};
 
-pub(super) async fn add(executor: impl SqliteExecutor<'_>, attempt: &AuthAttempt) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO auth_attempts (at, user_name, nas, nas_address, calling_station_id, method, outcome, session_id)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )
-    .bind(row::micros(attempt.at))
-    .bind(row::text(&attempt.user))
-    .bind(row::text(attempt.nas.as_str()))
-    .bind(attempt.nas_address.to_string())
-    .bind(row::text_or_none(&attempt.calling_station_id))
-    .bind(row::text(&attempt.method))
-    .bind(row::text(&attempt.outcome))
-    .bind(attempt.session.map(|session| session.to_string()))
-    .execute(executor)
-    .await
-    .map_err(failure)?;
-    Ok(())
+const COLUMNS: usize = 8;
+
+macro_rules! columns {
+    () => {
+        "at, user_name, nas, nas_address, calling_station_id, method, outcome, session_id"
+    };
+}
+
+/// A statement that adds these.
+pub(super) fn add(attempts: &[AuthAttempt]) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (", columns!(), ") AS ("));
+    rows::push(&mut sql, COLUMNS, attempts, |values, attempt| {
+        values.push_bind(row::micros(attempt.at));
+        values.push_bind(row::text(&attempt.user)).push_bind(row::text(attempt.nas.as_str()));
+        values.push_bind(attempt.nas_address.to_string()).push_bind(row::text_or_none(&attempt.calling_station_id));
+        values.push_bind(row::text(&attempt.method)).push_bind(row::text(&attempt.outcome));
+        values.push_bind(attempt.session.map(|session| session.to_string()));
+    });
+    sql.push(concat!(
+        ") INSERT INTO auth_attempts (",
+        columns!(),
+        ") SELECT ",
+        columns!(),
+        " FROM new WHERE at IS NOT NULL"
+    ));
+    sql
 }
 
 pub(super) async fn latest(pool: &SqlitePool, limit: u32) -> Result<Vec<AuthAttempt>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT at, user_name, nas, nas_address, calling_station_id, method, outcome, session_id
-         FROM auth_attempts ORDER BY at DESC, id DESC LIMIT ?1",
-    )
-    .bind(limit)
-    .fetch_all(pool)
-    .await
-    .map_err(failure)?;
+    let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM auth_attempts ORDER BY at DESC, id DESC LIMIT ?1"))
+        .bind(limit)
+        .fetch_all(pool)
+        .await
+        .map_err(failure)?;
     rows.iter().map(|row| records::attempt(&Cells { table: "auth_attempts", row })).collect()
 }

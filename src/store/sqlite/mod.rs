@@ -27,6 +27,7 @@ mod preferences;
 mod prompts;
 mod quarantine;
 mod report;
+mod rows;
 mod secret;
 mod session;
 mod strike;
@@ -69,6 +70,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 300;
+/// What the writer keeps of the file in memory, as `PRAGMA cache_size` has it (KiB, negated): the sessions that report, and the upper floors of
+/// indexes.
+const CACHE: &str = "-16384";
 /// Rows of an answer that a connection's thread leaves before it waits until they are fetched.
 const ROWS_ON_THEIR_WAY: usize = 1024;
 
@@ -91,7 +95,14 @@ impl SqliteStore {
         create(path).map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         let options = options().filename(path);
         let options = options.pragma("wal_autocheckpoint", checkpoints::TOO_LONG);
-        let writer = first_connection(options.clone().journal_mode(SqliteJournalMode::Wal)).await?;
+        // A statement of many rows notes down each page as it was before, should a later row fail. That is as large as a batch at most, and
+        // was a file made, written and unlinked for each statement.
+        let writing = options
+            .clone()
+            .journal_mode(SqliteJournalMode::Wal)
+            .pragma("temp_store", "memory")
+            .pragma("cache_size", CACHE);
+        let writer = first_connection(writing).await?;
         let written = watch::Sender::new(());
         let own = pool(1).connect_lazy_with(options.clone());
         tokio::spawn(checkpoints::run(written.subscribe(), own, writer.clone()));
@@ -118,8 +129,10 @@ impl SqliteStore {
 
     /// Keeps changes, unless some conflict and it is not asked which.
     async fn keep(&self, changes: &[Change], claim: Option<&Claim>, ask: Ask) -> Result<Option<Kept>, StoreError> {
+        // While others write: nothing is put together within a transaction that was not so before.
+        let batch = commit::Batch::prepare(changes, ask);
         let mut tx = self.write().await?;
-        let kept = commit::keep(&mut tx, changes, claim, ask).await?;
+        let kept = batch.keep(&mut tx, claim).await?;
         if kept.is_some() { tx.commit().await } else { tx.rollback().await }.map_err(failure)?;
         Ok(kept)
     }
@@ -248,8 +261,9 @@ impl Store for SqliteStore {
     }
 
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
+        let batch = commit::Batch::prepare(std::slice::from_ref(change), Ask::Each);
         let mut tx = self.write().await?;
-        let committed = commit::keep(&mut tx, std::slice::from_ref(change), None, Ask::Each).await?;
+        let committed = batch.keep(&mut tx, None).await?;
         let kept = committed.and_then(|kept| kept.committed.first().copied()).unwrap_or(Committed::Conflict);
         if kept == Committed::Done {
             audit::add(&mut tx, std::slice::from_ref(act)).await?;
@@ -313,9 +327,10 @@ impl Store for SqliteStore {
     }
 
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError> {
+        let statements: Vec<_> = rows::pieces(attempts).map(attempt::add).collect();
         let mut tx = self.write().await?;
-        for attempt in attempts {
-            attempt::add(&mut *tx, attempt).await?;
+        for statement in statements {
+            rows::run(&mut tx, statement).await?;
         }
         tx.commit().await.map_err(failure)
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
 
-use super::{audit, failure};
+use super::{audit, failure, rows};
 use crate::model::{Timestamp, UserName};
 use crate::policy::Prompt;
 use crate::store::row::{self, Cells};
@@ -13,25 +13,35 @@ use crate::store::{AuditEntry, StoreError, guards, records};
 /// Prompts read at once, at most: of more, the latest say enough.
 const MOST: u32 = 100_000;
 
+const COLUMNS: usize = 10;
+
+macro_rules! columns {
+    () => {
+        "session_id, user_name, nas, caller, port, asked_at, deadline, ended_at, fate, changed_at"
+    };
+}
+
 /// Adds those that are new, and ends those that are open.
-pub(super) async fn keep(connection: &mut SqliteConnection, prompts: &[(Prompt, Timestamp)]) -> Result<(), StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO prompts (session_id, user_name, nas, caller, port, asked_at, deadline, ended_at, fate, changed_at) ",
-    );
-    sql.push_values(prompts, |mut values, (prompt, at)| {
+pub(super) fn keep(prompts: &[(Prompt, Timestamp)]) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (", columns!(), ") AS ("));
+    rows::push(&mut sql, COLUMNS, prompts, |values, (prompt, at)| {
         values.push_bind(prompt.session.to_string()).push_bind(row::text(prompt.user.as_str()));
         values.push_bind(row::text(prompt.nas.as_str())).push_bind(row::text(&prompt.caller));
         values.push_bind(row::text_or_none(&prompt.port)).push_bind(row::micros(prompt.at));
         values.push_bind(row::micros(prompt.deadline)).push_bind(prompt.end.map(|end| row::micros(end.at)));
         values.push_bind(prompt.end.map(|end| end.fate.as_str())).push_bind(row::micros(*at));
     });
-    // A select without WHERE would leave it open what ON belongs to; this has VALUES.
-    sql.push(
-        " ON CONFLICT (session_id) DO UPDATE SET ended_at = excluded.ended_at, fate = excluded.fate, changed_at = excluded.changed_at
-         WHERE prompts.ended_at IS NULL AND excluded.ended_at IS NOT NULL",
-    );
-    sql.build().persistent(true).execute(connection).await.map_err(failure)?;
-    Ok(())
+    // A select without WHERE would leave it open what ON belongs to.
+    sql.push(concat!(
+        ") INSERT INTO prompts (",
+        columns!(),
+        ") SELECT ",
+        columns!(),
+        " FROM new WHERE session_id IS NOT NULL
+         ON CONFLICT (session_id) DO UPDATE SET ended_at = excluded.ended_at, fate = excluded.fate, changed_at = excluded.changed_at
+         WHERE prompts.ended_at IS NULL AND excluded.ended_at IS NOT NULL"
+    ));
+    sql
 }
 
 pub(super) async fn changed(pool: &SqlitePool, since: Timestamp) -> Result<Vec<Prompt>, StoreError> {

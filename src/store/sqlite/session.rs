@@ -2,16 +2,20 @@
 
 use std::net::IpAddr;
 
-use sqlx::query_builder::Separated;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use super::failure;
+use super::rows::{self, Values};
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells, Columns};
 use crate::store::{Change, Due, Named, Port, SessionQuery, StoreError, Wake, prefixes_of, records};
 
+/// Columns of a session.
+const COLUMNS: usize = 45;
+/// Columns of what an Interim-Update brings.
+const COUNTED: usize = 11;
 /// Sessions removed in one transaction.
 const FORGOTTEN: i64 = 500;
 
@@ -51,19 +55,51 @@ pub(super) enum Ask {
     All,
 }
 
-/// Which rows were written; `None` when only some were, and nobody asked which.
-pub(super) type Written = Result<Option<Vec<SessionId>>, StoreError>;
+/// A statement that writes these sessions, or some of them.
+pub(super) struct Writing {
+    sql: QueryBuilder<Sqlite>,
+    sessions: Vec<SessionId>,
+    ask: Ask,
+}
+
+impl Writing {
+    fn new<'c>(sql: QueryBuilder<Sqlite>, changes: impl Iterator<Item = &'c Change>, ask: Ask) -> Self {
+        Self { sql, sessions: changes.map(|change| change.session.id).collect(), ask }
+    }
+
+    /// Which sessions were written; `None` when only some were, and nobody asked which.
+    pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<Option<Vec<SessionId>>, StoreError> {
+        let Self { mut sql, sessions, ask } = self;
+        if ask == Ask::Each && sessions.len() > 1 {
+            sql.push(" RETURNING id");
+            let rows = sql.build().persistent(true).fetch_all(connection).await.map_err(failure)?;
+            let ids = rows.iter().map(|row| (Cells { table: "sessions", row }).need("id", Columns::session_id));
+            return ids.collect::<Result<_, _>>().map(Some);
+        }
+        Ok(match rows::run(connection, sql).await? {
+            0 => Some(Vec::new()),
+            some if some == sessions.len() as u64 => Some(sessions),
+            _ => None,
+        })
+    }
+}
 
 /// Adds those that are not there yet.
-pub(super) async fn add(connection: &mut SqliteConnection, changes: &[&Change], ask: Ask) -> Written {
-    let mut sql = QueryBuilder::<Sqlite>::new(concat!("INSERT INTO sessions (", columns!(), ") "));
-    sql.push_values(changes, |mut values, change| push_row(&mut values, change));
-    sql.push(" ON CONFLICT (id) DO NOTHING");
-    written(connection, sql, changes.iter().copied(), ask).await
+pub(super) fn add(changes: &[&Change], ask: Ask) -> Writing {
+    let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (", columns!(), ") AS ("));
+    rows::push(&mut sql, COLUMNS, changes, |values, change| push_row(values, change));
+    sql.push(concat!(
+        ") INSERT INTO sessions (",
+        columns!(),
+        ") SELECT ",
+        columns!(),
+        " FROM new WHERE id IS NOT NULL ON CONFLICT (id) DO NOTHING"
+    ));
+    Writing::new(sql, changes.iter().copied(), ask)
 }
 
 /// Writes sessions whole where they are still at the versions the changes were made from.
-pub(super) async fn update(connection: &mut SqliteConnection, changes: &[(u64, &Change)], ask: Ask) -> Written {
+pub(super) fn update(changes: &[(u64, &Change)], ask: Ask) -> Writing {
     const UPDATE: &str = concat!(
         ") UPDATE sessions SET (",
         columns!(),
@@ -72,16 +108,16 @@ pub(super) async fn update(connection: &mut SqliteConnection, changes: &[(u64, &
         ") FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version"
     );
     let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (from_version, ", columns!(), ") AS ("));
-    sql.push_values(changes, |mut values, (from_version, change)| {
+    rows::push(&mut sql, 1 + COLUMNS, changes, |values, (from_version, change)| {
         values.push_bind(row::counter(*from_version));
-        push_row(&mut values, change);
+        push_row(values, change);
     });
     sql.push(UPDATE);
-    written(connection, sql, changes.iter().map(|(_, change)| *change), ask).await
+    Writing::new(sql, changes.iter().map(|(_, change)| *change), ask)
 }
 
 /// The columns, in their order.
-fn push_row(values: &mut Separated<'_, Sqlite, &'static str>, change: &Change) {
+fn push_row(values: &mut Values<'_, '_>, change: &Change) {
     let session = &change.session;
     let decision = session.decision.as_ref();
     values
@@ -132,35 +168,16 @@ fn push_row(values: &mut Separated<'_, Sqlite, &'static str>, change: &Change) {
         .push_bind(row::json(&session.votes));
 }
 
-/// Runs a statement that writes these sessions, or some of them.
-async fn written<'c>(
-    connection: &mut SqliteConnection,
-    mut sql: QueryBuilder<Sqlite>,
-    changes: impl ExactSizeIterator<Item = &'c Change>,
-    ask: Ask,
-) -> Written {
-    if ask == Ask::Each && changes.len() > 1 {
-        sql.push(" RETURNING id");
-        let rows = sql.build().persistent(true).fetch_all(connection).await.map_err(failure)?;
-        let ids = rows.iter().map(|row| (Cells { table: "sessions", row }).need("id", Columns::session_id));
-        return ids.collect::<Result<_, _>>().map(Some);
-    }
-    let done = sql.build().persistent(true).execute(connection).await.map_err(failure)?;
-    Ok(match (done.rows_affected(), changes.len()) {
-        (0, _) => Some(Vec::new()),
-        (some, all) if some == all as u64 => Some(changes.map(|change| change.session.id).collect()),
-        _ => None,
-    })
-}
-
 /// Writes what an Interim-Update brings, where the session is still at the version the change was made from.
-pub(super) async fn count(connection: &mut SqliteConnection, changes: &[(u64, &Change)], ask: Ask) -> Written {
+pub(super) fn count(changes: &[(u64, &Change)], ask: Ask) -> Writing {
     // As few wake times as can be are moved: each is in an index. Woken early, a session is given its time anew.
     let mut sql = QueryBuilder::<Sqlite>::new(
         "WITH new (id, from_version, version, heard_at, input_octets, output_octets, input_packets, output_packets, session_time, \
          wake_at, interim_interval) AS (",
     );
-    sql.push_values(changes, |mut values, (from_version, change)| push_counted(&mut values, *from_version, change));
+    rows::push(&mut sql, COUNTED, changes, |values, (from_version, change)| {
+        push_counted(values, *from_version, change)
+    });
     sql.push(
         ") UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
          output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
@@ -168,17 +185,17 @@ pub(super) async fn count(connection: &mut SqliteConnection, changes: &[(u64, &C
          wake_at = CASE WHEN sessions.wake_at < new.wake_at THEN sessions.wake_at ELSE new.wake_at END \
          FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version",
     );
-    written(connection, sql, changes.iter().map(|(_, change)| *change), ask).await
+    Writing::new(sql, changes.iter().map(|(_, change)| *change), ask)
 }
 
 /// Writes what a Stop brings, in the same way. Indexes of what it leaves as it was are not looked at.
-pub(super) async fn end(connection: &mut SqliteConnection, changes: &[(u64, &Change)], ask: Ask) -> Written {
+pub(super) fn end(changes: &[(u64, &Change)], ask: Ask) -> Writing {
     let mut sql = QueryBuilder::<Sqlite>::new(
         "WITH new (id, from_version, version, heard_at, input_octets, output_octets, input_packets, output_packets, session_time, \
          wake_at, interim_interval, state, retry_at, ended_at, end_cause, terminate_cause) AS (",
     );
-    sql.push_values(changes, |mut values, (from_version, change)| {
-        push_counted(&mut values, *from_version, change);
+    rows::push(&mut sql, COUNTED + 5, changes, |values, (from_version, change)| {
+        push_counted(values, *from_version, change);
         let session = &change.session;
         values.push_bind(session.state.as_str()).push_bind(session.retry_at.map(row::micros));
         values.push_bind(session.end.map(|end| row::micros(end.at)));
@@ -192,11 +209,11 @@ pub(super) async fn end(connection: &mut SqliteConnection, changes: &[(u64, &Cha
          retry_at = new.retry_at, ended_at = new.ended_at, end_cause = new.end_cause, terminate_cause = new.terminate_cause \
          FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version",
     );
-    written(connection, sql, changes.iter().map(|(_, change)| *change), ask).await
+    Writing::new(sql, changes.iter().map(|(_, change)| *change), ask)
 }
 
 /// What both bring.
-fn push_counted(values: &mut Separated<'_, Sqlite, &'static str>, from_version: u64, change: &Change) {
+fn push_counted(values: &mut Values<'_, '_>, from_version: u64, change: &Change) {
     let session = &change.session;
     values.push_bind(session.id.to_string()).push_bind(row::counter(from_version));
     values.push_bind(row::counter(session.version)).push_bind(row::micros(session.heard_at));

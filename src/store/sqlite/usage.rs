@@ -2,10 +2,19 @@
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
-use super::failure;
+use super::{failure, rows};
 use crate::model::{SessionId, Timestamp};
 use crate::store::row::{self, Cells};
 use crate::store::{StoreError, Usage, records};
+
+const COLUMNS: usize = 12;
+
+macro_rules! columns {
+    () => {
+        "session_id, user_name, nas, from_at, to_at, input_octets, output_octets, input_packets, output_packets, session_time, \
+         version, day"
+    };
+}
 
 /// The sum of a column, in two halves of 32 bits that cannot overflow; it ends at what 63 bits hold.
 macro_rules! sum {
@@ -65,12 +74,9 @@ const SUM: &str = concat!(
 );
 
 /// Adds what came with these versions of sessions.
-pub(super) async fn add(connection: &mut SqliteConnection, usage: &[(u64, &Usage)]) -> Result<(), StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO usage (session_id, user_name, nas, from_at, to_at, input_octets, output_octets, input_packets,
-                            output_packets, session_time, version, day) ",
-    );
-    sql.push_values(usage, |mut values, (version, usage)| {
+pub(super) fn add(usage: &[(u64, &Usage)]) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (", columns!(), ") AS ("));
+    rows::push(&mut sql, COLUMNS, usage, |values, (version, usage)| {
         values.push_bind(usage.session.to_string());
         values.push_bind(row::text(usage.user.as_str())).push_bind(row::text(usage.nas.as_str()));
         values.push_bind(row::micros(usage.from)).push_bind(row::micros(usage.to));
@@ -81,8 +87,14 @@ pub(super) async fn add(connection: &mut SqliteConnection, usage: &[(u64, &Usage
         values.push_bind(row::counter(usage.added.session_time));
         values.push_bind(row::counter(*version)).push_bind(usage.day.to_string());
     });
-    sql.build().persistent(true).execute(connection).await.map_err(failure)?;
-    Ok(())
+    sql.push(concat!(
+        ") INSERT INTO usage (",
+        columns!(),
+        ") SELECT ",
+        columns!(),
+        " FROM new WHERE session_id IS NOT NULL"
+    ));
+    sql
 }
 
 /// There is no index by session: an entry more for each report would cost every report more than this saves now and then. (The times are
