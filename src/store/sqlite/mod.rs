@@ -105,7 +105,7 @@ impl SqliteStore {
         let writer = first_connection(writing).await?;
         let written = watch::Sender::new(());
         let own = pool(1).connect_lazy_with(options.clone());
-        tokio::spawn(checkpoints::run(written.subscribe(), own, writer.clone()));
+        tokio::spawn(checkpoints::run(written.subscribe(), path.to_owned(), own, writer.clone()));
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "on"));
         Ok(Self { writer, readers, written })
     }
