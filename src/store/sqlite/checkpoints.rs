@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::SqlitePool;
@@ -18,45 +18,55 @@ const LONG: i64 = 16_384;
 /// Pages of the WAL from which on SQLite does it within a commit all the same, should nobody else. For `wal_autocheckpoint`.
 pub(super) const TOO_LONG: &str = "65536";
 
-/// Works until the store is gone. `written` is told of each transaction in the file at `path`.
-pub(super) async fn run(mut written: watch::Receiver<()>, path: PathBuf, own: SqlitePool, writer: SqlitePool) {
-    let mut file = None;
+/// A descriptor of the file to sync it by. It is never closed: with any descriptor of a file that a process closes go all locks it has on the
+/// file, SQLite's too.
+pub(super) fn own_descriptor(path: &Path) -> io::Result<&'static File> {
+    Ok(Box::leak(Box::new(File::open(path)?)))
+}
+
+/// Works until the store is gone. `written` is told of each transaction.
+pub(super) async fn run(mut written: watch::Receiver<()>, file: &'static File, own: SqlitePool, writer: SqlitePool) {
     while written.changed().await.is_ok() {
         tokio::select! {
             () = sleep(PAUSE) => (),
             () = gone(written.clone()) => return,
         }
+        let Some(Reached { pages, brought_over }) = bring_over(&own).await else { continue };
+        // Where somebody has been reading for long, the WAL cannot be begun anew.
+        if pages < LONG || brought_over < pages - pages / 8 {
+            continue;
+        }
         // While others write, the end of the WAL is never reached; on the writer's own connection it is, and little is left for that:
         // neither pages nor, since SQLite syncs the file only where it reaches the end, what was written to it before.
-        if bring_over(&own).await.is_some_and(|pages| pages >= LONG) {
-            if let Err(error) = sync(&mut file, &path).await {
-                tracing::debug!(%error, "the writer syncs the file");
+        match spawn_blocking(|| file.sync_data()).await {
+            Ok(Ok(())) => {
+                bring_over(&writer).await;
             }
-            bring_over(&writer).await;
+            Ok(Err(error)) => {
+                tracing::error!(%error, "what was brought over from the WAL may not have reached the disk")
+            }
+            // The runtime ends.
+            Err(_) => return,
         }
     }
-}
-
-/// Has what was written to the file reach the disk.
-async fn sync(file: &mut Option<&'static File>, path: &Path) -> io::Result<()> {
-    let file = match *file {
-        Some(file) => file,
-        // Never closed: with any descriptor of a file that a process closes go all locks it has on the file, SQLite's too.
-        None => *file.insert(Box::leak(Box::new(File::open(path)?))),
-    };
-    spawn_blocking(|| file.sync_data()).await?
 }
 
 async fn gone(mut written: watch::Receiver<()>) {
     while written.changed().await.is_ok() {}
 }
 
-/// Waits for nobody. How many pages are in the WAL; `None` when it did not work this time.
-async fn bring_over(pool: &SqlitePool) -> Option<i64> {
+/// How far it went, in pages of the WAL.
+struct Reached {
+    pages: i64,
+    brought_over: i64,
+}
+
+/// Waits for nobody. `None` when it did not work this time.
+async fn bring_over(pool: &SqlitePool) -> Option<Reached> {
     // Whether somebody else was at it, pages in the WAL, pages brought over.
     let checkpoint = sqlx::query_as::<_, (i64, i64, i64)>("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(pool).await;
     match checkpoint {
-        Ok((busy, pages, _)) => (busy == 0).then_some(pages),
+        Ok((busy, pages, brought_over)) => (busy == 0).then_some(Reached { pages, brought_over }),
         Err(error) => {
             // What it is about shows at the next write.
             tracing::debug!(%error, "the WAL stays as it is for now");

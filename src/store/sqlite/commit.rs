@@ -22,8 +22,8 @@ pub(super) struct Batch<'c> {
     many: Vec<Writing>,
     /// The others' sessions.
     twice: HashSet<SessionId>,
-    /// What comes with all changes.
-    with_all: Vec<QueryBuilder<Sqlite>>,
+    /// What comes with all changes. Where it is asked which conflict, some are not kept.
+    with_all: Option<Vec<QueryBuilder<Sqlite>>>,
 }
 
 impl<'c> Batch<'c> {
@@ -44,7 +44,8 @@ impl<'c> Batch<'c> {
         let ending = pieces(&ending).map(|some| session::end(some, ask));
         let changing = pieces(&changing).map(|some| session::update(some, ask));
         let many = adding.chain(counting).chain(ending).chain(changing).collect();
-        Self { changes, ask, many, twice, with_all: that_comes_with(changes.iter()) }
+        let with_all = (ask == Ask::All).then(|| that_comes_with(changes.iter()));
+        Self { changes, ask, many, twice, with_all }
     }
 
     /// `None` when some conflict and it was not asked which: then nothing of this may stay, and it is asked.
@@ -53,7 +54,7 @@ impl<'c> Batch<'c> {
         connection: &mut SqliteConnection,
         claim: Option<&Claim>,
     ) -> Result<Option<Kept>, StoreError> {
-        let Self { changes, ask, many, twice, mut with_all } = self;
+        let Self { changes, ask, many, twice, with_all } = self;
         let mut written = HashSet::with_capacity(changes.len());
         for some in many {
             let Some(ids) = some.run(connection).await? else { return Ok(None) };
@@ -95,10 +96,8 @@ impl<'c> Batch<'c> {
                 outbox::strike_off(&mut *connection, order).await?;
             }
         }
-        if committed.contains(&Committed::Conflict) {
-            with_all = that_comes_with(kept());
-        }
-        for sql in with_all {
+        let with_all = with_all.filter(|_| !committed.contains(&Committed::Conflict));
+        for sql in with_all.unwrap_or_else(|| that_comes_with(kept())) {
             rows::run(connection, sql).await?;
         }
         Ok(Some(Kept { committed, claimed }))

@@ -95,17 +95,13 @@ impl SqliteStore {
         create(path).map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         let options = options().filename(path);
         let options = options.pragma("wal_autocheckpoint", checkpoints::TOO_LONG);
-        // A statement of many rows notes down each page as it was before, should a later row fail. That is as large as a batch at most, and
-        // was a file made, written and unlinked for each statement.
-        let writing = options
-            .clone()
-            .journal_mode(SqliteJournalMode::Wal)
-            .pragma("temp_store", "memory")
-            .pragma("cache_size", CACHE);
+        let writing = options.clone().journal_mode(SqliteJournalMode::Wal).pragma("cache_size", CACHE);
         let writer = first_connection(writing).await?;
+        let file = checkpoints::own_descriptor(path)
+            .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         let written = watch::Sender::new(());
         let own = pool(1).connect_lazy_with(options.clone());
-        tokio::spawn(checkpoints::run(written.subscribe(), path.to_owned(), own, writer.clone()));
+        tokio::spawn(checkpoints::run(written.subscribe(), file, own, writer.clone()));
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "on"));
         Ok(Self { writer, readers, written })
     }

@@ -36,6 +36,7 @@ pub(super) fn push<T>(
             values.push_bind(None::<i64>);
         }),
     });
+    debug_assert_eq!(sql.sql().as_str().matches('?').count(), columns * (items.len() + nothing), "columns of a row");
 }
 
 /// Runs a statement that is kept prepared. How many rows it wrote.

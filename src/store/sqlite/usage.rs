@@ -127,3 +127,26 @@ pub(super) async fn retire(connection: &mut SqliteConnection, before: Timestamp)
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::SqliteStore;
+    use crate::store::Store as _;
+
+    #[tokio::test]
+    async fn a_day_of_a_user_is_found_by_the_user_and_a_day_of_all_by_the_day() {
+        let store = SqliteStore::in_memory().await.unwrap();
+        store.migrate().await.unwrap();
+        for (condition, index) in [
+            ("day = '2026-11-01' AND user_name = 'alice'", "usage_by_user"),
+            ("user_name = 'alice' AND day >= '2026-11-01'", "usage_by_user"),
+            ("day = '2026-11-01'", "usage_by_day"),
+        ] {
+            let plan = format!("EXPLAIN QUERY PLAN SELECT * FROM report_usage WHERE {condition}");
+            let rows = sqlx::query_as::<_, (i64, i64, i64, String)>(sqlx::AssertSqlSafe(plan));
+            let steps: Vec<String> =
+                rows.fetch_all(&store.readers).await.unwrap().into_iter().map(|row| row.3).collect();
+            assert!(steps.iter().all(|step| step.contains(index)), "{condition}: {steps:?}");
+        }
+    }
+}
