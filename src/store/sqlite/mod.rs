@@ -125,7 +125,7 @@ impl SqliteStore {
 
     /// Keeps changes, unless some conflict and it is not asked which.
     async fn keep(&self, changes: &[Change], claim: Option<&Claim>, ask: Ask) -> Result<Option<Kept>, StoreError> {
-        // While others write: nothing is put together within a transaction that was not so before.
+        // Put together while others may still be writing, and not when it is this one's turn.
         let batch = commit::Batch::prepare(changes, ask);
         let mut tx = self.write().await?;
         let kept = batch.keep(&mut tx, claim).await?;
