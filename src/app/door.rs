@@ -317,13 +317,7 @@ impl Door {
             }
         };
         self.duplicates().answered(key, &reply);
-        match replier.send(&reply).await {
-            Ok(()) => telemetry::count(sent_label(&reply)),
-            Err(error) => {
-                telemetry::count("packet.unsent");
-                tracing::warn!(peer = %replier.peer(), %error, "a reply could not be sent");
-            }
-        }
+        replier.send_with_others(reply, settled).await;
     }
 
     async fn work(&self, datagram: &[u8], nas: &Arc<Nas>, replier: &Replier, received_at: Timestamp) -> Fate {
@@ -414,6 +408,17 @@ fn write_reply<'b>(
 
 fn fate(reply: Result<&[u8], &'static str>) -> Fate {
     reply.map_or_else(Fate::Drop, |reply| Fate::Reply(reply.to_vec()))
+}
+
+/// What became of a reply.
+fn settled(peer: SocketAddr, reply: &[u8], sent: io::Result<()>) {
+    match sent {
+        Ok(()) => telemetry::count(sent_label(reply)),
+        Err(error) => {
+            telemetry::count("packet.unsent");
+            tracing::warn!(%peer, %error, "a reply could not be sent");
+        }
+    }
 }
 
 /// The label a reply that was sent is counted by.

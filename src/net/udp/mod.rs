@@ -1,6 +1,7 @@
 //! UDP ports: datagrams in, several to a call where several wait; replies out from the address and port they came to, also on a
 //! host with many addresses. Knows nothing of their content.
 
+mod departures;
 mod drops;
 mod open;
 mod outbox;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 
+use self::departures::{Departures, in_time};
 pub use self::drops::KernelDrops;
 pub use self::open::{RECEIVE_BUFFER, bind, bind_shared};
 pub use self::outbox::Outbox;
@@ -23,6 +25,10 @@ use super::radsec;
 const PAUSE: Duration = Duration::from_millis(1);
 /// and so many times: whoever asked has then been waiting long enough to ask again.
 const TRIES: u32 = 100;
+/// A reply that leaves with others is not fragmented on its way, so it must be short enough for any link (RFC 8200 §5).
+const LONGEST: usize = 1200;
+/// Replies that leave together, at most. The system's own bound is twice that.
+const SEGMENTS: usize = 32;
 
 /// A UDP port, or one of the sockets that share it.
 #[derive(Debug)]
@@ -31,6 +37,7 @@ pub struct UdpPort {
     state: UdpSocketState,
     /// Several addresses of this host lead here, so that each reply must say which it leaves from.
     any_address: bool,
+    departures: Departures,
 }
 
 impl UdpPort {
@@ -49,6 +56,12 @@ impl UdpPort {
     pub fn receive_buffer(&self) -> io::Result<usize> {
         // The system tells twice what was asked for, to have room for its own (socket(7), SO_RCVBUF).
         Ok(self.state.recv_buffer_size(UdpSockRef::from(&self.socket))? / 2)
+    }
+
+    /// Hands datagrams to one peer, each of so many octets but the last, which may be shorter, to the system in one call (UDP_SEGMENT, udp(7)).
+    fn transmit_segments(&self, contents: &[u8], each: usize, to: SocketAddr, from: Option<IpAddr>) -> io::Result<()> {
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size: Some(each), src_ip: from };
+        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
     }
 
     fn transmit(&self, reply: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<()> {
@@ -89,14 +102,16 @@ impl Replier {
     /// # Errors
     /// What the system says.
     pub async fn send(&self, reply: &[u8]) -> io::Result<()> {
-        // No waiting for the system's word that there is room: whoever wants that word gets it for every datagram that left.
-        for _ in 0..TRIES {
-            match self.send_now(reply) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(PAUSE).await,
-                sent => return sent,
-            }
+        in_time(|| self.send_now(reply)).await
+    }
+
+    /// Sends a reply as [`Self::send`] does, with those of other tasks to the same peer that are ready at about the same moment. `settled` hears
+    /// what became of it, then or a little later.
+    pub async fn send_with_others(&self, reply: Vec<u8>, settled: fn(SocketAddr, &[u8], io::Result<()>)) {
+        match &self.0 {
+            Way::Datagram { port, to, from } => port.departures.send(port, (*to, *from), reply, settled).await,
+            Way::Link(way) => settled(way.link.peer, &reply, self.send(&reply).await),
         }
-        self.send_now(reply)
     }
 
     /// Sends a reply if that can be done without waiting.

@@ -13,7 +13,7 @@ use rustix::net::sockopt::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::UdpPort;
+use super::{Departures, UdpPort};
 
 /// Room for a burst of requests while the process is busy, in octets as the system counts them: some 4000 small datagrams.
 pub const RECEIVE_BUFFER: usize = 4 << 20;
@@ -74,7 +74,7 @@ fn finish(socket: Socket, address: SocketAddr) -> io::Result<UdpPort> {
     allow_fragments(&socket, address)?;
     let any_address = address.ip().is_unspecified();
     be_told_no_more_than_needed(&socket, address, any_address)?;
-    Ok(UdpPort { socket: socket.into(), state, any_address })
+    Ok(UdpPort { socket: socket.into(), state, any_address, departures: Departures::default() })
 }
 
 /// A reply of up to 4096 octets (RFC 2865 §3) may be more than a link takes at once; QUIC, which the state is made for, wants none

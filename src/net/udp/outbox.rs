@@ -5,14 +5,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use quinn_udp::{Transmit, UdpSockRef};
-
-use super::{Arrival, UdpPort};
-
-/// A reply that leaves with others is not fragmented on its way, so it must be short enough for any link (RFC 8200 §5).
-const LONGEST: usize = 1200;
-/// Replies of a call. The system's own bound is twice that.
-const MOST: usize = 32;
+use super::{Arrival, LONGEST, SEGMENTS, UdpPort};
 
 /// Replies of one socket that are about to leave.
 #[derive(Debug)]
@@ -29,7 +22,7 @@ pub struct Outbox {
 impl Outbox {
     /// An empty one. `settled` hears of every reply whether the system took it.
     pub(super) fn new(settled: fn(&[u8], io::Result<()>)) -> Self {
-        Self { octets: Vec::with_capacity(LONGEST * MOST), way: None, each: 0, settled }
+        Self { octets: Vec::with_capacity(LONGEST * SEGMENTS), way: None, each: 0, settled }
     }
 
     /// Has a reply leave, with those to the same peer that came before and come behind it.
@@ -52,7 +45,7 @@ impl Outbox {
             && (1..=self.each).contains(&reply.len())
             // One that is shorter is the last.
             && self.octets.len().is_multiple_of(self.each)
-            && self.octets.len() < self.each * MOST
+            && self.octets.len() < self.each * SEGMENTS
     }
 
     /// Sends what is here.
@@ -60,12 +53,7 @@ impl Outbox {
         let Some((to, from)) = self.way.take() else { return };
         let sent = match self.octets.len() > self.each {
             false => port.transmit(&self.octets, to, from),
-            true => {
-                let segment_size = Some(self.each);
-                let transmit =
-                    Transmit { destination: to, ecn: None, contents: &self.octets, segment_size, src_ip: from };
-                port.state.try_send(UdpSockRef::from(&port.socket), &transmit)
-            }
+            true => port.transmit_segments(&self.octets, self.each, to, from),
         };
         for reply in self.octets.chunks(self.each) {
             let sent = match &sent {
