@@ -33,6 +33,7 @@ mod radsec;
 mod readers;
 mod recall;
 mod refusal;
+mod restarts;
 mod server;
 mod settings;
 mod totp;

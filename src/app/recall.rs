@@ -12,7 +12,7 @@ use crate::accounting::{Report, Request, Status, same_nas, same_port, same_sessi
 use crate::model::{Identity, Member, Nas, SessionId, Timestamp, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Event, Session, State};
-use crate::store::{Named, Port, Store, StoreError};
+use crate::store::{Named, Port, Restart, Store, StoreError};
 use crate::telemetry;
 
 /// A Start this long after the end of a session with its Acct-Session-Id is of another: NASes count anew at boot.
@@ -135,6 +135,18 @@ pub(super) fn ghosts(
         ghosts.push((session, Event::PortReused { at }));
     }
     ghosts
+}
+
+/// Whether a restart of its NAS ended this session, which has not been heard of since.
+pub(super) fn is_ended_by(session: &Session, restart: &Restart) -> bool {
+    let identity = Identity {
+        nas_ip_address: restart.nas_ip_address,
+        nas_identifier: restart.nas_identifier.clone(),
+        ..Identity::default()
+    };
+    session.nas == restart.nas
+        && same_nas((&session.identity, session.nas_address), (&identity, restart.nas_address))
+        && session.accepted_at.max(session.heard_at) <= restart.at
 }
 
 /// Our Class, when the NAS echoes one.

@@ -36,7 +36,7 @@ use super::totp::{Codes, HeldCodes};
 use super::trusts::Trusts;
 use super::users::Users;
 use super::words::{self, WordsError};
-use super::{answers, ban_notices, chance, clock, deadlines, quarantine, upkeep};
+use super::{answers, ban_notices, chance, clock, deadlines, quarantine, restarts, upkeep};
 use crate::approver::operator::Operator;
 use crate::approver::telegram::{self, Pace, Telegram, TelegramError, TelegramOptions};
 use crate::approver::totp::Authenticator;
@@ -401,6 +401,7 @@ impl Server {
             workers.spawn(Arc::clone(&worker).run(lane, Arc::clone(&new_orders), stopping.clone()));
         }
         workers.spawn(Arc::clone(&worker).run_taken(taken, stopping));
+        background.spawn(restarts::run(Arc::clone(&store), ledger.clone(), share.subscribe()));
         background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
         background.spawn(Arc::clone(&bans).run());
         background.spawn(Arc::clone(&lockouts).run());

@@ -75,6 +75,11 @@ impl Turn {
         (session.state.is_open() && session.started_at.is_some() && at > self.now && !self.timer_stale).then_some(at)
     }
 
+    /// The session as it is now, if it is open.
+    pub(super) fn open_session(&self) -> Option<&Session> {
+        Some(&self.session).filter(|session| session.state.is_open())
+    }
+
     /// The answer to whoever brought the last event.
     pub(super) fn told(&self) -> Told {
         self.told

@@ -296,6 +296,19 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// A named secret of the cluster: the one kept, or `candidate` when there was none. All callers get the same.
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError>;
 
+    // -- restarts of NASes
+
+    /// Keeps that a NAS has restarted, unless a later restart is kept.
+    async fn note_restart(&self, restart: &Restart) -> Result<(), StoreError>;
+    /// The last restarts of these NASes.
+    async fn restarts(&self, nases: &[NasName]) -> Result<Vec<Restart>, StoreError>;
+    /// Restarts whose sessions are not all ended, the longest known first.
+    async fn restarts_to_see_to(&self, limit: u32) -> Result<Vec<Restart>, StoreError>;
+    /// All sessions of before are ended.
+    async fn restart_seen_to(&self, restart: &Restart) -> Result<(), StoreError>;
+    /// Some of the open sessions that were accepted before a restart of their NAS, which ended them.
+    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<Session>, StoreError>;
+
     // -- quarantine
 
     /// Keeps an Accounting-Request that fits nowhere.
@@ -691,6 +704,31 @@ pub struct Imported {
     pub users: u64,
     /// NASes.
     pub nases: u64,
+}
+
+/// That a NAS has restarted: Accounting-On and Accounting-Off (RFC 2866 §5.1). What it had accepted before is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restart {
+    /// The NAS.
+    pub nas: NasName,
+    /// Where its packet came from.
+    pub nas_address: IpAddr,
+    /// NAS-IP-Address. Several devices may share an entry.
+    pub nas_ip_address: Option<IpAddr>,
+    /// NAS-Identifier.
+    pub nas_identifier: Option<String>,
+    /// When it restarted.
+    pub at: Timestamp,
+    /// When we heard of it.
+    pub noted_at: Timestamp,
+}
+
+impl Restart {
+    /// What tells it from others that share its entry.
+    pub fn device(&self) -> String {
+        let address = || self.nas_ip_address.unwrap_or(self.nas_address).to_string();
+        self.nas_identifier.clone().unwrap_or_else(address)
+    }
 }
 
 /// The number of an Accounting-Request in quarantine.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::row::Columns;
-use super::{AuthAttempt, Due, Order, OrderId, QuarantineId, Quarantined, StoreError, Usage, Wake};
+use super::{AuthAttempt, Due, Order, OrderId, QuarantineId, Quarantined, Restart, StoreError, Usage, Wake};
 use crate::model::{
     Binding, CallerLists, Counters, Enrolment, EnrolmentId, Group, GroupName, GroupSettings, Identity, Nas, NasName,
     Preferences, PreviousSecret, Secret, Taker, Timestamp, User, UserName,
@@ -219,6 +219,17 @@ pub(super) fn quarantined(row: &impl Columns) -> Result<(QuarantineId, Quarantin
         at: row.need("quarantined_at", Columns::time)?,
     };
     Ok((QuarantineId(row.need("id", Columns::integer)?), misfit))
+}
+
+pub(super) fn restart(row: &impl Columns) -> Result<Restart, StoreError> {
+    Ok(Restart {
+        nas: NasName::new(row.need("nas", Columns::text)?),
+        nas_address: row.need("nas_address", Columns::address)?,
+        nas_ip_address: row.address("nas_ip_address")?,
+        nas_identifier: row.text("nas_identifier")?,
+        at: row.need("restarted_at", Columns::time)?,
+        noted_at: row.need("noted_at", Columns::time)?,
+    })
 }
 
 fn identity(row: &impl Columns) -> Result<Identity, StoreError> {

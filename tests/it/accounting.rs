@@ -39,6 +39,8 @@ on_both_engines! {
     midnight_is_where_the_operator_says: "", "[accounting]\nutc_offset = \"+12:00\"";
     octets_wrap_and_are_swapped: "octet_wrap = true\noctet_direction = \"swapped\"", "";
     a_restart_ends_sessions_at_the_time_of_the_boot: "", "";
+    what_is_heard_of_late_ended_with_a_restart_too: "", "";
+    a_restart_ends_more_sessions_than_go_at_once: "", "batch = 4";
     silence_closes_by_timer_and_a_late_report_reopens: "", "[hold]\nstale_after = \"1s\"";
     a_clock_that_is_wrong_is_not_believed: "", "";
 }
@@ -50,9 +52,9 @@ struct Scene {
 
 impl Scene {
     fn start(database: Option<Database>, nas: &str, more: &str) -> Self {
-        let store = database.as_ref().map(|it| format!("[store]\nurl = \"{}\"\n", it.url())).unwrap_or_default();
+        let url = database.as_ref().map(|it| format!("url = \"{}\"\n", it.url())).unwrap_or_default();
         let toml = format!(
-            "{store}{more}\n[nas.lab]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\ndialect = \"standard\"\n{nas}\n"
+            "[store]\n{url}{more}\n[nas.lab]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\ndialect = \"standard\"\n{nas}\n"
         );
         Self { radhold: Radhold::start(&toml), database }
     }
@@ -284,6 +286,55 @@ async fn a_restart_ends_sessions_at_the_time_of_the_boot(scene: &Scene) {
     assert_eq!(ends[0][..2], ["old", "nas-restart"]);
     assert!(ends[0][2].starts_with(&shown.to_string()), "{ends:?} {shown}");
     assert_eq!(ends[1], ["young", "-", "-"]);
+}
+
+async fn what_is_heard_of_late_ended_with_a_restart_too(scene: &Scene) {
+    let now = now();
+    let at = |secs: i64| format!(", Event-Timestamp = {}", now - secs);
+    let boot = |secs| scene.report("Accounting-On", "boot", &format!("{}, NAS-Identifier = edge", at(secs)));
+    boot(60);
+    // Both of these waited somewhere: with a proxy, or in the spool of another node.
+    scene.report("Start", "a", &at(600));
+    scene.report("Interim-Update", "b", &format!("{}, Acct-Session-Time = 300, Acct-Input-Octets = 7", at(300)));
+    scene.report("Start", "c", &format!("{}, NAS-Identifier = another", at(600)));
+    scene.report("Start", "d", &at(30));
+    scene.report("Start", "e", "");
+    let expected = [
+        ["a", "closed", "nas-restart", "0", "0"],
+        ["b", "closed", "nas-restart", "7", "0"],
+        ["c", "observed", "-", "0", "0"],
+        ["d", "observed", "-", "0", "0"],
+        ["e", "observed", "-", "0", "0"],
+    ];
+    scene.are(&expected).await;
+    let ended = scene.sql("SELECT DISTINCT CAST(ended_at AS text) FROM sessions WHERE ended_at IS NOT NULL").await;
+    assert_eq!(ended.len(), 1, "at the time of the boot: {ended:?}");
+    // Again, and an Accounting-On of before the last: nothing changes.
+    scene.report("Start", "a", &at(600));
+    boot(3000);
+    scene.report("Start", "a", &at(600));
+    scene.are(&expected).await;
+    // Its Stop was late too, and says more.
+    scene.report("Stop", "a", &format!("{}, Acct-Session-Time = 500, Acct-Input-Octets = 9", at(100)));
+    assert_eq!(scene.sessions().await[0], ["a", "closed", "stop", "9", "0"]);
+    scene.usage_agrees().await;
+}
+
+async fn a_restart_ends_more_sessions_than_go_at_once(scene: &Scene) {
+    let (names, at) = ((10..40).map(|number| format!("s{number}")).collect::<Vec<_>>(), now() - 60);
+    for name in &names {
+        scene.report("Start", name, &format!(", Event-Timestamp = {at}"));
+    }
+    scene.report("Start", "z", "");
+    scene.report("Accounting-On", "boot", &format!(", Event-Timestamp = {}", at + 30));
+    let over = names.iter().map(|name| [name.as_str(), "closed", "nas-restart", "0", "0"]);
+    let expected: Vec<_> = over.chain([["z", "observed", "-", "0", "0"]]).collect();
+    scene.until(&expected).await;
+    let begun = Instant::now();
+    while scene.sql("SELECT nas FROM nas_restarts WHERE NOT seen_to").await != Vec::<Vec<String>>::new() {
+        assert!(begun.elapsed() < PATIENCE, "nobody saw that all are ended");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn silence_closes_by_timer_and_a_late_report_reopens(scene: &Scene) {

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -19,16 +20,19 @@ use super::super::users::Users;
 use super::super::{clock, voices};
 use super::recent::Recent;
 use super::ticket::Ticket;
-use crate::accounting::{Request, Status, same_nas};
-use crate::model::{Member, Nas, SessionId, Timestamp, UserName};
+use crate::accounting::{Report, Request, Status};
+use crate::model::{Member, Nas, NasName, SessionId, Timestamp, UserName};
 use crate::session::{Class, ClassKey, Event, Press, Session, Told};
-use crate::store::{Change, Committed, Extent, Kept, OrderId, Quarantined, SessionQuery, Store, StoreError};
+use crate::store::{Change, Committed, Extent, Kept, OrderId, Quarantined, Restart, Store, StoreError};
 use crate::telemetry;
 
 /// Users asked for at a time.
 const ASKED_AT_ONCE: usize = 8;
 /// Copies of one session that may come second before its job is given up. Each time somebody else made progress.
 const CONFLICTS: u32 = 16;
+
+/// A report that is older has come late: its NAS may have restarted since, as we may have heard already.
+const LATE: Duration = Duration::from_secs(2);
 
 /// A job, and its ticket.
 pub(super) enum Item {
@@ -197,6 +201,10 @@ impl Committer {
         })
     }
 
+    fn most_at_once(&self) -> u32 {
+        u32::try_from(self.batch).unwrap_or(u32::MAX)
+    }
+
     /// Adds the work of an Accounting-Request: for the session it is about, or for all of its NAS's.
     async fn resolve(
         &self,
@@ -213,13 +221,22 @@ impl Committer {
             Status::AccountingOn | Status::AccountingOff => {
                 // What came before it must be among the sessions it ends.
                 self.rounds(work).await?;
-                let open = SessionQuery { open: true, nas: Some(nas.name.clone()), ..SessionQuery::default() };
-                let mut sessions = self.store.sessions(&open).await?;
                 // Several devices may share an entry; only this one has restarted.
-                let reporter = (&request.report.identity, nas_address);
-                sessions.retain(|session| same_nas((&session.identity, session.nas_address), reporter));
+                let Report { identity, at, .. } = request.report;
+                let restart = Restart {
+                    nas: nas.name.clone(),
+                    nas_address,
+                    nas_ip_address: identity.nas_ip_address,
+                    nas_identifier: identity.nas_identifier,
+                    at,
+                    noted_at: clock::now(),
+                };
+                // Kept before it is looked for what is open: whoever opens one meanwhile looks for it afterwards.
+                self.store.note_restart(&restart).await?;
+                // Where there are more of them than that, the rest is ended bit by bit (see `restarts`): its NAS need not wait for it.
+                let sessions = self.store.sessions_before(&restart, self.most_at_once()).await?;
                 ticket.expect(sessions.len());
-                let restarted = Event::NasRestarted { at: request.report.at };
+                let restarted = Event::NasRestarted { at };
                 work.extend(sessions.into_iter().map(|session| {
                     let kind = Kind::Fact { event: Box::new(restarted.clone()), settles: None };
                     Work::new(session.id, kind, Arc::clone(&ticket))
@@ -418,8 +435,13 @@ impl Committer {
         let (settings, now) = (self.settings.current(), clock::now());
         let members = self.members(round, &known, now).await?;
         let (mut tolds, mut changes) = (Vec::with_capacity(round.len()), Vec::with_capacity(round.len()));
+        let mut late = HashMap::new();
         for item in &*round {
             let turn = self.turn(item, known.remove(&item.session), &members, (&settings, now));
+            let open = turn.as_ref().filter(|_| item.is_report()).and_then(Turn::open_session);
+            if let Some(session) = open.filter(|session| now.since(session.heard_at) > LATE) {
+                late.insert(item.session, session.clone());
+            }
             tolds.push(turn.as_ref().map(|turn| (turn.told(), turn.is_idle())));
             changes.extend(turn.filter(|turn| !turn.is_idle()).map(|turn| turn.into_change(item.settles())));
         }
@@ -478,7 +500,43 @@ impl Committer {
         {
             tracing::warn!(%error, "orders that are settled could not be struck off");
         }
+        self.end_before_restarts(&kept, &late, round).await?;
         self.close_ghosts(kept, round).await
+    }
+
+    /// Adds the end of sessions that are open by a report that came late, and whose NAS has restarted since. Each is answered when
+    /// that is kept too.
+    async fn end_before_restarts(
+        &self,
+        kept: &[(Work, Told)],
+        late: &HashMap<SessionId, Session>,
+        round: &mut VecDeque<Work>,
+    ) -> Result<(), StoreError> {
+        let late_of = |item: &Work| if item.is_report() { late.get(&item.session) } else { None };
+        let nases: HashSet<NasName> = kept.iter().filter_map(|(item, _)| Some(late_of(item)?.nas.clone())).collect();
+        if nases.is_empty() {
+            return Ok(());
+        }
+        let nases: Vec<NasName> = nases.into_iter().collect();
+        let restarts = match self.store.restarts(&nases).await {
+            Err(error @ StoreError::Away(_)) => return Err(error),
+            Err(error) => {
+                telemetry::count("ledger.refused");
+                tracing::error!(%error, "cannot see whether a NAS has restarted since its session was reported");
+                return Ok(());
+            }
+            Ok(restarts) => restarts,
+        };
+        for (item, _) in kept {
+            let Some(session) = late_of(item) else { continue };
+            let ended = restarts.iter().filter(|restart| recall::is_ended_by(session, restart));
+            if let Some(at) = ended.map(|restart| restart.at).min() {
+                item.ticket.expect_one_more();
+                let kind = Kind::Fact { event: Box::new(Event::NasRestarted { at }), settles: None };
+                round.push_back(Work::new(item.session, kind, Arc::clone(&item.ticket)));
+            }
+        }
+        Ok(())
     }
 
     /// Adds what Starts that are kept end besides: each is answered when that is kept too, and finds what is left when it comes
@@ -613,6 +671,10 @@ impl Work {
             // Its session is in the store, and is found there.
             Kind::Fact { .. } => false,
         }
+    }
+
+    fn is_report(&self) -> bool {
+        matches!(self.kind, Kind::Report { .. })
     }
 
     fn is_offer(&self) -> bool {

@@ -117,6 +117,13 @@ impl Ledger {
         answer.await.ok()
     }
 
+    /// The same for a fact that is in no hurry, and nobody's outcome.
+    pub(super) async fn in_line(&self, session: SessionId, event: Event) -> Option<Told> {
+        let (told, answer) = oneshot::channel();
+        self.jobs.send(Job::Fact { session, event: Box::new(event), settles: None, told }).await.ok()?;
+        answer.await.ok()
+    }
+
     /// Wakes a session, past accounting when it is urgent. `None` when that was not kept: it is due still.
     pub(super) async fn wake(&self, session: SessionId, urgent: bool) -> Option<Told> {
         let (told, answer) = oneshot::channel();

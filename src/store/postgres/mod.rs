@@ -31,6 +31,7 @@ mod preferences;
 mod prompts;
 mod quarantine;
 mod report;
+mod restarts;
 mod secret;
 mod session;
 mod strike;
@@ -51,7 +52,7 @@ use super::reports::{Asked, Cell, Report};
 use super::{
     AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Due, Edit,
     EmergencyCode, Heard, Imported, Kept, KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId,
-    Quarantined, SessionQuery, Store, StoreError, Usage, Wake,
+    Quarantined, Restart, SessionQuery, Store, StoreError, Usage, Wake,
 };
 use crate::model::{
     ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
@@ -341,6 +342,26 @@ impl Store for PostgresStore {
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
         on!(self, connection => secret::keep(connection, name, candidate))
+    }
+
+    async fn note_restart(&self, restart: &Restart) -> Result<(), StoreError> {
+        keep!(self, connection => restarts::note(connection, restart))
+    }
+
+    async fn restarts(&self, nases: &[NasName]) -> Result<Vec<Restart>, StoreError> {
+        on!(self, connection => restarts::of(connection, nases))
+    }
+
+    async fn restarts_to_see_to(&self, limit: u32) -> Result<Vec<Restart>, StoreError> {
+        on!(self, connection => restarts::to_see_to(connection, limit))
+    }
+
+    async fn restart_seen_to(&self, restart: &Restart) -> Result<(), StoreError> {
+        keep!(self, connection => restarts::seen_to(connection, restart))
+    }
+
+    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<Session>, StoreError> {
+        on!(self, connection => session::before_restart(connection, restart, limit))
     }
 
     async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError> {

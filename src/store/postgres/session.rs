@@ -20,7 +20,7 @@ use super::failure;
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells};
-use crate::store::{Change, Due, Named, Port, SessionQuery, StoreError, Wake, prefixes_of, records};
+use crate::store::{Change, Due, Named, Port, Restart, SessionQuery, StoreError, Wake, prefixes_of, records};
 
 /// Sessions removed in one transaction.
 const FORGOTTEN: i64 = 500;
@@ -378,6 +378,37 @@ pub(super) async fn matching(connection: &mut PgConnection, query: &SessionQuery
         sql.push(" LIMIT ").push_bind(i64::from(query.limit));
     }
     let rows = sql.build().fetch_all(&mut *connection).await.map_err(failure)?;
+    rows.iter().map(session).collect()
+}
+
+/// Some of those that a restart of their NAS ended, and that are open.
+pub(super) async fn before_restart(
+    connection: &mut PgConnection,
+    restart: &Restart,
+    limit: u32,
+) -> Result<Vec<Session>, StoreError> {
+    // As `accounting::same_nas` tells devices apart. In no order: what is ended is not found again.
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM sessions WHERE nas = $1 AND state NOT IN ('dropped', 'closed') AND accepted_at <= $2
+           AND CASE
+               WHEN nas_identifier IS NOT NULL AND $3::text IS NOT NULL THEN nas_identifier = $3
+               WHEN nas_ip_address IS NOT NULL AND $4::inet IS NOT NULL THEN nas_ip_address = $4
+               ELSE nas_address = $5
+           END
+         LIMIT $6"
+    );
+    let rows = sqlx::query(sql)
+        .bind(row::text(restart.nas.as_str()))
+        .bind(time(restart.at))
+        .bind(row::text_or_none(&restart.nas_identifier))
+        .bind(restart.nas_ip_address)
+        .bind(restart.nas_address)
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await
+        .map_err(failure)?;
     rows.iter().map(session).collect()
 }
 

@@ -27,6 +27,7 @@ mod preferences;
 mod prompts;
 mod quarantine;
 mod report;
+mod restarts;
 mod rows;
 mod secret;
 mod session;
@@ -54,7 +55,7 @@ use super::reports::{Asked, Cell, Report};
 use super::{
     AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Due, Edit,
     EmergencyCode, Heard, Imported, Kept, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId,
-    Quarantined, SessionQuery, Store, StoreError, Usage, Wake,
+    Quarantined, Restart, SessionQuery, Store, StoreError, Usage, Wake,
 };
 use crate::model::{
     ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
@@ -374,6 +375,26 @@ impl Store for SqliteStore {
 
     async fn cluster_secret(&self, name: &str, candidate: &Secret) -> Result<Secret, StoreError> {
         secret::keep(&self.writer, name, candidate).await
+    }
+
+    async fn note_restart(&self, restart: &Restart) -> Result<(), StoreError> {
+        restarts::note(&self.writer, restart).await
+    }
+
+    async fn restarts(&self, nases: &[NasName]) -> Result<Vec<Restart>, StoreError> {
+        restarts::of(&self.readers, nases).await
+    }
+
+    async fn restarts_to_see_to(&self, limit: u32) -> Result<Vec<Restart>, StoreError> {
+        restarts::to_see_to(&self.readers, limit).await
+    }
+
+    async fn restart_seen_to(&self, restart: &Restart) -> Result<(), StoreError> {
+        restarts::seen_to(&self.writer, restart).await
+    }
+
+    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<Session>, StoreError> {
+        session::before_restart(&self.readers, restart, limit).await
     }
 
     async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use super::rows::{self, Values};
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
 use crate::store::row::{self, Cells, Columns};
-use crate::store::{Change, Due, Named, Port, SessionQuery, StoreError, Wake, prefixes_of, records};
+use crate::store::{Change, Due, Named, Port, Restart, SessionQuery, StoreError, Wake, prefixes_of, records};
 
 /// Columns of a session.
 const COLUMNS: usize = 45;
@@ -332,6 +332,37 @@ pub(super) async fn matching(pool: &SqlitePool, query: &SessionQuery) -> Result<
         sql.push(" LIMIT ").push_bind(query.limit);
     }
     let rows = sql.build().fetch_all(pool).await.map_err(failure)?;
+    rows.iter().map(session).collect()
+}
+
+/// Some of those that a restart of their NAS ended, and that are open.
+pub(super) async fn before_restart(
+    pool: &SqlitePool,
+    restart: &Restart,
+    limit: u32,
+) -> Result<Vec<Session>, StoreError> {
+    // As `accounting::same_nas` tells devices apart. In no order: what is ended is not found again.
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM sessions WHERE nas = ?1 AND state NOT IN ('dropped', 'closed') AND accepted_at <= ?2
+           AND CASE
+               WHEN nas_identifier IS NOT NULL AND ?3 IS NOT NULL THEN nas_identifier = ?3
+               WHEN nas_ip_address IS NOT NULL AND ?4 IS NOT NULL THEN nas_ip_address = ?4
+               ELSE nas_address = ?5
+           END
+         LIMIT ?6"
+    );
+    let rows = sqlx::query(sql)
+        .bind(row::text(restart.nas.as_str()))
+        .bind(row::micros(restart.at))
+        .bind(row::text_or_none(&restart.nas_identifier))
+        .bind(restart.nas_ip_address.map(|address| address.to_string()))
+        .bind(restart.nas_address.to_string())
+        .bind(limit)
+        .fetch_all(pool)
+        .await
+        .map_err(failure)?;
     rows.iter().map(session).collect()
 }
 
