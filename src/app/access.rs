@@ -88,6 +88,7 @@ pub(super) struct Access {
     ledger: Ledger,
     /// Where logins are left that nobody is asked about.
     notes: Arc<Notes>,
+    refusals: record::Refusals,
     sealing_key: SealingKey,
     decoy: Decoy,
     checks: Arc<Semaphore>,
@@ -184,6 +185,7 @@ impl Access {
             users,
             ledger,
             notes,
+            refusals: record::Refusals::default(),
             sealing_key,
             decoy,
             checks,
@@ -514,6 +516,9 @@ impl Access {
     }
 
     fn record(&self, request: &Request<'_>, method: &'static str, outcome: &'static str, session: Option<SessionId>) {
+        if session.is_none() && !self.refusals.have_room(&request.nas.name, request.received_at) {
+            return self.notes.lose();
+        }
         let attempt = request.attempt(method, outcome, session);
         record::say(&attempt);
         if self.ledger.try_send(Job::Attempt(Box::new(attempt))).is_err() {

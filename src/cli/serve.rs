@@ -51,7 +51,7 @@ impl ServeArgs {
 
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let loaded = Config::load(flags)?;
-    telemetry::init(&loaded.config.log)?;
+    let _log = telemetry::init_beside(&loaded.config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(runtime.block_on(app::serve(loaded, || Config::load(flags)))?)
 }

@@ -8,6 +8,6 @@ mod once;
 mod ready;
 
 pub use counters::{Counters, add, count, snapshot};
-pub use log::{LogError, init};
+pub use log::{LogError, LogThread, init, init_beside, watch_log};
 pub use once::OncePerWindow;
 pub use ready::tell_ready;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use radhold::radius::{Code, Packet, PacketBuilder, attribute, hiding};
 
-use crate::radhold::{PATIENCE, Radhold};
+use crate::radhold::{PATIENCE, Radhold, message};
 
 const SECRET: &str = "a secret of twenty-odd octets";
 const PASSWORD: &str = "correct horse";
@@ -186,4 +186,45 @@ fn a_nas_has_so_many_new_requests_a_second_and_everything_else_is_answered() {
         other.send(&login);
         assert!(other.is_answered(), "{:?}", radhold.counters());
     }
+}
+
+#[test]
+fn refusals_without_end_are_answered_and_some_of_them_written_down() {
+    let toml = format!("[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\nreject_delay = \"0s\"\n");
+    let radhold = Radhold::start(&toml);
+    let mut refused = 0;
+    until_counted(&radhold, "attempt.not-recorded", 100, || {
+        let mut port = Port::open(radhold.auth);
+        for _ in 0..250 {
+            // Nobody is called alice here.
+            let packet = port.login();
+            port.send(&packet);
+        }
+        refused += port.answered(Duration::from_millis(200)).len();
+    });
+    let written = radhold.log().iter().filter(|line| message(line) == "Access-Request answered").count();
+    assert!((1..refused).contains(&written), "{written} of {refused}: {:?}", radhold.counters());
+    let not_written = counted(&radhold, "attempt.not-recorded");
+    assert_eq!(written as u64 + not_written, refused as u64, "each is written down or counted");
+}
+
+#[test]
+fn nobody_waits_for_whoever_does_not_read_the_log() {
+    const PIPE: usize = 64 << 10;
+    let toml = format!(
+        "filter = \"trace\"\n[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\nreject_delay = \"0s\"\n"
+    );
+    let radhold = Radhold::start(&toml);
+    let mut port = Port::open(radhold.auth);
+    let before = radhold.log().len();
+    radhold.while_its_log_is_not_read(|| {
+        for _ in 0..200 {
+            let packet = port.login();
+            port.send(&packet);
+            assert!(port.is_answered());
+        }
+    });
+    radhold.counters();
+    let logged: usize = radhold.log()[before..].iter().map(|line| line.to_string().len()).sum();
+    assert!(logged > 2 * PIPE, "{logged} octets fit into the pipe");
 }

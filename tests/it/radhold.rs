@@ -160,6 +160,12 @@ impl Radhold {
         self.log.lines.lock().unwrap().clone()
     }
 
+    /// Does something while nobody reads the log.
+    pub(crate) fn while_its_log_is_not_read(&self, act: impl FnOnce()) {
+        let _unread = self.log.lines.lock().unwrap();
+        act();
+    }
+
     /// The first line of the log, from the given one on, that is so; waits for it.
     pub(crate) fn wait_for_log(&self, from: usize, so: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
+use dashmap::DashMap;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -15,11 +16,15 @@ use super::super::ledger::{Job, Ledger};
 use super::super::settings::SettingsHandle;
 use super::plan::Plan;
 use super::*;
+use crate::net::{Bucket, Measure};
 
 /// Logins of one core, or of all that went the long way, that may wait to be written down.
 const MOST_WAITING: usize = 16_384;
 /// How often it is said that some were not recorded.
 const SAID: Duration = Duration::from_secs(60);
+/// Access-Requests that were not accepted, of those of each NAS that are written down: so many a second, and as many at once. Not to be
+/// reached by people.
+const REFUSALS: u32 = 200;
 /// Written at a time: one transaction costs less than many, but a large one keeps a core busy, and logins at that moment waiting.
 const AT_ONCE: u32 = 32;
 
@@ -237,6 +242,22 @@ impl Recorder {
         let lost = self.all().map(|notes| notes.lost.swap(0, Ordering::Relaxed)).sum();
         telemetry::add("attempt.not-recorded", lost);
         lost
+    }
+}
+
+/// How many of each NAS's Access-Requests that were not accepted are written down: whoever can make it send them, or forge its address where
+/// it need not sign, must fill neither the log nor the store.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(DashMap<NasName, Bucket>);
+
+impl Refusals {
+    /// Whether one more may be written down now, which then is counted.
+    pub(super) fn have_room(&self, nas: &NasName, now: Timestamp) -> bool {
+        if let Some(bucket) = self.0.get(nas) {
+            return bucket.take(now);
+        }
+        let bucket = self.0.entry(nas.clone()).or_insert_with(|| Bucket::new(Measure::per_second(REFUSALS)));
+        bucket.take(now)
     }
 }
 
