@@ -691,7 +691,7 @@ pub struct AuthAttempt {
     pub calling_station_id: Option<String>,
     /// The method: `pap`, `chap`, `ms-chap-v1`, `ms-chap-v2`, `eap`, `none`.
     pub method: String,
-    /// `accepted`, or a label that says why not.
+    /// `accepted`; `challenged`, when a code was asked for; or a label that says why not.
     pub outcome: String,
     /// The session that was offered.
     pub session: Option<SessionId>,

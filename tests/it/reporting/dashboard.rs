@@ -37,6 +37,9 @@ async fn every_query_of_the_dashboard_runs() {
                 let column = unit["matcher"]["options"].as_str().unwrap();
                 assert!(rows.iter().all(|row| row.get(column).is_some()), "{title} has no {column}");
             }
+            if title == "Logins by the hour" {
+                assert_eq!((&rows[0]["accepted"], &rows[0]["rejected"]), (&2.into(), &6.into()));
+            }
             if title == "Ghost sessions closed" {
                 assert_eq!(rows[0]["ghosts"], 2);
             }

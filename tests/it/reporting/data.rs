@@ -174,7 +174,14 @@ pub(super) async fn fill(store: &dyn Store) {
             attempt(march(6, 8, 3), "mallory", source, "unknown-user"),
             attempt(march(6, 8, 4), "mallory", None, "unknown-user"),
             attempt(march(6, 8, 5), "alice", source, "accepted"),
+            // bob is asked for a code, mistypes it, and is let in; alice never answers.
+            attempt(march(6, 8, 6), "bob", source, "challenged"),
+            attempt(march(6, 8, 7), "bob", source, "challenged-again"),
+            attempt(march(6, 8, 8), "bob", source, "accepted"),
+            attempt(march(6, 8, 9), "alice", source, "challenged"),
             attempt(now - 60, "erin", source, "wrong-password"),
+            attempt(now - 58, "erin", source, "challenged"),
+            attempt(now - 54, "erin", source, "challenged-again"),
             attempt(now - 50, "erin", source, "accepted"),
         ])
         .await

@@ -81,6 +81,7 @@ fn answers() -> BTreeMap<&'static str, Value> {
             "7. Rejected logins by reason and source",
             json!([
                 { "reason": "wrong-password", "source": "203.0.113.9", "users": 2, "logins": 3 },
+                { "reason": "challenged-again", "source": "203.0.113.9", "users": 1, "logins": 1 },
                 { "reason": "unknown-user", "source": "192.0.2.1", "users": 1, "logins": 1 },
                 { "reason": "unknown-user", "source": "203.0.113.9", "users": 1, "logins": 1 }
             ]),
@@ -90,7 +91,7 @@ fn answers() -> BTreeMap<&'static str, Value> {
             json!([
                 { "nas": "core", "silent_seconds": null, "sessions_open": 0, "sessions_held": 0, "logins_24h": 0, "rejected_24h": 0,
                   "not_lifted_24h": 0, "ghosts_24h": 0, "orders_waiting": 0 },
-                { "nas": "edge", "sessions_open": 1, "sessions_held": 1, "logins_24h": 2, "rejected_24h": 1,
+                { "nas": "edge", "sessions_open": 1, "sessions_held": 1, "logins_24h": 3, "rejected_24h": 2,
                   "not_lifted_24h": 0, "ghosts_24h": 0, "orders_waiting": 1 },
                 { "nas": "silent", "silent_seconds": null, "sessions_open": 0, "sessions_held": 0, "logins_24h": 0, "rejected_24h": 0,
                   "not_lifted_24h": 0, "ghosts_24h": 0, "orders_waiting": 0 }
