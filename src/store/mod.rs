@@ -257,7 +257,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     // -- records
 
-    /// Adds authentication attempts.
+    /// Adds authentication attempts. Those that are there already are left out: whoever does not know what became of a call makes it
+    /// again.
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError>;
     /// The latest attempts, newest first.
     async fn attempts(&self, limit: u32) -> Result<Vec<AuthAttempt>, StoreError>;
@@ -695,6 +696,8 @@ pub struct AuthAttempt {
     pub outcome: String,
     /// The session that was offered.
     pub session: Option<SessionId>,
+    /// Drawn when it was made: with its time, what it is known by when it is recorded again. Attempts of long ago have none.
+    pub nonce: Option<i64>,
 }
 
 /// How many an import added; the others were there already.

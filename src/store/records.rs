@@ -194,6 +194,7 @@ pub(super) fn attempt(row: &impl Columns) -> Result<AuthAttempt, StoreError> {
         method: row.need("method", Columns::text)?,
         outcome: row.need("outcome", Columns::text)?,
         session: row.session_id("session_id")?,
+        nonce: row.integer("nonce")?,
     })
 }
 

@@ -530,6 +530,61 @@ async fn while_no_standby_takes_commits_the_store_counts_as_away() {
     assert_eq!(session["counters"]["input_octets"], octets + 1);
 }
 
+/// PostgreSQL carries an INSERT out that was given up: no answer in time, a connection that was cut when all was sent, a commit that
+/// waits for a standby.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_is_on_record_once_whatever_becomes_of_its_insert() {
+    let engine = Engine::start().await;
+    let wire = Wire::to(engine.port).await;
+    let url = format!("postgres://radhold@{}/postgres", wire.address);
+    // PostgreSQL ends a statement itself after the patience of the store: that must not be so soon as to hide what was given up.
+    let (radhold, fleet) = scene(&url, "store.patience = \"8s\"\n").await;
+    let mut watch = PgConnection::connect(&engine.address("postgres")).await.unwrap();
+    let recorded = "SELECT count(*) FROM auth_attempts WHERE user_name = $1";
+    for trouble in ["locked", "cut", "standby"] {
+        // What was prepared on its connection is carried out with no further word from us.
+        for nth in 0..4 {
+            let before = format!("before-{trouble}-{nth}");
+            until_login(&fleet, &before, Some(Code::AccessReject)).await;
+            while sqlx::query_scalar::<_, i64>(recorded).bind(&before).fetch_one(&mut watch).await.unwrap() == 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+        let from = radhold.log().len();
+        let mut lock = PgConnection::connect(&engine.address("postgres")).await.unwrap();
+        if trouble == "standby" {
+            engine.sql("ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+            engine.sql("SELECT pg_reload_conf()").await;
+        } else {
+            lock.execute("BEGIN; LOCK TABLE auth_attempts IN SHARE MODE").await.unwrap();
+        }
+        assert_eq!(fleet.try_login(1, trouble, PASSWORD, 0, QUICK).await, Some(Code::AccessReject));
+        let begun = Instant::now();
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO auth_attempts%' AND (wait_event_type = 'Lock' OR wait_event = 'SyncRep')";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watch).await.unwrap() == 0 {
+            assert!(begun.elapsed() < PATIENCE, "no INSERT waits");
+            sleep(Duration::from_millis(10)).await;
+        }
+        wire.cut.send_replace(trouble == "cut");
+        block_in_place(|| radhold.wait_for_log(from, |line| message(line).starts_with("the store is away")));
+        sleep(Duration::from_secs(2)).await;
+        lock.close().await.unwrap();
+        engine.sql("ALTER SYSTEM RESET synchronous_standby_names").await;
+        engine.sql("SELECT pg_reload_conf()").await;
+        wire.cut.send_replace(false);
+        block_in_place(|| radhold.wait_for_log(from, |line| message(line).starts_with("the store is back")));
+        // Those behind it are on record when it is.
+        let later = format!("after-{trouble}");
+        until_login(&fleet, &later, Some(Code::AccessReject)).await;
+        while sqlx::query_scalar::<_, i64>(recorded).bind(&later).fetch_one(&mut watch).await.unwrap() == 0 {
+            assert!(begun.elapsed() < PATIENCE * 2, "{trouble}: nothing is recorded any more");
+            sleep(Duration::from_millis(50)).await;
+        }
+        let rows: i64 = sqlx::query_scalar(recorded).bind(trouble).fetch_one(&mut watch).await.unwrap();
+        assert_eq!(rows, 1, "{trouble}");
+    }
+}
+
 /// An Accounting-Response says that its record is durable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_that_need_not_wait_for_the_disk_is_overruled_and_a_server_that_never_does_is_reported() {

@@ -261,7 +261,7 @@ impl Refusals {
     }
 }
 
-/// What is recorded of an answered Access-Request.
+/// What is recorded of an answered Access-Request. To be made once for each: the store knows it again.
 pub(super) fn attempt(
     packet: &Packet<'_>,
     nas: &Nas,
@@ -280,6 +280,7 @@ pub(super) fn attempt(
         method: method.to_owned(),
         outcome: outcome.to_owned(),
         session: None,
+        nonce: Some(i64::from_be_bytes(chance::few())),
     }
 }
 

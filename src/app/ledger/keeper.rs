@@ -417,6 +417,7 @@ impl Keeper {
                 }
                 self.keep_in_spool(&tickets).await;
             }
+            // Perhaps they are kept all the same; the store leaves out what it has.
             (Cargo::Attempts(attempts), Err(_)) => {
                 let room = QUEUE.saturating_sub(self.attempts.len());
                 let (lost, kept) = attempts.split_at(attempts.len().saturating_sub(room));

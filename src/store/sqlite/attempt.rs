@@ -6,11 +6,11 @@ use super::{failure, rows};
 use crate::store::row::{self, Cells};
 use crate::store::{AuthAttempt, StoreError, records};
 
-const COLUMNS: usize = 8;
+const COLUMNS: usize = 9;
 
 macro_rules! columns {
     () => {
-        "at, user_name, nas, nas_address, calling_station_id, method, outcome, session_id"
+        "at, user_name, nas, nas_address, calling_station_id, method, outcome, session_id, nonce"
     };
 }
 
@@ -22,14 +22,14 @@ pub(super) fn add(attempts: &[AuthAttempt]) -> QueryBuilder<Sqlite> {
         values.push_bind(row::text(&attempt.user)).push_bind(row::text(attempt.nas.as_str()));
         values.push_bind(attempt.nas_address.to_string()).push_bind(row::text_or_none(&attempt.calling_station_id));
         values.push_bind(row::text(&attempt.method)).push_bind(row::text(&attempt.outcome));
-        values.push_bind(attempt.session.map(|session| session.to_string()));
+        values.push_bind(attempt.session.map(|session| session.to_string())).push_bind(attempt.nonce);
     });
     sql.push(concat!(
         ") INSERT INTO auth_attempts (",
         columns!(),
         ") SELECT ",
         columns!(),
-        " FROM new WHERE at IS NOT NULL"
+        " FROM new WHERE at IS NOT NULL ON CONFLICT (at, nonce) DO NOTHING"
     ));
     sql
 }

@@ -98,6 +98,7 @@ fn attempt(secs: u64, user: &str, from: Option<&str>, outcome: &str) -> AuthAtte
         method: "pap".into(),
         outcome: outcome.into(),
         session: None,
+        nonce: None,
     }
 }
 

@@ -15,6 +15,7 @@ battery! {
         usage_repeats_add_nothing,
         a_decision_is_recorded,
         attempts_come_newest_first,
+        an_attempt_recorded_again_is_left_out,
         a_cluster_secret_is_chosen_once,
         quarantine_keeps_packets_whole,
     }
@@ -84,6 +85,7 @@ async fn attempts_come_newest_first(stage: &Stage) {
         method: "ms-chap-v2".into(),
         outcome: "accepted".into(),
         session: None,
+        nonce: None,
     };
     let rich = AuthAttempt {
         nas_address: "2001:db8::5".parse().unwrap(),
@@ -96,6 +98,43 @@ async fn attempts_come_newest_first(stage: &Stage) {
     store.record_attempts(&[attempt(10, "bob\0")]).await.unwrap();
     assert_eq!(store.attempts(10).await.unwrap(), [rich.clone(), attempt(10, "bob\u{FFFD}"), attempt(10, "alice")]);
     assert_eq!(store.attempts(1).await.unwrap(), [rich]);
+}
+
+/// Whoever does not know what became of a call makes it again, with what has come since.
+async fn an_attempt_recorded_again_is_left_out(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let attempt = |nonce| AuthAttempt {
+        at: NOON,
+        user: format!("{nonce:?}"),
+        nas: "edge".into(),
+        nas_address: "192.0.2.1".parse().unwrap(),
+        calling_station_id: None,
+        method: "pap".into(),
+        outcome: "wrong-password".into(),
+        session: None,
+        nonce,
+    };
+    let [one, two, three] = [Some(i64::MIN), Some(0), Some(7)].map(attempt);
+    store.record_attempts(&[one.clone(), two.clone()]).await.unwrap();
+    store.record_attempts(&[one.clone(), two.clone(), three.clone(), three.clone()]).await.unwrap();
+    assert_eq!(store.attempts(10).await.unwrap(), [three, two, one.clone()]);
+    // The same number at another time is another attempt.
+    let later = AuthAttempt { at: NOON + Duration::from_micros(1), ..one };
+    store.record_attempts(std::slice::from_ref(&later)).await.unwrap();
+    assert_eq!(store.attempts(1).await.unwrap(), [later]);
+    // Those without one, as of nodes of before, are not told apart.
+    store.record_attempts(&[attempt(None)]).await.unwrap();
+    store.record_attempts(&[attempt(None)]).await.unwrap();
+    assert_eq!(store.attempts(10).await.unwrap().len(), 6);
+    // While they are on their way, too.
+    let many: Vec<_> = (100..400).map(|nonce| attempt(Some(nonce))).collect();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (store, many) = (stage.another().await, many.clone());
+        calls.spawn(async move { store.record_attempts(&many).await.unwrap() });
+    }
+    calls.join_all().await;
+    assert_eq!(store.attempts(1000).await.unwrap().len(), 306);
 }
 
 async fn a_cluster_secret_is_chosen_once(stage: &Stage) {
@@ -125,6 +164,7 @@ async fn the_reports_say_who_and_how_much(stage: &Stage) {
         method: "pap".into(),
         outcome: "accepted".into(),
         session: None,
+        nonce: None,
     };
     store.record_attempts(&[attempt]).await.unwrap();
 
