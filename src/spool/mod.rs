@@ -351,6 +351,11 @@ impl Fill {
     pub const fn is_alarming(&self) -> bool {
         self.used >= self.limit / 10 * 8
     }
+
+    /// Whether there is room again: less than half is in use, since what is drained and filled at the same time goes up and down.
+    pub const fn has_room(&self) -> bool {
+        self.used < self.limit / 2
+    }
 }
 
 #[cfg(test)]

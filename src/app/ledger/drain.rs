@@ -265,8 +265,9 @@ impl Keeper {
         if kept.is_empty() {
             return 0;
         }
-        if let Err(error) = self.spool.strike_off(&kept).await {
-            tracing::error!(%error, "what the store has stays in the spool, and is brought again");
+        match self.spool.strike_off(&kept).await {
+            Ok(()) => self.look_for_room().await,
+            Err(error) => tracing::error!(%error, "what the store has stays in the spool, and is brought again"),
         }
         self.drain.moved_at = Instant::now();
         for number in &kept {

@@ -654,10 +654,16 @@ impl Keeper {
                     );
                 }
             }
-            // What is drained and filled at the same time goes up and down.
-            Ok(fill) if fill.used < fill.limit / 2 => (self.alarmed, self.full) = (false, false),
+            Ok(fill) if fill.has_room() => (self.alarmed, self.full) = (false, false),
             Ok(_) => (),
             Err(error) => tracing::warn!(%error, "cannot see how full the spool is"),
+        }
+    }
+
+    /// Looks whether what has left the spool made room. Nothing else may come to look: while it is full, surplus stays away from it.
+    pub(super) async fn look_for_room(&mut self) {
+        if (self.full || self.alarmed) && self.spool.fill().await.is_ok_and(|fill| fill.has_room()) {
+            (self.alarmed, self.full) = (false, false);
         }
     }
 
@@ -752,5 +758,87 @@ async fn knocked(away: &mut Option<(Timestamp, JoinHandle<()>)>) {
         // That it panicked is as good a reason to try the store again.
         Some((_, knocker)) => drop(knocker.await),
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Scene;
+    use super::*;
+    use crate::accounting::{Report, Request, Status};
+    use crate::model::{Nas, Secret};
+    use crate::spool::AccountingPacket;
+
+    /// The least a spool may have.
+    const MEBIBYTE: u64 = 1 << 20;
+
+    fn packet(nas: &Nas) -> AccountingPacket {
+        // Of a NAS that the settings do not know: the store keeps it in quarantine.
+        AccountingPacket {
+            nas: nas.name.clone(),
+            source: std::net::IpAddr::from([192, 0, 2, 1]),
+            received_at: clock::now(),
+            packet: vec![4; 4096],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_spool_that_was_full_takes_what_a_slow_store_cannot_once_it_is_drained() {
+        let Scene { store, users, committer, nas } = Scene::new().await;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spool.sqlite");
+        let (spool, _) = Spool::open(&path, MEBIBYTE, clock::now()).await.unwrap();
+        let (alarms, mut raised) = Alarms::new("here".into());
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (_urgent_jobs, urgent) = mpsc::channel(QUEUE);
+        let parts = Parts {
+            store,
+            users,
+            spool,
+            settings: committer.settings.clone(),
+            new_orders: Arc::default(),
+            hands: Hands::none(),
+            buttons: ButtonKey::new(&Secret::new("a cluster key")),
+            gather: Duration::ZERO,
+            batch: 64,
+            after: Duration::from_secs(1),
+            drain_rate: 1_000_000,
+            alarms,
+            spools: watch::Sender::default(),
+        };
+        let mut keeper = Keeper::new(parts, queue, urgent);
+
+        while !keeper.full {
+            let tickets: Vec<_> =
+                (0..64).map(|_| Ticket::new(Some(Entry::Accounting(packet(&nas))), Done::Nobody)).collect();
+            keeper.keep_in_spool(&tickets).await;
+        }
+        // As an outage that filled it by a hair.
+        keeper.alarmed = true;
+        assert!(keeper.spool.waiting() > 0 && raised.try_recv().is_ok());
+        while keeper.spool.waiting() > 0 {
+            sleep_until(keeper.drain.next_at()).await;
+            keeper.drain_some().await;
+        }
+        assert!(!keeper.full && !keeper.alarmed, "there is room, and the next outage is another one");
+
+        // Two a second: that is two within its patience.
+        keeper.pace = Pace::new(4, 4, keeper.after);
+        keeper.pace.kept(4, Duration::from_secs(2));
+        assert_eq!(keeper.pace.bearable(), Some(2));
+        for _ in 0..32 {
+            let request = Request {
+                status: Status::InterimUpdate,
+                user: None,
+                classes: vec![],
+                report: Report::default(),
+                disbelieved: None,
+            };
+            let (kept, _) = oneshot::channel();
+            let (nas, packet) = (Arc::clone(&nas), Box::new(packet(&nas)));
+            jobs.try_send(Job::Accounting { nas, packet, request: Box::new(request), kept }).unwrap();
+        }
+        keeper.keep_surplus_in_spool().await;
+        assert!(keeper.spool.waiting() >= 16, "{} of 32", keeper.spool.waiting());
     }
 }

@@ -23,16 +23,16 @@ use crate::store::{self, Store};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-struct Scene {
-    store: Arc<dyn Store>,
-    users: Arc<Users>,
-    committer: Committer,
-    nas: Arc<Nas>,
+pub(super) struct Scene {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) users: Arc<Users>,
+    pub(super) committer: Committer,
+    pub(super) nas: Arc<Nas>,
 }
 
 impl Scene {
     /// An embedded store in memory with alice in it.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::at("sqlite::memory:").await
     }
 
