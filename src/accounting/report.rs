@@ -15,6 +15,8 @@ const MOST_OCTETS: u64 = 1 << 53;
 pub struct Report {
     /// When it happened, by Event-Timestamp (RFC 2869 §5.3) or Acct-Delay-Time (RFC 2866 §5.2) as far as they are believed.
     pub at: Timestamp,
+    /// Whether the NAS itself said when, so that a copy which comes late has the same time.
+    pub dated: bool,
     /// How the NAS identifies it.
     pub identity: Identity,
     /// What it has carried.
@@ -25,6 +27,13 @@ pub struct Report {
     pub terminate_cause: Option<u32>,
     /// Filter-Id in force, where the NAS shows it.
     pub filter_id: Option<String>,
+}
+
+impl Report {
+    /// When its session began, by what it says itself: without Acct-Session-Time no later than the report.
+    pub fn began_at(&self) -> Timestamp {
+        self.at.before(Duration::from_secs(self.counters.session_time))
+    }
 }
 
 /// An Accounting-Request, read.
@@ -135,7 +144,7 @@ impl Request {
             return Err(RequestError::NoSessionId);
         }
         let on_or_off = matches!(status, Status::AccountingOn | Status::AccountingOff);
-        let (at, disbelieved) = event_time(packet, received_at, reading.clock, on_or_off);
+        let EventTime { at, dated, disbelieved } = event_time(packet, received_at, reading.clock, on_or_off);
         let counters = counters(packet, reading.octet_direction);
         let bounded = Counters {
             input_octets: counters.input_octets.min(MOST_OCTETS),
@@ -151,6 +160,7 @@ impl Request {
             classes: packet.all(attribute::CLASS).map(<[u8]>::to_vec).collect(),
             report: Report {
                 at,
+                dated,
                 identity,
                 counters: bounded,
                 wraps: reading.octet_wrap && !counts_wide,
@@ -175,29 +185,33 @@ impl Default for ClockBounds {
     }
 }
 
+/// When a report happened, and how that is known.
+struct EventTime {
+    at: Timestamp,
+    dated: bool,
+    disbelieved: Option<Disbelieved>,
+}
+
 /// When it happened. Event-Timestamp is the same in every retransmission, so it goes first where it is plausible; where the
 /// NAS says how long it has been trying (even zero), the two must agree but for the clocks. A clock is wrong most of all at
 /// boot, so of Accounting-On and -Off only that much is believed.
-fn event_time(
-    packet: &Packet<'_>,
-    received_at: Timestamp,
-    clock: ClockBounds,
-    on_or_off: bool,
-) -> (Timestamp, Option<Disbelieved>) {
+fn event_time(packet: &Packet<'_>, received_at: Timestamp, clock: ClockBounds, on_or_off: bool) -> EventTime {
     let delay = packet.integer(attribute::ACCT_DELAY_TIME).map(|secs| Duration::from_secs(u64::from(secs)));
     let (by_delay, disbelieved) = match delay {
         Some(delay) if delay > clock.delay => (received_at, Some(Disbelieved::DelayTime)),
         delay => (received_at.before(delay.unwrap_or_default()), None),
     };
-    let Some(secs) = packet.integer(attribute::EVENT_TIMESTAMP) else { return (by_delay, disbelieved) };
+    // Some NASes say 0 in every copy.
+    let by_delay_alone = |disbelieved| EventTime { at: by_delay, dated: by_delay < received_at, disbelieved };
+    let Some(secs) = packet.integer(attribute::EVENT_TIMESTAMP) else { return by_delay_alone(disbelieved) };
     let stated = Timestamp::from_secs(i64::from(secs));
     let late = if delay.is_some() || on_or_off { clock.skew } else { clock.delay.max(clock.skew) };
     // The second it states has begun up to a second before.
     if by_delay.since(stated) <= late + Duration::from_secs(1) && stated.since(by_delay) <= clock.skew {
         // A clock that is ahead must not end sessions that began after the boot.
-        (if on_or_off { stated.min(by_delay) } else { stated }, None)
+        EventTime { at: if on_or_off { stated.min(by_delay) } else { stated }, dated: true, disbelieved: None }
     } else {
-        (by_delay, Some(Disbelieved::EventTimestamp))
+        by_delay_alone(Some(Disbelieved::EventTimestamp))
     }
 }
 
@@ -316,6 +330,28 @@ mod tests {
         assert_eq!(timed(7, None, Some(20)), (20, None));
         assert_eq!(timed(7, None, Some(-200)), (0, None), "a boot is not after its report");
         assert_eq!(timed(8, Some(30), Some(-100)), (30, None));
+    }
+
+    #[test]
+    fn what_the_nas_says_of_the_time_is_the_same_in_every_copy() {
+        let dated = |delay: Option<u32>, ago: Option<i64>| {
+            let request = read(OctetDirection::Standard, |builder| {
+                builder.integer(attribute::ACCT_STATUS_TYPE, 2).unwrap();
+                builder.text(attribute::ACCT_SESSION_ID, "a1").unwrap();
+                for (kind, secs) in [
+                    (attribute::ACCT_DELAY_TIME, delay),
+                    (attribute::EVENT_TIMESTAMP, ago.map(|ago| u32::try_from(RECEIVED - ago).unwrap())),
+                ] {
+                    if let Some(secs) = secs {
+                        builder.integer(kind, secs).unwrap();
+                    }
+                }
+            });
+            request.unwrap().report.dated
+        };
+        assert!(dated(None, Some(86_400)) && dated(Some(0), Some(20)) && dated(Some(7), None));
+        assert!(!dated(None, None) && !dated(Some(u32::MAX), None) && !dated(None, Some(RECEIVED)));
+        assert!(!dated(Some(0), None), "some NASes say so in every copy");
     }
 
     #[test]

@@ -9,13 +9,13 @@ use uuid::Builder;
 
 use super::settings::Settings;
 use crate::accounting::{Report, Request, Status, same_nas, same_port, same_session};
-use crate::model::{Identity, Member, Nas, SessionId, Timestamp, UserName};
+use crate::model::{Counters, Identity, Member, Nas, SessionId, Timestamp, UserName};
 use crate::policy;
 use crate::session::{Class, ClassError, ClassKey, Event, Session, State};
 use crate::store::{Named, Port, Restart, Store, StoreError};
 use crate::telemetry;
 
-/// A Start this long after the end of a session with its Acct-Session-Id is of another: NASes count anew at boot.
+/// What begins this long after the end of a session with its Acct-Session-Id is another: NASes count anew at boot.
 const REUSED_AFTER: Duration = Duration::from_secs(60);
 
 /// What a session is made from when the store has none.
@@ -74,19 +74,14 @@ impl Origin {
     /// The session it is about instead, when it begins long after the one of its id ended: what the NAS calls sessions by has
     /// changed since, so that the one before it was not found.
     pub(super) fn of_a_later(&self, known: &Session, event: &Event) -> Option<SessionId> {
-        let Event::Started(report) = event else { return None };
-        let later = self.class.is_none() && known.started_at.is_some() && is_long_over(known, report.at);
+        let (status, report) = reported(event)?;
+        let later = self.class.is_none() && known.started_at.is_some() && is_of_a_later(known, status, report);
         later.then(|| id_from(Sha256::new().chain_update(known.id.0.as_bytes())))
     }
 
     /// Asks the store anew which session a report without Class is about; `None` when that is no report.
     pub(super) async fn ask(&self, store: &dyn Store, event: &Event) -> Result<Option<SessionId>, StoreError> {
-        let (status, report) = match event {
-            Event::Started(report) => (Status::Start, report),
-            Event::Interim(report) => (Status::InterimUpdate, report),
-            Event::Stopped(report) => (Status::Stop, report),
-            _ => return Ok(None),
-        };
+        let Some((status, report)) = reported(event) else { return Ok(None) };
         let user = Some(self.user.as_str().to_owned());
         let request = Request { status, user, classes: Vec::new(), report: report.clone(), disbelieved: None };
         Ok(Some(match by_identity(store, &self.nas, self.nas_address, &request).await? {
@@ -94,6 +89,16 @@ impl Origin {
             Meant::New { after } => id_of(&self.nas, self.nas_address, &request, after),
         }))
     }
+}
+
+/// The report an event is, and its Acct-Status-Type.
+fn reported(event: &Event) -> Option<(Status, &Report)> {
+    Some(match event {
+        Event::Started(report) => (Status::Start, report),
+        Event::Interim(report) => (Status::InterimUpdate, report),
+        Event::Stopped(report) => (Status::Stop, report),
+        _ => return None,
+    })
 }
 
 /// The port whose sessions a Start may end: on a NAS where a port has one session at a time.
@@ -214,9 +219,12 @@ pub(super) fn choose(sessions: &[Session], nas_address: IpAddr, request: &Reques
             && same_nas((&session.identity, session.nas_address), (reported, nas_address))
     };
     let same_id = |session: &&Session| session.identity.acct_session_id == reported.acct_session_id;
-    let (begins, at) = (request.status == Status::Start, request.report.at);
     let mut called_so = sessions.iter().filter(|session| same_id(session) && matches(session));
-    let current = called_so.clone().find(|session| !(begins && is_long_over(session, at)));
+    let mut possible = called_so.clone().filter(|session| !is_of_a_later(session, request.status, &request.report));
+    // Of those called the same, the one that was there at the time: a report that comes late is of the one before. Where none was, the
+    // time of its beginning is not known well: a Start comes behind the Interim-Update that stood for it.
+    let current =
+        possible.clone().find(|session| !is_before(session, &request.report)).or_else(|| possible.next_back());
     // An offer that was dropped is taken up late by a NAS that was cut off.
     let offer = |state| sessions.iter().find(|session| session.state == state && matches(session));
     match current.or_else(|| offer(State::Offered)).or_else(|| offer(State::Dropped)) {
@@ -225,9 +233,39 @@ pub(super) fn choose(sessions: &[Session], nas_address: IpAddr, request: &Reques
     }
 }
 
-/// Whether what begins at that time is another session than this one, though it is called the same.
-fn is_long_over(session: &Session, at: Timestamp) -> bool {
-    session.end.is_some_and(|end| at > end.at + REUSED_AFTER)
+/// Whether a report is of another session than this one, which is over, though it is called the same: of one that began clearly after
+/// the end.
+fn is_of_a_later(session: &Session, status: Status, report: &Report) -> bool {
+    let Some(end) = session.end else { return false };
+    let begins = status == Status::Start;
+    // Without Acct-Session-Time there is only the time of the report. After a Stop that says as much; of a session whose end we presumed
+    // it may say that it lives.
+    let is_telling = begins || report.counters.session_time > 0 || !end.cause.is_presumed();
+    // Some ends are by our clock, and the clock of the NAS may be ahead.
+    let over_at = session.started_at.map_or(end.at, |start| start.max(end.at));
+    is_telling && report.began_at() > over_at + REUSED_AFTER && (begins || !is_repetition(session, report))
+}
+
+/// Whether a report says again what its session said last, and not when: it may have been on its way for any time.
+fn is_repetition(session: &Session, report: &Report) -> bool {
+    // As a NAS counts that has 32 bits for octets.
+    let narrow = |counters: Counters| Counters {
+        input_octets: counters.input_octets & u64::from(u32::MAX),
+        output_octets: counters.output_octets & u64::from(u32::MAX),
+        ..counters
+    };
+    let known = if report.wraps { narrow(session.counters) } else { session.counters };
+    !report.dated && known == report.counters
+}
+
+/// Whether a report is of a time clearly before this session.
+fn is_before(session: &Session, report: &Report) -> bool {
+    session.started_at.is_some_and(|start| start > report.at + REUSED_AFTER)
+}
+
+/// The same of an event: then it may be of the session that was called the same before.
+pub(super) fn may_be_of_an_earlier(session: &Session, event: &Event) -> bool {
+    reported(event).is_some_and(|(_, report)| is_before(session, report))
 }
 
 /// The id of a session that nobody knows yet, made of what its NAS calls it in every packet: copies of a packet that come to two
@@ -282,6 +320,19 @@ mod tests {
         Request { status: Status::Start, user: Some("alice".into()), classes: vec![], report, disbelieved: None }
     }
 
+    /// A report of the same session, or of one that is called so.
+    fn report(status: Status, at: i64, session_time: u64, input_octets: u64) -> Request {
+        let counters = Counters { session_time, input_octets, ..Counters::default() };
+        let started = start(at);
+        Request { status, report: Report { counters, dated: true, ..started.report }, ..started }
+    }
+
+    fn ended(session: &Session, how: impl FnOnce(&mut crate::session::Record)) -> Session {
+        let mut record = session.clone().into_record();
+        how(&mut record);
+        Session::restore(record)
+    }
+
     fn kept(id: SessionId, request: &Request, over_at: i64) -> Session {
         let identity = request.report.identity.clone();
         let session = Session::observe(id, "alice".into(), "edge".into(), HERE, identity, request.report.at);
@@ -320,6 +371,76 @@ mod tests {
         assert_eq!(origin.of_a_later(&over, &begins(1160)), None);
         let later = origin.of_a_later(&over, &begins(1161)).unwrap();
         assert_ne!(later, over.id);
-        assert_eq!(origin.of_a_later(&over, &Event::Interim(start(1161).report)), None);
+        let interim = |at, secs| Event::Interim(report(Status::InterimUpdate, at, secs, 9).report);
+        assert_eq!(origin.of_a_later(&over, &interim(1260, 100)), None);
+        assert_eq!(origin.of_a_later(&over, &interim(1261, 100)), Some(later));
+        assert_eq!(origin.of_a_later(&over, &Event::TimerPassed), None);
+    }
+
+    #[test]
+    fn a_report_that_began_long_after_the_session_of_its_id_is_of_another() {
+        let id = SessionId(uuid::Uuid::from_u128(1));
+        let stopped = kept(id, &start(1000), 1100);
+        let presumed = ended(&stopped, |record| record.end.as_mut().unwrap().cause = EndCause::Stale);
+        let chosen = |known: &Session, request: &Request| choose(std::slice::from_ref(known), HERE, request);
+        for status in [Status::InterimUpdate, Status::Stop] {
+            for over in [&stopped, &presumed] {
+                let meant = |at, secs| chosen(over, &report(status, at, secs, 9));
+                assert_eq!(
+                    meant(5000, 3840),
+                    Meant::Kept(id),
+                    "it began as the other ended, as far as anybody can tell"
+                );
+                assert_eq!(meant(5000, 3839), Meant::New { after: Some(id) });
+                assert_eq!(meant(1090, 90), Meant::Kept(id), "a late one");
+            }
+            // Without Acct-Session-Time nothing says when it began: it was no earlier than a Stop, but may contradict what we presumed.
+            assert_eq!(chosen(&stopped, &report(status, 1161, 0, 9)), Meant::New { after: Some(id) });
+            assert_eq!(chosen(&stopped, &report(status, 1160, 0, 9)), Meant::Kept(id));
+            assert_eq!(chosen(&presumed, &report(status, 9000, 0, 9)), Meant::Kept(id));
+            // What we ended by our clock, before it began by that of its NAS.
+            let ahead = ended(&presumed, |record| record.started_at = Some(Timestamp::from_secs(1300)));
+            assert_eq!(chosen(&ahead, &report(status, 1400, 100, 9)), Meant::Kept(id));
+        }
+    }
+
+    #[test]
+    fn a_copy_that_comes_at_any_time_and_does_not_say_when_is_no_other_session() {
+        let id = SessionId(uuid::Uuid::from_u128(1));
+        let counters = report(Status::Stop, 0, 100, (1 << 32) + 9).report.counters;
+        let over = ended(&kept(id, &start(1000), 1100), |record| record.counters = counters);
+        let meant = |change: fn(&mut Report)| {
+            let mut copy = report(Status::Stop, 9000, 100, (1 << 32) + 9);
+            copy.report.dated = false;
+            change(&mut copy.report);
+            choose(std::slice::from_ref(&over), HERE, &copy)
+        };
+        let another = Meant::New { after: Some(id) };
+        assert_eq!(meant(|_| ()), Meant::Kept(id));
+        assert_eq!(meant(|report| report.dated = true), another, "a copy has the same time");
+        assert_eq!(meant(|report| report.counters.input_octets += 1), another);
+        assert_eq!(meant(|report| (report.wraps, report.counters.input_octets) = (true, 9)), Meant::Kept(id));
+        assert_eq!(meant(|report| (report.wraps, report.counters.input_octets) = (false, 9)), another);
+    }
+
+    #[test]
+    fn of_sessions_called_the_same_a_report_is_of_the_one_of_its_time() {
+        let [first, second] = [1, 2].map(|number| SessionId(uuid::Uuid::from_u128(number)));
+        let older = kept(first, &start(1000), 1100);
+        let newer = kept(second, &start(2000), 2100);
+        let open = ended(&newer, |record| (record.state, record.end) = (State::Observed, None));
+        for newer in [newer, open] {
+            let known = [newer, older.clone()];
+            let meant = |status, at, secs| choose(&known, HERE, &report(status, at, secs, 9));
+            for status in [Status::InterimUpdate, Status::Stop] {
+                assert_eq!(meant(status, 1100, 100), Meant::Kept(first), "it comes late, or again");
+                assert_eq!(meant(status, 1500, 500), Meant::Kept(first), "it lived longer than we thought");
+                assert_eq!(meant(status, 2090, 90), Meant::Kept(second));
+                assert_eq!(meant(status, 2090, 0), Meant::Kept(second));
+            }
+            assert_eq!(meant(Status::Start, 1000, 0), Meant::Kept(first));
+            assert_eq!(meant(Status::Start, 2000, 0), Meant::Kept(second));
+            assert_eq!(meant(Status::Start, 1500, 0), Meant::Kept(second), "an Interim-Update stood for it");
+        }
     }
 }

@@ -275,7 +275,7 @@ impl Turn<'_> {
         }
         record.heard_at = record.heard_at.max(report.at);
         // Any report may be the first we hear: it says itself since when the session has been up.
-        let start = report.at.before(Duration::from_secs(report.counters.session_time));
+        let start = report.began_at();
         record.started_at = Some(record.started_at.map_or(start, |known| known.min(start)));
     }
 
@@ -342,8 +342,7 @@ impl Turn<'_> {
     fn stop(&mut self, report: &Report) {
         self.refresh(report);
         // The first we hear may be the last: its Start was lost, or still lies in a spool.
-        let start = report.at.before(Duration::from_secs(report.counters.session_time));
-        self.record.started_at.get_or_insert(start);
+        self.record.started_at.get_or_insert(report.began_at());
         self.close(EndCause::Stop, report.at, report.terminate_cause);
     }
 

@@ -82,6 +82,7 @@ mod tests {
     fn report(secs: u64) -> Report {
         Report {
             at: NOON + Duration::from_secs(secs),
+            dated: true,
             identity: Identity::default(),
             counters: Counters::default(),
             wraps: false,

@@ -35,6 +35,8 @@ on_both_engines! {
     ports_that_are_shared_end_nothing: "", "";
     twins_stay_apart_by_class: "unique_ports = true", "";
     a_class_that_is_used_again_is_a_session_of_its_own: "", "";
+    a_number_that_is_used_again_is_another_session_though_its_start_was_lost: "", "";
+    what_does_not_say_how_long_it_has_been_is_told_by_its_own_time: "", "[hold]\nstale_after = \"1s\"";
     usage_is_cut_at_midnight_and_counts_once: "", "";
     midnight_is_where_the_operator_says: "", "[accounting]\nutc_offset = \"+12:00\"";
     octets_wrap_and_are_swapped: "octet_wrap = true\noctet_direction = \"swapped\"", "";
@@ -204,6 +206,57 @@ async fn a_class_that_is_used_again_is_a_session_of_its_own(scene: &Scene) {
             ["a3", "closed", "stop", "1", "0"],
         ])
         .await;
+    scene.usage_agrees().await;
+}
+
+async fn a_number_that_is_used_again_is_another_session_though_its_start_was_lost(scene: &Scene) {
+    let now = now();
+    let said = |ago: i64, secs: i64, octets: u32| {
+        let at = now - ago;
+        format!(", NAS-Port = 3, Event-Timestamp = {at}, Acct-Session-Time = {secs}, Acct-Input-Octets = {octets}")
+    };
+    let before = [("Start", said(172_800, 0, 0)), ("Stop", said(169_200, 3600, 1_000_000))];
+    let since = [("Interim-Update", said(20, 60, 400_000)), ("Stop", said(0, 80, 500_000))];
+    let late = [("Interim-Update", said(171_000, 1800, 700_000)), ("Start", said(80, 0, 0))];
+    let (first, second) =
+        (["00000001", "closed", "stop", "1000000", "0"], ["00000001", "closed", "stop", "500000", "0"]);
+    for (status, more) in before.iter().chain(&since[..1]) {
+        scene.report(status, "00000001", more);
+    }
+    scene.are(&[first, ["00000001", "observed", "-", "400000", "0"]]).await;
+    // What comes again, or late, finds its own, also while the younger one is at hand.
+    scene.report("Stop", "00000001", &before[1].1);
+    scene.are(&[first, ["00000001", "observed", "-", "400000", "0"]]).await;
+    scene.report("Stop", "00000001", &since[1].1);
+    scene.are(&[first, second]).await;
+    for (status, more) in late.iter().chain(since.iter().rev()).chain(&before) {
+        scene.report(status, "00000001", more);
+        scene.are(&[first, second]).await;
+    }
+    // Of another session the reports come the wrong way round.
+    for (status, more) in before.iter().chain(since.iter().rev()).chain(&late) {
+        scene.report(status, "00000002", more);
+    }
+    let of = |number| move |row: [&'static str; 5]| [number, row[1], row[2], row[3], row[4]];
+    let both = ["00000001", "00000002"].map(|number| [first, second].map(of(number)));
+    scene.are(both.as_flattened()).await;
+    let starts = "SELECT count(*) || ' ' || count(DISTINCT started_at) FROM sessions";
+    assert_eq!(scene.sql(starts).await, [["4 2"]], "each pair began at the same two times");
+    scene.usage_agrees().await;
+}
+
+async fn what_does_not_say_how_long_it_has_been_is_told_by_its_own_time(scene: &Scene) {
+    let day_ago = format!(", Event-Timestamp = {}", now() - 86_400);
+    // A Stop was the last that could be said of that session; what is presumed over lives when it is heard of.
+    scene.report("Stop", "stopped", &format!("{day_ago}, Acct-Input-Octets = 10"));
+    scene.report("Interim-Update", "silent", &format!("{day_ago}, Acct-Session-Time = 60, Acct-Input-Octets = 10"));
+    let over = [["silent", "closed", "stale", "10", "0"], ["stopped", "closed", "stop", "10", "0"]];
+    scene.until(&over).await;
+    scene.report("Stop", "stopped", ", Acct-Input-Octets = 10");
+    scene.are(&over).await;
+    scene.report("Stop", "stopped", ", Acct-Input-Octets = 3");
+    scene.report("Stop", "silent", ", Acct-Input-Octets = 12");
+    scene.are(&[["silent", "closed", "stop", "12", "0"], over[1], ["stopped", "closed", "stop", "3", "0"]]).await;
     scene.usage_agrees().await;
 }
 

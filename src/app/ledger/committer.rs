@@ -386,15 +386,17 @@ impl Committer {
         done
     }
 
-    /// Asks the store which sessions those reports are about that were taken for one that is over, or gone, by now. Takes out those
-    /// that are another's: that one may be somebody else's in this round.
+    /// Asks the store which sessions those reports are about that were taken for one that is over, or gone, by now, or that began only
+    /// after them. Takes out those that are another's: that one may be somebody else's in this round.
     async fn guess_again(
         &self,
         round: &mut VecDeque<Work>,
         known: &HashMap<SessionId, Session>,
     ) -> Result<Vec<Work>, StoreError> {
         let wrong = |item: &Work| {
-            item.guessed && item.whence == Whence::Stored && known.get(&item.session).is_none_or(|it| it.end.is_some())
+            let known = known.get(&item.session);
+            let is_gone = item.whence == Whence::Stored && known.is_none_or(|it| it.end.is_some());
+            item.guessed && (is_gone || known.is_some_and(|it| item.may_be_of_an_earlier(it)))
         };
         if !round.iter().any(wrong) {
             return Ok(Vec::new());
@@ -675,6 +677,11 @@ impl Work {
 
     fn is_report(&self) -> bool {
         matches!(self.kind, Kind::Report { .. })
+    }
+
+    /// Whether a report may be of the session that was called like this one before it.
+    fn may_be_of_an_earlier(&self, session: &Session) -> bool {
+        matches!(&self.kind, Kind::Report { event, .. } if recall::may_be_of_an_earlier(session, event))
     }
 
     fn is_offer(&self) -> bool {
