@@ -273,7 +273,11 @@ async fn a_packet_without_class_that_comes_to_two_nodes_is_counted_once() {
     let das = Das::start(&["ack"]).await;
     let two = Nodes::start(2, &lab(&das, "")).await;
     let servers = [two.nodes[0].accounting, two.nodes[1].accounting];
-    for (status, octets) in [(1, 0), (3, 70), (2, 200)] {
+    let now = u32::try_from(radhold::app::clock::now().as_secs()).unwrap();
+    let whole = [(1, 86_400, 0, 0), (3, 86_340, 60, 70), (2, 86_300, 100, 200)];
+    // Of those called the same a day later the Starts are lost.
+    let later = [(3, 20, 60, 30), (2, 0, 80, 100)];
+    for (status, ago, secs, octets) in whole.into_iter().chain(later) {
         let mut all = JoinSet::new();
         for nth in 0..SESSIONS {
             // The octets are the same at both.
@@ -282,6 +286,8 @@ async fn a_packet_without_class_that_comes_to_two_nodes_is_counted_once() {
             builder.text(attribute::ACCT_SESSION_ID, &format!("{nth:08}")).unwrap();
             builder.text(attribute::USER_NAME, "carol").unwrap().integer(attribute::NAS_PORT, nth).unwrap();
             builder.integer(attribute::ACCT_INPUT_OCTETS, octets).unwrap();
+            builder.integer(attribute::EVENT_TIMESTAMP, now - ago).unwrap();
+            builder.integer(attribute::ACCT_SESSION_TIME, secs).unwrap();
             let request = builder.sign_request(das::SECRET.as_bytes()).unwrap().to_vec();
             for server in servers {
                 let request = request.clone();
@@ -303,9 +309,9 @@ async fn a_packet_without_class_that_comes_to_two_nodes_is_counted_once() {
     .fetch_one(&pool)
     .await
     .unwrap();
-    assert_eq!(kept, (i64::from(SESSIONS), i64::from(SESSIONS), i64::from(SESSIONS * 200)));
+    assert_eq!(kept, (i64::from(2 * SESSIONS), i64::from(2 * SESSIONS), i64::from(SESSIONS * 300)));
     let used: i64 = sqlx::query_scalar("SELECT sum(input_octets)::bigint FROM usage").fetch_one(&pool).await.unwrap();
-    assert_eq!(used, i64::from(SESSIONS * 200), "each octet once");
+    assert_eq!(used, i64::from(SESSIONS * 300), "each octet once");
 }
 
 /// How many sessions, and after a slash how many log in within a second; without it, what fits among the other tests.
