@@ -17,6 +17,7 @@ mod das;
 mod demo;
 mod dictionary;
 mod doctor;
+mod durable;
 mod dynauth;
 mod failover;
 mod fleet;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -21,6 +21,8 @@ pub(crate) struct Radhold {
     dir: TempDir,
     child: Option<Child>,
     log: Arc<Log>,
+    /// A program that runs it, and its arguments.
+    under: Vec<String>,
     pub(crate) auth: SocketAddr,
     pub(crate) accounting: SocketAddr,
 }
@@ -47,11 +49,17 @@ impl Radhold {
 
     /// The same with keys that stand before all sections.
     pub(crate) fn start_with(keys: &str, toml: &str) -> Self {
+        Self::start_under(|_| Vec::new(), keys, toml)
+    }
+
+    /// The same under another program, which is told the server's directory.
+    pub(crate) fn start_under(under: impl FnOnce(&Path) -> Vec<String>, keys: &str, toml: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let under = under(dir.path());
         let head = format!("state_dir = \"state\"\n{keys}[log]\nformat = \"json\"\n");
         fs::write(dir.path().join("radhold.toml"), format!("{head}{toml}")).unwrap();
         let [auth, accounting] = addresses();
-        let mut radhold = Self { dir, child: None, log: Arc::default(), auth, accounting };
+        let mut radhold = Self { dir, child: None, log: Arc::default(), under, auth, accounting };
         radhold.restart();
         radhold
     }
@@ -60,18 +68,17 @@ impl Radhold {
     pub(crate) fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let seen = self.log.lines.lock().unwrap().len();
-        let mut child = self
-            .command(&[
-                "serve",
-                "--set",
-                &format!("server.auth={}", self.auth),
-                "--set",
-                &format!("server.accounting={}", self.accounting),
-            ])
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let (auth, accounting) =
+            (format!("server.auth={}", self.auth), format!("server.accounting={}", self.accounting));
+        let mut serve = self.command(&["serve", "--set", &auth, "--set", &accounting]);
+        if let [program, arguments @ ..] = &self.under[..] {
+            let mut under = Command::new(program);
+            under.args(arguments).arg(serve.get_program()).args(serve.get_args()).current_dir(self.dir.path());
+            serve = without_ours(under);
+        }
+        let child = serve.stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+        let program = serve.get_program().display();
+        let mut child = child.unwrap_or_else(|error| panic!("{program}: {error}; ./tests/run installs it"));
         let (stderr, log) = (child.stderr.take().unwrap(), Arc::clone(&self.log));
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -183,9 +190,14 @@ impl Radhold {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_radhold"));
         command.args(arguments).arg("--config").arg(self.path("radhold.toml")).current_dir(self.dir.path());
-        command.env_remove("RADHOLD_CONFIG").env_remove("STATE_DIRECTORY");
-        command
+        without_ours(command)
     }
+}
+
+/// Without what the surroundings of this process say of configuration and state.
+fn without_ours(mut command: Command) -> Command {
+    command.env_remove("RADHOLD_CONFIG").env_remove("STATE_DIRECTORY");
+    command
 }
 
 /// Two addresses of loopback that nobody else has: the host is this process's own, and the ports are not among

@@ -1,0 +1,141 @@
+//! No Accounting-Response before its record is on disk (RFC 2866 §4.1), as the system sees it: Debian's strace says what was synced, and
+//! what was sent, in the order in which it happened. `kill -9` cannot show this, for what a process has written outlives it.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use radhold::radius::{Code, Packet, attribute};
+use tokio::task::block_in_place;
+
+use crate::das::SECRET;
+use crate::loss::Peer;
+use crate::radhold::{PATIENCE, Radhold};
+
+/// Records, one after the other: a sync that another task makes may fall into one of them by chance.
+const RECORDS: u32 = 5;
+/// Longer than until what was written last is brought over from a WAL, which is synced for that too.
+const REST: Duration = Duration::from_millis(1500);
+const TRACE: &str = "trace";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_synced_in_sqlite_before_it_is_answered() {
+    synced_before_answered("", "/state/radhold.sqlite-wal").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_synced_in_the_spool_before_it_is_answered_when_the_store_is_away() {
+    // Nobody listens there; and a node that begins without its store must know its key.
+    let keys = tempfile::tempdir().unwrap();
+    let key = keys.path().join("cluster.key");
+    std::fs::write(&key, "5a".repeat(32)).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let store = "url = \"postgres://nobody:nothing@127.0.0.1:1/nowhere\"";
+    let away = format!("{store}\n[keys]\ncluster_file = \"{}\"", key.display());
+    synced_before_answered(&away, "/state/spool.sqlite-wal").await;
+}
+
+/// Sends records, and looks for a sync of that file between each and its answer.
+async fn synced_before_answered(store: &str, wal: &str) {
+    let toml = format!(
+        "[store]\n{store}\n[spool]\nafter = \"20s\"\n[nas.lab]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\n"
+    );
+    let radhold = block_in_place(|| Radhold::start_under(strace, "", &toml));
+    let mut peer = Peer::new(radhold.accounting, SECRET).await;
+    let mut exchanges = Vec::new();
+    for nth in 0..RECORDS {
+        tokio::time::sleep(REST).await;
+        let request = peer.request(Code::AccountingRequest, |request, _| {
+            request.integer(attribute::ACCT_STATUS_TYPE, 1).unwrap().text(attribute::USER_NAME, "bob").unwrap();
+            request.text(attribute::ACCT_SESSION_ID, &format!("d{nth}")).unwrap();
+        });
+        let sent_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+        let reply = peer.send(&request, PATIENCE).await.expect("an answer");
+        assert_eq!(Packet::parse(&reply).unwrap().code(), Code::AccountingResponse);
+        exchanges.push((sent_at, reply));
+    }
+    // An answer may be here before strace has written that it left.
+    let trace = radhold.path(TRACE);
+    let trace = block_in_place(|| {
+        let begun = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(&trace).unwrap();
+            if exchanges.iter().all(|(_, reply)| text.contains(&hex(reply))) {
+                return text;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the trace lacks answers: {text}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    for (sent_at, reply) in exchanges {
+        let before: Vec<&str> = trace.lines().take_while(|line| !line.contains(&hex(&reply))).collect();
+        assert!(was_synced(&before, wal, sent_at), "answered at {sent_at} without a sync of {wal}: {before:#?}");
+    }
+}
+
+/// Runs what follows under strace: each sync and each datagram of any of its threads, with the time at which it began, and files by
+/// their names. It ends with strace, which does not end with what it traces.
+fn strace(home: &Path) -> Vec<String> {
+    let calls = "trace=fdatasync,fsync,sendto,sendmsg,sendmmsg";
+    let trace = home.join(TRACE).display().to_string();
+    ["strace", "-f", "-y", "-x", "-ttt", "-s", "64", "-e", calls, "-e", "signal=none", "-o", &trace]
+        .into_iter()
+        .chain(["setpriv", "--pdeathsig", "KILL"])
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The first octets of a packet as strace -x shows them.
+fn hex(packet: &[u8]) -> String {
+    packet[..20].iter().fold(String::new(), |mut text, octet| {
+        write!(text, "\\x{octet:02x}").unwrap();
+        text
+    })
+}
+
+/// Whether a sync of that file began after `since`, and ended well, within these lines:
+///
+/// ```text
+/// 812 1795000000.000100 fdatasync(9</d/x-wal>) = 0
+/// 812 1795000000.000100 fdatasync(9</d/x-wal> <unfinished ...>
+/// 812 1795000000.000900 <... fdatasync resumed>) = 0
+/// ```
+fn was_synced(lines: &[&str], file: &str, since: f64) -> bool {
+    let mut begun = Vec::new();
+    for line in lines {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(thread), Some(at)) = (words.next(), words.next().and_then(|at| at.parse::<f64>().ok())) else {
+            continue;
+        };
+        let ended_well = line.ends_with("= 0");
+        if line.contains("sync(") && line.contains(&format!("{file}>")) && at >= since {
+            if ended_well {
+                return true;
+            }
+            begun.push(thread);
+        } else if line.contains("sync resumed>")
+            && let Some(place) = begun.iter().position(|it| *it == thread)
+        {
+            begun.swap_remove(place);
+            if ended_well {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn a_sync_counts_when_it_began_in_time_and_ended() {
+    let whole = "7 100.5 fdatasync(9</d/x-wal>) = 0";
+    let halves = [
+        "7 100.5 fdatasync(9</d/x-wal> <unfinished ...>",
+        "8 100.6 <... fdatasync resumed>) = 0",
+        "7 100.7 <... fdatasync resumed>) = 0",
+    ];
+    assert!(was_synced(&[whole], "/x-wal", 100.0) && was_synced(&halves, "/x-wal", 100.0));
+    assert!(!was_synced(&halves[..2], "/x-wal", 100.0), "another thread's");
+    assert!(!was_synced(&[whole], "/x-wal", 100.6) && !was_synced(&[whole], "/x", 100.0));
+    assert!(!was_synced(&["7 100.5 fdatasync(9</d/x-wal>) = -1 EIO (Input/output error)"], "/x-wal", 100.0));
+}
