@@ -1,5 +1,6 @@
 //! What the running server goes by: configuration and NASes made ready for use, exchanged as one piece at a reload.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 use std::net::IpAddr;
@@ -203,9 +204,9 @@ impl SettingsHandle {
 /// NASes by the address they send from; the longest matching network wins.
 #[derive(Debug, Default, Clone)]
 pub(super) struct NasTable {
-    hosts: HashMap<IpAddr, Vec<Arc<Known>>>,
-    /// The longest prefix first.
-    networks: Vec<(IpNet, Vec<Arc<Known>>)>,
+    networks: HashMap<IpNet, Vec<Arc<Known>>>,
+    /// The prefix lengths there are, the longest first, of IPv4 and of IPv6: a stranger costs a lookup for each, however many networks.
+    prefixes: [Vec<u8>; 2],
     names: BTreeMap<NasName, Arc<Known>>,
 }
 
@@ -284,17 +285,7 @@ impl NasTable {
             let known = Arc::new(Known::new(nas));
             let nas = &known.nas;
             if !nas.radsec_only {
-                let network = nas.network.trunc();
-                let there = match network.prefix_len() == network.max_prefix_len() {
-                    true => table.hosts.entry(network.addr()).or_default(),
-                    false => {
-                        let at = table.networks.iter().position(|(other, _)| *other == network).unwrap_or_else(|| {
-                            table.networks.push((network, Vec::new()));
-                            table.networks.len() - 1
-                        });
-                        &mut table.networks[at].1
-                    }
-                };
+                let there = table.networks.entry(nas.network.trunc()).or_default();
                 there.retain(|other| other.nas.nas_identifier != nas.nas_identifier);
                 there.push(Arc::clone(&known));
                 // Those that are named are asked before the one that is not.
@@ -303,19 +294,24 @@ impl NasTable {
             table.names.insert(nas.name.clone(), known);
         }
         // One whose place another has taken is nobody any more.
-        let reached: Vec<_> =
-            table.hosts.values().chain(table.networks.iter().map(|(_, there)| there)).flatten().collect();
-        let reached: HashSet<NasName> = reached.into_iter().map(|known| known.nas.name.clone()).collect();
+        let reached = table.networks.values().flatten();
+        let reached: HashSet<NasName> = reached.map(|known| known.nas.name.clone()).collect();
         table.names.retain(|name, known| known.nas.radsec_only || reached.contains(name));
-        table.networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
+        for network in table.networks.keys() {
+            table.prefixes[family(network.addr())].push(network.prefix_len());
+        }
+        for prefixes in &mut table.prefixes {
+            prefixes.sort_unstable_by_key(|prefix| Reverse(*prefix));
+            prefixes.dedup();
+        }
         table
     }
 
     /// The NASes at that address: one, or several that go by NAS-Identifier, those before the one that does not.
     pub(super) fn at(&self, address: IpAddr) -> &[Arc<Known>] {
         let address = address.to_canonical();
-        let within = || self.networks.iter().find(|(network, _)| network.contains(&address)).map(|(_, there)| there);
-        self.hosts.get(&address).or_else(within).map_or(&[], Vec::as_slice)
+        let within = |prefix: &u8| self.networks.get(&IpNet::new(address, *prefix).ok()?.trunc());
+        self.prefixes[family(address)].iter().find_map(within).map_or(&[], Vec::as_slice)
     }
 
     /// The NAS of that name.
@@ -349,8 +345,15 @@ impl NasTable {
     }
 }
 
+/// Where prefix lengths of its family are.
+fn family(address: IpAddr) -> usize {
+    usize::from(address.is_ipv6())
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::model::PreviousSecret;
 
@@ -384,6 +387,60 @@ mod tests {
         assert_eq!(at("192.0.2.1"), [""; 0]);
         assert_eq!(table.named("site").map(|nas| nas.network.prefix_len()), Some(16));
         assert_eq!(table.len(), 6);
+    }
+
+    /// Addresses that are near each other, so that networks hold each other.
+    fn near() -> impl Strategy<Value = IpAddr> {
+        let v4 = (0..2_u8, 0..2_u8, any::<u8>()).prop_map(|(b, c, d)| IpAddr::from([10, b, c, d]));
+        let v6 = (0..2_u16, any::<u16>()).prop_map(|(a, h)| IpAddr::from([0x2001, a, 0, 0, 0, 0, 0, h]));
+        let mapped = (0..2_u8, any::<u8>())
+            .prop_map(|(b, d)| IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x0a00 + u16::from(b), d.into()]));
+        prop_oneof![v4, v6, mapped]
+    }
+
+    fn any_nas() -> impl Strategy<Value = Nas> {
+        let shift = prop::sample::select(vec![0, 0, 1, 8, 9, 24, 32, 64, 128]);
+        let identifier = prop::option::of(prop::sample::select(vec!["A", "B"]));
+        (near(), shift, 0..1000_u32, identifier, prop::bool::weighted(0.1)).prop_map(
+            |(address, shift, name, identifier, radsec_only)| {
+                let longest = IpNet::from(address).max_prefix_len();
+                let network = IpNet::new(address, longest.saturating_sub(shift)).unwrap();
+                let nas_identifier = identifier.map(str::to_owned);
+                Nas { nas_identifier, radsec_only, ..Nas::new(name.to_string().as_str(), network, Secret::new("x")) }
+            },
+        )
+    }
+
+    proptest! {
+        /// As all networks looked at one by one: the longest that holds the address, and of those that stand there the last for each
+        /// NAS-Identifier.
+        #[test]
+        fn who_is_at_an_address_is_who_a_scan_finds(
+            nases in prop::collection::vec(any_nas(), 0..30),
+            sources in prop::collection::vec(near(), 1..30),
+        ) {
+            let table = NasTable::new(nases.iter().cloned());
+            for source in sources {
+                let address = source.to_canonical();
+                let holds = |nas: &&Nas| !nas.radsec_only && nas.network.contains(&address);
+                let longest = nases.iter().filter(holds).map(|nas| nas.network.prefix_len()).max();
+                let there = nases.iter().filter(holds).filter(|nas| Some(nas.network.prefix_len()) == longest);
+                let last: BTreeMap<_, _> = there.map(|nas| (&nas.nas_identifier, nas)).collect();
+                let found: BTreeMap<_, _> = table.at(source).iter().map(|known| (&known.nas.nas_identifier, &*known.nas)).collect();
+                prop_assert_eq!(table.at(source).len(), found.len());
+                prop_assert_eq!(found, last);
+                prop_assert!(table.at(source).is_sorted_by_key(|known| known.nas.nas_identifier.is_none()));
+            }
+        }
+    }
+
+    /// A stranger's lookups are as many as there are prefix lengths, not networks.
+    #[test]
+    fn networks_of_one_prefix_length_are_one_lookup() {
+        let many = (0..=255_u8)
+            .flat_map(|b| [format!("10.{b}.0.0/16"), format!("172.16.{b}.0/24"), format!("2001:db8:{b:x}::/48")]);
+        let table = NasTable::new(many.map(|network| nas(&network, &network)));
+        assert_eq!((table.len(), table.prefixes), (768, [vec![24, 16], vec![48]]));
     }
 
     #[test]
