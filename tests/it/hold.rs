@@ -153,6 +153,37 @@ async fn a_request_without_message_authenticator_gets_no_answer() {
     assert!(message(&line).contains("require_message_authenticator = false"), "{line:#}");
 }
 
+/// CVE-2024-3596: the attack hides what it needs in Proxy-State, and a Message-Authenticator ends it.
+#[test]
+fn limit_proxy_state_drops_what_is_proxied_and_not_signed() {
+    let of = |limit: bool| {
+        let radhold = Radhold::start(&format!(
+            "[server]\nreject_delay = \"0s\"\n[nas.lab]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\n\
+             require_message_authenticator = false\nlimit_proxy_state = {limit}\n"
+        ));
+        radhold.add_user("alice", PASSWORD, &["--store-as", "clear"]);
+        radhold
+    };
+    let login = |radhold: &Radhold, more: &str| {
+        radclient(radhold.auth, "auth", SECRET, &format!("User-Name = alice, User-Password = {PASSWORD}{more}"))
+    };
+    let (proxied, signed) = (", Proxy-State = 0x0102", ", Message-Authenticator = 0x00");
+    let radhold = of(true);
+    let ran = login(&radhold, proxied);
+    assert!(ran.code == 1 && !ran.stdout.contains("Received"), "{ran:?}");
+    let line = radhold.wait_for_log(0, |line| line["reason"] == "packet.message-authenticator-absent");
+    assert!(message(&line).contains("CVE-2024-3596"), "{line:#}");
+    for more in ["".to_owned(), signed.to_owned(), format!("{proxied}{signed}")] {
+        let ran = login(&radhold, &more);
+        assert_eq!(ran.code, 0, "{more}: {ran:?}");
+        assert_eq!(received(&ran, "Proxy-State").is_some(), more.contains("Proxy-State"), "{more}: {ran:?}");
+    }
+    drop(radhold);
+    let radhold = of(false);
+    let ran = login(&radhold, proxied);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
 #[tokio::test]
 async fn an_unknown_nas_gets_no_answer() {
     let (radhold, _das) = scene("120s", &["ack"]).await;

@@ -117,3 +117,171 @@ pub(super) fn prove(port: Port, packet: &Packet<'_>, nas: &Nas, secret: &Prepare
         (port, code) => Err(Distrust::OutOfPlace { code, port }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::settings::NasTable;
+    use crate::model::{PreviousSecret, Secret};
+    use crate::radius::PacketBuilder;
+
+    const SECRET: &[u8] = b"the secret of the tests";
+    const PREVIOUS: &[u8] = b"the secret before that";
+    const OTHER: &[u8] = b"nobody's secret";
+
+    fn nas() -> Nas {
+        Nas::new("edge", "192.0.2.1".parse::<std::net::IpAddr>().unwrap(), Secret::new(SECRET))
+    }
+
+    /// One that does not sign.
+    fn plain() -> Nas {
+        Nas { require_message_authenticator: false, ..nas() }
+    }
+
+    fn limited() -> Nas {
+        Nas { limit_proxy_state: true, ..plain() }
+    }
+
+    /// A request with these attributes.
+    fn request(code: Code, signed_by: Option<&[u8]>, attributes: &[u8]) -> Vec<u8> {
+        let mut request = PacketBuilder::request(code, 1, [7; 16]);
+        for kind in attributes {
+            request.attribute(*kind, b"edge").unwrap();
+        }
+        request.with_message_authenticator(signed_by.is_some());
+        request.sign_request(signed_by.unwrap_or(SECRET)).unwrap().to_vec()
+    }
+
+    fn login(signed_by: Option<&[u8]>, attributes: &[u8]) -> Vec<u8> {
+        request(Code::AccessRequest, signed_by, attributes)
+    }
+
+    /// Whose the packet is, among these, and by what; or why nobody's.
+    fn believed(
+        port: Port,
+        datagram: &[u8],
+        nases: impl IntoIterator<Item = Nas>,
+    ) -> Result<(String, Proof), Distrust> {
+        let table = NasTable::new(nases);
+        let packet = Packet::parse(datagram).unwrap();
+        let there = table.at([192, 0, 2, 1].into());
+        let (nas, _, proof) = whose(port, &packet, there, Timestamp::from_secs(0))?;
+        Ok((nas.name.to_string(), proof))
+    }
+
+    fn proof(port: Port, datagram: &[u8], nas: Nas) -> Result<Proof, Distrust> {
+        believed(port, datagram, [nas]).map(|(_, proof)| proof)
+    }
+
+    #[test]
+    fn a_login_is_believed_when_it_is_signed() {
+        let signed = login(Some(SECRET), &[]);
+        assert_eq!(proof(Port::Access, &signed, nas()).unwrap(), Proof::Secret);
+        assert_eq!(proof(Port::Access, &signed, plain()).unwrap(), Proof::Secret);
+        for nas in [nas(), plain()] {
+            let error = proof(Port::Access, &login(Some(OTHER), &[]), nas).unwrap_err();
+            assert!(matches!(error, Distrust::MessageAuthenticator(MessageAuthenticatorError::Mismatch)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_is_not_signed_is_believed_of_a_nas_that_need_not() {
+        let unsigned = login(None, &[]);
+        let error = proof(Port::Access, &unsigned, nas()).unwrap_err();
+        assert!(matches!(error, Distrust::UnsignedLogin), "{error:?}");
+        assert_eq!(error.label(), "packet.message-authenticator-absent");
+        assert_eq!(proof(Port::Access, &unsigned, plain()).unwrap(), Proof::None);
+        // RFC 3579 §3.2.
+        let error = proof(Port::Access, &login(None, &[attribute::EAP_MESSAGE]), plain()).unwrap_err();
+        assert!(matches!(error, Distrust::UnsignedLogin), "{error:?}");
+    }
+
+    /// CVE-2024-3596: what is forged into the answer must have room in the request, and that is Proxy-State.
+    #[test]
+    fn limit_proxy_state_wants_proxy_state_signed_and_nothing_else() {
+        let proxied = login(None, &[attribute::PROXY_STATE]);
+        let error = proof(Port::Access, &proxied, limited()).unwrap_err();
+        assert!(matches!(error, Distrust::UnsignedLogin), "{error:?}");
+        assert_eq!(proof(Port::Access, &proxied, plain()).unwrap(), Proof::None);
+        assert_eq!(proof(Port::Access, &login(None, &[]), limited()).unwrap(), Proof::None);
+        let signed = login(Some(SECRET), &[attribute::PROXY_STATE]);
+        assert_eq!(proof(Port::Access, &signed, limited()).unwrap(), Proof::Secret);
+        let accounting = request(Code::AccountingRequest, None, &[attribute::PROXY_STATE]);
+        assert_eq!(proof(Port::Accounting, &accounting, limited()).unwrap(), Proof::Secret);
+    }
+
+    #[test]
+    fn accounting_is_believed_by_its_request_authenticator_and_by_what_else_it_is_signed_with() {
+        let by = |secret: &[u8]| {
+            let mut request = PacketBuilder::request(Code::AccountingRequest, 1, [0; 16]);
+            request.with_message_authenticator(false);
+            request.sign_request(secret).unwrap().to_vec()
+        };
+        assert_eq!(proof(Port::Accounting, &by(SECRET), nas()).unwrap(), Proof::Secret);
+        let error = proof(Port::Accounting, &by(OTHER), plain()).unwrap_err();
+        assert!(matches!(error, Distrust::RequestAuthenticator(_)), "{error:?}");
+        let signed = request(Code::AccountingRequest, Some(OTHER), &[]);
+        let error = proof(Port::Accounting, &signed, nas()).unwrap_err();
+        assert!(matches!(error, Distrust::MessageAuthenticator(_)), "{error:?}");
+    }
+
+    #[test]
+    fn status_server_is_believed_when_it_is_signed() {
+        // RFC 2865 §3: Code, Identifier, Length and Authenticator, and no attributes.
+        let unsigned = [&[12, 1, 0, 20][..], &[7; 16]].concat();
+        for port in [Port::Access, Port::Accounting, Port::Tls] {
+            let signed = request(Code::StatusServer, Some(SECRET), &[]);
+            assert_eq!(proof(port, &signed, plain()).unwrap(), Proof::Secret);
+            let error = proof(port, &unsigned, plain()).unwrap_err();
+            assert!(matches!(error, Distrust::UnsignedStatus), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_on_another_port_is_not_believed() {
+        let accounting = request(Code::AccountingRequest, Some(SECRET), &[]);
+        for (port, datagram) in [
+            (Port::Access, &accounting),
+            (Port::Accounting, &login(Some(SECRET), &[])),
+            (Port::Access, &request(Code::CoaRequest, Some(SECRET), &[])),
+            (Port::Tls, &request(Code::CoaRequest, Some(SECRET), &[])),
+        ] {
+            let error = proof(port, datagram, nas()).unwrap_err();
+            assert!(matches!(error, Distrust::OutOfPlace { .. }), "{error:?}");
+        }
+        assert_eq!(proof(Port::Tls, &accounting, nas()).unwrap(), Proof::Secret);
+        assert_eq!(proof(Port::Tls, &login(Some(SECRET), &[]), nas()).unwrap(), Proof::Secret);
+    }
+
+    #[test]
+    fn of_several_at_one_address_the_one_is_believed_that_proves_itself() {
+        let west =
+            || Nas { name: "west".into(), nas_identifier: Some("west".into()), secret: Secret::new(OTHER), ..nas() };
+        let east = || Nas { nas_identifier: Some("edge".into()), ..plain() };
+        let named = &[attribute::NAS_IDENTIFIER];
+        let (name, proof) = believed(Port::Access, &login(Some(SECRET), named), [west(), east()]).unwrap();
+        assert_eq!((name.as_str(), proof), ("edge", Proof::Secret));
+        let error = believed(Port::Access, &login(None, named), [west(), east()]).unwrap_err();
+        assert!(matches!(error, Distrust::UnsignedAmongSeveral), "{error:?}");
+        let error = believed(Port::Access, &login(Some(OTHER), named), [west(), east()]).unwrap_err();
+        assert!(matches!(error, Distrust::MessageAuthenticator(_)), "another's secret: {error:?}");
+        let error = believed(Port::Access, &login(Some(SECRET), &[]), [west(), east()]).unwrap_err();
+        assert!(matches!(&error, Distrust::UnknownNasIdentifier(name) if name == "none"), "{error:?}");
+        let error = believed(Port::Access, &login(Some(SECRET), named), [west()]).unwrap_err();
+        assert!(matches!(&error, Distrust::UnknownNasIdentifier(name) if name == "edge"), "{error:?}");
+        assert_eq!(error.label(), "packet.unknown-nas-identifier");
+    }
+
+    #[test]
+    fn the_secret_before_counts_until_its_time() {
+        let until = |seconds| {
+            let previous = PreviousSecret { secret: Secret::new(PREVIOUS), until: Some(Timestamp::from_secs(seconds)) };
+            Nas { previous_secret: Some(previous), ..nas() }
+        };
+        for secret in [PREVIOUS, SECRET] {
+            assert_eq!(proof(Port::Access, &login(Some(secret), &[]), until(1)).unwrap(), Proof::Secret);
+        }
+        let error = proof(Port::Access, &login(Some(PREVIOUS), &[]), until(0)).unwrap_err();
+        assert!(matches!(error, Distrust::MessageAuthenticator(_)), "{error:?}");
+    }
+}
