@@ -98,7 +98,7 @@ async fn tell_all(worker: &Arc<Worker>, bans: &Bans, mut notice: BanNotice) -> R
         };
         let (worker, nas) = (Arc::clone(worker), Arc::clone(nas));
         tasks.spawn(async move {
-            let answer = worker.send_by_udp(&nas, address, &[request]).await;
+            let answer = worker.send_by_udp((&nas, nas.network.addr()), address, &[request]).await;
             (nas.name.clone(), answer.unwrap_or_else(|error| unsent(&nas.name, &error)))
         });
     }

@@ -169,7 +169,7 @@ impl Door {
             self.complain(peer, error.reason(), received_at, &error);
             error.reason()
         })?;
-        let whose = whose(self.port, &packet, there, received_at).map_err(|error| {
+        let whose = whose(self.port, &packet, (there, peer), received_at).map_err(|error| {
             self.complain(peer, error.label(), received_at, &error);
             error.label()
         })?;

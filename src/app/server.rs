@@ -569,7 +569,7 @@ impl Server {
         self.is_set_up_for(config)?;
         let _turn = self.settings.turn().await;
         let stored = stored_nases(&*self.store, &self.sealing_key).await?;
-        let settings = Settings::of(config, stored, &self.class_key)?;
+        let settings = Settings::of(config, stored, &self.class_key)?.after(&self.settings.current());
         let (messages, places) = (words::messages(&config.messages)?, words::places(&config.places)?);
         if let Some(credentials) = &self.credentials {
             credentials.refresh()?;

@@ -1,16 +1,18 @@
 //! What the running server goes by: configuration and NASes made ready for use, exchanged as one piece at a reload.
 
+mod moved;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::{Mutex, MutexGuard};
 
+use self::moved::Moved;
 use super::clock;
 use super::current::{Current, Reader};
 use super::server::ServeError;
@@ -119,15 +121,22 @@ impl Settings {
     }
 
     /// The same with these NASes from the store. Of two with the same name, or for the same network, the one of the
-    /// configuration counts: it is the one an operator can read.
+    /// configuration counts: it is the one an operator can read. What was learnt of those that stay is kept.
     pub(super) fn with_stored_nases(self, stored: Vec<Nas>) -> Self {
         let configured = |nas: &&Nas| self.configured.iter().any(|other| other.name == nas.name);
         let nases = stored.iter().filter(|nas| !configured(nas)).chain(&self.configured).cloned();
-        let nases = NasTable::new(nases.map(|nas| Nas {
+        let nases = nases.map(|nas| Nas {
             max_requests_per_second: nas.max_requests_per_second.or(self.max_requests_per_second),
             ..nas
-        }));
+        });
+        let nases = NasTable::after(&self.nases, nases);
         Self { nases, stored, ..self }
+    }
+
+    /// The same, with what was learnt of its NASes under those before.
+    pub(super) fn after(mut self, before: &Self) -> Self {
+        let stored = std::mem::take(&mut self.stored);
+        Self { nases: before.nases.clone(), ..self }.with_stored_nases(stored)
     }
 
     /// A warning for each NAS on which a held session is not kept from the network.
@@ -216,24 +225,49 @@ pub(super) struct Known {
     /// By its secret.
     pub nas: Arc<Nas>,
     secret: PreparedSecret,
-    /// By the secret before, while that counts.
-    previous: Option<(Arc<Nas>, PreparedSecret)>,
+    /// While there are two secrets.
+    previous: Option<Previous>,
     /// Over TLS, where the secret is a constant and what CVE-2024-3596 demands is not needed.
     over_tls: (Arc<Nas>, PreparedSecret),
-    /// Whether it used the secret before when it last proved anything.
-    lags: AtomicBool,
-    /// New Access-Requests it may send, where there is a bound; a reload fills it up.
-    requests: Option<Bucket>,
+    /// New Access-Requests it may send, where there is a bound.
+    requests: Option<Arc<Bucket>>,
 }
 
+/// A NAS by the secret before, and which of its hosts have left that: an entry may stand for a network of them.
+#[derive(Debug)]
+struct Previous {
+    nas: Arc<Nas>,
+    secret: PreparedSecret,
+    moved: Arc<Moved>,
+}
+
+/// A NAS by one of its secrets, and whether that is the one before.
+pub(super) type BySecret<'a> = (&'a Arc<Nas>, &'a PreparedSecret, bool);
+
 impl Known {
-    fn new(nas: Nas) -> Self {
-        let previous = nas.previous_secret.as_ref().map(|previous| previous.secret.clone());
+    /// One that was called by this name before, if any, hands on what it had learnt: with the same secrets, who uses which; with the
+    /// same bound, what is left of it. Both are shared, so that nothing is lost that a lane still learns there.
+    fn new(nas: Nas, before: Option<&Self>) -> Self {
+        let previous = nas.previous_secret.as_ref().map(|previous| {
+            let known = before.filter(|known| known.nas.secret == nas.secret);
+            let known = known.and_then(|known| known.previous.as_ref());
+            let known = known.filter(|known| known.nas.secret == previous.secret && known.moved.suits(nas.network));
+            let moved = known.map_or_else(|| Arc::new(Moved::of(nas.network)), |known| Arc::clone(&known.moved));
+            (previous.secret.clone(), moved)
+        });
+        let requests = nas.max_requests_per_second.map(|rate| {
+            let known = before.filter(|known| known.nas.max_requests_per_second == Some(rate));
+            let known = known.and_then(|known| known.requests.clone());
+            known.unwrap_or_else(|| Arc::new(Bucket::new(Measure::per_second(rate))))
+        });
         let prepared = |nas: Nas| {
             let secret = PreparedSecret::new(nas.secret.expose());
             (Arc::new(nas), secret)
         };
-        let previous = previous.map(|secret| prepared(Nas { secret, ..nas.clone() }));
+        let previous = previous.map(|(secret, moved)| {
+            let (nas, secret) = prepared(Nas { secret, ..nas.clone() });
+            Previous { nas, secret, moved }
+        });
         let over_tls = Nas {
             secret: Secret::new(radsec::SECRET),
             require_message_authenticator: false,
@@ -241,29 +275,40 @@ impl Known {
             previous_secret: None,
             ..nas.clone()
         };
-        let requests = nas.max_requests_per_second.map(|rate| Bucket::new(Measure::per_second(rate)));
-        // A secret is changed on the server first.
         let (over_tls, (nas, secret)) = (prepared(over_tls), prepared(nas));
-        Self { nas, secret, previous, over_tls, lags: AtomicBool::new(true), requests }
+        Self { nas, secret, previous, over_tls, requests }
     }
 
-    /// It by each secret that counts now, the one it used last first, and whether that is the one before.
-    pub(super) fn by_secret(&self, now: Timestamp) -> impl Iterator<Item = (&Arc<Nas>, &PreparedSecret, bool)> {
-        let counts = self.nas.previous_secret.as_ref().is_some_and(|previous| previous.counts(now));
-        let previous = self.previous.as_ref().filter(|_| counts).map(|(nas, secret)| (nas, secret, true));
+    /// It by each secret that counts now, the one that source used last first.
+    pub(super) fn by_secret(&self, source: IpAddr, now: Timestamp) -> impl Iterator<Item = BySecret<'_>> {
         let current = (&self.nas, &self.secret, false);
-        let (first, second) = match (previous, self.lags.load(Ordering::Relaxed)) {
-            (Some(previous), true) => (previous, Some(current)),
-            (previous, _) => (current, previous),
+        let (first, second) = match self.previous(now) {
+            None => (current, None),
+            Some(Previous { nas, secret, moved }) => {
+                let previous = (nas, secret, true);
+                match moved.has(source.to_canonical()) {
+                    true => (current, Some(previous)),
+                    false => (previous, Some(current)),
+                }
+            }
         };
         iter::once(first).chain(second)
     }
 
-    /// Notes which secret proved something.
-    pub(super) fn proved_by(&self, previous: bool) {
-        if self.lags.load(Ordering::Relaxed) != previous {
-            self.lags.store(previous, Ordering::Relaxed);
+    /// Notes which secret proved something that came from there.
+    pub(super) fn proved_by(&self, previous: bool, source: IpAddr, now: Timestamp) {
+        match self.previous(now) {
+            Some(Previous { moved, .. }) if previous => moved.remove(source.to_canonical()),
+            Some(Previous { moved, .. }) => moved.insert(source.to_canonical()),
+            // There is nothing to choose, so nothing to know.
+            None => (),
         }
+    }
+
+    /// It by the secret before, while that counts.
+    fn previous(&self, now: Timestamp) -> Option<&Previous> {
+        let counts = self.nas.previous_secret.as_ref().is_some_and(|previous| previous.counts(now));
+        self.previous.as_ref().filter(|_| counts)
     }
 
     /// Whether it may send one more new Access-Request now, which then is counted.
@@ -278,11 +323,18 @@ impl Known {
 }
 
 impl NasTable {
-    /// A table; of two NASes with the same name, or the same network and NAS-Identifier, the later one counts.
+    #[cfg(test)]
     pub(super) fn new(nases: impl IntoIterator<Item = Nas>) -> Self {
+        Self::after(&Self::default(), nases)
+    }
+
+    /// A table; of two NASes with the same name, or the same network and NAS-Identifier, the later one counts. Those that were there
+    /// before hand on what they had learnt.
+    fn after(before: &Self, nases: impl IntoIterator<Item = Nas>) -> Self {
         let mut table = Self::default();
         for nas in nases {
-            let known = Arc::new(Known::new(nas));
+            let known = before.known(&nas.name).map(Arc::as_ref);
+            let known = Arc::new(Known::new(nas, known));
             let nas = &known.nas;
             if !nas.radsec_only {
                 let there = table.networks.entry(nas.network.trunc()).or_default();
@@ -329,9 +381,10 @@ impl NasTable {
         self.iter().find(|nas| nas.radsec.iter().any(|id| ids.contains(id)))
     }
 
-    /// Whether a NAS with two secrets was last heard with the old one.
-    pub(super) fn lags(&self, name: &NasName) -> bool {
-        self.names.get(name).is_some_and(|known| known.lags.load(Ordering::Relaxed))
+    /// Whether a host of a NAS with two secrets is taken to use the old one.
+    pub(super) fn lags(&self, name: &NasName, host: IpAddr) -> bool {
+        let previous = self.known(name).and_then(|known| known.previous.as_ref());
+        previous.is_some_and(|previous| !previous.moved.has(host.to_canonical()))
     }
 
     /// All of them, by name.
@@ -468,12 +521,7 @@ mod tests {
     /// A look at the store that began first and took long does not undo what a reload found after it.
     #[tokio::test]
     async fn what_the_store_said_last_is_in_force_last() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("radhold.toml");
-        std::fs::write(&file, format!("state_dir = {:?}\n", dir.path())).unwrap();
-        let config = Config::load(&config::Flags { config: Some(file), settings: vec![] }).unwrap().config;
-        let settings = Settings::of(&config, vec![], &ClassKey::new(&Secret::new([1; 32]))).unwrap();
-        let settings = SettingsHandle::new(settings);
+        let settings = SettingsHandle::new(some_settings());
         let (read, is_read) = tokio::sync::oneshot::channel();
         let watch = settings.clone();
         let watching = tokio::spawn(async move { watch.take_nases(is_read).await });
@@ -500,25 +548,111 @@ mod tests {
     #[test]
     fn a_nas_has_its_bound_of_requests_or_none() {
         let at = Timestamp::from_secs(1);
-        let bounded = Known::new(Nas { max_requests_per_second: Some(3), ..nas("edge", "10.0.0.1/32") });
+        let bounded = Known::new(Nas { max_requests_per_second: Some(3), ..nas("edge", "10.0.0.1/32") }, None);
         assert_eq!((0..10).filter(|_| bounded.may_request(at)).count(), 3);
         assert!(bounded.may_request(Timestamp::from_secs(2)));
-        let free = Known::new(nas("edge", "10.0.0.1/32"));
+        let free = Known::new(nas("edge", "10.0.0.1/32"), None);
         assert!((0..10_000).all(|_| free.may_request(at)));
+    }
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    /// A network whose hosts change their secret, until second 10.
+    fn rotating(name: &str) -> Nas {
+        let previous = PreviousSecret { secret: Secret::new("old"), until: Some(Timestamp::from_secs(10)) };
+        Nas { previous_secret: Some(previous), ..nas(name, "10.0.0.0/24") }
+    }
+
+    /// The secrets by which it is asked whose a packet from there is.
+    fn tried(known: &Known, source: IpAddr, at: i64) -> Vec<String> {
+        let secrets = known.by_secret(source, Timestamp::from_secs(at));
+        secrets.map(|(nas, ..)| String::from_utf8_lossy(nas.secret.expose()).into_owned()).collect()
     }
 
     #[test]
     fn the_secret_that_was_used_last_is_tried_first_while_both_count() {
-        let previous = PreviousSecret { secret: Secret::new("old"), until: Some(Timestamp::from_secs(10)) };
-        let known = Known::new(Nas { previous_secret: Some(previous), ..nas("edge", "10.0.0.1/32") });
-        let tried = |at: i64| {
-            let secrets = known.by_secret(Timestamp::from_secs(at));
-            secrets.map(|(nas, ..)| String::from_utf8_lossy(nas.secret.expose()).into_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(tried(0), ["old", "x"]);
-        known.proved_by(false);
-        assert_eq!(tried(9), ["x", "old"]);
-        known.proved_by(true);
-        assert_eq!(tried(10), ["x"], "its time is over");
+        let known = Known::new(rotating("edge"), None);
+        let now = Timestamp::from_secs(0);
+        assert_eq!(tried(&known, HERE, 0), ["old", "x"], "a secret is changed on the server first");
+        known.proved_by(false, HERE, now);
+        assert_eq!(tried(&known, HERE, 9), ["x", "old"]);
+        assert_eq!(
+            tried(&known, "::ffff:10.0.0.1".parse().unwrap(), 9),
+            ["x", "old"],
+            "an IPv4 peer on an IPv6 socket"
+        );
+        known.proved_by(true, HERE, now);
+        assert_eq!(tried(&known, HERE, 9), ["old", "x"]);
+        assert_eq!(tried(&known, HERE, 10), ["x"], "its time is over");
+    }
+
+    #[test]
+    fn each_host_of_a_network_changes_its_secret_by_itself() {
+        let known = Known::new(rotating("edge"), None);
+        let now = Timestamp::from_secs(0);
+        known.proved_by(false, THERE, now);
+        assert_eq!(
+            (tried(&known, HERE, 0), tried(&known, THERE, 0)),
+            (vec!["old".into(), "x".into()], vec!["x".into(), "old".into()])
+        );
+        known.proved_by(true, HERE, now);
+        assert_eq!(tried(&known, THERE, 0), ["x", "old"], "another's proof says nothing of it");
+    }
+
+    fn some_settings() -> Settings {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("radhold.toml");
+        std::fs::write(&file, format!("state_dir = {:?}\n", dir.path())).unwrap();
+        let config = Config::load(&config::Flags { config: Some(file), settings: vec![] }).unwrap().config;
+        Settings::of(&config, vec![], &ClassKey::new(&Secret::new([1; 32]))).unwrap()
+    }
+
+    /// Another NAS of the store, and a reload of the configuration, tell nothing new of this one.
+    #[test]
+    fn what_was_learnt_of_a_nas_outlives_a_reload() {
+        let now = Timestamp::from_secs(0);
+        let edge = || Nas { max_requests_per_second: Some(2), ..rotating("edge") };
+        let mut settings = Settings { configured: vec![edge()], ..some_settings() }.with_stored_nases(vec![]);
+        let known = |settings: &Settings| Arc::clone(settings.nases.known(&"edge".into()).unwrap());
+        let first = known(&settings);
+        first.proved_by(false, THERE, now);
+        assert!(first.may_request(now));
+        settings = settings.with_stored_nases(vec![nas("other", "10.0.1.1/32")]);
+        assert_eq!(settings.nases.len(), 2);
+        // Whoever still holds the settings before learns for those after, too.
+        first.proved_by(false, HERE, now);
+        let reloaded = Settings { configured: vec![edge()], ..some_settings() };
+        let reloaded = reloaded.with_stored_nases(vec![nas("other", "10.0.1.1/32")]).after(&settings);
+        for (settings, left) in [(settings, true), (reloaded, false)] {
+            assert_eq!(tried(&known(&settings), HERE, 0), ["x", "old"]);
+            assert_eq!(tried(&known(&settings), THERE, 0), ["x", "old"]);
+            assert!(!settings.nases.lags(&"edge".into(), THERE));
+            assert!(settings.nases.named("other").is_some() && settings.stored.len() == 1);
+            // Of two there are.
+            assert_eq!(known(&settings).may_request(now), left);
+        }
+    }
+
+    #[test]
+    fn with_another_secret_or_bound_it_is_learnt_anew() {
+        let now = Timestamp::from_secs(0);
+        let edge = || Nas { max_requests_per_second: Some(1), ..rotating("edge") };
+        let table = NasTable::new([edge()]);
+        let known = |table: &NasTable| Arc::clone(table.known(&"edge".into()).unwrap());
+        known(&table).proved_by(false, HERE, now);
+        assert!(known(&table).may_request(now));
+        let newer = Nas { secret: Secret::new("newer"), ..edge() };
+        let older = PreviousSecret { secret: Secret::new("older"), until: None };
+        let older = Nas { previous_secret: Some(older), max_requests_per_second: Some(2), ..edge() };
+        let [newer, older] = [newer, older].map(|nas| known(&NasTable::after(&table, [nas])));
+        assert_eq!(
+            (tried(&newer, HERE, 0), tried(&older, HERE, 0)),
+            (vec!["old".into(), "newer".into()], vec!["older".into(), "x".into()])
+        );
+        assert_eq!((newer.may_request(now), older.may_request(now)), (false, true));
+        let longer = PreviousSecret { until: None, ..edge().previous_secret.unwrap() };
+        let longer = known(&NasTable::after(&table, [Nas { previous_secret: Some(longer), ..edge() }]));
+        assert_eq!(tried(&longer, HERE, 0), ["x", "old"]);
     }
 }

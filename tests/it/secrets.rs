@@ -95,14 +95,58 @@ async fn two_secrets_count_for_a_while_and_replies_are_made_with_the_one_that_wa
     });
 }
 
+const FIRST: &str = "the-first-secret-of-32-octets-xy";
+
+/// A network of hosts that sign nothing but their accounting, while their secret is changed, and users who log in there.
+fn network_in_between() -> Radhold {
+    let radhold = server(&format!(
+        "[nas.lab]\naddress = \"127.0.0.0/24\"\nsecret = \"{NEXT}\"\nprevious_secret = \"{FIRST}\"\n\
+         require_message_authenticator = false\n"
+    ));
+    radhold.add_user("bob", PASSWORD, &["--store-as", "clear", "--no-second-factor"]);
+    radhold
+}
+
+/// Logs in from one of the hosts.
+fn login_at(radhold: &Radhold, host: &str, secret: &str, user: &str, password: &str) -> Ran {
+    let attributes = format!("Packet-Src-IP-Address = {host}, User-Name = {user}, {password}, NAS-Port = 7");
+    radclient(radhold.auth, "auth", secret, &attributes)
+}
+
+#[test]
+fn hosts_of_one_entry_change_their_secret_each_by_itself() {
+    let radhold = network_in_between();
+    let hosts = [("127.0.0.2", FIRST), ("127.0.0.3", NEXT)];
+    let all_log_in = |when: &str| {
+        for (host, secret) in hosts {
+            // The secret has no part in CHAP, so only what was heard of a host says which it uses.
+            let ran = login_at(&radhold, host, secret, "bob", &format!("CHAP-Password = {PASSWORD}"));
+            assert_eq!(ran.code, 0, "{when}, {host}: {ran:?}");
+        }
+    };
+    for (host, secret) in hosts.into_iter().chain(hosts.into_iter().rev()) {
+        let on = format!("Packet-Src-IP-Address = {host}, Acct-Status-Type = Accounting-On, Acct-Session-Id = a1");
+        let ran = radclient(radhold.accounting, "acct", secret, &on);
+        assert_eq!(ran.code, 0, "{host}: {ran:?}");
+        if host == "127.0.0.3" {
+            all_log_in("after its accounting");
+        }
+    }
+    all_log_in("after the other's accounting");
+    add(&radhold, &["other", "--address", "192.0.2.1"], "of-no-use-here-thirty-two-octets");
+    all_log_in("another NAS in the store");
+    radhold.signal("HUP");
+    radhold.wait_for_log(0, |line| message(line) == "configuration reloaded");
+    all_log_in("reloaded");
+}
+
 #[test]
 fn the_old_secret_ends_by_itself() {
     let radhold = server("[nas.other]\naddress = \"192.0.2.1\"\nsecret = \"of-no-use-here-thirty-two-octets\"\n");
-    let first = "the-first-secret-of-32-octets-xy";
-    add(&radhold, &["lab", "--address", "127.0.0.1"], first);
+    add(&radhold, &["lab", "--address", "127.0.0.1"], FIRST);
     rotate(&radhold, &["lab", "--secret-stdin", "--for", "2s"], NEXT);
     let begun = Instant::now();
-    while login(&radhold, first, SIGNED).code == 0 {
+    while login(&radhold, FIRST, SIGNED).code == 0 {
         assert!(begun.elapsed() < PATIENCE);
         std::thread::sleep(std::time::Duration::from_millis(200));
     }

@@ -1,6 +1,7 @@
 //! Whose a packet is: of the NASes at its address, the one by whose secret it was made. Says why it believes none; what becomes of
 //! the packet then is for others.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Port;
@@ -59,7 +60,7 @@ impl Distrust {
 pub(super) fn whose<'a>(
     port: Port,
     packet: &Packet<'_>,
-    there: &'a [Arc<Known>],
+    (there, source): (&'a [Arc<Known>], IpAddr),
     now: Timestamp,
 ) -> Result<(&'a Arc<Nas>, &'a PreparedSecret, Proof), Distrust> {
     let identifier = packet.first(attribute::NAS_IDENTIFIER);
@@ -67,13 +68,13 @@ pub(super) fn whose<'a>(
         |known: &&Arc<Known>| known.nas.nas_identifier.as_ref().is_none_or(|name| identifier == Some(name.as_bytes()));
     let mut wrong = None;
     for known in there.iter().filter(meant) {
-        for (nas, secret, previous) in known.by_secret(now) {
+        for (nas, secret, previous) in known.by_secret(source, now) {
             match prove(port, packet, nas, secret) {
                 // Anybody can write a NAS-Identifier.
                 Ok(Proof::None) if there.len() > 1 => return Err(Distrust::UnsignedAmongSeveral),
                 Ok(Proof::None) => return Ok((nas, secret, Proof::None)),
                 Ok(Proof::Secret) => {
-                    known.proved_by(previous);
+                    known.proved_by(previous, source, now);
                     return Ok((nas, secret, Proof::Secret));
                 }
                 Err(error) => wrong = wrong.or(Some(error)),
@@ -130,7 +131,7 @@ mod tests {
     const OTHER: &[u8] = b"nobody's secret";
 
     fn nas() -> Nas {
-        Nas::new("edge", "192.0.2.1".parse::<std::net::IpAddr>().unwrap(), Secret::new(SECRET))
+        Nas::new("edge", "192.0.2.1".parse::<IpAddr>().unwrap(), Secret::new(SECRET))
     }
 
     /// One that does not sign.
@@ -164,8 +165,8 @@ mod tests {
     ) -> Result<(String, Proof), Distrust> {
         let table = NasTable::new(nases);
         let packet = Packet::parse(datagram).unwrap();
-        let there = table.at([192, 0, 2, 1].into());
-        let (nas, _, proof) = whose(port, &packet, there, Timestamp::from_secs(0))?;
+        let source = [192, 0, 2, 1].into();
+        let (nas, _, proof) = whose(port, &packet, (table.at(source), source), Timestamp::from_secs(0))?;
         Ok((nas.name.to_string(), proof))
     }
 

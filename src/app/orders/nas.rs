@@ -1,6 +1,6 @@
 //! What is said to a NAS: its turn, the way to it, CoA-Requests and Disconnect-Requests, and what its answers mean.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::super::clock;
@@ -104,7 +104,7 @@ impl Worker {
             },
             Path::Udp => {
                 let address = (nas.coa_address.unwrap_or(session.nas_address), nas.coa_port.unwrap_or(port)).into();
-                self.send_by_udp(nas, address, requests).await
+                self.send_by_udp((nas, session.nas_address), address, requests).await
             }
             Path::NotConnected => {
                 telemetry::count("radsec.not-connected");
@@ -122,10 +122,11 @@ impl Worker {
         }
     }
 
-    /// With the NAS's secret, and while the one before counts with that, too, when nothing answers.
+    /// With the NAS's secret, and while the one before counts with that, too, when nothing answers. A NAS may be several hosts; this
+    /// is the one whose packets come from there.
     pub(in crate::app) async fn send_by_udp(
         &self,
-        nas: &Nas,
+        (nas, host): (&Nas, IpAddr),
         address: SocketAddr,
         requests: &[Request],
     ) -> Result<Answer, SendError> {
@@ -134,7 +135,7 @@ impl Worker {
         let previous = nas.previous_secret.as_ref().filter(|previous| previous.counts(clock::now()));
         let Some(previous) = previous else { return self.dynauth.send_each(&with(&nas.secret), requests).await };
         // The one its own requests were last proven with goes first.
-        let lags = self.settings.current().nases.lags(&nas.name);
+        let lags = self.settings.current().nases.lags(&nas.name, host);
         let (first, second) = if lags { (&previous.secret, &nas.secret) } else { (&nas.secret, &previous.secret) };
         match self.dynauth.send_each(&with(first), requests).await? {
             Answer::Unanswered => self.dynauth.send_each(&with(second), requests).await,
