@@ -283,7 +283,12 @@ impl Access {
             Verdict::Refused(_) | Verdict::Accepted(_) => (),
         }
         match (user, verdict) {
-            (Some(user), Verdict::Accepted(proof)) => self.second_factor(request, &user, method, &proof, code).await,
+            (Some(user), Verdict::Accepted(proof)) => {
+                if method.kind() == MethodKind::Pap {
+                    request.settings.nases.revealed_by(request.nas, request.source, request.received_at);
+                }
+                self.second_factor(request, &user, method, &proof, code).await
+            }
             (user, Verdict::Refused(why)) => self.reject(
                 request,
                 Some(method),

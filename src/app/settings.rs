@@ -376,6 +376,15 @@ impl NasTable {
         self.names.get(name)
     }
 
+    /// A password was right that the secret of this NAS had hidden: whoever sent it uses that one.
+    pub(super) fn revealed_by(&self, nas: &Nas, source: IpAddr, now: Timestamp) {
+        if nas.previous_secret.as_ref().is_some_and(|previous| previous.counts(now))
+            && let Some(known) = self.known(&nas.name)
+        {
+            known.proved_by(nas.secret != known.nas.secret, source, now);
+        }
+    }
+
     /// The NAS that goes by any of these over TLS.
     pub(super) fn bound(&self, ids: &[CertificateId]) -> Option<&Arc<Nas>> {
         self.iter().find(|nas| nas.radsec.iter().any(|id| ids.contains(id)))

@@ -79,6 +79,9 @@ impl Quick {
             access.guards.lockouts.suspect(name, &self.caller);
             return None;
         };
+        if method.kind() == MethodKind::Pap {
+            settings.nases.revealed_by(nas, source, received_at);
+        }
         self.accept(packet, plan, &proof, source, received_at)
     }
 

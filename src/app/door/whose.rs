@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Port;
 use crate::app::settings::Known;
 use crate::model::{Nas, Timestamp};
+use crate::radius::hiding;
 use crate::radius::{AuthenticatorError, Code, MessageAuthenticatorError, Packet, PreparedSecret, attribute};
 
 /// What makes a packet its NAS's own.
@@ -68,11 +69,17 @@ pub(super) fn whose<'a>(
         |known: &&Arc<Known>| known.nas.nas_identifier.as_ref().is_none_or(|name| identifier == Some(name.as_bytes()));
     let mut wrong = None;
     for known in there.iter().filter(meant) {
-        for (nas, secret, previous) in known.by_secret(source, now) {
+        let mut by_secret = known.by_secret(source, now);
+        while let Some((nas, secret, previous)) = by_secret.next() {
             match prove(port, packet, nas, secret) {
                 // Anybody can write a NAS-Identifier.
                 Ok(Proof::None) if there.len() > 1 => return Err(Distrust::UnsignedAmongSeveral),
-                Ok(Proof::None) => return Ok((nas, secret, Proof::None)),
+                Ok(Proof::None) => {
+                    // One password is read of a packet, and so one is checked and counted, however many secrets there are.
+                    let other = by_secret.next().filter(|(_, other, _)| !reads(packet, secret) && reads(packet, other));
+                    let (nas, secret) = other.map_or((nas, secret), |(nas, secret, _)| (nas, secret));
+                    return Ok((nas, secret, Proof::None));
+                }
                 Ok(Proof::Secret) => {
                     known.proved_by(previous, source, now);
                     return Ok((nas, secret, Proof::Secret));
@@ -85,6 +92,15 @@ pub(super) fn whose<'a>(
         let identifier = identifier.map_or("none".into(), String::from_utf8_lossy);
         Distrust::UnknownNasIdentifier(identifier.into_owned())
     }))
+}
+
+/// Whether this secret makes text of the packet's User-Password; another makes noise of it. That is no proof: noise is text once in
+/// some 360,000 times.
+fn reads(packet: &Packet<'_>, secret: &PreparedSecret) -> bool {
+    let hidden = packet.first(attribute::USER_PASSWORD);
+    let reveal = |hidden| hiding::reveal_user_password(hidden, secret.expose(), packet.authenticator()).ok();
+    let is_text = |octets: &[u8]| str::from_utf8(octets).is_ok_and(|text| !text.chars().any(char::is_control));
+    hidden.and_then(reveal).is_some_and(|password| is_text(&password))
 }
 
 /// Whether the packet belongs on this port and is the NAS's own.
@@ -271,6 +287,45 @@ mod tests {
         let error = believed(Port::Access, &login(Some(SECRET), named), [west()]).unwrap_err();
         assert!(matches!(&error, Distrust::UnknownNasIdentifier(name) if name == "edge"), "{error:?}");
         assert_eq!(error.label(), "packet.unknown-nas-identifier");
+    }
+
+    /// The secret by which a login that is not signed is believed.
+    fn taken(table: &NasTable, attributes: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut request = PacketBuilder::request(Code::AccessRequest, 1, [7; 16]);
+        for (kind, value) in attributes {
+            request.attribute(*kind, value).unwrap();
+        }
+        let datagram = request.with_message_authenticator(false).sign_request(SECRET).unwrap();
+        let (packet, source) = (Packet::parse(datagram).unwrap(), [192, 0, 2, 1].into());
+        let whose = whose(Port::Access, &packet, (table.at(source), source), Timestamp::from_secs(0));
+        let (nas, secret, proof) = whose.unwrap();
+        assert_eq!((nas.secret.expose(), proof), (secret.expose(), Proof::None));
+        secret.expose().to_vec()
+    }
+
+    #[test]
+    fn of_two_secrets_an_unsigned_login_was_made_with_the_one_that_makes_text_of_its_password() {
+        let previous = PreviousSecret { secret: Secret::new(PREVIOUS), until: None };
+        let table = NasTable::new([Nas { previous_secret: Some(previous), ..plain() }]);
+        let hidden = |password: &[u8], secret: &[u8]| hiding::hide_user_password(password, secret, &[7; 16]).unwrap();
+        let pap =
+            |password: &[u8], secret: &[u8]| taken(&table, &[(attribute::USER_PASSWORD, &hidden(password, secret))]);
+        let signed = login(Some(SECRET), &[]);
+        let source = [192, 0, 2, 1].into();
+        for heard in [PREVIOUS, SECRET] {
+            for password in ["s3cret-pass", "пароль", "", "a password of more than sixteen octets"] {
+                for secret in [PREVIOUS, SECRET] {
+                    assert_eq!(pap(password.as_bytes(), secret), secret, "{password:?}, last heard with {heard:?}");
+                }
+            }
+            // What neither makes text of, and what no secret hides, says nothing.
+            assert_eq!(pap(b"caf\xe9", PREVIOUS), heard);
+            assert_eq!(pap(b"caf\xe9", SECRET), heard);
+            assert_eq!(pap(b"s3cret-pass", OTHER), heard);
+            assert_eq!(taken(&table, &[(attribute::CHAP_PASSWORD, &[1; 17])]), heard);
+            let packet = Packet::parse(&signed).unwrap();
+            whose(Port::Access, &packet, (table.at(source), source), Timestamp::from_secs(0)).unwrap();
+        }
     }
 
     #[test]
