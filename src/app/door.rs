@@ -191,7 +191,7 @@ impl Door {
         let settings = self.settings.current();
         // A NAS that was removed, or that goes by another certificate now, is heard no more.
         let known = settings.nases.known(nas);
-        let known = known.filter(|known| known.nas.radsec.iter().any(|id| link.certificate.ids.contains(id)));
+        let known = known.filter(|known| link.certificate.is_one_of(&known.nas.radsec));
         let Some(known) = known else { return Err(End::Unbound("its certificate is no NAS's any more")) };
         let (nas, secret) = known.over_tls();
         let peer = replier.peer();

@@ -12,7 +12,9 @@ use super::settings::{Settings, SettingsHandle};
 use super::{chance, clock};
 use crate::model::{CertificateId, DynauthPath, Nas, NasName, NodeName, Timestamp};
 use crate::net::Replier;
-use crate::net::radsec::{Certificate, Credentials, DialError, Dialer, End, Gate, Limits, Link, Links, PORT, Peer};
+use crate::net::radsec::{
+    Certificate, Credentials, DialError, Dialer, End, Gate, IsPinned, Limits, Link, Links, PORT, Peer,
+};
 use crate::radius::Packet;
 use crate::session::Session;
 use crate::store::Store;
@@ -36,10 +38,9 @@ impl Gate for TlsGate {
     fn bind(&self, certificate: &Certificate) -> Option<NasName> {
         let settings = self.settings.current();
         // Of two that go by the same, the one of the configuration: it is the one an operator can read.
-        let configured =
-            settings.configured.iter().find(|nas| nas.radsec.iter().any(|id| certificate.ids.contains(id)));
+        let configured = settings.configured.iter().find(|nas| certificate.is_one_of(&nas.radsec));
         let configured = configured.and_then(|nas| settings.nases.named(nas.name.as_str()));
-        configured.or_else(|| settings.nases.bound(&certificate.ids)).map(|nas| nas.name.clone())
+        configured.or_else(|| settings.nases.bound(certificate.ids())).map(|nas| nas.name.clone())
     }
 
     fn take(&self, nas: &NasName, packet: &Packet<'_>, link: &Arc<Link>, replier: Replier) -> Result<(), End> {
@@ -57,9 +58,9 @@ impl Gate for TlsGate {
 }
 
 /// Whether a NAS goes by this fingerprint, now.
-pub(super) fn pinned(settings: &SettingsHandle) -> Arc<dyn Fn(&CertificateId) -> bool + Send + Sync> {
+pub(super) fn pinned(settings: &SettingsHandle) -> Arc<IsPinned> {
     let settings = settings.clone();
-    Arc::new(move |id| settings.current().nases.bound(std::slice::from_ref(id)).is_some())
+    Arc::new(move |fingerprint| settings.current().nases.bound(&[CertificateId::Sha256(*fingerprint)]).is_some())
 }
 
 /// A warning for each certificate by which two NASes go: what comes with it is taken for one of them alone.

@@ -222,6 +222,44 @@ fn a_fingerprint_needs_no_ca() {
     scene.radhold.wait_for_log(0, |line| line["why"] == "its certificate is no NAS's any more");
 }
 
+/// A certificate of one's own making says whatever its maker likes.
+#[test]
+fn a_pinned_certificate_is_its_own_nas_whatever_names_it_shows() {
+    let scene = Scene::new("", "");
+    let mut branch = scene.connect();
+    start_session(&mut branch);
+    assert_eq!(scene.radhold.until_state("held")["nas"], "branch");
+    let own = scene.pki.self_signed("own", &["branch.example.org", "192.0.2.7"]);
+    let fingerprint = format!("sha256:{}", hex::encode(Sha256::digest(&own.der)));
+    let ran = scene.radhold.cli(&["nas", "add", "kiosk", "--radsec-only", "--radsec-fingerprint", &fingerprint], "");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    scene.radhold.wait_for_log(0, |line| message(line) == "the store's list of NASes has changed");
+    let from = scene.radhold.log().len();
+    let mut wire = Wire::connect(&scene.pki, scene.address, Some(&own));
+    start_session(&mut wire);
+    let connected = |line: &Value| message(line) == "a NAS has connected over TLS";
+    assert_eq!(scene.radhold.wait_for_log(from, connected)["nas"], "kiosk");
+    let nases = || scene.radhold.sessions().into_iter().map(|session| session["nas"].clone()).collect::<Vec<_>>();
+    let begun = Instant::now();
+    while !nases().iter().any(|nas| nas == "kiosk") {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", nases());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(nases().len(), 2, "{:?}", nases());
+
+    // Without its pin it is nobody, on the connection it has as on new ones, and branch least of all.
+    assert_eq!(scene.radhold.cli(&["nas", "remove", "kiosk"], "").code, 0);
+    let begun = Instant::now();
+    while wire.send(&status_server(3)).is_ok() && wire.packet().is_ok() {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ended = |line: &Value| line["why"] == "its certificate is no NAS's any more";
+    assert_eq!(scene.radhold.wait_for_log(0, ended)["nas"], "kiosk");
+    scene.assert_refused(Some(&own), "comes from a CA we do not know");
+    assert_eq!(code(&branch.ask(&status_server(4))), Code::AccessAccept, "the other goes on");
+}
+
 #[test]
 fn what_cannot_be_followed_or_believed_ends_the_connection() {
     let scene = Scene::new("", "");

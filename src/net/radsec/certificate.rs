@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
+use tokio_rustls::rustls::server::danger::ClientCertVerified;
 use x509_parser::extensions::GeneralName;
 
 use crate::model::{CertificateId, Timestamp};
@@ -10,8 +11,10 @@ use crate::model::{CertificateId, Timestamp};
 /// What is read from a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// The dNSNames and iPAddresses of its subjectAltName, then its fingerprint.
-    pub ids: Vec<CertificateId>,
+    /// What its holder was proven to be, and nothing else: names that nobody vouches for are somebody else's as likely as not.
+    ids: Vec<CertificateId>,
+    /// What stands in its subjectAltName, until somebody vouches for it.
+    claims: Vec<CertificateId>,
     /// Its subject, for people. Nobody is known by it.
     pub subject: String,
     /// Not valid before.
@@ -21,22 +24,38 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate in DER; `None` when it is none.
+    /// Reads a certificate in DER; `None` when it is none. Whoever holds its key is known by its fingerprint alone.
     pub fn read(der: &[u8]) -> Option<Self> {
         let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
         let names = certificate.subject_alternative_name().ok()?;
         let names = names.into_iter().flat_map(|extension| &extension.value.general_names);
-        let mut ids: Vec<_> = names.filter_map(id).collect();
-        ids.push(fingerprint(der));
         Some(Self {
-            ids,
+            ids: vec![CertificateId::Sha256(fingerprint(der))],
+            claims: names.filter_map(id).collect(),
             subject: certificate.subject().to_string(),
             from: Timestamp::from_secs(certificate.validity().not_before.timestamp()),
             until: Timestamp::from_secs(certificate.validity().not_after.timestamp()),
         })
     }
 
-    /// What it shows, for people.
+    /// The same when a root of ours vouches for it, which only whoever has asked the roots can say: known by its names too.
+    pub(super) fn vouched_for(mut self, _proof: &ClientCertVerified) -> Self {
+        self.ids.splice(..0, self.claims.drain(..));
+        self
+    }
+
+    /// What its holder was proven to be: dNSNames and iPAddresses of its subjectAltName where a root of ours vouches for them, then
+    /// its fingerprint.
+    pub fn ids(&self) -> &[CertificateId] {
+        &self.ids
+    }
+
+    /// Whether its holder was proven to be one of these.
+    pub fn is_one_of(&self, ids: &[CertificateId]) -> bool {
+        ids.iter().any(|id| self.ids.contains(id))
+    }
+
+    /// What it shows that was proven, for people.
     pub fn shown(&self) -> String {
         self.ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
@@ -48,8 +67,8 @@ impl Certificate {
 }
 
 /// The SHA-256 fingerprint of a certificate in DER.
-pub(super) fn fingerprint(der: &[u8]) -> CertificateId {
-    CertificateId::Sha256(Sha256::digest(der).into())
+pub(super) fn fingerprint(der: &[u8]) -> [u8; 32] {
+    Sha256::digest(der).into()
 }
 
 fn id(name: &GeneralName<'_>) -> Option<CertificateId> {
@@ -58,7 +77,8 @@ fn id(name: &GeneralName<'_>) -> Option<CertificateId> {
         GeneralName::IPAddress(octets) => {
             let address = <[u8; 4]>::try_from(*octets).map(IpAddr::from);
             let address = address.or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from)).ok()?;
-            Some(CertificateId::Ip(address.to_canonical()))
+            // An IPv4 address in 16 octets is none (RFC 5280 §4.2.1.6): what a CA may say of IPv4 was not asked for it.
+            (address == address.to_canonical()).then_some(CertificateId::Ip(address))
         }
         _ => None,
     }
@@ -70,12 +90,16 @@ mod tests {
 
     #[test]
     fn shows_its_names_and_its_fingerprint() {
-        let names = ["NAS1.example.org", "192.0.2.1", "2001:db8::1", "*.example.org"].map(str::to_owned);
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let names = ["NAS1.example.org", "192.0.2.1", "2001:db8::1", "*.example.org", "::ffff:192.0.2.2"];
+        let made = rcgen::generate_simple_self_signed(names.map(str::to_owned)).unwrap();
         let read = Certificate::read(made.cert.der()).unwrap();
-        let shown = ["dns:nas1.example.org", "ip:192.0.2.1", "ip:2001:db8::1"];
-        assert_eq!(read.ids[..3].iter().map(ToString::to_string).collect::<Vec<_>>(), shown);
-        assert_eq!(read.ids[3..], [fingerprint(made.cert.der())], "a wildcard names nobody");
+        let own = format!("sha256:{}", hex::encode(fingerprint(made.cert.der())));
+        assert_eq!(read.shown(), own, "nobody vouches for its names");
+        let vouched = read.clone().vouched_for(&ClientCertVerified::assertion());
+        let shown = ["dns:nas1.example.org", "ip:192.0.2.1", "ip:2001:db8::1", &own];
+        assert_eq!(vouched.shown(), shown.join(", "), "a wildcard names nobody, and no IPv4 address has 16 octets");
+        let name = ["dns:nas1.example.org".parse().unwrap()];
+        assert!(vouched.is_one_of(&name) && !read.is_one_of(&name) && !vouched.is_one_of(&[]));
         assert!(read.from < read.until && !read.is_in_time(Timestamp::from_secs(0)));
         assert_eq!(Certificate::read(b"no certificate"), None);
     }

@@ -120,6 +120,7 @@ impl Dialer {
         let name = name.unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
         let connected = TlsConnector::from(config).connect(name, stream).await;
         let stream = connected.map_err(|error: io::Error| advice(&error))?;
+        // The handshake has settled that it is the one we want; what else it may call itself is of no use to anybody.
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| Certificate::read(chain.first()?));
         let certificate = shown.ok_or("its certificate cannot be read")?;
         let now = (self.now)();

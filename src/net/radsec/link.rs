@@ -55,7 +55,7 @@ pub struct Link {
     pub number: u64,
     /// The other end.
     pub peer: SocketAddr,
-    /// What it has shown.
+    /// What it has shown, and was proven to be.
     pub certificate: Certificate,
     outgoing: mpsc::Sender<Vec<u8>>,
     ended: watch::Sender<Option<End>>,

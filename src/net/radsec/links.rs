@@ -44,7 +44,7 @@ impl Links {
     pub fn of(&self, nas: &NasName, near: IpAddr, ids: &[CertificateId]) -> Option<Arc<Link>> {
         let by_nas = self.by_nas();
         // Its certificate may be another's by now.
-        let is_its_own = |link: &&Arc<Link>| ids.iter().any(|id| link.certificate.ids.contains(id));
+        let is_its_own = |link: &&Arc<Link>| link.certificate.is_one_of(ids);
         let links = by_nas.get(nas)?.iter().rev().filter(|link| !link.has_ended()).filter(is_its_own);
         let rank = |link: &&Arc<Link>| (link.peer.ip().to_canonical() != near.to_canonical(), link.in_flight());
         links.min_by_key(rank).cloned()

@@ -159,17 +159,15 @@ impl<G: Gate> Shared<G> {
     }
 
     async fn serve(self: &Arc<Self>, stream: tokio_rustls::server::TlsStream<TcpStream>, peer: SocketAddr) {
-        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| Certificate::read(chain.first()?));
-        // Of one that is pinned nobody may have vouched for the names: it is known by its fingerprint alone.
-        let shown = shown.map(|certificate| self.credentials.known_by(certificate));
-        let Some(certificate) = shown else {
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let Some(certificate) = self.credentials.client_certificate(chain, self.gate.now()) else {
             telemetry::count("radsec.handshake-failed");
             return self.complain(peer, "radsec.handshake-failed", "its certificate cannot be read");
         };
         let Some(nas) = self.gate.bind(&certificate) else {
             telemetry::count("radsec.unbound");
             let shown = certificate.shown();
-            let first = certificate.ids.first().map(ToString::to_string).unwrap_or_default();
+            let first = certificate.ids().first().map(ToString::to_string).unwrap_or_default();
             let option = if first.starts_with("sha256:") { "--radsec-fingerprint" } else { "--radsec-name" };
             return self.complain(
                 peer,

@@ -31,8 +31,8 @@ const LOOK: Duration = Duration::from_secs(2);
 /// RFC 9765 §3.2: whoever speaks RADIUS/1.1 too learns that this is RADIUS/1.0.
 const ALPN: &[u8] = b"radius/1.0";
 
-/// Whether somebody is known by this fingerprint, so that no root need vouch for the certificate.
-pub(super) type IsPinned = dyn Fn(&CertificateId) -> bool + Send + Sync;
+/// Whether somebody is known by the certificate of this fingerprint (SHA-256), so that no root need vouch for it.
+pub type IsPinned = dyn Fn(&[u8; 32]) -> bool + Send + Sync;
 
 /// Why files make no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,8 @@ pub struct Credentials {
 struct Material {
     digest: [u8; 32],
     server: Arc<ServerConfig>,
+    /// Asks the roots about clients.
+    clients: Arc<dyn ClientCertVerifier>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     roots: Arc<RootCertStore>,
@@ -74,13 +76,22 @@ struct Material {
 }
 
 impl Credentials {
-    /// A client's certificate with what it may be known by: its names when a root of ours vouches for them; one that is pinned may be of
-    /// its owner's own making, and is known by its fingerprint.
-    pub fn known_by(&self, mut certificate: Certificate) -> Certificate {
-        if let Some(pin) = certificate.ids.iter().find(|id| (self.pinned)(id)).cloned() {
-            certificate.ids = vec![pin];
+    /// A client's certificate, the first of its chain, with what it is known by: its names when a root of ours vouches for them; one
+    /// that is pinned may be of its owner's own making, and is known by its fingerprint alone. `None` when there is none to be read.
+    ///
+    /// How the handshake came to believe it is not asked: pins and roots may have changed since, and then the names count for nothing.
+    pub(super) fn client_certificate(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Option<Certificate> {
+        let (first, between) = chain.split_first()?;
+        let certificate = Certificate::read(first)?;
+        if (self.pinned)(&fingerprint(first)) {
+            return Some(certificate);
         }
-        certificate
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().try_into().unwrap_or_default()));
+        let vouched = self.current().clients.verify_client_cert(first, between, now);
+        Some(match vouched {
+            Ok(proof) => certificate.vouched_for(&proof),
+            Err(_) => certificate,
+        })
     }
 
     /// Reads the files. A client whose certificate is `pinned` needs no root of ours.
@@ -182,8 +193,8 @@ impl Material {
         }
         let roots = Arc::new(roots);
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider()).build();
-        let inner = verifier.map_err(|error| wrong(&files.ca, error.to_string()))?;
-        let verifier = Arc::new(ClientCheck { inner, pinned: Arc::clone(pinned) });
+        let clients = verifier.map_err(|error| wrong(&files.ca, error.to_string()))?;
+        let verifier = Arc::new(ClientCheck { inner: Arc::clone(&clients), pinned: Arc::clone(pinned) });
         let mut server = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map(|builder| builder.with_client_cert_verifier(verifier))
@@ -193,7 +204,7 @@ impl Material {
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         server.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Self { digest, server: Arc::new(server), chain, key, roots, until: ours.until })
+        Ok(Self { digest, server: Arc::new(server), clients, chain, key, roots, until: ours.until })
     }
 }
 
@@ -269,7 +280,7 @@ impl ServerCertVerifier for ServerCheck {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.peers.contains(&fingerprint(end_entity)) {
+        if self.peers.contains(&CertificateId::Sha256(fingerprint(end_entity))) {
             return in_time(end_entity, now).map(|()| ServerCertVerified::assertion());
         }
         let mut refused = Error::InvalidCertificate(CertificateError::NotValidForName);
@@ -349,4 +360,79 @@ fn digest(files: &TlsFiles) -> Result<[u8; 32], TlsError> {
         hash.update(Sha256::digest(content(path)?));
     }
     Ok(hash.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A CA that vouches for names.
+    struct Ca(Issuer<'static, KeyPair>);
+
+    impl Ca {
+        /// One whose certificate is in that file.
+        fn new(path: &Path, name: &str) -> Self {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(vec![]).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            fs::write(path, params.self_signed(&key).unwrap().pem()).unwrap();
+            Self(Issuer::new(params, key))
+        }
+
+        fn sign(&self) -> (rcgen::Certificate, KeyPair) {
+            let key = KeyPair::generate().unwrap();
+            (params().signed_by(&key, &self.0).unwrap(), key)
+        }
+    }
+
+    /// That of the NAS branch, whoever makes it.
+    fn params() -> CertificateParams {
+        let mut params = CertificateParams::new(vec!["branch.example.org".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2030, 1, 1));
+        params
+    }
+
+    #[test]
+    fn names_count_only_while_a_root_vouches_for_them() {
+        let dir = TempDir::new().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let files = TlsFiles { certificate: path("own.pem"), key: path("own.key"), ca: path("ca.pem") };
+        let ca = Ca::new(&files.ca, "ours");
+        let (own, key) = ca.sign();
+        fs::write(&files.certificate, own.pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        let (vouched, _) = ca.sign();
+        let own_make = params().self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let foreign = Ca::new(&path("other.pem"), "another").sign().0;
+
+        let pin = CertificateId::Sha256;
+        let name: CertificateId = "dns:branch.example.org".parse().unwrap();
+        let [in_time, late] = [1_700_000_000, 1_900_000_000].map(Timestamp::from_secs);
+        let known_by = |credentials: &Credentials, certificate: &rcgen::Certificate, now| {
+            let chain = [certificate.der().clone()];
+            credentials.client_certificate(&chain, now).unwrap().ids().to_vec()
+        };
+        let fingerprint = |certificate: &rcgen::Certificate| pin(fingerprint(certificate.der()));
+
+        let unpinned = Credentials::load(&files, Arc::new(|_| false)).unwrap();
+        assert_eq!(known_by(&unpinned, &vouched, in_time), [name, fingerprint(&vouched)]);
+        assert_eq!(known_by(&unpinned, &vouched, late), [fingerprint(&vouched)], "its time is over");
+        // A pin that was taken away while it shook hands leaves its names to nobody.
+        for stranger in [&own_make, &foreign] {
+            assert_eq!(known_by(&unpinned, stranger, in_time), [fingerprint(stranger)]);
+        }
+        let pinned = Credentials::load(&files, Arc::new(|_| true)).unwrap();
+        for certificate in [&vouched, &own_make, &foreign] {
+            assert_eq!(known_by(&pinned, certificate, in_time), [fingerprint(certificate)]);
+        }
+        assert_eq!(unpinned.client_certificate(&[], in_time), None);
+        // Nor does a root that we have believed and believe no more vouch for any.
+        fs::copy(path("other.pem"), &files.ca).unwrap();
+        assert!(unpinned.refresh().unwrap());
+        assert_eq!(known_by(&unpinned, &vouched, in_time), [fingerprint(&vouched)]);
+    }
 }
