@@ -50,7 +50,7 @@ use crate::http::{Portal, PortalOptions};
 use crate::model::{ApproverKind, DynauthPath, Nas, NodeName, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient, SendError};
-use crate::net::radsec::{Credentials, Limits, Links, Listener, TlsError, listen};
+use crate::net::radsec::{Credentials, Entrance, Limits, Links, Listener, TlsError};
 use crate::places::PlacesError;
 use crate::session::{ButtonKey, ClassKey, Lane};
 use crate::spool::{Spool, SpoolError};
@@ -481,10 +481,10 @@ impl Server {
         if let (Some(tls), Some(credentials)) = (&config.radsec, &credentials) {
             let door = Door::new(Port::Tls, 1, behind.clone());
             let gate = TlsGate { settings: settings.clone(), door: Arc::new(door) };
+            let entrance = Entrance::new(tls.clone(), Arc::clone(credentials), Arc::clone(&links), gate);
             for listener in tls_listeners {
                 tls_addresses.push(listener.address);
-                let (credentials, links) = (Arc::clone(credentials), Arc::clone(&links));
-                listeners.spawn(listen(listener, tls.clone(), credentials, links, gate.clone()));
+                listeners.spawn(Arc::clone(&entrance).listen(listener));
             }
         }
         let portal = portal_listeners.iter().map(|(address, _)| *address).collect();

@@ -66,9 +66,26 @@ impl Scene {
 
 /// Where a server listens for TLS.
 pub(super) fn radsec_of(radhold: &Radhold) -> SocketAddr {
+    all_radsec_of(radhold)[0]
+}
+
+fn all_radsec_of(radhold: &Radhold) -> Vec<SocketAddr> {
     let log = radhold.log();
     let ready = log.iter().rev().find(|line| message(line) == "radhold is ready").unwrap();
-    ready["radsec"].as_str().unwrap().trim_matches(['[', ']']).parse().unwrap()
+    let addresses = ready["radsec"].as_str().unwrap().trim_matches(['[', ']']);
+    addresses.split(", ").map(|address| address.parse().unwrap()).collect()
+}
+
+/// A connection that has been answered, tried until there is room for it.
+fn until_served(pki: &Pki, address: SocketAddr, identity: &Identity) -> Wire {
+    let begun = Instant::now();
+    loop {
+        let mut wire = Wire::connect(pki, address, Some(identity));
+        if wire.send(&status_server(1)).is_ok() && wire.packet().is_ok() {
+            return wire;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+    }
 }
 
 fn code(packet: &[u8]) -> Code {
@@ -305,16 +322,7 @@ fn peers_that_stall_are_cut_and_slow_nobody() {
     scene.radhold.wait_for_log(0, |line| line["reason"] == "radsec.handshake-slow");
     drop(silent);
 
-    let until_served = || {
-        let begun = Instant::now();
-        loop {
-            let mut wire = scene.connect();
-            if wire.send(&status_server(1)).is_ok() && wire.packet().is_ok() {
-                return wire;
-            }
-            assert!(begun.elapsed() < PATIENCE);
-        }
-    };
+    let until_served = || until_served(&scene.pki, scene.address, &scene.nas);
     // One that asks and asks and never reads.
     let mut deaf = until_served();
     let mut good = until_served();
@@ -355,6 +363,37 @@ fn connections_are_bounded_in_all_and_of_one_nas() {
     let _fourth = TcpStream::connect(scene.address).unwrap();
     scene.radhold.wait_for_log(from, |line| line["reason"] == "radsec.too-many-connections");
     drop(wires);
+}
+
+#[test]
+fn bounds_are_those_of_all_addresses_together() {
+    let pki = Pki::new();
+    let server = pki.sign("server", &["127.0.0.1"]);
+    let nas = pki.sign("nas", &["branch.example.org"]);
+    let limits = "max_connections = 3\nmax_handshakes = 8\nhandshake_time = \"60s\"\n";
+    let two = pki.section(&server, limits).replace("\"127.0.0.1:0\"", "\"127.0.0.1:0\", \"127.0.0.1:0\"");
+    let radhold = Radhold::start(&format!("{two}{NAS}"));
+    let [first, second] = all_radsec_of(&radhold)[..] else { panic!("two addresses") };
+
+    // Of so few handshakes one origin has one, wherever it came in.
+    let silent = TcpStream::connect(first).unwrap();
+    let _next = TcpStream::connect(first).unwrap();
+    radhold.wait_for_log(0, |line| line["reason"] == "radsec.too-many-handshakes");
+    let mut wire = Wire::connect(&pki, second, Some(&nas));
+    let _ = wire.send(&status_server(1));
+    assert!(wire.has_ended());
+    assert_eq!(radhold.counters()["radsec.too-many-handshakes"], 2);
+    drop(silent);
+
+    let mut wires: Vec<_> =
+        [first, second, first].into_iter().map(|address| until_served(&pki, address, &nas)).collect();
+    let mut wire = Wire::connect(&pki, second, Some(&nas));
+    let _ = wire.send(&status_server(1));
+    assert!(wire.has_ended());
+    radhold.wait_for_log(0, |line| line["reason"] == "radsec.too-many-connections");
+    for wire in &mut wires {
+        assert_eq!(code(&wire.ask(&status_server(2))), Code::AccessAccept);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,8 +83,8 @@ impl Listener {
     }
 }
 
-/// What is shared by all connections of a port.
-struct Shared<G> {
+/// Where peers come in: one port or several, with bounds for all of them together.
+pub struct Entrance<G> {
     gate: G,
     credentials: Arc<Credentials>,
     links: Arc<Links>,
@@ -94,59 +95,57 @@ struct Shared<G> {
     complaints: OncePerWindow<(IpAddr, &'static str)>,
 }
 
-/// Serves a port, for ever. Drop the future to take no more connections; those there are go on until [`Links::end_all`].
-pub async fn listen<G: Gate>(
-    listener: Listener,
-    config: config::Radsec,
-    credentials: Arc<Credentials>,
-    links: Arc<Links>,
-    gate: G,
-) {
-    let shared = Arc::new(Shared {
-        gate,
-        credentials,
-        links,
-        connections: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
-        handshakes: Arc::new(Semaphore::new(config.max_handshakes.min(Semaphore::MAX_PERMITS))),
-        shaking: Mutex::default(),
-        complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS),
-        config,
-    });
-    loop {
-        match listener.listener.accept().await {
-            Ok((stream, peer)) => {
-                if let Err(label) = shared.admit(stream, peer) {
-                    telemetry::count(label);
-                    shared.complain(peer, label, "too many at once (radsec.max_connections, max_handshakes)");
+impl<G: Gate> Entrance<G> {
+    /// One that has no port yet.
+    pub fn new(config: config::Radsec, credentials: Arc<Credentials>, links: Arc<Links>, gate: G) -> Arc<Self> {
+        Arc::new(Self {
+            gate,
+            credentials,
+            links,
+            connections: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
+            handshakes: Arc::new(Semaphore::new(config.max_handshakes.min(Semaphore::MAX_PERMITS))),
+            shaking: Mutex::default(),
+            complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS),
+            config,
+        })
+    }
+
+    /// Serves a port, for ever. Drop the future to take no more connections; those there are go on until [`Links::end_all`].
+    pub async fn listen(self: Arc<Self>, listener: Listener) {
+        loop {
+            match listener.listener.accept().await {
+                Ok((stream, peer)) => {
+                    if let Err(label) = self.admit(stream, peer) {
+                        telemetry::count(label);
+                        self.complain(peer, label, "too many at once (radsec.max_connections, max_handshakes)");
+                    }
                 }
+                // Out of descriptors: some will be given back.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
-            // Out of descriptors: some will be given back.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
-}
 
-impl<G: Gate> Shared<G> {
     /// Begins a handshake, or gives the label of its end.
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Result<(), &'static str> {
         let place = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| "radsec.too-many-connections")?;
         let shaking = Arc::clone(&self.handshakes).try_acquire_owned().map_err(|_| "radsec.too-many-handshakes")?;
         let turn = self.turn(origin(peer.ip())).ok_or("radsec.too-many-handshakes")?;
-        let shared = Arc::clone(self);
+        let entrance = Arc::clone(self);
         tokio::spawn(async move {
             tune(&stream);
-            let acceptor = TlsAcceptor::from(shared.credentials.server());
-            let shaken = timeout(shared.config.handshake_time, acceptor.accept(stream)).await;
+            let acceptor = TlsAcceptor::from(entrance.credentials.server());
+            let shaken = timeout(entrance.config.handshake_time, acceptor.accept(stream)).await;
             drop((shaking, turn));
             match shaken {
-                Ok(Ok(stream)) => shared.serve(stream, peer).await,
+                Ok(Ok(stream)) => entrance.serve(stream, peer).await,
                 Ok(Err(error)) => {
                     telemetry::count("radsec.handshake-failed");
-                    shared.complain(peer, "radsec.handshake-failed", &advice(&error));
+                    entrance.complain(peer, "radsec.handshake-failed", &advice(&error));
                 }
                 Err(_) => {
                     telemetry::count("radsec.handshake-slow");
-                    shared.complain(
+                    entrance.complain(
                         peer,
                         "radsec.handshake-slow",
                         "the handshake took too long (radsec.handshake_time)",
@@ -211,13 +210,19 @@ impl<G: Gate> Shared<G> {
             return None;
         }
         shaking.insert(origin, has + 1);
-        Some(Turn { shared: Arc::clone(self), origin })
+        Some(Turn { entrance: Arc::clone(self), origin })
     }
 
     fn complain(&self, peer: SocketAddr, label: &'static str, what: &str) {
         if let Some(kept_back) = self.complaints.first((peer.ip(), label), self.gate.now()) {
             tracing::warn!(%peer, reason = label, kept_back, "connection refused: {what}");
         }
+    }
+}
+
+impl<G> fmt::Debug for Entrance<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entrance").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -236,13 +241,13 @@ fn origin(address: IpAddr) -> IpAddr {
 
 /// A handshake of an origin; over when dropped.
 struct Turn<G> {
-    shared: Arc<Shared<G>>,
+    entrance: Arc<Entrance<G>>,
     origin: IpAddr,
 }
 
 impl<G> Drop for Turn<G> {
     fn drop(&mut self) {
-        let mut shaking = self.shared.shaking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shaking = self.entrance.shaking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = shaking.get_mut(&self.origin) {
             *count -= 1;
             if *count == 0 {

@@ -20,7 +20,7 @@ pub use framing::{FrameError, Frames};
 pub(in crate::net) use link::WayBack;
 pub use link::{AskError, End, Limits, Link};
 pub use links::Links;
-pub use listen::{Gate, Listener, listen};
+pub use listen::{Entrance, Gate, Listener};
 pub use tls::{Credentials, IsPinned, TlsError};
 
 /// The shared secret of RADIUS/TLS (RFC 6614 §2.3), no secret at all.
