@@ -279,23 +279,28 @@ fn a_pinned_certificate_is_its_own_nas_whatever_names_it_shows() {
 
 #[test]
 fn what_cannot_be_followed_or_believed_ends_the_connection() {
-    let scene = Scene::new("", "");
+    // Each from a NAS of its own: what one does is said once in a while.
+    let name = |case: usize| format!("case-{case}.example.org");
+    let nas = |case| format!("[nas.case-{case}]\nradsec = [\"dns:{}\"]\nradsec_only = true\n", name(case));
+    let scene = Scene::new("", &(0..8).map(nas).collect::<String>());
     let mut forged = status_server(1);
     *forged.last_mut().unwrap() ^= 1;
     let mut malformed = login(1, "alice", PASSWORD);
     malformed[21] = 1;
     let mut foreign = accounting(1, 1, b"class");
     foreign[5] ^= 1;
-    for (octets, why) in [
+    let cases = [
         (vec![1, 1, 0, 19], "a packet says that it has 19 octets"),
         (vec![1, 1, 0x10, 1, 0, 0], "a packet says that it has 4097 octets"),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "a packet says that it has"),
         (forged, "Message-Authenticator"),
         (malformed, "malformed packet"),
         (foreign, "authenticator"),
-    ] {
+    ];
+    for (case, (octets, why)) in cases.into_iter().enumerate() {
         let from = scene.radhold.log().len();
-        let mut wire = scene.connect();
+        let nas = scene.pki.sign(&format!("case-{case}"), &[&name(case)]);
+        let mut wire = Wire::connect(&scene.pki, scene.address, Some(&nas));
         wire.send(&octets).unwrap();
         assert!(wire.has_ended(), "{why}");
         let line = scene.radhold.wait_for_log(from, |line| message(line) == "a TLS connection was ended");
@@ -310,6 +315,35 @@ fn what_cannot_be_followed_or_believed_ends_the_connection() {
     assert_eq!(code(&wire.ask(&status_server(6))), Code::AccessAccept);
     let counters = scene.radhold.counters();
     assert_eq!((counters["packet.code-out-of-place"], counters["radsec.unasked"]), (1, 1), "{counters:?}");
+}
+
+#[test]
+fn a_nas_that_comes_and_goes_in_a_loop_does_not_fill_the_log() {
+    let scene = Scene::new("", "[nas.other]\nradsec = [\"dns:other.example.org\"]\nradsec_only = true\n");
+    let said = |nas: &str, words: &str| {
+        let log = scene.radhold.log();
+        log.iter().filter(|line| line["nas"] == nas && message(line).contains(words)).count()
+    };
+    for identifier in 0..20 {
+        assert_eq!(code(&scene.connect().ask(&status_server(identifier))), Code::AccessAccept);
+        // And one that is ended.
+        let mut wire = scene.connect();
+        wire.send(&[identifier, 1, 0, 19]).unwrap();
+        assert!(wire.has_ended());
+    }
+    let begun = Instant::now();
+    while scene.radhold.counters().get("radsec.ended") != Some(&40) {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    assert_eq!(said("branch", "a NAS has connected over TLS"), 1, "of 40");
+    assert_eq!(said("branch", "a TLS connection was ended"), 1, "of 20");
+    assert_eq!(said("branch", "a TLS connection has ended"), 1, "of 20");
+    let other = scene.pki.sign("other", &["other.example.org"]);
+    assert_eq!(
+        code(&Wire::connect(&scene.pki, scene.address, Some(&other)).ask(&status_server(1))),
+        Code::AccessAccept
+    );
+    assert_eq!(said("other", "a NAS has connected over TLS"), 1, "nobody else is kept back");
 }
 
 #[test]

@@ -17,11 +17,17 @@ use super::tls::{Credentials, server_name};
 use crate::model::{CertificateId, Timestamp};
 use crate::net::Replier;
 use crate::radius::Packet;
+use crate::telemetry::OncePerWindow;
 
 /// How long a connection may take, handshake included.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After a failure nobody tries again for so long.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// That it was connected, and each way that ended, at most so often.
+const COMINGS: Duration = Duration::from_secs(60);
+/// And so many ways at most: more than there are.
+const MOST_COMINGS: usize = 16;
 
 /// Whom to connect to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +62,8 @@ pub struct Dialer {
     limits: Limits,
     take: TakeRequest,
     now: fn() -> Timestamp,
+    /// A peer that hangs up again and again cannot fill the log.
+    comings: Arc<OncePerWindow<&'static str>>,
     state: Mutex<State>,
 }
 
@@ -75,7 +83,8 @@ impl Dialer {
         take: TakeRequest,
         now: fn() -> Timestamp,
     ) -> Self {
-        Self { peer, credentials, limits, take, now, state: Mutex::default() }
+        let comings = Arc::new(OncePerWindow::new(COMINGS, MOST_COMINGS));
+        Self { peer, credentials, limits, take, now, comings, state: Mutex::default() }
     }
 
     /// The connection, opened if there is none. Of many who ask at once one opens it, and the others wait for that.
@@ -128,18 +137,22 @@ impl Dialer {
         let (link, waiting) = Link::new(address, certificate, now.as_micros().to_be_bytes()[7]);
         let (running, limits, take) = (Arc::clone(&link), self.limits, Arc::clone(&self.take));
         let host = self.peer.host.clone();
-        tracing::info!(host, peer = %address, "connected over TLS");
+        if let Some(kept_back) = self.comings.first("connected", now) {
+            tracing::info!(host, peer = %address, kept_back, "connected over TLS");
+        }
+        let (comings, clock) = (Arc::clone(&self.comings), self.now);
         tokio::spawn(async move {
             let take = |packet: &Packet<'_>, _: &Arc<Link>, replier| {
                 take(packet, replier);
                 Ok(())
             };
             let end = running.run(stream, waiting, limits, now, take).await;
+            let Some(kept_back) = comings.first(end.kind(), clock()) else { return };
             match end {
                 End::Peer | End::Stopping | End::Idle => {
-                    tracing::info!(host, peer = %address, why = %end, "a TLS connection has ended");
+                    tracing::info!(host, peer = %address, why = %end, kept_back, "a TLS connection has ended");
                 }
-                end => tracing::warn!(host, peer = %address, why = %end, "a TLS connection was ended"),
+                end => tracing::warn!(host, peer = %address, why = %end, kept_back, "a TLS connection was ended"),
             }
         });
         Ok(link)

@@ -96,6 +96,23 @@ pub enum End {
     Stopping,
 }
 
+impl End {
+    /// What kind of end it is, without what it came of.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Broken(_) => "broken",
+            Self::Idle => "idle",
+            Self::Unfinished => "unfinished",
+            Self::NotRead => "not-read",
+            Self::Frame(_) => "frame",
+            Self::Unbelievable(_) => "unbelievable",
+            Self::Unbound(_) => "unbound",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// Why a request of ours was not sent, or cannot be answered any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {

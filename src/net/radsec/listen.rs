@@ -35,6 +35,8 @@ const PART_FOR_ONE: usize = 8;
 const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Peers and complaints told apart, at most.
 const MOST_COMPLAINTS: usize = 1024;
+/// NASes, and ways to come and go, told apart at most.
+const MOST_COMINGS: usize = 4096;
 /// A peer that is gone without a word is noticed within some three minutes.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(20), 6);
 
@@ -93,6 +95,8 @@ pub struct Entrance<G> {
     handshakes: Arc<Semaphore>,
     shaking: Mutex<HashMap<IpAddr, u32>>,
     complaints: OncePerWindow<(IpAddr, &'static str)>,
+    /// That a NAS has come, and each way it went: one that does so in a loop cannot fill the log either.
+    comings: OncePerWindow<(NasName, &'static str)>,
 }
 
 impl<G: Gate> Entrance<G> {
@@ -106,6 +110,7 @@ impl<G: Gate> Entrance<G> {
             handshakes: Arc::new(Semaphore::new(config.max_handshakes.min(Semaphore::MAX_PERMITS))),
             shaking: Mutex::default(),
             complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS),
+            comings: OncePerWindow::new(COMPLAINTS, MOST_COMINGS),
             config,
         })
     }
@@ -188,16 +193,19 @@ impl<G: Gate> Entrance<G> {
             );
         };
         telemetry::count("radsec.connected");
-        tracing::info!(%nas, %peer, subject = link.certificate.subject, "a NAS has connected over TLS");
+        if let Some(kept_back) = self.comings.first((nas.clone(), "connected"), self.gate.now()) {
+            tracing::info!(%nas, %peer, subject = link.certificate.subject, kept_back, "a NAS has connected over TLS");
+        }
         let limits = Limits { idle: self.config.idle, write_patience: self.config.write_patience };
         let take = |packet: &Packet<'_>, link: &Arc<Link>, replier| self.gate.take(&nas, packet, link, replier);
         let end = link.run(stream, waiting, limits, self.gate.now(), take).await;
         telemetry::count("radsec.ended");
+        let Some(kept_back) = self.comings.first((nas.clone(), end.kind()), self.gate.now()) else { return };
         match end {
             End::Peer | End::Stopping | End::Idle => {
-                tracing::info!(%nas, %peer, why = %end, "a TLS connection has ended")
+                tracing::info!(%nas, %peer, why = %end, kept_back, "a TLS connection has ended")
             }
-            end => tracing::warn!(%nas, %peer, why = %end, "a TLS connection was ended"),
+            end => tracing::warn!(%nas, %peer, why = %end, kept_back, "a TLS connection was ended"),
         }
     }
 
