@@ -1008,7 +1008,7 @@ fn tls_limits(config: &Config) -> Limits {
     let tls = config.radsec.as_ref();
     let (idle, write_patience) =
         tls.map_or((Duration::from_secs(3600), Duration::from_secs(10)), |tls| (tls.idle, tls.write_patience));
-    Limits { idle, write_patience }
+    Limits::new(idle, write_patience)
 }
 
 /// Opens the ports of RADIUS over TLS.

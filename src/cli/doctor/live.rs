@@ -179,7 +179,7 @@ async fn status_over_tls(front: &Front, server: &FrontServer) -> Asked {
         }
     };
     let peer = Peer { host: radsec.host.clone(), port: radsec.port, ids: radsec.ids.clone() };
-    let limits = Limits { idle: PATIENCE, write_patience: PATIENCE };
+    let limits = Limits::new(PATIENCE, PATIENCE);
     let dialer = Dialer::new(peer, credentials, limits, Arc::new(|_, _| ()), clock::now);
     match dialer.link().await {
         Ok(link) => {

@@ -47,7 +47,7 @@ const MOST_IN_WORK: usize = 4096;
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// Connections to servers: each is asked for a sign of life more often than that.
-const TLS_LIMITS: Limits = Limits { idle: Duration::from_secs(600), write_patience: Duration::from_secs(10) };
+const TLS_LIMITS: Limits = Limits::new(Duration::from_secs(600), Duration::from_secs(10));
 
 /// What the front may ask of the machine.
 #[derive(Debug, Clone, Copy)]

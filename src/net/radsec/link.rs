@@ -30,7 +30,7 @@ const WAITING: usize = 1024;
 const CHUNK: usize = 16 * 1024;
 /// Octets written at once, about.
 const BATCH: usize = 32 * 1024;
-/// How long a packet may take from its first octet to its last.
+/// How long a packet may take: far longer than any does that is on its way.
 const PACKET_TIME: Duration = Duration::from_secs(10);
 /// How long an orderly goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -46,6 +46,15 @@ pub struct Limits {
     pub idle: Duration,
     /// How long the peer may take to read.
     pub write_patience: Duration,
+    /// How long a packet may take from its first octet to its last.
+    pub packet_time: Duration,
+}
+
+impl Limits {
+    /// With the time for a packet that everybody has.
+    pub const fn new(idle: Duration, write_patience: Duration) -> Self {
+        Self { idle, write_patience, packet_time: PACKET_TIME }
+    }
 }
 
 /// A connection.
@@ -269,7 +278,7 @@ impl Link {
             biased;
             end = ended => end,
             end = write_all(&mut write, &mut outgoing, limits.write_patience) => end,
-            end = self.read_all(&mut read, limits.idle, take) => end,
+            end = self.read_all(&mut read, limits, take) => end,
             () = sleep(self.certificate.until.since(now)) => End::Unbound("its certificate's time is over"),
         };
         self.end(end.clone());
@@ -294,7 +303,7 @@ impl Link {
     async fn read_all<S: AsyncRead>(
         self: &Arc<Self>,
         stream: &mut ReadHalf<S>,
-        idle: Duration,
+        limits: Limits,
         take: impl Fn(&Packet<'_>, &Arc<Self>, Replier) -> Result<(), End>,
     ) -> End {
         let places = Arc::new(Semaphore::new(IN_WORK));
@@ -303,8 +312,8 @@ impl Link {
         let mut begun = Instant::now();
         loop {
             let (until, late) = match frames.is_amid() {
-                true => (begun + PACKET_TIME, End::Unfinished),
-                false => (Instant::now() + idle, End::Idle),
+                true => (begun + limits.packet_time, End::Unfinished),
+                false => (Instant::now() + limits.idle, End::Idle),
             };
             let octets = tokio::select! {
                 read = stream.read(&mut chunk) => match read {
@@ -413,5 +422,69 @@ impl Drop for Flight<'_> {
         ours.identifiers.settle(self.identifier, if self.answered { now } else { now + REST });
         drop(ours);
         self.link.settled.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(3600);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    /// How a connection ends on which the peer does that.
+    async fn end(limits: Limits, peer: impl AsyncFnOnce(&mut DuplexStream)) -> End {
+        let certificate = rcgen::generate_simple_self_signed(vec![]).unwrap().cert;
+        let certificate = Certificate::read(certificate.der()).unwrap();
+        let (link, waiting) = Link::new(([192, 0, 2, 1], 1).into(), certificate, 0);
+        let (ours, mut theirs) = duplex(CHUNK);
+        let peer = async {
+            peer(&mut theirs).await;
+            // It hangs up with the test.
+            std::future::pending().await
+        };
+        tokio::select! {
+            end = link.run(ours, waiting, limits, Timestamp::from_secs(1_700_000_000), |_, _, _| Ok(())) => end,
+            () = peer => unreachable!("it waits for ever"),
+        }
+    }
+
+    /// The head of an Accounting-Request of 4096 octets.
+    const HEAD: [u8; 4] = [4, 1, 0x10, 0];
+
+    #[tokio::test]
+    async fn a_packet_that_does_not_end_in_its_time_ends_the_connection() {
+        let limits = Limits { packet_time: SHORT, ..Limits::new(NEVER, NEVER) };
+        for first_octets in 1..=HEAD.len() {
+            let stalls = async |wire: &mut DuplexStream| wire.write_all(&HEAD[..first_octets]).await.unwrap();
+            assert_eq!(end(limits, stalls).await, End::Unfinished, "{first_octets}");
+        }
+        // Octets that drip in win no time: at this pace the last of them is minutes away.
+        let drips = async |wire: &mut DuplexStream| {
+            wire.write_all(&HEAD).await.unwrap();
+            loop {
+                wire.write_all(&[0]).await.unwrap();
+                sleep(SHORT).await;
+            }
+        };
+        assert_eq!(end(limits, drips).await, End::Unfinished);
+        // Nor does one that has come as a whole before.
+        let goes_on = async |wire: &mut DuplexStream| {
+            wire.write_all(&[&[4, 1, 0, 20][..], &[0; 16], &HEAD].concat()).await.unwrap();
+        };
+        assert_eq!(end(limits, goes_on).await, End::Unfinished);
+    }
+
+    #[tokio::test]
+    async fn silence_amid_a_packet_and_silence_between_two_are_different_ends() {
+        let idle = Limits { idle: SHORT, packet_time: NEVER, write_patience: NEVER };
+        let between =
+            async |wire: &mut DuplexStream| wire.write_all(&[&[4, 1, 0, 20][..], &[0; 16]].concat()).await.unwrap();
+        assert_eq!(end(idle, between).await, End::Idle);
+        assert_eq!(end(idle, async |_| ()).await, End::Idle);
+        let amid = async |wire: &mut DuplexStream| wire.write_all(&HEAD).await.unwrap();
+        assert_eq!(end(Limits { packet_time: SHORT * 4, ..idle }, amid).await, End::Unfinished);
     }
 }

@@ -196,7 +196,7 @@ impl<G: Gate> Entrance<G> {
         if let Some(kept_back) = self.comings.first((nas.clone(), "connected"), self.gate.now()) {
             tracing::info!(%nas, %peer, subject = link.certificate.subject, kept_back, "a NAS has connected over TLS");
         }
-        let limits = Limits { idle: self.config.idle, write_patience: self.config.write_patience };
+        let limits = Limits::new(self.config.idle, self.config.write_patience);
         let take = |packet: &Packet<'_>, link: &Arc<Link>, replier| self.gate.take(&nas, packet, link, replier);
         let end = link.run(stream, waiting, limits, self.gate.now(), take).await;
         telemetry::count("radsec.ended");
