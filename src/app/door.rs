@@ -2,6 +2,7 @@
 //! here, counted, and a stranger cannot fill the log.
 
 mod lane;
+mod unwanted;
 mod whose;
 
 use std::fmt::Display;
@@ -358,6 +359,7 @@ impl Door {
                 let secret = PreparedSecret::new(nas.secret.expose());
                 fate(status_reply(&mut builder, self.port, &packet, nas, &secret))
             }
+            Code::CoaRequest | Code::DisconnectRequest => unwanted::refuse_order(packet, nas, received_at),
             _ => Fate::Drop("packet.code-out-of-place"),
         }
     }
@@ -428,6 +430,8 @@ fn sent_label(reply: &[u8]) -> &'static str {
         Some(Code::AccessReject) => "sent.access-reject",
         Some(Code::AccessChallenge) => "sent.access-challenge",
         Some(Code::AccountingResponse) => "sent.accounting-response",
+        Some(Code::CoaNak) => "sent.coa-nak",
+        Some(Code::DisconnectNak) => "sent.disconnect-nak",
         _ => "sent.other",
     }
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use md5::Md5;
 use radhold::app::{chance, clock};
 use radhold::config::{FrontRadsec, FrontServer, TlsFiles};
 use radhold::model::Secret;
 use radhold::net::Replier;
 use radhold::net::front::{Front, Machine};
-use radhold::radius::{Code, Packet, attribute};
+use radhold::radius::{Code, Packet, PacketBuilder, attribute};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::rustls::version;
@@ -289,6 +290,12 @@ fn what_cannot_be_followed_or_believed_ends_the_connection() {
     malformed[21] = 1;
     let mut foreign = accounting(1, 1, b"class");
     foreign[5] ^= 1;
+    let mut order = order(Code::CoaRequest, true);
+    order[5] ^= 1;
+    let mut ill_signed = order_signed_by(Code::DisconnectRequest, b"another secret");
+    // What signs it is looked at too: its Request Authenticator alone is right.
+    let checksum = Md5::digest([&ill_signed[..4], &[0; 16], &ill_signed[20..], peer::SECRET].concat());
+    ill_signed[4..20].copy_from_slice(&checksum);
     let cases = [
         (vec![1, 1, 0, 19], "a packet says that it has 19 octets"),
         (vec![1, 1, 0x10, 1, 0, 0], "a packet says that it has 4097 octets"),
@@ -296,6 +303,8 @@ fn what_cannot_be_followed_or_believed_ends_the_connection() {
         (forged, "Message-Authenticator"),
         (malformed, "malformed packet"),
         (foreign, "authenticator"),
+        (order, "authenticator"),
+        (ill_signed, "Message-Authenticator"),
     ];
     for (case, (octets, why)) in cases.into_iter().enumerate() {
         let from = scene.radhold.log().len();
@@ -308,13 +317,50 @@ fn what_cannot_be_followed_or_believed_ends_the_connection() {
     }
     // What is merely not ours to answer is discarded (RFC 6613 §2.6.4).
     let mut wire = scene.connect();
-    let mut coa = radhold::radius::PacketBuilder::request(Code::CoaRequest, 5, [0; 16]);
-    wire.send(coa.sign_request(peer::SECRET).unwrap()).unwrap();
-    let unasked = ack(coa.sign_request(peer::SECRET).unwrap());
+    let unasked = ack(&self::order(Code::CoaRequest, true));
     wire.send(&unasked).unwrap();
+    // Code 13, "experimental" (RFC 2865 §3).
+    wire.send(&[&[13, 7, 0, 20][..], &[0; 16]].concat()).unwrap();
     assert_eq!(code(&wire.ask(&status_server(6))), Code::AccessAccept);
     let counters = scene.radhold.counters();
-    assert_eq!((counters["packet.code-out-of-place"], counters["radsec.unasked"]), (1, 1), "{counters:?}");
+    assert_eq!(counters["radsec.unasked"], 2, "{counters:?}");
+}
+
+/// An order, which no server obeys.
+fn order(code: Code, signed: bool) -> Vec<u8> {
+    let mut order = PacketBuilder::request(code, 5, [0; 16]);
+    order.with_message_authenticator(signed).attribute(attribute::PROXY_STATE, b"proxied").unwrap();
+    order.sign_request(peer::SECRET).unwrap().to_vec()
+}
+
+fn order_signed_by(code: Code, secret: &[u8]) -> Vec<u8> {
+    PacketBuilder::request(code, 5, [0; 16]).sign_request(secret).unwrap().to_vec()
+}
+
+#[test]
+fn rfc_6614_section_2_5_an_order_to_the_server_is_refused_and_the_connection_goes_on() {
+    let scene = Scene::new("", "");
+    let mut wire = scene.connect();
+    for (asked, refused) in [(Code::CoaRequest, Code::CoaNak), (Code::DisconnectRequest, Code::DisconnectNak)] {
+        for signed in [true, false] {
+            let order = order(asked, signed);
+            let answer = wire.ask(&order);
+            let nak = Packet::parse(&answer).unwrap();
+            assert_eq!(
+                (nak.code(), nak.integer(attribute::ERROR_CAUSE)),
+                (refused, Some(406)),
+                "Unsupported-Extension"
+            );
+            assert_eq!(nak.first(attribute::PROXY_STATE), Some(&b"proxied"[..]), "RFC 5176 §3.1");
+            assert_eq!(nak.has_message_authenticator(), signed);
+            assert_eq!(wire.ask(&order), answer, "a repeat gets the same octets");
+            assert_eq!(code(&wire.ask(&status_server(6))), Code::AccessAccept);
+        }
+    }
+    let counters = scene.radhold.counters();
+    // Status-Server was repeated as well, three times.
+    let counted = ["sent.coa-nak", "sent.disconnect-nak", "packet.repeat-answered"].map(|label| counters[label]);
+    assert_eq!((counted, counters.get("packet.code-out-of-place")), ([2, 2, 4 + 3], None), "{counters:?}");
 }
 
 #[test]

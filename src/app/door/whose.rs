@@ -121,7 +121,9 @@ pub(super) fn prove(port: Port, packet: &Packet<'_>, nas: &Nas, secret: &Prepare
             }
             Ok(if present { Proof::Secret } else { Proof::None })
         }
-        (Port::Accounting | Port::Tls, Code::AccountingRequest) => {
+        // RFC 6614 §2.5: over TLS an order is not out of place, and answered once it is proven (RFC 5176 §2.3).
+        (Port::Accounting | Port::Tls, Code::AccountingRequest)
+        | (Port::Tls, Code::CoaRequest | Code::DisconnectRequest) => {
             message_authenticator()?;
             packet
                 .verify_request_authenticator(secret.expose())

@@ -19,6 +19,8 @@ pub const NAS_IDENTIFICATION_MISMATCH: ErrorCause = ErrorCause(403);
 pub const INVALID_REQUEST: ErrorCause = ErrorCause(404);
 /// Service-Type, Authorize Only included, is not for us (RFC 5176 §3.2).
 pub const UNSUPPORTED_SERVICE: ErrorCause = ErrorCause(405);
+/// Orders of this kind are not for us at all.
+pub const UNSUPPORTED_EXTENSION: ErrorCause = ErrorCause(406);
 /// Well formed, but not a value we can honour.
 pub const INVALID_ATTRIBUTE_VALUE: ErrorCause = ErrorCause(407);
 /// No session is like this.
