@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use radhold::app::clock;
 use radhold::radius::{Code, Packet, attribute};
 use tokio::task::block_in_place;
 
@@ -50,7 +51,7 @@ async fn synced_before_answered(store: &str, wal: &str) {
             request.integer(attribute::ACCT_STATUS_TYPE, 1).unwrap().text(attribute::USER_NAME, "bob").unwrap();
             request.text(attribute::ACCT_SESSION_ID, &format!("d{nth}")).unwrap();
         });
-        let sent_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+        let sent_at = clock::now().as_micros() as f64 / 1e6;
         let reply = peer.send(&request, PATIENCE).await.expect("an answer");
         assert_eq!(Packet::parse(&reply).unwrap().code(), Code::AccountingResponse);
         exchanges.push((sent_at, reply));
