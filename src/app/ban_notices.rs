@@ -73,7 +73,10 @@ async fn tell_all(worker: &Arc<Worker>, bans: &Bans, mut notice: BanNotice) -> R
             continue;
         }
         let link = match TlsWays::may_be_linked(nas) {
-            true => worker.tls.links.of(&nas.name, nas.network.addr(), &nas.radsec),
+            true => {
+                let is_its_own = |certificate: &_| settings.nases.is_its_own(nas, certificate);
+                worker.tls.links.of(&nas.name, nas.network.addr(), is_its_own)
+            }
             false => None,
         };
         if let Some(link) = link {
@@ -98,7 +101,7 @@ async fn tell_all(worker: &Arc<Worker>, bans: &Bans, mut notice: BanNotice) -> R
         };
         let (worker, nas) = (Arc::clone(worker), Arc::clone(nas));
         tasks.spawn(async move {
-            let answer = worker.send_by_udp((&nas, nas.network.addr()), address, &[request]).await;
+            let answer = worker.send_by_udp((&nas, address.ip()), address, &[request]).await;
             (nas.name.clone(), answer.unwrap_or_else(|error| unsent(&nas.name, &error)))
         });
     }

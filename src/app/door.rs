@@ -192,7 +192,7 @@ impl Door {
         let settings = self.settings.current();
         // A NAS that was removed, or that goes by another certificate now, is heard no more.
         let known = settings.nases.known(nas);
-        let known = known.filter(|known| link.certificate.is_one_of(&known.nas.radsec));
+        let known = known.filter(|known| settings.nases.is_its_own(&known.nas, &link.certificate));
         let Some(known) = known else { return Err(End::Unbound("its certificate is no NAS's any more")) };
         let (nas, secret) = known.over_tls();
         let peer = replier.peer();

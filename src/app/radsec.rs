@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::door::Door;
 use super::orders::Worker;
-use super::settings::{Settings, SettingsHandle};
+use super::settings::{NasTable, Settings, SettingsHandle};
 use super::{chance, clock};
 use crate::model::{CertificateId, DynauthPath, Nas, NasName, NodeName, Timestamp};
 use crate::net::Replier;
@@ -38,9 +38,9 @@ impl Gate for TlsGate {
     fn bind(&self, certificate: &Certificate) -> Option<NasName> {
         let settings = self.settings.current();
         // Of two that go by the same, the one of the configuration: it is the one an operator can read.
-        let configured = settings.configured.iter().find(|nas| certificate.is_one_of(&nas.radsec));
+        let configured = settings.configured.iter().find(|nas| settings.nases.is_its_own(nas, certificate));
         let configured = configured.and_then(|nas| settings.nases.named(nas.name.as_str()));
-        configured.or_else(|| settings.nases.bound(certificate.ids())).map(|nas| nas.name.clone())
+        configured.or_else(|| settings.nases.whose(certificate)).map(|nas| nas.name.clone())
     }
 
     fn take(&self, nas: &NasName, packet: &Packet<'_>, link: &Arc<Link>, replier: Replier) -> Result<(), End> {
@@ -60,7 +60,7 @@ impl Gate for TlsGate {
 /// Whether a NAS goes by this fingerprint, now.
 pub(super) fn pinned(settings: &SettingsHandle) -> Arc<IsPinned> {
     let settings = settings.clone();
-    Arc::new(move |fingerprint| settings.current().nases.bound(&[CertificateId::Sha256(*fingerprint)]).is_some())
+    Arc::new(move |fingerprint| settings.current().nases.is_pinned(fingerprint))
 }
 
 /// A warning for each certificate by which two NASes go: what comes with it is taken for one of them alone.
@@ -146,7 +146,7 @@ impl TlsWays {
     }
 
     /// The way to the NAS of a session.
-    pub(super) fn path(&self, nas: &Nas, session: &Session) -> Path {
+    pub(super) fn path(&self, nases: &NasTable, nas: &Nas, session: &Session) -> Path {
         let wanted = match nas.dynauth {
             DynauthPath::Udp => return Path::Udp,
             DynauthPath::Tls => return self.dialer(nas, session).map_or(Path::NotConnected, Path::Dial),
@@ -155,7 +155,7 @@ impl TlsWays {
             DynauthPath::Auto if nas.coa_address.is_some() || nas.radsec.is_empty() => return Path::Udp,
             DynauthPath::Auto => nas.radsec_only,
         };
-        let link = self.links.of(&nas.name, session.nas_address, &nas.radsec);
+        let link = self.links.of(&nas.name, session.nas_address, |certificate| nases.is_its_own(nas, certificate));
         match link {
             Some(link) => Path::Link(link),
             None if wanted => Path::NotConnected,

@@ -21,6 +21,7 @@ use crate::accounting::ClockBounds;
 use crate::config::{self, Config, WhileAway};
 use crate::dialect::Dialects;
 use crate::model::{CallerLists, CertificateId, Nas, NasName, NodeName, Secret, Timestamp};
+use crate::net::radsec::Certificate;
 use crate::net::{Bucket, Measure, radsec};
 use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
 use crate::radius::PreparedSecret;
@@ -217,6 +218,8 @@ pub(super) struct NasTable {
     /// The prefix lengths there are, the longest first, of IPv4 and of IPv6: a stranger costs a lookup for each, however many networks.
     prefixes: [Vec<u8>; 2],
     names: BTreeMap<NasName, Arc<Known>>,
+    /// Who goes by a certificate with this fingerprint.
+    pins: HashMap<[u8; 32], Vec<NasName>>,
 }
 
 /// A NAS as requests of it are handled, by the secret that proves them.
@@ -349,6 +352,13 @@ impl NasTable {
         let reached = table.networks.values().flatten();
         let reached: HashSet<NasName> = reached.map(|known| known.nas.name.clone()).collect();
         table.names.retain(|name, known| known.nas.radsec_only || reached.contains(name));
+        for known in table.names.values() {
+            for id in &known.nas.radsec {
+                if let CertificateId::Sha256(fingerprint) = id {
+                    table.pins.entry(*fingerprint).or_default().push(known.nas.name.clone());
+                }
+            }
+        }
         for network in table.networks.keys() {
             table.prefixes[family(network.addr())].push(network.prefix_len());
         }
@@ -385,9 +395,21 @@ impl NasTable {
         }
     }
 
-    /// The NAS that goes by any of these over TLS.
-    pub(super) fn bound(&self, ids: &[CertificateId]) -> Option<&Arc<Nas>> {
-        self.iter().find(|nas| nas.radsec.iter().any(|id| ids.contains(id)))
+    /// The NAS whose this certificate is.
+    pub(super) fn whose(&self, certificate: &Certificate) -> Option<&Arc<Nas>> {
+        self.iter().find(|nas| self.is_its_own(nas, certificate))
+    }
+
+    /// Whether this certificate is that NAS's, now: whoever is pinned is known by nothing else, also where that was done after it had
+    /// connected by its name.
+    pub(super) fn is_its_own(&self, nas: &Nas, certificate: &Certificate) -> bool {
+        certificate.is_one_of(&nas.radsec)
+            && self.pins.get(certificate.fingerprint()).is_none_or(|names| names.contains(&nas.name))
+    }
+
+    /// Whether any NAS goes by a certificate with this fingerprint.
+    pub(super) fn is_pinned(&self, fingerprint: &[u8; 32]) -> bool {
+        self.pins.contains_key(fingerprint)
     }
 
     /// Whether a host of a NAS with two secrets is taken to use the old one.
@@ -516,13 +538,33 @@ mod tests {
     }
 
     #[test]
+    fn who_is_pinned_goes_by_no_name_any_more() {
+        let made = rcgen::generate_simple_self_signed(["branch".to_owned()]).unwrap();
+        let shown = Certificate::read(made.cert.der()).unwrap().vouched_for_in_test();
+        let by = |name: &str, id: CertificateId| Nas { radsec: vec![id], ..nas(name, "10.0.0.1/32") };
+        let branch = || by("branch", "dns:branch".parse().unwrap());
+        let kiosk =
+            Nas { network: "10.0.0.2/32".parse().unwrap(), ..by("kiosk", CertificateId::Sha256(*shown.fingerprint())) };
+        assert!(NasTable::new([branch()]).is_its_own(&branch(), &shown));
+        let table = NasTable::new([branch(), kiosk.clone()]);
+        assert!(!table.is_its_own(&branch(), &shown) && table.is_its_own(&kiosk, &shown));
+        assert_eq!(table.whose(&shown).map(|nas| nas.name.as_str()), Some("kiosk"));
+        assert!(table.is_pinned(shown.fingerprint()) && !table.is_pinned(&[0; 32]));
+    }
+
+    #[test]
     fn one_that_comes_by_tls_alone_is_at_no_address() {
         let id: CertificateId = "dns:branch".parse().unwrap();
         let only = Nas { radsec: vec![id.clone()], radsec_only: true, ..nas("branch", "::/128") };
         let table = NasTable::new([only, nas("edge", "10.0.0.1/32")]);
         assert_eq!(names(table.at("::".parse().unwrap())), [""; 0]);
-        assert_eq!(table.bound(&[id]).map(|nas| nas.name.as_str()), Some("branch"));
-        assert_eq!(table.bound(&["dns:other".parse().unwrap()]), None);
+        let shown = |name: &str| {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            Certificate::read(made.cert.der()).unwrap().vouched_for_in_test()
+        };
+        let (branch, other) = (shown("branch"), shown("other"));
+        assert_eq!(table.whose(&branch).map(|nas| nas.name.as_str()), Some("branch"));
+        assert_eq!(table.whose(&other), None);
         let known = table.known(&"branch".into()).unwrap();
         assert_eq!(known.over_tls().0.secret.expose(), b"radsec");
     }

@@ -384,8 +384,9 @@ async fn rotate(args: RotateArgs, context: &Context) -> Result<(), Failure> {
     }
     if !nas.require_message_authenticator {
         eprintln!(
-            "radhold: warning: logins of NAS {name} come without Message-Authenticator, so that nothing tells which secret they are \
-             made with: until its next accounting shows that it has the new one, they are taken for made with the old"
+            "radhold: warning: logins of NAS {name} come without Message-Authenticator. By PAP they show which secret they are made \
+             with; by CHAP and MS-CHAP they are taken for made with the old one until its accounting shows that it has the new: \
+             as soon as it has, run: radhold nas rotate {name} --finish"
         );
     }
     let until = clock::now() + args.time;

@@ -26,8 +26,8 @@ impl Worker {
         let Some(nas) = settings.nases.named(session.nas.as_str()).filter(|nas| TlsWays::may_be_linked(nas)) else {
             return Ok(false);
         };
-        if self.tls.links.of(&nas.name, session.nas_address, &nas.radsec).is_some() || order.attempts >= MOST_HANDOVERS
-        {
+        let is_its_own = |certificate: &_| settings.nases.is_its_own(nas, certificate);
+        if self.tls.links.of(&nas.name, session.nas_address, is_its_own).is_some() || order.attempts >= MOST_HANDOVERS {
             return Ok(false);
         }
         let linked = self.store.linked_to(&nas.name).await?;
@@ -93,7 +93,7 @@ impl Worker {
 
     /// Sends requests one after the other; all of them must be acknowledged.
     async fn send(&self, session: &Session, nas: &Nas, port: u16, requests: &[Request]) -> Answer {
-        let sent = match self.tls.path(nas, session) {
+        let sent = match self.tls.path(&self.settings.current().nases, nas, session) {
             Path::Link(link) => self.dynauth.send_each_over(&link, requests).await,
             Path::Dial(dialer) => match dialer.link().await {
                 Ok(link) => self.dynauth.send_each_over(&link, requests).await,

@@ -13,6 +13,7 @@ use crate::model::{CertificateId, Timestamp};
 pub struct Certificate {
     /// What its holder was proven to be, and nothing else: names that nobody vouches for are somebody else's as likely as not.
     ids: Vec<CertificateId>,
+    fingerprint: [u8; 32],
     /// What stands in its subjectAltName, until somebody vouches for it.
     claims: Vec<CertificateId>,
     /// Its subject, for people. Nobody is known by it.
@@ -29,8 +30,10 @@ impl Certificate {
         let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
         let names = certificate.subject_alternative_name().ok()?;
         let names = names.into_iter().flat_map(|extension| &extension.value.general_names);
+        let fingerprint = fingerprint(der);
         Some(Self {
-            ids: vec![CertificateId::Sha256(fingerprint(der))],
+            ids: vec![CertificateId::Sha256(fingerprint)],
+            fingerprint,
             claims: names.filter_map(id).collect(),
             subject: certificate.subject().to_string(),
             from: Timestamp::from_secs(certificate.validity().not_before.timestamp()),
@@ -44,10 +47,21 @@ impl Certificate {
         self
     }
 
+    /// The same without asking anybody.
+    #[cfg(test)]
+    pub fn vouched_for_in_test(self) -> Self {
+        self.vouched_for(&ClientCertVerified::assertion())
+    }
+
     /// What its holder was proven to be: dNSNames and iPAddresses of its subjectAltName where a root of ours vouches for them, then
     /// its fingerprint.
     pub fn ids(&self) -> &[CertificateId] {
         &self.ids
+    }
+
+    /// The SHA-256 fingerprint of it in DER.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
     }
 
     /// Whether its holder was proven to be one of these.

@@ -347,6 +347,8 @@ impl Link {
                     }
                 }
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return End::Stopping };
+                // It waited for us, and not we for it.
+                begun = Instant::now();
                 let replier = Replier::link(WayBack { link: Arc::clone(self), _place: Arc::new(place) });
                 if let Err(end) = take(&packet, self, replier) {
                     return end;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::certificate::Certificate;
 use super::link::{End, Link};
-use crate::model::{CertificateId, NasName};
+use crate::model::NasName;
 
 /// All connections of one server.
 #[derive(Debug, Default)]
@@ -40,11 +41,10 @@ impl Links {
     }
 
     /// The connection to ask a NAS on: one from that address where there is, else any; of several the least busy, the latest of
-    /// those.
-    pub fn of(&self, nas: &NasName, near: IpAddr, ids: &[CertificateId]) -> Option<Arc<Link>> {
+    /// those. Its certificate may be another's by now: `is_its_own` says.
+    pub fn of(&self, nas: &NasName, near: IpAddr, is_its_own: impl Fn(&Certificate) -> bool) -> Option<Arc<Link>> {
         let by_nas = self.by_nas();
-        // Its certificate may be another's by now.
-        let is_its_own = |link: &&Arc<Link>| link.certificate.is_one_of(ids);
+        let is_its_own = |link: &&Arc<Link>| is_its_own(&link.certificate);
         let links = by_nas.get(nas)?.iter().rev().filter(|link| !link.has_ended()).filter(is_its_own);
         let rank = |link: &&Arc<Link>| (link.peer.ip().to_canonical() != near.to_canonical(), link.in_flight());
         links.min_by_key(rank).cloned()

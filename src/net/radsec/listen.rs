@@ -96,7 +96,7 @@ pub struct Entrance<G> {
     shaking: Mutex<HashMap<IpAddr, u32>>,
     complaints: OncePerWindow<(IpAddr, &'static str)>,
     /// That a NAS has come, and each way it went: one that does so in a loop cannot fill the log either.
-    comings: OncePerWindow<(NasName, &'static str)>,
+    comings: OncePerWindow<(NasName, IpAddr, &'static str)>,
 }
 
 impl<G: Gate> Entrance<G> {
@@ -193,14 +193,14 @@ impl<G: Gate> Entrance<G> {
             );
         };
         telemetry::count("radsec.connected");
-        if let Some(kept_back) = self.comings.first((nas.clone(), "connected"), self.gate.now()) {
+        if let Some(kept_back) = self.comings.first((nas.clone(), peer.ip(), "connected"), self.gate.now()) {
             tracing::info!(%nas, %peer, subject = link.certificate.subject, kept_back, "a NAS has connected over TLS");
         }
         let limits = Limits::new(self.config.idle, self.config.write_patience);
         let take = |packet: &Packet<'_>, link: &Arc<Link>, replier| self.gate.take(&nas, packet, link, replier);
         let end = link.run(stream, waiting, limits, self.gate.now(), take).await;
         telemetry::count("radsec.ended");
-        let Some(kept_back) = self.comings.first((nas.clone(), end.kind()), self.gate.now()) else { return };
+        let Some(kept_back) = self.comings.first((nas.clone(), peer.ip(), end.kind()), self.gate.now()) else { return };
         match end {
             End::Peer | End::Stopping | End::Idle => {
                 tracing::info!(%nas, %peer, why = %end, kept_back, "a TLS connection has ended")
