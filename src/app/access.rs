@@ -522,7 +522,7 @@ impl Access {
 
     fn record(&self, request: &Request<'_>, method: &'static str, outcome: &'static str, session: Option<SessionId>) {
         if session.is_none() && !self.refusals.have_room(&request.nas.name, request.received_at) {
-            return self.notes.lose();
+            return;
         }
         let attempt = request.attempt(method, outcome, session);
         record::say(&attempt);

@@ -247,17 +247,35 @@ impl Recorder {
 
 /// How many of each NAS's Access-Requests that were not accepted are written down: whoever can make it send them, or forge its address where
 /// it need not sign, must fill neither the log nor the store.
-#[derive(Debug, Default)]
-pub(super) struct Refusals(DashMap<NasName, Bucket>);
+#[derive(Debug)]
+pub(super) struct Refusals {
+    of: DashMap<NasName, Bucket>,
+    said: OncePerWindow<()>,
+}
 
 impl Refusals {
-    /// Whether one more may be written down now, which then is counted.
+    /// Whether one more may be written down now. What may not is counted.
     pub(super) fn have_room(&self, nas: &NasName, now: Timestamp) -> bool {
-        if let Some(bucket) = self.0.get(nas) {
-            return bucket.take(now);
+        let room = match self.of.get(nas) {
+            Some(bucket) => bucket.take(now),
+            None => {
+                let bucket = || Bucket::new(Measure::per_second(REFUSALS));
+                self.of.entry(nas.clone()).or_insert_with(bucket).take(now)
+            }
+        };
+        if !room {
+            telemetry::count("attempt.not-recorded");
+            if let Some(kept_back) = self.said.first((), now) {
+                tracing::warn!(%nas, kept_back, "so many Access-Requests are refused that not all are recorded (docs/overload.md)");
+            }
         }
-        let bucket = self.0.entry(nas.clone()).or_insert_with(|| Bucket::new(Measure::per_second(REFUSALS)));
-        bucket.take(now)
+        room
+    }
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self { of: DashMap::new(), said: OncePerWindow::new(SAID, 1) }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Replies of tasks that are ready at about the same moment, as those to all records of a commit are: the first waits until whoever else
 //! can go on has done so, and then those to one peer that are alike long leave together. Knows nothing of their content.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 
-use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{LONGEST, PAUSE, SEGMENTS, TRIES, UdpPort};
 
@@ -18,12 +19,20 @@ struct Departure {
     reply: Vec<u8>,
 }
 
+impl Departure {
+    /// What those that leave together have in common.
+    fn kind(&self) -> (SocketAddr, Option<IpAddr>, usize) {
+        (self.to, self.from, self.reply.len())
+    }
+}
+
 /// Replies that are about to leave by one socket.
 #[derive(Debug, Default)]
 pub(super) struct Departures(Mutex<Vec<Departure>>);
 
 impl Departures {
-    /// Has a reply leave. Whoever comes first sends all, and comes back when that is done.
+    /// Has a reply leave. Whoever comes first sends all when others have had their turn, and whoever makes them many sends them at once;
+    /// these come back when that is done.
     pub(super) async fn send(
         &self,
         port: &UdpPort,
@@ -31,34 +40,40 @@ impl Departures {
         reply: Vec<u8>,
         settled: fn(SocketAddr, &[u8], io::Result<()>),
     ) {
-        let is_first = {
+        let waiting = {
             let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.push(Departure { to, from, reply });
-            waiting.len() == 1
+            waiting.len()
         };
-        if !is_first {
-            return;
-        }
-        let first = First { departures: self, port, settled };
-        yield_now().await;
-        let mut leaving = self.take();
-        drop(first);
-        leaving.sort_unstable_by_key(|departure| (departure.to, departure.from, departure.reply.len()));
-        let alike = |a: &Departure, b: &Departure| (a.to, a.from, a.reply.len()) == (b.to, b.from, b.reply.len());
-        for some in leaving.chunk_by(alike).flat_map(|alike| alike.chunks(SEGMENTS)) {
-            if !together(port, some).await {
-                for Departure { to, from, reply } in some {
-                    settled(*to, reply, in_time(|| port.transmit(reply, *to, *from)).await);
-                }
-            } else {
-                some.iter().for_each(|departure| settled(departure.to, &departure.reply, Ok(())));
+        match waiting {
+            1 => {
+                let first = First { departures: self, port, settled };
+                give_way().await;
+                let leaving = self.take();
+                drop(first);
+                Leaving { port, settled, rest: leaving }.leave().await;
             }
+            SEGMENTS => Leaving { port, settled, rest: self.take() }.leave().await,
+            _ => (),
         }
     }
 
     fn take(&self) -> Vec<Departure> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Lets those go on that can. Tokio's own way of that waits until this worker has nothing else to do.
+async fn give_way() {
+    let mut given = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whoever came first. Were it stopped while it waits, nobody would send anything any more.
@@ -70,31 +85,71 @@ struct First<'a> {
 
 impl Drop for First<'_> {
     fn drop(&mut self) {
-        for Departure { to, from, reply } in self.departures.take() {
+        drop(Leaving { port: self.port, settled: self.settled, rest: self.departures.take() });
+    }
+}
+
+/// Replies that leave now. Those that have not when this is dropped are tried once.
+struct Leaving<'a> {
+    port: &'a UdpPort,
+    settled: fn(SocketAddr, &[u8], io::Result<()>),
+    rest: Vec<Departure>,
+}
+
+impl Leaving<'_> {
+    async fn leave(mut self) {
+        // The system may have no room for so long, for all of them: whoever comes last would wait the longest.
+        let until = Instant::now() + PAUSE * TRIES;
+        self.rest.sort_unstable_by_key(Departure::kind);
+        while let Some(kind) = self.rest.last().map(Departure::kind) {
+            let alike = self.rest.iter().rev().take(SEGMENTS).take_while(|departure| departure.kind() == kind).count();
+            if !self.together(alike, until).await {
+                for _ in 0..alike {
+                    let Some(Departure { to, from, reply }) = self.rest.last() else { return };
+                    let sent = in_time(until, || self.port.transmit(reply, *to, *from)).await;
+                    (self.settled)(*to, reply, sent);
+                    self.rest.pop();
+                }
+            }
+        }
+    }
+
+    /// Has the last so many leave, which are alike in all but what they say; `false` when they must go one by one.
+    async fn together(&mut self, alike: usize, until: Instant) -> bool {
+        let some = &self.rest[self.rest.len() - alike..];
+        let [Departure { to, from, reply: first }, _, ..] = some else { return false };
+        if first.is_empty() || first.len() > LONGEST || self.port.state.max_gso_segments() == 1 {
+            return false;
+        }
+        let contents = some.iter().map(|departure| &departure.reply[..]).collect::<Vec<_>>().concat();
+        let send = || self.port.transmit_segments(&contents, first.len(), *to, *from);
+        if in_time(until, send).await.is_err() {
+            return false;
+        }
+        for departure in self.rest.drain(self.rest.len() - alike..) {
+            (self.settled)(departure.to, &departure.reply, Ok(()));
+        }
+        true
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        for Departure { to, from, reply } in self.rest.drain(..) {
             (self.settled)(to, &reply, self.port.transmit(&reply, to, from));
         }
     }
 }
 
-/// Has replies leave that are alike in all but what they say; `false` when they must go one by one.
-async fn together(port: &UdpPort, some: &[Departure]) -> bool {
-    let [Departure { to, from, reply: first }, _, ..] = some else { return false };
-    if first.is_empty() || first.len() > LONGEST || port.state.max_gso_segments() == 1 {
-        return false;
-    }
-    let contents = some.iter().map(|departure| &departure.reply[..]).collect::<Vec<_>>().concat();
-    in_time(|| port.transmit_segments(&contents, first.len(), *to, *from)).await.is_ok()
-}
-
-/// No waiting for the system's word that there is room: whoever wants that word gets it for every datagram that left.
-pub(super) async fn in_time(send: impl Fn() -> io::Result<()>) -> io::Result<()> {
-    for _ in 0..TRIES {
+/// Tries until then at least once. No waiting for the system's word that there is room: whoever wants that word gets it for every datagram
+/// that left.
+pub(super) async fn in_time(until: Instant, send: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    loop {
         match send() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => sleep(PAUSE).await,
             sent => return sent,
         }
     }
-    send()
 }
 
 #[cfg(test)]
@@ -104,7 +159,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::net::UdpSocket;
-    use tokio::task::JoinSet;
+    use tokio::task::{JoinSet, yield_now};
     use tokio::time::timeout;
 
     use super::super::bind;

@@ -102,7 +102,7 @@ impl Replier {
     /// # Errors
     /// What the system says.
     pub async fn send(&self, reply: &[u8]) -> io::Result<()> {
-        in_time(|| self.send_now(reply)).await
+        in_time(tokio::time::Instant::now() + PAUSE * TRIES, || self.send_now(reply)).await
     }
 
     /// Sends a reply as [`Self::send`] does, with those of other tasks to the same peer that are ready at about the same moment. `settled` hears
