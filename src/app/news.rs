@@ -33,12 +33,6 @@ impl Share {
     pub(super) fn has(self, session: SessionId) -> bool {
         session.0.as_u128() % u128::from(self.of.max(1)) == u128::from(self.place)
     }
-
-    /// The same for something that goes by a name.
-    pub(super) fn has_named(self, name: &str) -> bool {
-        let number = name.bytes().fold(0_u64, |number, octet| number.wrapping_mul(31).wrapping_add(octet.into()));
-        number % self.of.max(1) == self.place
-    }
 }
 
 impl Default for Share {

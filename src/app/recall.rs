@@ -92,7 +92,7 @@ impl Origin {
 }
 
 /// The report an event is, and its Acct-Status-Type.
-fn reported(event: &Event) -> Option<(Status, &Report)> {
+pub(super) fn reported(event: &Event) -> Option<(Status, &Report)> {
     Some(match event {
         Event::Started(report) => (Status::Start, report),
         Event::Interim(report) => (Status::InterimUpdate, report),
@@ -142,16 +142,38 @@ pub(super) fn ghosts(
     ghosts
 }
 
-/// Whether a restart of its NAS ended this session, which has not been heard of since.
-pub(super) fn is_ended_by(session: &Session, restart: &Restart) -> bool {
-    let identity = Identity {
-        nas_ip_address: restart.nas_ip_address,
-        nas_identifier: restart.nas_identifier.clone(),
-        ..Identity::default()
-    };
-    session.nas == restart.nas
-        && same_nas((&session.identity, session.nas_address), (&identity, restart.nas_address))
-        && session.accepted_at.max(session.heard_at) <= restart.at
+/// The last restarts of some NASes.
+pub(super) struct Restarts {
+    restarts: Vec<(Restart, Identity)>,
+    skew: Duration,
+}
+
+impl Restarts {
+    /// These; clocks of NASes may differ from ours by `skew`.
+    pub(super) fn new(restarts: Vec<Restart>, skew: Duration) -> Self {
+        let with_identity = |restart: Restart| {
+            let identity = Identity {
+                nas_ip_address: restart.nas_ip_address,
+                nas_identifier: restart.nas_identifier.clone(),
+                ..Identity::default()
+            };
+            (restart, identity)
+        };
+        Self { restarts: restarts.into_iter().map(with_identity).collect(), skew }
+    }
+
+    /// When a restart ended this session, which has not been heard of since. `dated` says whether its last report told its time itself: two
+    /// times by two clocks say only so much.
+    pub(super) fn ended(&self, session: &Session, dated: bool) -> Option<Timestamp> {
+        let last = session.accepted_at.max(session.heard_at);
+        let ended = |(restart, identity): &&(Restart, Identity)| {
+            let margin = if restart.dated == dated { Duration::ZERO } else { self.skew };
+            last <= restart.at.before(margin)
+                && session.nas == restart.nas
+                && same_nas((&session.identity, session.nas_address), (identity, restart.nas_address))
+        };
+        self.restarts.iter().filter(ended).map(|(restart, _)| restart.at).min()
+    }
 }
 
 /// Our Class, when the NAS echoes one.
@@ -360,6 +382,38 @@ mod tests {
         assert_eq!(choose(&over, HERE, &start(1161)), Meant::New { after: Some(first) });
         assert_ne!(first, id(&start(1161), Some(first)));
         assert_eq!(id(&start(1161), Some(first)), id(&start(1162), Some(first)));
+    }
+
+    #[test]
+    fn a_restart_ended_what_was_last_heard_of_before_it() {
+        let session = |at| {
+            let mut record = kept(SessionId(uuid::Uuid::nil()), &start(at), 0).into_record();
+            (record.state, record.end) = (State::Observed, None);
+            Session::restore(record)
+        };
+        let at = Timestamp::from_secs;
+        let restart = Restart {
+            nas: "edge".into(),
+            nas_address: HERE,
+            nas_ip_address: None,
+            nas_identifier: Some("a".into()),
+            at: at(2000),
+            dated: true,
+            noted_at: at(2000),
+        };
+        let restarts = Restarts::new(vec![restart.clone()], Duration::from_secs(300));
+        assert_eq!(restarts.ended(&session(2000), true), Some(at(2000)));
+        assert_eq!(restarts.ended(&session(2001), true), None);
+        // One time is by our clock and one by the NAS's.
+        assert_eq!(restarts.ended(&session(1700), false), Some(at(2000)));
+        assert_eq!(restarts.ended(&session(1701), false), None);
+        let of = |change: fn(&mut Restart)| {
+            let mut other = restart.clone();
+            change(&mut other);
+            Restarts::new(vec![other], Duration::ZERO).ended(&session(1000), true)
+        };
+        assert_eq!(of(|restart| restart.nas = "other".into()), None);
+        assert_eq!(of(|restart| restart.nas_address = [192, 0, 2, 9].into()), None, "another device of the entry");
     }
 
     #[test]

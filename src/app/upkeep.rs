@@ -56,6 +56,8 @@ async fn once(store: &dyn Store, settings: &SettingsHandle) -> Result<(), StoreE
     store.prepare_usage(now).await?;
     store.forget_codes(now.before(CODES_SHOWN)).await?;
     let settings = settings.current();
+    // No report is believed to be later than that.
+    store.forget_restarts(now.before(settings.clock.delay + settings.clock.skew)).await?;
     if let Some(keep) = settings.keep_intervals {
         retire_usage(store, now.before(keep)).await?;
     }

@@ -301,14 +301,16 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Keeps that a NAS has restarted, unless a later restart is kept.
     async fn note_restart(&self, restart: &Restart) -> Result<(), StoreError>;
-    /// The last restarts of these NASes.
-    async fn restarts(&self, nases: &[NasName]) -> Result<Vec<Restart>, StoreError>;
+    /// The last restarts of these NASes, of those at that time or later.
+    async fn restarts_since(&self, nases: &[NasName], since: Timestamp) -> Result<Vec<Restart>, StoreError>;
     /// Restarts whose sessions are not all ended, the longest known first.
     async fn restarts_to_see_to(&self, limit: u32) -> Result<Vec<Restart>, StoreError>;
     /// All sessions of before are ended.
     async fn restart_seen_to(&self, restart: &Restart) -> Result<(), StoreError>;
-    /// Some of the open sessions that were accepted before a restart of their NAS, which ended them.
-    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<Session>, StoreError>;
+    /// Forgets restarts of before then whose sessions are ended.
+    async fn forget_restarts(&self, before: Timestamp) -> Result<(), StoreError>;
+    /// Open sessions that were accepted before a restart of their NAS, which ended them; at most so many.
+    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<SessionId>, StoreError>;
 
     // -- quarantine
 
@@ -722,6 +724,8 @@ pub struct Restart {
     pub nas_identifier: Option<String>,
     /// When it restarted.
     pub at: Timestamp,
+    /// Whether the NAS itself said when: then that is by its clock.
+    pub dated: bool,
     /// When we heard of it.
     pub noted_at: Timestamp,
 }

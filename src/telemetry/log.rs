@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// What counts the lines that were lost.
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// The thread that writes the log. When this is dropped, what was logged is written, unless nobody reads it.
+/// The thread that writes the log. When this is dropped, what was logged is written, as far as it is read within a second.
 #[derive(Debug)]
 #[must_use = "the log ends with it"]
 pub struct LogThread(#[expect(dead_code, reason = "held until it is dropped")] WorkerGuard);

@@ -364,7 +364,7 @@ async fn what_is_heard_of_late_ended_with_a_restart_too(scene: &Scene) {
     assert_eq!(ended.len(), 1, "at the time of the boot: {ended:?}");
     // Again, and an Accounting-On of before the last: nothing changes.
     scene.report("Start", "a", &at(600));
-    boot(3000);
+    boot(200);
     scene.report("Start", "a", &at(600));
     scene.are(&expected).await;
     // Its Stop was late too, and says more.

@@ -118,6 +118,12 @@ enum Whence {
     Remembered,
 }
 
+/// A session that is open by a report that came late, and whether that said itself when it was made.
+struct Late {
+    session: Session,
+    dated: bool,
+}
+
 /// Users as they were found; those there are not are `None`.
 type Members = HashMap<UserName, Option<Arc<Member>>>;
 
@@ -222,16 +228,17 @@ impl Committer {
                 // What came before it must be among the sessions it ends.
                 self.rounds(work).await?;
                 // Several devices may share an entry; only this one has restarted.
-                let Report { identity, at, .. } = request.report;
+                let Report { identity, at, dated, .. } = request.report;
                 let restart = Restart {
                     nas: nas.name.clone(),
                     nas_address,
                     nas_ip_address: identity.nas_ip_address,
                     nas_identifier: identity.nas_identifier,
                     at,
+                    dated,
                     noted_at: clock::now(),
                 };
-                // Kept before it is looked for what is open: whoever opens one meanwhile looks for it afterwards.
+                // Kept before it is looked for what is open: whoever opens one meanwhile by a report that came late looks for it afterwards.
                 self.store.note_restart(&restart).await?;
                 // Where there are more of them than that, the rest is ended bit by bit (see `restarts`): its NAS need not wait for it.
                 let sessions = self.store.sessions_before(&restart, self.most_at_once()).await?;
@@ -239,7 +246,7 @@ impl Committer {
                 let restarted = Event::NasRestarted { at };
                 work.extend(sessions.into_iter().map(|session| {
                     let kind = Kind::Fact { event: Box::new(restarted.clone()), settles: None };
-                    Work::new(session.id, kind, Arc::clone(&ticket))
+                    Work::new(session, kind, Arc::clone(&ticket))
                 }));
                 return Ok(());
             }
@@ -440,9 +447,9 @@ impl Committer {
         let mut late = HashMap::new();
         for item in &*round {
             let turn = self.turn(item, known.remove(&item.session), &members, (&settings, now));
-            let open = turn.as_ref().filter(|_| item.is_report()).and_then(Turn::open_session);
-            if let Some(session) = open.filter(|session| now.since(session.heard_at) > LATE) {
-                late.insert(item.session, session.clone());
+            let open = turn.as_ref().and_then(Turn::open_session).zip(item.reported());
+            if let Some((session, report)) = open.filter(|(session, _)| now.since(session.heard_at) > LATE) {
+                late.insert(item.session, Late { session: session.clone(), dated: report.dated });
             }
             tolds.push(turn.as_ref().map(|turn| (turn.told(), turn.is_idle())));
             changes.extend(turn.filter(|turn| !turn.is_idle()).map(|turn| turn.into_change(item.settles())));
@@ -511,28 +518,26 @@ impl Committer {
     async fn end_before_restarts(
         &self,
         kept: &[(Work, Told)],
-        late: &HashMap<SessionId, Session>,
+        late: &HashMap<SessionId, Late>,
         round: &mut VecDeque<Work>,
     ) -> Result<(), StoreError> {
         let late_of = |item: &Work| if item.is_report() { late.get(&item.session) } else { None };
-        let nases: HashSet<NasName> = kept.iter().filter_map(|(item, _)| Some(late_of(item)?.nas.clone())).collect();
-        if nases.is_empty() {
-            return Ok(());
-        }
-        let nases: Vec<NasName> = nases.into_iter().collect();
-        let restarts = match self.store.restarts(&nases).await {
+        let late = || kept.iter().filter_map(|(item, _)| late_of(item));
+        let Some(since) = late().map(|late| late.session.heard_at).min() else { return Ok(()) };
+        let nases: HashSet<&NasName> = late().map(|late| &late.session.nas).collect();
+        let nases: Vec<NasName> = nases.into_iter().cloned().collect();
+        let restarts = match self.store.restarts_since(&nases, since).await {
             Err(error @ StoreError::Away(_)) => return Err(error),
             Err(error) => {
                 telemetry::count("ledger.refused");
                 tracing::error!(%error, "cannot see whether a NAS has restarted since its session was reported");
                 return Ok(());
             }
-            Ok(restarts) => restarts,
+            Ok(restarts) => recall::Restarts::new(restarts, self.settings.current().clock.skew),
         };
         for (item, _) in kept {
-            let Some(session) = late_of(item) else { continue };
-            let ended = restarts.iter().filter(|restart| recall::is_ended_by(session, restart));
-            if let Some(at) = ended.map(|restart| restart.at).min() {
+            let Some(Late { session, dated }) = late_of(item) else { continue };
+            if let Some(at) = restarts.ended(session, *dated) {
                 item.ticket.expect_one_more();
                 let kind = Kind::Fact { event: Box::new(Event::NasRestarted { at }), settles: None };
                 round.push_back(Work::new(item.session, kind, Arc::clone(&item.ticket)));
@@ -677,6 +682,13 @@ impl Work {
 
     fn is_report(&self) -> bool {
         matches!(self.kind, Kind::Report { .. })
+    }
+
+    fn reported(&self) -> Option<&Report> {
+        match &self.kind {
+            Kind::Report { event, .. } => recall::reported(event).map(|(_, report)| report),
+            Kind::Offer(_) | Kind::Fact { .. } => None,
+        }
     }
 
     /// Whether a report may be of the session that was called like this one before it.

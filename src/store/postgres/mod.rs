@@ -348,8 +348,8 @@ impl Store for PostgresStore {
         keep!(self, connection => restarts::note(connection, restart))
     }
 
-    async fn restarts(&self, nases: &[NasName]) -> Result<Vec<Restart>, StoreError> {
-        on!(self, connection => restarts::of(connection, nases))
+    async fn restarts_since(&self, nases: &[NasName], since: Timestamp) -> Result<Vec<Restart>, StoreError> {
+        on!(self, connection => restarts::since(connection, nases, since))
     }
 
     async fn restarts_to_see_to(&self, limit: u32) -> Result<Vec<Restart>, StoreError> {
@@ -360,7 +360,11 @@ impl Store for PostgresStore {
         keep!(self, connection => restarts::seen_to(connection, restart))
     }
 
-    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<Session>, StoreError> {
+    async fn forget_restarts(&self, before: Timestamp) -> Result<(), StoreError> {
+        keep!(self, connection => restarts::forget(connection, before))
+    }
+
+    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<SessionId>, StoreError> {
         on!(self, connection => session::before_restart(connection, restart, limit))
     }
 

@@ -4,14 +4,14 @@ use sqlx::PgConnection;
 
 use super::columns::time;
 use super::failure;
-use crate::model::NasName;
+use crate::model::{NasName, Timestamp};
 use crate::store::row::{self, Cells};
 use crate::store::{Restart, StoreError, records};
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT nas, nas_address, nas_ip_address, nas_identifier, restarted_at, noted_at FROM nas_restarts ",
+            "SELECT nas, nas_address, nas_ip_address, nas_identifier, restarted_at, dated, noted_at FROM nas_restarts ",
             $rest
         )
     };
@@ -19,12 +19,12 @@ macro_rules! select {
 
 pub(super) async fn note(connection: &mut PgConnection, restart: &Restart) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO nas_restarts (nas, device, nas_address, nas_ip_address, nas_identifier, restarted_at, noted_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO nas_restarts (nas, device, nas_address, nas_ip_address, nas_identifier, restarted_at, dated, noted_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (nas, device) DO UPDATE
-         SET (nas_address, nas_ip_address, nas_identifier, restarted_at, noted_at, seen_to) =
+         SET (nas_address, nas_ip_address, nas_identifier, restarted_at, dated, noted_at, seen_to) =
              (excluded.nas_address, excluded.nas_ip_address, excluded.nas_identifier, excluded.restarted_at,
-              excluded.noted_at, false)
+              excluded.dated, excluded.noted_at, false)
          WHERE nas_restarts.restarted_at < excluded.restarted_at",
     )
     .bind(row::text(restart.nas.as_str()))
@@ -33,6 +33,7 @@ pub(super) async fn note(connection: &mut PgConnection, restart: &Restart) -> Re
     .bind(restart.nas_ip_address)
     .bind(row::text_or_none(&restart.nas_identifier))
     .bind(time(restart.at))
+    .bind(restart.dated)
     .bind(time(restart.noted_at))
     .execute(connection)
     .await
@@ -40,9 +41,18 @@ pub(super) async fn note(connection: &mut PgConnection, restart: &Restart) -> Re
     Ok(())
 }
 
-pub(super) async fn of(connection: &mut PgConnection, nases: &[NasName]) -> Result<Vec<Restart>, StoreError> {
+pub(super) async fn since(
+    connection: &mut PgConnection,
+    nases: &[NasName],
+    since: Timestamp,
+) -> Result<Vec<Restart>, StoreError> {
     let names: Vec<_> = nases.iter().map(|nas| row::text(nas.as_str())).collect();
-    let rows = sqlx::query(select!("WHERE nas = ANY ($1)")).bind(names).fetch_all(connection).await.map_err(failure)?;
+    let rows = sqlx::query(select!("WHERE nas = ANY ($1) AND restarted_at >= $2"))
+        .bind(names)
+        .bind(time(since))
+        .fetch_all(connection)
+        .await
+        .map_err(failure)?;
     rows.iter().map(|row| records::restart(&Cells { table: "nas_restarts", row })).collect()
 }
 
@@ -61,6 +71,15 @@ pub(super) async fn seen_to(connection: &mut PgConnection, restart: &Restart) ->
         .bind(row::text(restart.nas.as_str()))
         .bind(row::text(&restart.device()))
         .bind(time(restart.at))
+        .execute(connection)
+        .await
+        .map_err(failure)?;
+    Ok(())
+}
+
+pub(super) async fn forget(connection: &mut PgConnection, before: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM nas_restarts WHERE seen_to AND restarted_at < $1 AND noted_at < $1")
+        .bind(time(before))
         .execute(connection)
         .await
         .map_err(failure)?;

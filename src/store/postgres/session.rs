@@ -19,7 +19,7 @@ use super::columns::time;
 use super::failure;
 use crate::model::{Medium, SessionId, Timestamp};
 use crate::session::Session;
-use crate::store::row::{self, Cells};
+use crate::store::row::{self, Cells, Columns};
 use crate::store::{Change, Due, Named, Port, Restart, SessionQuery, StoreError, Wake, prefixes_of, records};
 
 /// Sessions removed in one transaction.
@@ -381,17 +381,15 @@ pub(super) async fn matching(connection: &mut PgConnection, query: &SessionQuery
     rows.iter().map(session).collect()
 }
 
-/// Some of those that a restart of their NAS ended, and that are open.
+/// Those that a restart of their NAS ended, and that are open; at most so many.
 pub(super) async fn before_restart(
     connection: &mut PgConnection,
     restart: &Restart,
     limit: u32,
-) -> Result<Vec<Session>, StoreError> {
-    // As `accounting::same_nas` tells devices apart. In no order: what is ended is not found again.
+) -> Result<Vec<SessionId>, StoreError> {
+    // As `accounting::same_nas` tells devices apart.
     let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM sessions WHERE nas = $1 AND state NOT IN ('dropped', 'closed') AND accepted_at <= $2
+        "SELECT id FROM sessions WHERE nas = $1 AND state NOT IN ('dropped', 'closed') AND accepted_at <= $2
            AND CASE
                WHEN nas_identifier IS NOT NULL AND $3::text IS NOT NULL THEN nas_identifier = $3
                WHEN nas_ip_address IS NOT NULL AND $4::inet IS NOT NULL THEN nas_ip_address = $4
@@ -409,7 +407,8 @@ pub(super) async fn before_restart(
         .fetch_all(connection)
         .await
         .map_err(failure)?;
-    rows.iter().map(session).collect()
+    let id = |row| Cells { table: "sessions", row }.need("id", Columns::session_id);
+    rows.iter().map(id).collect()
 }
 
 pub(super) async fn due(

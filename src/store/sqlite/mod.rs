@@ -381,8 +381,8 @@ impl Store for SqliteStore {
         restarts::note(&self.writer, restart).await
     }
 
-    async fn restarts(&self, nases: &[NasName]) -> Result<Vec<Restart>, StoreError> {
-        restarts::of(&self.readers, nases).await
+    async fn restarts_since(&self, nases: &[NasName], since: Timestamp) -> Result<Vec<Restart>, StoreError> {
+        restarts::since(&self.readers, nases, since).await
     }
 
     async fn restarts_to_see_to(&self, limit: u32) -> Result<Vec<Restart>, StoreError> {
@@ -393,7 +393,11 @@ impl Store for SqliteStore {
         restarts::seen_to(&self.writer, restart).await
     }
 
-    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<Session>, StoreError> {
+    async fn forget_restarts(&self, before: Timestamp) -> Result<(), StoreError> {
+        restarts::forget(&self.writer, before).await
+    }
+
+    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<SessionId>, StoreError> {
         session::before_restart(&self.readers, restart, limit).await
     }
 

@@ -3,14 +3,14 @@
 use sqlx::SqlitePool;
 
 use super::failure;
-use crate::model::NasName;
+use crate::model::{NasName, Timestamp};
 use crate::store::row::{self, Cells};
 use crate::store::{Restart, StoreError, records};
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT nas, nas_address, nas_ip_address, nas_identifier, restarted_at, noted_at FROM nas_restarts ",
+            "SELECT nas, nas_address, nas_ip_address, nas_identifier, restarted_at, dated, noted_at FROM nas_restarts ",
             $rest
         )
     };
@@ -18,12 +18,12 @@ macro_rules! select {
 
 pub(super) async fn note(pool: &SqlitePool, restart: &Restart) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO nas_restarts (nas, device, nas_address, nas_ip_address, nas_identifier, restarted_at, noted_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO nas_restarts (nas, device, nas_address, nas_ip_address, nas_identifier, restarted_at, dated, noted_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (nas, device) DO UPDATE
-         SET (nas_address, nas_ip_address, nas_identifier, restarted_at, noted_at, seen_to) =
+         SET (nas_address, nas_ip_address, nas_identifier, restarted_at, dated, noted_at, seen_to) =
              (excluded.nas_address, excluded.nas_ip_address, excluded.nas_identifier, excluded.restarted_at,
-              excluded.noted_at, false)
+              excluded.dated, excluded.noted_at, false)
          WHERE nas_restarts.restarted_at < excluded.restarted_at",
     )
     .bind(row::text(restart.nas.as_str()))
@@ -32,6 +32,7 @@ pub(super) async fn note(pool: &SqlitePool, restart: &Restart) -> Result<(), Sto
     .bind(restart.nas_ip_address.map(|address| address.to_string()))
     .bind(row::text_or_none(&restart.nas_identifier))
     .bind(row::micros(restart.at))
+    .bind(restart.dated)
     .bind(row::micros(restart.noted_at))
     .execute(pool)
     .await
@@ -39,10 +40,11 @@ pub(super) async fn note(pool: &SqlitePool, restart: &Restart) -> Result<(), Sto
     Ok(())
 }
 
-pub(super) async fn of(pool: &SqlitePool, nases: &[NasName]) -> Result<Vec<Restart>, StoreError> {
+pub(super) async fn since(pool: &SqlitePool, nases: &[NasName], since: Timestamp) -> Result<Vec<Restart>, StoreError> {
     let names: Vec<_> = nases.iter().map(|nas| row::text(nas.as_str())).collect();
-    let rows = sqlx::query(select!("WHERE nas IN (SELECT value FROM json_each(?1))"))
+    let rows = sqlx::query(select!("WHERE nas IN (SELECT value FROM json_each(?1)) AND restarted_at >= ?2"))
         .bind(row::json(&names))
+        .bind(row::micros(since))
         .fetch_all(pool)
         .await
         .map_err(failure)?;
@@ -64,6 +66,15 @@ pub(super) async fn seen_to(pool: &SqlitePool, restart: &Restart) -> Result<(), 
         .bind(row::text(restart.nas.as_str()))
         .bind(row::text(&restart.device()))
         .bind(row::micros(restart.at))
+        .execute(pool)
+        .await
+        .map_err(failure)?;
+    Ok(())
+}
+
+pub(super) async fn forget(pool: &SqlitePool, before: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM nas_restarts WHERE seen_to AND restarted_at < ?1 AND noted_at < ?1")
+        .bind(row::micros(before))
         .execute(pool)
         .await
         .map_err(failure)?;

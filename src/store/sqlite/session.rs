@@ -335,17 +335,15 @@ pub(super) async fn matching(pool: &SqlitePool, query: &SessionQuery) -> Result<
     rows.iter().map(session).collect()
 }
 
-/// Some of those that a restart of their NAS ended, and that are open.
+/// Those that a restart of their NAS ended, and that are open; at most so many.
 pub(super) async fn before_restart(
     pool: &SqlitePool,
     restart: &Restart,
     limit: u32,
-) -> Result<Vec<Session>, StoreError> {
-    // As `accounting::same_nas` tells devices apart. In no order: what is ended is not found again.
+) -> Result<Vec<SessionId>, StoreError> {
+    // As `accounting::same_nas` tells devices apart.
     let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM sessions WHERE nas = ?1 AND state NOT IN ('dropped', 'closed') AND accepted_at <= ?2
+        "SELECT id FROM sessions WHERE nas = ?1 AND state NOT IN ('dropped', 'closed') AND accepted_at <= ?2
            AND CASE
                WHEN nas_identifier IS NOT NULL AND ?3 IS NOT NULL THEN nas_identifier = ?3
                WHEN nas_ip_address IS NOT NULL AND ?4 IS NOT NULL THEN nas_ip_address = ?4
@@ -363,7 +361,8 @@ pub(super) async fn before_restart(
         .fetch_all(pool)
         .await
         .map_err(failure)?;
-    rows.iter().map(session).collect()
+    let id = |row| Cells { table: "sessions", row }.need("id", Columns::session_id);
+    rows.iter().map(id).collect()
 }
 
 pub(super) async fn due(

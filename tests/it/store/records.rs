@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use radhold::model::Secret;
 use radhold::session::{Approval, Denial, Event, Record, Session};
-use radhold::store::{AuthAttempt, Change, Committed, QuarantineId, Quarantined, Usage};
+use radhold::store::{AuthAttempt, Change, Committed, QuarantineId, Quarantined, Restart, Usage};
 
 use super::Stage;
 use super::fixtures::*;
@@ -18,6 +18,7 @@ battery! {
         an_attempt_recorded_again_is_left_out,
         a_cluster_secret_is_chosen_once,
         quarantine_keeps_packets_whole,
+        the_last_restart_of_each_device_is_kept,
     }
 }
 
@@ -244,4 +245,66 @@ async fn quarantine_keeps_packets_whole(stage: &Stage) {
     assert_eq!(store.drop_quarantined(&[ids[0], ids[2]]).await.unwrap(), 2);
     assert_eq!(store.quarantined(10).await.unwrap(), [all[1].clone()]);
     assert_eq!(store.drop_quarantined(&[ids[0]]).await.unwrap(), 0);
+}
+
+async fn the_last_restart_of_each_device_is_kept(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let after = |secs: u64| NOON + Duration::from_secs(secs);
+    let restart = |identifier: &str, at: u64| Restart {
+        nas: "edge".into(),
+        nas_address: "192.0.2.1".parse().unwrap(),
+        nas_ip_address: None,
+        nas_identifier: Some(identifier.to_owned()),
+        at: after(at),
+        dated: at % 2 == 0,
+        noted_at: after(at + 5),
+    };
+    let since = async |at: u64| {
+        let names = ["edge".into(), "other".into()];
+        let mut restarts = store.restarts_since(&names, after(at)).await.unwrap();
+        restarts.sort_by_key(|restart| restart.nas_identifier.clone());
+        restarts
+    };
+    for (identifier, at) in [("a", 10), ("b", 20), ("a", 40), ("a", 30), ("a", 40)] {
+        store.note_restart(&restart(identifier, at)).await.unwrap();
+    }
+    assert_eq!(since(0).await, [restart("a", 40), restart("b", 20)]);
+    assert_eq!(since(21).await, [restart("a", 40)]);
+    assert_eq!(store.restarts_since(&["other".into()], NOON).await.unwrap(), []);
+    let to_see_to = async || store.restarts_to_see_to(10).await.unwrap();
+    assert_eq!(to_see_to().await, [restart("b", 20), restart("a", 40)], "the longest known first");
+    // Of one that was overtaken nothing is said.
+    store.restart_seen_to(&restart("a", 30)).await.unwrap();
+    store.restart_seen_to(&restart("b", 20)).await.unwrap();
+    assert_eq!(to_see_to().await, [restart("a", 40)]);
+    store.note_restart(&restart("b", 20)).await.unwrap();
+    assert_eq!(to_see_to().await, [restart("a", 40)], "it came again");
+    store.note_restart(&restart("b", 50)).await.unwrap();
+    assert_eq!(to_see_to().await, [restart("a", 40), restart("b", 50)]);
+    store.restart_seen_to(&restart("b", 50)).await.unwrap();
+    store.forget_restarts(after(60)).await.unwrap();
+    assert_eq!(since(0).await, [restart("a", 40)], "its sessions are not ended yet");
+
+    // What it ended: of the device, where that is known, and of before.
+    let of = |number: u128, identifier: Option<&str>, address: [u8; 4], at: u64| {
+        let mut record = offer(number, after(at)).into_record();
+        record.identity.nas_identifier = identifier.map(str::to_owned);
+        record.nas_address = address.into();
+        Session::restore(record)
+    };
+    let here = [192, 0, 2, 1];
+    for session in [
+        of(1, Some("a"), here, 40),
+        of(2, Some("a"), [192, 0, 2, 9], 1),
+        of(3, None, here, 1),
+        of(4, None, [192, 0, 2, 9], 1),
+        of(5, Some("b"), here, 1),
+        of(6, Some("a"), here, 41),
+    ] {
+        keep(store, added(&session)).await;
+    }
+    let mut ended = store.sessions_before(&restart("a", 40), 10).await.unwrap();
+    ended.sort();
+    assert_eq!(ended, [id(1), id(2), id(3)]);
+    assert_eq!(store.sessions_before(&restart("a", 40), 2).await.unwrap().len(), 2);
 }
