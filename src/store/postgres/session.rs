@@ -388,15 +388,13 @@ pub(super) async fn before_restart(
     limit: u32,
 ) -> Result<Vec<SessionId>, StoreError> {
     // As `accounting::same_nas` tells devices apart.
-    let sql = concat!(
-        "SELECT id FROM sessions WHERE nas = $1 AND state NOT IN ('dropped', 'closed') AND accepted_at <= $2
+    let sql = "SELECT id FROM sessions WHERE nas = $1 AND state NOT IN ('dropped', 'closed') AND accepted_at <= $2
            AND CASE
                WHEN nas_identifier IS NOT NULL AND $3::text IS NOT NULL THEN nas_identifier = $3
                WHEN nas_ip_address IS NOT NULL AND $4::inet IS NOT NULL THEN nas_ip_address = $4
                ELSE nas_address = $5
            END
-         LIMIT $6"
-    );
+         LIMIT $6";
     let rows = sqlx::query(sql)
         .bind(row::text(restart.nas.as_str()))
         .bind(time(restart.at))
