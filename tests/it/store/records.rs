@@ -256,7 +256,7 @@ async fn the_last_restart_of_each_device_is_kept(stage: &Stage) {
         nas_ip_address: None,
         nas_identifier: Some(identifier.to_owned()),
         at: after(at),
-        dated: at % 2 == 0,
+        dated: at.is_multiple_of(20),
         noted_at: after(at + 5),
     };
     let since = async |at: u64| {
