@@ -33,9 +33,29 @@ fn parse_theirs(datagram: &[u8]) -> TheirPacket {
     TheirPacket::decode(datagram, SECRET).expect("a captured packet")
 }
 
+/// The same Access-Request with what an access server adds: twelve attributes.
+fn of_twelve_attributes() -> Vec<u8> {
+    let octets = pppd("Access-Request");
+    let packet = Packet::parse(&octets).expect("a captured packet");
+    let mut builder = PacketBuilder::request(Code::AccessRequest, packet.identifier(), *packet.authenticator());
+    let more: [(u8, &[u8]); 4] =
+        [(31, b"02-00-5E-10-00-01"), (30, b"02-00-5E-10-00-02:lab"), (87, b"ge-0/0/1.100"), (44, b"4a5b6c7d")];
+    let own = packet.attributes().map(|attribute| (attribute.kind, attribute.value));
+    for (kind, value) in own.filter(|(kind, _)| more.iter().all(|(other, _)| other != kind)).chain(more).take(12) {
+        builder.attribute(kind, value).expect("there is room");
+    }
+    let octets = builder.sign_request(SECRET).expect("it can be signed").to_vec();
+    println!("attributes: {}", Packet::parse(&octets).expect("our own").attributes().count());
+    octets
+}
+
 fn parse(criterion: &mut Criterion) {
-    for name in ["Access-Request", "Access-Accept"] {
-        let datagram = pppd(name);
+    let packets = [
+        ("Access-Request", pppd("Access-Request")),
+        ("Access-Accept", pppd("Access-Accept")),
+        ("Access-Request of 12 attributes", of_twelve_attributes()),
+    ];
+    for (name, datagram) in packets {
         let mut group = criterion.benchmark_group(format!("parse {name}"));
         group.throughput(Throughput::Bytes(datagram.len() as u64));
         group.bench_function("radhold", |bencher| bencher.iter(|| parse_ours(black_box(&datagram))));

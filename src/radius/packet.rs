@@ -204,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn reading_a_packet_takes_nothing_of_the_heap() {
+        let twelve = [USER_NAME, 6, b'n', b'e', b'm', b'o'].repeat(12);
+        let octets = datagram(20 + 72, &twelve);
+        let mut read = 0;
+        let taken = allocation_counter::measure(|| {
+            let packet = Packet::parse(&octets).unwrap();
+            read = packet.attributes().filter(|attribute| attribute.value == b"nemo").count();
+            assert_eq!((packet.text(USER_NAME), packet.all(USER_NAME).count()), (Some("nemo"), 12));
+        });
+        assert_eq!((read, taken.count_total), (12, 0));
+    }
+
+    #[test]
     fn rfc2865_section_5_attribute_lengths() {
         assert_eq!(reason(&datagram(21, &[1])), "attribute-header-truncated");
         assert_eq!(reason(&datagram(22, &[1, 0])), "attribute-length-below-minimum");

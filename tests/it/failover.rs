@@ -297,6 +297,29 @@ async fn a_cut_between_one_node_and_postgresql_is_survived() {
     assert!(radhold.counters()["store.breaker-opened"] >= 1);
 }
 
+/// What others say while a node is cut off is said to nobody there; and she is remembered, so that nobody would ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changed_while_a_node_was_cut_off_counts_when_it_is_back() {
+    let engine = Engine::start().await;
+    let wire = Wire::to(engine.port).await;
+    let (radhold, fleet) = scene(&format!("postgres://radhold@{}/postgres", wire.address), "").await;
+    logins(&fleet, 1, 2).await;
+    wire.cut.send_replace(true);
+    radhold.wait_for_log(0, |line| message(line).contains("PostgreSQL is away"));
+    let beside = format!("store.url={}", engine.address("postgres"));
+    let from_elsewhere = |arguments: &[&str], stdin: &str| {
+        let ran = block_in_place(|| radhold.cli(&[arguments, &["--set", &beside]].concat(), stdin));
+        assert_eq!(ran.code, 0, "{arguments:?} {ran:?}");
+    };
+    from_elsewhere(&["user", "set", "alice", "--disable"], "");
+    from_elsewhere(&["nas", "add", "edge", "--address", "127.0.0.9", "--secret-stdin"], "edge-secret-edge\n");
+    logins(&fleet, 10, 1).await;
+    let from = radhold.log().len();
+    wire.cut.send_replace(false);
+    until_login(&fleet, "alice", Some(Code::AccessReject)).await;
+    radhold.wait_for_log(from, |line| message(line).contains("list of NASes has changed"));
+}
+
 /// A firewall that was restarted has forgotten all connections, and tells nobody; PostgreSQL was there all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_the_network_has_lost_keep_nobody_from_the_store() {
