@@ -8,8 +8,8 @@ CREATE TABLE nas_restarts (
     nas_ip_address inet,
     nas_identifier text,
     restarted_at   timestamptz NOT NULL,
-    -- Whether the NAS itself said when.
-    dated          boolean NOT NULL,
+    -- Whether that is by its own clock.
+    by_nas_clock          boolean NOT NULL,
     noted_at       timestamptz NOT NULL,
     -- Whether all sessions of before are ended.
     seen_to        boolean NOT NULL DEFAULT false,

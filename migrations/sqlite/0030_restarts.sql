@@ -8,8 +8,8 @@ CREATE TABLE nas_restarts (
     nas_ip_address TEXT,
     nas_identifier TEXT,
     restarted_at   INTEGER NOT NULL,
-    -- Whether the NAS itself said when.
-    dated          INTEGER NOT NULL,
+    -- Whether that is by its own clock.
+    by_nas_clock          INTEGER NOT NULL,
     noted_at       INTEGER NOT NULL,
     -- Whether all sessions of before are ended.
     seen_to        INTEGER NOT NULL DEFAULT 0,

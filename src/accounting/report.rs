@@ -17,6 +17,8 @@ pub struct Report {
     pub at: Timestamp,
     /// Whether the NAS itself said when, so that a copy which comes late has the same time.
     pub dated: bool,
+    /// Whether that is by the clock of the NAS, which may differ from ours.
+    pub by_nas_clock: bool,
     /// How the NAS identifies it.
     pub identity: Identity,
     /// What it has carried.
@@ -144,7 +146,8 @@ impl Request {
             return Err(RequestError::NoSessionId);
         }
         let on_or_off = matches!(status, Status::AccountingOn | Status::AccountingOff);
-        let EventTime { at, dated, disbelieved } = event_time(packet, received_at, reading.clock, on_or_off);
+        let EventTime { at, dated, by_nas_clock, disbelieved } =
+            event_time(packet, received_at, reading.clock, on_or_off);
         let counters = counters(packet, reading.octet_direction);
         let bounded = Counters {
             input_octets: counters.input_octets.min(MOST_OCTETS),
@@ -161,6 +164,7 @@ impl Request {
             report: Report {
                 at,
                 dated,
+                by_nas_clock,
                 identity,
                 counters: bounded,
                 wraps: reading.octet_wrap && !counts_wide,
@@ -189,6 +193,7 @@ impl Default for ClockBounds {
 struct EventTime {
     at: Timestamp,
     dated: bool,
+    by_nas_clock: bool,
     disbelieved: Option<Disbelieved>,
 }
 
@@ -202,14 +207,16 @@ fn event_time(packet: &Packet<'_>, received_at: Timestamp, clock: ClockBounds, o
         delay => (received_at.before(delay.unwrap_or_default()), None),
     };
     // Some NASes say 0 in every copy.
-    let by_delay_alone = |disbelieved| EventTime { at: by_delay, dated: by_delay < received_at, disbelieved };
+    let by_delay_alone =
+        |disbelieved| EventTime { at: by_delay, dated: by_delay < received_at, by_nas_clock: false, disbelieved };
     let Some(secs) = packet.integer(attribute::EVENT_TIMESTAMP) else { return by_delay_alone(disbelieved) };
     let stated = Timestamp::from_secs(i64::from(secs));
     let late = if delay.is_some() || on_or_off { clock.skew } else { clock.delay.max(clock.skew) };
     // The second it states has begun up to a second before.
     if by_delay.since(stated) <= late + Duration::from_secs(1) && stated.since(by_delay) <= clock.skew {
         // A clock that is ahead must not end sessions that began after the boot.
-        EventTime { at: if on_or_off { stated.min(by_delay) } else { stated }, dated: true, disbelieved: None }
+        let at = if on_or_off { stated.min(by_delay) } else { stated };
+        EventTime { at, dated: true, by_nas_clock: at == stated, disbelieved: None }
     } else {
         by_delay_alone(Some(Disbelieved::EventTimestamp))
     }

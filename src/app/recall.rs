@@ -162,12 +162,12 @@ impl Restarts {
         Self { restarts: restarts.into_iter().map(with_identity).collect(), skew }
     }
 
-    /// When a restart ended this session, which has not been heard of since. `dated` says whether its last report told its time itself: two
-    /// times by two clocks say only so much.
-    pub(super) fn ended(&self, session: &Session, dated: bool) -> Option<Timestamp> {
+    /// When a restart ended this session, which has not been heard of since. `by_nas_clock` says by which clock its last report was: two times
+    /// by two clocks say only so much.
+    pub(super) fn ended(&self, session: &Session, by_nas_clock: bool) -> Option<Timestamp> {
         let last = session.accepted_at.max(session.heard_at);
         let ended = |(restart, identity): &&(Restart, Identity)| {
-            let margin = if restart.dated == dated { Duration::ZERO } else { self.skew };
+            let margin = if restart.by_nas_clock == by_nas_clock { Duration::ZERO } else { self.skew };
             last <= restart.at.before(margin)
                 && session.nas == restart.nas
                 && same_nas((&session.identity, session.nas_address), (identity, restart.nas_address))
@@ -398,7 +398,7 @@ mod tests {
             nas_ip_address: None,
             nas_identifier: Some("a".into()),
             at: at(2000),
-            dated: true,
+            by_nas_clock: true,
             noted_at: at(2000),
         };
         let restarts = Restarts::new(vec![restart.clone()], Duration::from_secs(300));

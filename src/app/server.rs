@@ -402,7 +402,7 @@ impl Server {
         }
         workers.spawn(Arc::clone(&worker).run_taken(taken, stopping));
         background.spawn(telemetry::watch_log());
-        background.spawn(restarts::run(Arc::clone(&store), ledger.clone(), share.subscribe()));
+        background.spawn(restarts::run(Arc::clone(&store), ledger.clone(), settings.clone(), share.subscribe()));
         background.spawn(quarantine::run(Arc::clone(&store), ledger.clone(), settings.clone()));
         background.spawn(Arc::clone(&bans).run());
         background.spawn(Arc::clone(&lockouts).run());

@@ -83,6 +83,7 @@ mod tests {
         Report {
             at: NOON + Duration::from_secs(secs),
             dated: true,
+            by_nas_clock: true,
             identity: Identity::default(),
             counters: Counters::default(),
             wraps: false,

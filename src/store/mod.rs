@@ -309,8 +309,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn restart_seen_to(&self, restart: &Restart) -> Result<(), StoreError>;
     /// Forgets restarts of before then whose sessions are ended.
     async fn forget_restarts(&self, before: Timestamp) -> Result<(), StoreError>;
-    /// Open sessions that were accepted before a restart of their NAS, which ended them; at most so many.
-    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<SessionId>, StoreError>;
+    /// Open sessions that were accepted before a restart of their NAS, which ended them, unless they were heard of later than that; at
+    /// most so many.
+    async fn sessions_before(
+        &self,
+        restart: &Restart,
+        heard_until: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>, StoreError>;
 
     // -- quarantine
 
@@ -724,8 +730,8 @@ pub struct Restart {
     pub nas_identifier: Option<String>,
     /// When it restarted.
     pub at: Timestamp,
-    /// Whether the NAS itself said when: then that is by its clock.
-    pub dated: bool,
+    /// Whether that is by the clock of the NAS, which may differ from ours.
+    pub by_nas_clock: bool,
     /// When we heard of it.
     pub noted_at: Timestamp,
 }

@@ -229,7 +229,7 @@ pub(super) fn restart(row: &impl Columns) -> Result<Restart, StoreError> {
         nas_ip_address: row.address("nas_ip_address")?,
         nas_identifier: row.text("nas_identifier")?,
         at: row.need("restarted_at", Columns::time)?,
-        dated: row.need("dated", Columns::flag)?,
+        by_nas_clock: row.need("by_nas_clock", Columns::flag)?,
         noted_at: row.need("noted_at", Columns::time)?,
     })
 }

@@ -31,7 +31,8 @@ const LOOK: Duration = Duration::from_secs(5);
 /// What counts the lines that were lost.
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// The thread that writes the log. When this is dropped, what was logged is written, as far as it is read within a second.
+/// The thread that writes the log. When this is dropped, what was logged is written, as far as it is read within a second
+/// or so.
 #[derive(Debug)]
 #[must_use = "the log ends with it"]
 pub struct LogThread(#[expect(dead_code, reason = "held until it is dropped")] WorkerGuard);

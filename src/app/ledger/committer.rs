@@ -118,10 +118,10 @@ enum Whence {
     Remembered,
 }
 
-/// A session that is open by a report that came late, and whether that said itself when it was made.
+/// A session that is open by a report that came late, and whether the time of that is by the clock of its NAS.
 struct Late {
     session: Session,
-    dated: bool,
+    by_nas_clock: bool,
 }
 
 /// Users as they were found; those there are not are `None`.
@@ -228,20 +228,20 @@ impl Committer {
                 // What came before it must be among the sessions it ends.
                 self.rounds(work).await?;
                 // Several devices may share an entry; only this one has restarted.
-                let Report { identity, at, dated, .. } = request.report;
+                let Report { identity, at, by_nas_clock, .. } = request.report;
                 let restart = Restart {
                     nas: nas.name.clone(),
                     nas_address,
                     nas_ip_address: identity.nas_ip_address,
                     nas_identifier: identity.nas_identifier,
                     at,
-                    dated,
+                    by_nas_clock,
                     noted_at: clock::now(),
                 };
                 // Kept before it is looked for what is open: whoever opens one meanwhile by a report that came late looks for it afterwards.
                 self.store.note_restart(&restart).await?;
                 // Where there are more of them than that, the rest is ended bit by bit (see `restarts`): its NAS need not wait for it.
-                let sessions = self.store.sessions_before(&restart, self.most_at_once()).await?;
+                let sessions = self.store.sessions_before(&restart, None, self.most_at_once()).await?;
                 ticket.expect(sessions.len());
                 let restarted = Event::NasRestarted { at };
                 work.extend(sessions.into_iter().map(|session| {
@@ -449,7 +449,7 @@ impl Committer {
             let turn = self.turn(item, known.remove(&item.session), &members, (&settings, now));
             let open = turn.as_ref().and_then(Turn::open_session).zip(item.reported());
             if let Some((session, report)) = open.filter(|(session, _)| now.since(session.heard_at) > LATE) {
-                late.insert(item.session, Late { session: session.clone(), dated: report.dated });
+                late.insert(item.session, Late { session: session.clone(), by_nas_clock: report.by_nas_clock });
             }
             tolds.push(turn.as_ref().map(|turn| (turn.told(), turn.is_idle())));
             changes.extend(turn.filter(|turn| !turn.is_idle()).map(|turn| turn.into_change(item.settles())));
@@ -536,8 +536,8 @@ impl Committer {
             Ok(restarts) => recall::Restarts::new(restarts, self.settings.current().clock.skew),
         };
         for (item, _) in kept {
-            let Some(Late { session, dated }) = late_of(item) else { continue };
-            if let Some(at) = restarts.ended(session, *dated) {
+            let Some(Late { session, by_nas_clock }) = late_of(item) else { continue };
+            if let Some(at) = restarts.ended(session, *by_nas_clock) {
                 item.ticket.expect_one_more();
                 let kind = Kind::Fact { event: Box::new(Event::NasRestarted { at }), settles: None };
                 round.push_back(Work::new(item.session, kind, Arc::clone(&item.ticket)));

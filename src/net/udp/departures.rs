@@ -47,11 +47,10 @@ impl Departures {
         };
         match waiting {
             1 => {
-                let first = First { departures: self, port, settled };
+                let mut first = First { departures: self, port, settled, waits: true };
                 give_way().await;
-                let leaving = self.take();
-                drop(first);
-                Leaving { port, settled, rest: leaving }.leave().await;
+                first.waits = false;
+                Leaving { port, settled, rest: self.take() }.leave().await;
             }
             SEGMENTS => Leaving { port, settled, rest: self.take() }.leave().await,
             _ => (),
@@ -81,11 +80,14 @@ struct First<'a> {
     departures: &'a Departures,
     port: &'a UdpPort,
     settled: fn(SocketAddr, &[u8], io::Result<()>),
+    waits: bool,
 }
 
 impl Drop for First<'_> {
     fn drop(&mut self) {
-        drop(Leaving { port: self.port, settled: self.settled, rest: self.departures.take() });
+        if self.waits {
+            drop(Leaving { port: self.port, settled: self.settled, rest: self.departures.take() });
+        }
     }
 }
 

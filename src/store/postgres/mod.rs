@@ -364,8 +364,13 @@ impl Store for PostgresStore {
         keep!(self, connection => restarts::forget(connection, before))
     }
 
-    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<SessionId>, StoreError> {
-        on!(self, connection => session::before_restart(connection, restart, limit))
+    async fn sessions_before(
+        &self,
+        restart: &Restart,
+        heard_until: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        on!(self, connection => session::before_restart(connection, restart, heard_until, limit))
     }
 
     async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError> {

@@ -385,6 +385,7 @@ pub(super) async fn matching(connection: &mut PgConnection, query: &SessionQuery
 pub(super) async fn before_restart(
     connection: &mut PgConnection,
     restart: &Restart,
+    heard_until: Option<Timestamp>,
     limit: u32,
 ) -> Result<Vec<SessionId>, StoreError> {
     // As `accounting::same_nas` tells devices apart.
@@ -394,6 +395,7 @@ pub(super) async fn before_restart(
                WHEN nas_ip_address IS NOT NULL AND $4::inet IS NOT NULL THEN nas_ip_address = $4
                ELSE nas_address = $5
            END
+           AND ($7::timestamptz IS NULL OR heard_at <= $7)
          LIMIT $6";
     let rows = sqlx::query(sql)
         .bind(row::text(restart.nas.as_str()))
@@ -402,6 +404,7 @@ pub(super) async fn before_restart(
         .bind(restart.nas_ip_address)
         .bind(restart.nas_address)
         .bind(i64::from(limit))
+        .bind(heard_until.map(time))
         .fetch_all(connection)
         .await
         .map_err(failure)?;

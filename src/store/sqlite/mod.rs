@@ -397,8 +397,13 @@ impl Store for SqliteStore {
         restarts::forget(&self.writer, before).await
     }
 
-    async fn sessions_before(&self, restart: &Restart, limit: u32) -> Result<Vec<SessionId>, StoreError> {
-        session::before_restart(&self.readers, restart, limit).await
+    async fn sessions_before(
+        &self,
+        restart: &Restart,
+        heard_until: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        session::before_restart(&self.readers, restart, heard_until, limit).await
     }
 
     async fn quarantine(&self, misfit: &Quarantined) -> Result<(), StoreError> {

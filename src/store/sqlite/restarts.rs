@@ -10,7 +10,7 @@ use crate::store::{Restart, StoreError, records};
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT nas, nas_address, nas_ip_address, nas_identifier, restarted_at, dated, noted_at FROM nas_restarts ",
+            "SELECT nas, nas_address, nas_ip_address, nas_identifier, restarted_at, by_nas_clock, noted_at FROM nas_restarts ",
             $rest
         )
     };
@@ -18,12 +18,12 @@ macro_rules! select {
 
 pub(super) async fn note(pool: &SqlitePool, restart: &Restart) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO nas_restarts (nas, device, nas_address, nas_ip_address, nas_identifier, restarted_at, dated, noted_at)
+        "INSERT INTO nas_restarts (nas, device, nas_address, nas_ip_address, nas_identifier, restarted_at, by_nas_clock, noted_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (nas, device) DO UPDATE
-         SET (nas_address, nas_ip_address, nas_identifier, restarted_at, dated, noted_at, seen_to) =
+         SET (nas_address, nas_ip_address, nas_identifier, restarted_at, by_nas_clock, noted_at, seen_to) =
              (excluded.nas_address, excluded.nas_ip_address, excluded.nas_identifier, excluded.restarted_at,
-              excluded.dated, excluded.noted_at, false)
+              excluded.by_nas_clock, excluded.noted_at, false)
          WHERE nas_restarts.restarted_at < excluded.restarted_at",
     )
     .bind(row::text(restart.nas.as_str()))
@@ -32,7 +32,7 @@ pub(super) async fn note(pool: &SqlitePool, restart: &Restart) -> Result<(), Sto
     .bind(restart.nas_ip_address.map(|address| address.to_string()))
     .bind(row::text_or_none(&restart.nas_identifier))
     .bind(row::micros(restart.at))
-    .bind(restart.dated)
+    .bind(restart.by_nas_clock)
     .bind(row::micros(restart.noted_at))
     .execute(pool)
     .await

@@ -339,6 +339,7 @@ pub(super) async fn matching(pool: &SqlitePool, query: &SessionQuery) -> Result<
 pub(super) async fn before_restart(
     pool: &SqlitePool,
     restart: &Restart,
+    heard_until: Option<Timestamp>,
     limit: u32,
 ) -> Result<Vec<SessionId>, StoreError> {
     // As `accounting::same_nas` tells devices apart.
@@ -348,6 +349,7 @@ pub(super) async fn before_restart(
                WHEN nas_ip_address IS NOT NULL AND ?4 IS NOT NULL THEN nas_ip_address = ?4
                ELSE nas_address = ?5
            END
+           AND (?7 IS NULL OR heard_at <= ?7)
          LIMIT ?6";
     let rows = sqlx::query(sql)
         .bind(row::text(restart.nas.as_str()))
@@ -356,6 +358,7 @@ pub(super) async fn before_restart(
         .bind(restart.nas_ip_address.map(|address| address.to_string()))
         .bind(restart.nas_address.to_string())
         .bind(limit)
+        .bind(heard_until.map(row::micros))
         .fetch_all(pool)
         .await
         .map_err(failure)?;

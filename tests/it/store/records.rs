@@ -256,7 +256,7 @@ async fn the_last_restart_of_each_device_is_kept(stage: &Stage) {
         nas_ip_address: None,
         nas_identifier: Some(identifier.to_owned()),
         at: after(at),
-        dated: at.is_multiple_of(20),
+        by_nas_clock: at.is_multiple_of(20),
         noted_at: after(at + 5),
     };
     let since = async |at: u64| {
@@ -303,8 +303,11 @@ async fn the_last_restart_of_each_device_is_kept(stage: &Stage) {
     ] {
         keep(store, added(&session)).await;
     }
-    let mut ended = store.sessions_before(&restart("a", 40), 10).await.unwrap();
+    let mut ended = store.sessions_before(&restart("a", 40), None, 10).await.unwrap();
     ended.sort();
     assert_eq!(ended, [id(1), id(2), id(3)]);
-    assert_eq!(store.sessions_before(&restart("a", 40), 2).await.unwrap().len(), 2);
+    assert_eq!(store.sessions_before(&restart("a", 40), None, 2).await.unwrap().len(), 2);
+    let mut unheard = store.sessions_before(&restart("a", 40), Some(after(39)), 10).await.unwrap();
+    unheard.sort();
+    assert_eq!(unheard, [id(2), id(3)]);
 }
