@@ -280,14 +280,9 @@ fn is_repetition(session: &Session, report: &Report) -> bool {
     !report.dated && known == report.counters
 }
 
-/// Whether a report is of a time clearly before this session.
-fn is_before(session: &Session, report: &Report) -> bool {
+/// Whether a report is of a time clearly before this session: then it may be of the one that was called the same before.
+pub(super) fn is_before(session: &Session, report: &Report) -> bool {
     session.started_at.is_some_and(|start| start > report.at + REUSED_AFTER)
-}
-
-/// The same of an event: then it may be of the session that was called the same before.
-pub(super) fn may_be_of_an_earlier(session: &Session, event: &Event) -> bool {
-    reported(event).is_some_and(|(_, report)| is_before(session, report))
 }
 
 /// The id of a session that nobody knows yet, made of what its NAS calls it in every packet: copies of a packet that come to two

@@ -521,7 +521,8 @@ impl Committer {
         late: &HashMap<SessionId, Late>,
         round: &mut VecDeque<Work>,
     ) -> Result<(), StoreError> {
-        let late_of = |item: &Work| if item.is_report() { late.get(&item.session) } else { None };
+        // Of a session there is one item in a round.
+        let late_of = |item: &Work| late.get(&item.session);
         let late = || kept.iter().filter_map(|(item, _)| late_of(item));
         let Some(since) = late().map(|late| late.session.heard_at).min() else { return Ok(()) };
         let nases: HashSet<&NasName> = late().map(|late| &late.session.nas).collect();
@@ -680,10 +681,6 @@ impl Work {
         }
     }
 
-    fn is_report(&self) -> bool {
-        matches!(self.kind, Kind::Report { .. })
-    }
-
     fn reported(&self) -> Option<&Report> {
         match &self.kind {
             Kind::Report { event, .. } => recall::reported(event).map(|(_, report)| report),
@@ -693,7 +690,7 @@ impl Work {
 
     /// Whether a report may be of the session that was called like this one before it.
     fn may_be_of_an_earlier(&self, session: &Session) -> bool {
-        matches!(&self.kind, Kind::Report { event, .. } if recall::may_be_of_an_earlier(session, event))
+        self.reported().is_some_and(|report| recall::is_before(session, report))
     }
 
     fn is_offer(&self) -> bool {
