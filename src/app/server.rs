@@ -2,11 +2,12 @@
 
 mod channels;
 mod error;
+mod lanes;
 mod nases;
 mod opening;
 mod ports;
 
-use std::io::{self, PipeWriter};
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use super::access::{Access, Guards, Quick, Recorder};
 use super::alarms::{self, Alarms};
 use super::bans::Bans;
 use super::desk::{self, Desk, Rules};
-use super::door::{Behind, Door, Lane as Way, Port};
+use super::door::{Behind, Door, Port};
 use super::kernel_drops::DropWatch;
 use super::keys;
 use super::ledger::{self, Ledger};
@@ -45,13 +46,16 @@ use crate::auth::challenge::ChallengeKey;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dynauth::Timers;
 use crate::http::{Portal, PortalOptions};
-use crate::model::{ApproverKind, DynauthPath, Nas, Secret};
+use crate::model::{DynauthPath, Nas, Secret};
 use crate::net;
 use crate::net::dynamic_authorization::{self, DynamicAuthorizationClient};
 use crate::net::radsec::{Credentials, Entrance, Links};
 use crate::session::{ButtonKey, ClassKey, Lane};
 use crate::store::{Presence, Spooled, Store, StoreError, Turn};
 use crate::telemetry;
+
+use channels::Ear;
+use lanes::Lanes;
 
 pub use error::ServeError;
 pub use opening::open_store;
@@ -80,10 +84,7 @@ pub struct Server {
     settings: SettingsHandle,
     /// Those of TLS, and of the portal.
     listeners: JoinSet<()>,
-    /// Each waits for the end of a thread that takes requests by UDP.
-    lanes: JoinSet<()>,
-    /// Closing these ends the threads.
-    stop_lanes: Vec<PipeWriter>,
+    lanes: Lanes,
     drops: Arc<DropWatch>,
     background: JoinSet<()>,
     workers: JoinSet<()>,
@@ -252,19 +253,8 @@ impl Server {
         let menus = watch::Sender::new(desk.menus());
         let polls = telegram.is_some_and(|telegram| telegram.webhook.is_none());
         for approver in approvers.values() {
-            let (approver, incoming) = (Arc::clone(approver), incoming.clone());
-            match approver.kind() {
-                ApproverKind::Telegram => {
-                    background.spawn(channels::offer(Arc::clone(&approver), menus.subscribe()));
-                    background.spawn(channels::share_limits(Arc::clone(&approver), shared.clone()));
-                    match polls {
-                        true => background.spawn(channels::listen_in_turn(approver, incoming, our_turn.clone())),
-                        // To whichever node it is brought: none has a turn.
-                        false => background.spawn(async move { approver.listen(incoming).await }),
-                    }
-                }
-                _ => background.spawn(async move { approver.listen(incoming).await }),
-            };
+            let ear = Ear { incoming: incoming.clone(), turn: polls.then(|| our_turn.clone()) };
+            channels::keep_going(&mut background, approver, ear, &menus, &shared);
         }
         background.spawn(alarms::run(raised, approvers.clone()));
         let links = Arc::<Links>::default();
@@ -352,34 +342,16 @@ impl Server {
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
         // Each port has places of its own: a flood of logins keeps no accounting out.
         let places = [(); 2].map(|()| Arc::new(Semaphore::new(max_pending)));
-        let mut quick =
+        let quick =
             recorder.cores().iter().map(|notes| Quick::new(Arc::clone(&access), Arc::clone(notes), lanes_of_logins));
         let behind = Behind::new(settings.clone(), Arc::clone(&access), ledger, places.clone());
         let udp = auth_sockets.iter().chain(&accounting_sockets).flat_map(|(_, sockets)| sockets);
         let drops = Arc::new(DropWatch::new(net::KernelDrops::of(udp)?));
         let watch = Arc::clone(&drops);
         background.spawn(async move { watch.run().await });
-        let mut stop_lanes = Vec::new();
-        let mut lanes = JoinSet::new();
-        let mut open = |port: Port, name: &str, sockets: Vec<(SocketAddr, Vec<net::UdpPort>)>| {
-            let mut bound = Vec::new();
-            for (address, sockets) in sockets {
-                let count = sockets.len();
-                for (number, socket) in sockets.into_iter().enumerate() {
-                    let quick = if port == Port::Access { quick.next() } else { None };
-                    let lane = Way::new(Arc::new(Door::new(port, count, behind.clone())), quick);
-                    let (stop, keep) = io::pipe()?;
-                    let ended = lane.serve(format!("{name}-{number}"), socket, stop)?;
-                    stop_lanes.push(keep);
-                    // It says nothing, and is gone with its thread.
-                    lanes.spawn(async move { drop(ended.await) });
-                }
-                bound.push(address);
-            }
-            Ok::<_, ServeError>(bound)
-        };
-        let auth = open(Port::Access, "auth", auth_sockets)?;
-        let accounting = open(Port::Accounting, "accounting", accounting_sockets)?;
+        let mut lanes = Lanes::new(behind.clone());
+        let auth = lanes.open(Port::Access, "auth", auth_sockets, quick)?;
+        let accounting = lanes.open(Port::Accounting, "accounting", accounting_sockets, iter::empty())?;
         let mut listeners = JoinSet::new();
         let mut tls_addresses = Vec::new();
         if let (Some(tls), Some(credentials)) = (&config.radsec, &credentials) {
@@ -418,7 +390,6 @@ impl Server {
             settings,
             listeners,
             lanes,
-            stop_lanes,
             drops,
             background,
             workers,
@@ -512,9 +483,7 @@ impl Server {
     /// start.
     pub async fn stop(mut self) {
         self.listeners.shutdown().await;
-        self.stop_lanes.clear();
-        let ended = async { while self.lanes.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+        if tokio::time::timeout(DRAIN, self.lanes.end()).await.is_err() {
             tracing::warn!("a thread that takes requests does not end");
         }
         let all = u32::try_from(self.max_pending).unwrap_or(u32::MAX);
@@ -556,7 +525,7 @@ impl Server {
     async fn part_ended(&mut self) {
         tokio::select! {
             _ = self.listeners.join_next(), if !self.listeners.is_empty() => (),
-            _ = self.lanes.join_next() => (),
+            () = self.lanes.one_ended() => (),
             _ = self.background.join_next() => (),
             _ = self.workers.join_next() => (),
             _ = &mut self.keeper => (),

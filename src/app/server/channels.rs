@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::ServeError;
 use crate::app::news::Share;
@@ -77,8 +78,36 @@ pub(super) fn approvers(
     Ok(approvers)
 }
 
+/// Where what an approver hears goes.
+pub(super) struct Ear {
+    pub(super) incoming: mpsc::Sender<Incoming>,
+    /// Of Telegram, where only one node may listen; `None` where it is told of answers, whichever node that comes to.
+    pub(super) turn: Option<watch::Receiver<Turn>>,
+}
+
+/// Starts all that one approver wants done while the server lives.
+pub(super) fn keep_going(
+    background: &mut JoinSet<()>,
+    approver: &Arc<dyn Approver>,
+    ear: Ear,
+    menus: &watch::Sender<Vec<Menu>>,
+    shared: &watch::Receiver<Share>,
+) {
+    let Ear { incoming, turn } = ear;
+    let own = Arc::clone(approver);
+    let telegram = approver.kind() == ApproverKind::Telegram;
+    if telegram {
+        background.spawn(offer(Arc::clone(approver), menus.subscribe()));
+        background.spawn(share_limits(Arc::clone(approver), shared.clone()));
+    }
+    match turn.filter(|_| telegram) {
+        Some(turn) => background.spawn(listen_in_turn(own, incoming, turn)),
+        None => background.spawn(async move { own.listen(incoming).await }),
+    };
+}
+
 /// Has the commands offered, and again when there are others, for ever; tried until it is done.
-pub(super) async fn offer(approver: Arc<dyn Approver>, mut menus: watch::Receiver<Vec<Menu>>) {
+async fn offer(approver: Arc<dyn Approver>, mut menus: watch::Receiver<Vec<Menu>>) {
     loop {
         let offered = menus.borrow_and_update().clone();
         tokio::select! {
@@ -116,7 +145,7 @@ async fn offer_once(approver: &dyn Approver, menus: &[Menu]) {
 }
 
 /// Tells an approver among how many nodes its limits are shared, for ever.
-pub(super) async fn share_limits(approver: Arc<dyn Approver>, mut shared: watch::Receiver<Share>) {
+async fn share_limits(approver: Arc<dyn Approver>, mut shared: watch::Receiver<Share>) {
     loop {
         approver.share_among(usize::try_from(shared.borrow_and_update().of).unwrap_or(usize::MAX));
         if shared.changed().await.is_err() {
@@ -127,7 +156,7 @@ pub(super) async fn share_limits(approver: Arc<dyn Approver>, mut shared: watch:
 
 /// Listens while it is this node's turn. A press that was in hand when the turn ends is not confirmed to Telegram, and comes to
 /// whoever has the turn next.
-pub(super) async fn listen_in_turn(
+async fn listen_in_turn(
     approver: Arc<dyn Approver>,
     incoming: mpsc::Sender<Incoming>,
     mut turn: watch::Receiver<Turn>,
