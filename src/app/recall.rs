@@ -472,6 +472,20 @@ mod tests {
         assert_eq!(meant(|report| (report.wraps, report.counters.input_octets) = (false, 9)), another);
     }
 
+    /// docs/accounting.md tells of it.
+    #[test]
+    fn an_older_session_that_comes_in_whole_after_a_later_one_of_its_name_cannot_be_told_from_it() {
+        let id = SessionId(uuid::Uuid::from_u128(1));
+        let over = kept(id, &start(2000), 2100);
+        let open = ended(&over, |record| (record.state, record.end) = (State::Observed, None));
+        for later in [over, open] {
+            let meant = |request: &Request| choose(std::slice::from_ref(&later), HERE, request);
+            assert_eq!(meant(&start(1000)), Meant::Kept(id));
+            assert_eq!(meant(&report(Status::InterimUpdate, 1050, 50, 9)), Meant::Kept(id));
+            assert_eq!(meant(&report(Status::Stop, 1100, 100, 9)), Meant::Kept(id));
+        }
+    }
+
     #[test]
     fn of_sessions_called_the_same_a_report_is_of_the_one_of_its_time() {
         let [first, second] = [1, 2].map(|number| SessionId(uuid::Uuid::from_u128(number)));

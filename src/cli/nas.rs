@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::app::{chance, clock, keys};
-use crate::config::{format_duration, parse_duration, read};
+use crate::config::{format_duration, parse_duration, values};
 use crate::model::{
     ApproverStep, CallerLists, CertificateId, CodeEntry, DynauthPath, GuardSettings, Nas, NasName, OctetDirection,
     PreviousSecret, Secret, WhenUnreachable,
@@ -45,7 +45,7 @@ pub(super) struct AddArgs {
     #[arg(value_parser = name)]
     name: NasName,
     /// Where its packets come from: an address, or a network as 192.0.2.0/24.
-    #[arg(long, value_name = "ADDRESS", value_parser = read::network, required_unless_present = "radsec_only")]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::network, required_unless_present = "radsec_only")]
     address: Option<IpNet>,
     #[command(flatten)]
     secret: SecretArgs,
@@ -68,13 +68,13 @@ pub(super) struct AddArgs {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     coa_port: Option<u16>,
     /// Where they come from: an address, with a port or without [default: as dynauth.source says].
-    #[arg(long, value_name = "ADDRESS", value_parser = read::source)]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::source)]
     coa_source: Option<SocketAddr>,
     /// How long an Access-Reject is kept back [default: as the server says].
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     reject_delay: Option<Duration>,
     /// Which way it counts Acct-Input-Octets: standard (RFC 2866), or swapped.
-    #[arg(long, value_name = "DIRECTION", default_value = "standard", value_parser = read::octet_direction)]
+    #[arg(long, value_name = "DIRECTION", default_value = "standard", value_parser = values::octet_direction)]
     octet_direction: OctetDirection,
     /// Its octet counters wrap at 32 bits and it sends no Acct-Input-Gigawords: count the wraps.
     #[arg(long)]
@@ -112,10 +112,10 @@ pub(super) struct AddArgs {
     #[arg(long, value_name = "PATH", default_value = "auto")]
     dynauth: DynauthPath,
     /// A network its callers are welcome from, whatever is denied or banned; may be repeated.
-    #[arg(long, value_name = "NETWORK", value_parser = read::network)]
+    #[arg(long, value_name = "NETWORK", value_parser = values::network)]
     allow_callers: Vec<IpNet>,
     /// A network its callers are refused from; may be repeated.
-    #[arg(long, value_name = "NETWORK", value_parser = read::network)]
+    #[arg(long, value_name = "NETWORK", value_parser = values::network)]
     deny_callers: Vec<IpNet>,
     #[command(flatten)]
     guards: GuardArgs,
@@ -268,7 +268,7 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     let weakness = secret.weakness().filter(|_| !args.radsec_only);
     let nas = Nas {
         name: args.name,
-        network: args.address.unwrap_or_else(read::nowhere),
+        network: args.address.unwrap_or_else(values::nowhere),
         secret,
         dialect: args.dialect,
         require_message_authenticator: !args.no_require_message_authenticator,
@@ -491,5 +491,5 @@ fn old_secret(nas: &Nas) -> String {
 }
 
 fn name(text: &str) -> Result<NasName, String> {
-    read::nas_name(text).map(|()| NasName::new(text))
+    values::nas_name(text).map(|()| NasName::new(text))
 }

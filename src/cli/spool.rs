@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::spool::{Number, SetAside, Spool, SpoolError};
+use crate::spool::{Damaged, Number, SetAside, Spool, SpoolError};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -14,8 +14,9 @@ const MOST: u32 = 1000;
 
 /// Show what waits on this node until the store is back.
 ///
-/// As JSON: file, waiting, oldest, used and limit (octets), nearly_full, and set_aside, a list of the entries that could not be
-/// brought to the store, with their reasons.
+/// As JSON: file, waiting, oldest, used and limit (octets), nearly_full; set_aside, a list of the entries that could not be brought to
+/// the store, with their reasons, the oldest thousand at most, and set_aside_count, how many there are; and damaged, a list of files
+/// that were moved aside, with how many of their entries are nowhere else (unreadable, at most; null when nobody knows).
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(
     "  radhold spool\n  radhold spool --json | jq .waiting\n  radhold spool retry --all"
@@ -73,6 +74,14 @@ struct Shown {
     limit: u64,
     nearly_full: bool,
     set_aside: Vec<Aside>,
+    set_aside_count: u64,
+    damaged: Vec<Moved>,
+}
+
+#[derive(Debug, Serialize)]
+struct Moved {
+    file: String,
+    unreadable: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -141,28 +150,48 @@ async fn show(args: &SpoolArgs, file: String, spool: &Spool) -> Result<(), Failu
         limit: fill.limit,
         nearly_full: fill.is_alarming(),
         set_aside: aside.into_iter().map(Aside::from).collect(),
+        set_aside_count: fill.set_aside,
+        damaged: spool.damaged().await.map_err(failed)?.into_iter().map(Moved::from).collect(),
     };
     if args.json {
         return output::print_json(&shown);
     }
     let percent = shown.used.saturating_mul(100) / shown.limit.max(1);
-    output::print_facts(&[
+    let mut facts = vec![
         ("file", Some(shown.file)),
         ("waiting", Some(shown.waiting.to_string())),
         ("oldest", shown.oldest),
         ("used", Some(format!("{} of {} octets ({percent} %)", shown.used, shown.limit))),
         ("alarm", shown.nearly_full.then(|| "nearly full: accounting will not be acknowledged any more".to_owned())),
-        ("set aside", Some(shown.set_aside.len().to_string())),
-    ])?;
-    if shown.set_aside.is_empty() {
+        ("set aside", Some(shown.set_aside_count.to_string())),
+    ];
+    let unreadable = |most: Option<u64>| match most {
+        Some(most) => format!("at most {most} of its entries could not be read"),
+        None => "how many of its entries could not be read is not known".to_owned(),
+    };
+    let damaged = shown.damaged.into_iter().map(|it| format!("{}: {}", it.file, unreadable(it.unreadable)));
+    facts.extend(damaged.map(|line| ("damaged", Some(line))));
+    output::print_facts(&facts)?;
+    let listed = shown.set_aside.len() as u64;
+    if listed == 0 {
         return Ok(());
     }
-    print_aside(shown.set_aside.into_iter())
+    print_aside(shown.set_aside.into_iter())?;
+    if listed < shown.set_aside_count {
+        eprintln!("radhold: these are the oldest {listed} of {}", shown.set_aside_count);
+    }
+    Ok(())
 }
 
 fn print_aside(aside: impl Iterator<Item = Aside>) -> Result<(), Failure> {
     let row = |it: Aside| [it.number.to_string(), it.at, it.reason, it.about];
     output::print_table(["NUMBER", "AT", "REASON", "WHAT"], aside.map(row).collect(), "nothing is set aside")
+}
+
+impl From<Damaged> for Moved {
+    fn from(it: Damaged) -> Self {
+        Self { file: it.file.display().to_string(), unreadable: it.unreadable }
+    }
 }
 
 impl From<SetAside> for Aside {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::read::{SECRET_LEAST, network};
 use super::reader::{Report, Section};
+use super::values::{SECRET_LEAST, network};
 use crate::model::Secret;
 
 const COA_PORT: u16 = 3799;

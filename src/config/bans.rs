@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::read::network;
 use super::reader::Section;
+use super::values::network;
 use crate::model::CallerLists;
 use crate::policy::{LockoutLimits, StrikeLimits};
 

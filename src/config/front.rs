@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::radsec::{RADSEC_PORT, TlsFiles, tls_files};
-use super::read::{ACCOUNTING_PORT, AUTH_PORT, address_with_port};
 use super::reader::{Report, Section};
+use super::values::{ACCOUNTING_PORT, AUTH_PORT, address_with_port};
 use crate::model::{CertificateId, Secret};
 
 /// pppd 2.4.9 cuts a longer secret, silently.

@@ -13,23 +13,25 @@ mod enrolment;
 mod error;
 mod front;
 pub(crate) mod guards;
+mod hold;
 mod layers;
+mod nas;
 mod nearest;
 mod people;
 mod portal;
 mod radsec;
-pub(crate) mod read;
+mod read;
 mod reader;
 mod said;
 mod surroundings;
+mod telegram;
+pub(crate) mod values;
 mod webhook;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use url::Url;
 
 pub use crate::model::{DurationError, format_duration, parse_duration};
 pub use agent::{Agent, AgentFilter, AgentPeer, Captive};
@@ -38,16 +40,17 @@ pub use codes::Totp;
 pub use enrolment::{Confirm, Enrolment};
 pub use error::{ConfigError, Place, Problem};
 pub use front::{Front, FrontRadsec, FrontServer};
+pub use hold::Hold;
 pub use people::{Messages, Places};
 pub use portal::Portal;
 pub use radsec::{Radsec, TlsFiles};
 pub use said::Said;
 pub use surroundings::Surroundings;
+pub use telegram::{Telegram, TelegramWebhook};
 pub use webhook::Webhook;
 
-use crate::model::{CallerLists, Nas, NodeName, Secret};
-use crate::policy::{Defaults, LockoutLimits, StrikeLimits};
-use crate::session::Timing;
+use crate::model::{CallerLists, Nas, NodeName};
+use crate::policy::{LockoutLimits, StrikeLimits};
 
 /// Where the configuration is looked for when nobody names a file.
 pub const DEFAULT_FILE: &str = "/etc/radhold/radhold.toml";
@@ -193,18 +196,7 @@ pub struct Keys {
     pub sealing_file: PathBuf,
 }
 
-/// The hold: its terms and its times.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hold {
-    /// What applies where neither user nor NAS says otherwise.
-    pub defaults: Defaults,
-    /// How long a session waits for what.
-    pub timing: Timing,
-    /// How long an approver's service may be away before the next approver is asked in its place.
-    pub unreachable_after: Duration,
-}
-
-/// How reports of NASes are read, and how long what they say is kept. Where days begin is part of [`Timing`].
+/// How reports of NASes are read, and how long what they say is kept. Where days begin is part of [`Hold`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accounting {
     /// How far the clock of a NAS may be from ours.
@@ -215,40 +207,6 @@ pub struct Accounting {
     pub keep_intervals: Option<Duration>,
     /// How long sessions that are over are kept; `None` is for ever.
     pub keep_sessions: Option<Duration>,
-}
-
-/// The bot that asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Telegram {
-    /// The bot's token.
-    pub token: Secret,
-    /// Base URL of the Bot API.
-    pub api_url: Url,
-    /// The id of the chat that gets alerts.
-    pub operator_chat: Option<i64>,
-    /// The ids of the chats in which administrators speak.
-    pub administrators: Vec<i64>,
-    /// Whether they are told of denied logins.
-    pub strike_notices: bool,
-    /// The bot's user name; `None` asks Telegram.
-    pub bot_name: Option<String>,
-    /// The proxy to Telegram.
-    pub proxy: Option<Secret>,
-    /// Messages a second, at most, of all nodes together.
-    pub messages_per_second: u32,
-    /// `[telegram.webhook]`; `None` polls.
-    pub webhook: Option<TelegramWebhook>,
-}
-
-/// Where Telegram brings updates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TelegramWebhook {
-    /// The address Telegram is given.
-    pub url: Url,
-    /// Where we listen.
-    pub listen: SocketAddr,
-    /// What Telegram proves itself by.
-    pub secret: Secret,
 }
 
 /// Retransmission of CoA-Request and Disconnect-Request (RFC 5080 §2.2.1) and where they leave from.

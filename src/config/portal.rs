@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use url::Url;
 
-use super::read::{address_with_port, network};
 use super::reader::Section;
+use super::values::{address_with_port, network};
 
 /// Where HTTP is, and where `agent.portal` is unless it says otherwise.
 const PORT: u16 = 80;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::read::address_with_port;
 use super::reader::Section;
+use super::values::address_with_port;
 
 /// The port of RADIUS/TLS (RFC 6614 §2.1).
 pub(super) const RADSEC_PORT: u16 = 2083;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use super::read::{address_with_port, network};
 use super::reader::{Report, Section};
+use super::values::{address_with_port, network};
 use crate::model::Secret;
 
 /// A secret shorter than this can be guessed from one signature.

@@ -24,8 +24,10 @@ const LARGE: i64 = 4096;
 const CHUNK: usize = 512;
 /// A file, and what SQLite keeps beside it.
 const BESIDE: [&str; 3] = ["", "-wal", "-shm"];
+/// Between the name of a damaged file and the time it was moved aside.
+const DAMAGED: &str = ".damaged-";
 
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS entries (
          seq      INTEGER PRIMARY KEY AUTOINCREMENT,
          at       INTEGER NOT NULL,
@@ -40,6 +42,11 @@ const SCHEMA: [&str; 3] = [
          packet   BLOB NOT NULL,
          checksum BLOB NOT NULL,
          reason   TEXT NOT NULL
+     ) STRICT",
+    // What of which damaged file could not be read. Nothing is struck off here: a file that is gone is shown no more.
+    "CREATE TABLE IF NOT EXISTS damage (
+         file       TEXT NOT NULL PRIMARY KEY,
+         unreadable INTEGER NOT NULL
      ) STRICT",
     // Presses and outcomes: what brings no packet.
     "CREATE INDEX IF NOT EXISTS urgent ON entries (seq) WHERE length(packet) = 0",
@@ -79,18 +86,65 @@ pub(super) async fn shrink(pool: &SqlitePool) -> Result<(), SpoolError> {
 }
 
 /// Replaces a damaged file by a new one with whatever could still be read of it: from its beginning up to the damage, and from
-/// its end back to it. Says where the damaged one lies now.
+/// its end back to it. Says where the damaged one lies now, and what was found in it; `None` when somebody else had looked, and died.
 ///
 /// Until the new one is complete the damaged one stays in its place, and is found there by whoever starts next.
-pub(super) async fn replace(path: &Path, limit: u64, now: Timestamp) -> Result<PathBuf, SpoolError> {
+pub(super) async fn replace(
+    path: &Path,
+    limit: u64,
+    now: Timestamp,
+) -> Result<(PathBuf, Option<Salvaged>), SpoolError> {
     let new = beside(path, ".new");
+    let mut salvaged = None;
     if path.exists() {
         for suffix in BESIDE {
             remove(&beside(&new, suffix)).map_err(|error| unmoved(path, &error))?;
         }
-        salvage(path, &new, limit).await?;
+        salvaged = Some(salvage(path, &new, limit).await?);
     }
-    finish(path, now).map_err(|error| unmoved(path, &error))
+    let to = finish(path, now).map_err(|error| unmoved(path, &error))?;
+    Ok((to, salvaged))
+}
+
+/// The damaged files that were moved aside and lie there still, the oldest first.
+pub(super) fn damaged(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_one = |other: &str| {
+        let at = other.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(DAMAGED));
+        at.is_some_and(|at| !at.is_empty() && at.bytes().all(|octet| octet.is_ascii_digit()))
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory_of(path))? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_one) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Entries of a damaged file that do not wait in the new one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Salvaged {
+    /// Those that could be read and make no sense: they are set aside in the new file.
+    pub(super) set_aside: u64,
+    /// Those that could not be read, or found no room: no more than these, since numbers between may have been struck off. `None` when
+    /// nothing tells.
+    pub(super) unreadable: Option<u64>,
+}
+
+impl Salvaged {
+    const NOTHING: Self = Self { set_aside: 0, unreadable: Some(0) };
+
+    fn miss(&mut self, more: Option<u64>) {
+        self.unreadable = self.unreadable.zip(more).map(|(known, more)| known.saturating_add(more));
+    }
+}
+
+/// What a damaged file is kept under.
+pub(super) fn name(damaged: &Path) -> String {
+    damaged.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Whether somebody died between moving a damaged file aside and putting the new one, which is complete, in its place.
@@ -100,7 +154,7 @@ pub(super) fn is_half_replaced(path: &Path) -> bool {
 
 /// Moves the damaged file aside, itself first: as long as it is in its place nothing has happened.
 fn finish(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
-    let to = beside(path, &format!(".damaged-{}", now.as_micros()));
+    let to = beside(path, &format!("{DAMAGED}{}", now.as_micros()));
     for suffix in BESIDE {
         match fs::rename(beside(path, suffix), beside(&to, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -113,24 +167,26 @@ fn finish(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
 }
 
 /// Copies what can be read into a new file, under the numbers it had, and brings that to disk.
-async fn salvage(from: &Path, new: &Path, limit: u64) -> Result<(), SpoolError> {
+async fn salvage(from: &Path, new: &Path, limit: u64) -> Result<Salvaged, SpoolError> {
     const FORWARDS: &str = "SELECT * FROM entries WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1";
     const BACKWARDS: &str = "SELECT * FROM entries WHERE seq > ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1";
     const ASIDE_FORWARDS: &str = "SELECT * FROM set_aside WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1";
     const ASIDE_BACKWARDS: &str = "SELECT * FROM set_aside WHERE seq > ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1";
     let copy = open(new, limit).await?;
+    let mut salvaged = Salvaged::NOTHING;
     let options = SqliteConnectOptions::new().filename(from).busy_timeout(PATIENCE);
     if let Ok(damaged) = pool().connect_with(options).await {
         for (forwards, backwards) in [(FORWARDS, BACKWARDS), (ASIDE_FORWARDS, ASIDE_BACKWARDS)] {
             let (mut first, mut last): (Number, Number) = (Number::MIN, Number::MAX);
+            let mut all = false;
             for (statement, ahead) in [(forwards, true), (backwards, false)] {
                 loop {
                     let mut chunk = Vec::new();
-                    while chunk.len() < CHUNK
-                        && let Ok(Some(row)) =
-                            sqlx::query(statement).bind(first).bind(last).fetch_optional(&damaged).await
-                        && let Ok(number) = row.try_get("seq")
-                    {
+                    while chunk.len() < CHUNK && !all {
+                        let row = sqlx::query(statement).bind(first).bind(last).fetch_optional(&damaged).await;
+                        all = matches!(row, Ok(None));
+                        let Ok(Some(row)) = row else { break };
+                        let Ok(number) = row.try_get("seq") else { break };
                         *(if ahead { &mut first } else { &mut last }) = number;
                         chunk.push(row);
                     }
@@ -138,15 +194,27 @@ async fn salvage(from: &Path, new: &Path, limit: u64) -> Result<(), SpoolError> 
                         break;
                     }
                     match keep(&copy, &chunk).await {
-                        Ok(()) => (),
+                        Ok(kept) => {
+                            salvaged.set_aside += kept.set_aside;
+                            salvaged.miss(kept.unreadable);
+                        }
                         // What does not fit is left in the file that is moved aside.
-                        Err(SpoolError::Full) => break,
+                        Err(SpoolError::Full) => {
+                            salvaged.miss(Some(chunk.len() as u64));
+                            break;
+                        }
                         Err(error) => return Err(error),
                     }
                 }
             }
+            if !all {
+                let end = if last == Number::MAX { highest(&damaged).await } else { Some(last) };
+                salvaged.miss(end.map(|end| end.saturating_sub(first.max(0) + 1).max(0).unsigned_abs()));
+            }
         }
         damaged.close().await;
+    } else {
+        salvaged.miss(None);
     }
     let busy: i64 = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
         .fetch_one(&copy)
@@ -161,26 +229,37 @@ async fn salvage(from: &Path, new: &Path, limit: u64) -> Result<(), SpoolError> 
         remove(&beside(from, suffix)).map_err(|error| unmoved(from, &error))?;
     }
     sync_directory(from).map_err(|error| unmoved(from, &error))?;
-    Ok(())
+    Ok(salvaged)
 }
 
-/// Keeps the sound ones of these rows.
-async fn keep(copy: &SqlitePool, rows: &[SqliteRow]) -> Result<(), SpoolError> {
-    const ENTRY: &str = "INSERT INTO entries (seq, at, about, packet, checksum) VALUES (?1, ?2, ?3, ?4, ?5)";
-    const ASIDE: &str =
-        "INSERT OR IGNORE INTO set_aside (seq, at, about, packet, checksum, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+/// The number above all that were given, where the file still tells.
+async fn highest(damaged: &SqlitePool) -> Option<Number> {
+    let given =
+        sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'entries'").fetch_optional(damaged).await;
+    given.ok().flatten().map(|given: Number| given.saturating_add(1))
+}
+
+/// Keeps these rows: those that make no sense are set aside, and what cannot even be copied is counted.
+async fn keep(copy: &SqlitePool, rows: &[SqliteRow]) -> Result<Salvaged, SpoolError> {
+    const ENTRY: &str =
+        "INSERT INTO entries (seq, at, about, packet, checksum) VALUES (?1, ?2, CAST(?3 AS TEXT), ?4, ?5)";
+    const ASIDE: &str = "INSERT OR IGNORE INTO set_aside (seq, at, about, packet, checksum, reason) VALUES (?1, ?2, CAST(?3 AS TEXT), ?4, ?5, ?6)";
+    let mut kept = Salvaged::NOTHING;
     let mut tx = copy.begin().await.map_err(failure)?;
     for row in rows {
-        let reason: Option<String> = row.try_get("reason").ok();
-        if reason.is_none() && entry::read(row).is_err() {
-            continue;
-        }
+        let was_aside = row.try_get_raw("reason").is_ok();
+        let reason = if was_aside { Some(text(row, "reason").unwrap_or_default()) } else { entry::read(row).err() };
         let cells = || -> Result<_, sqlx::Error> {
             let (seq, at): (i64, i64) = (row.try_get("seq")?, row.try_get("at")?);
-            let (about, packet): (String, Vec<u8>) = (row.try_get("about")?, row.try_get("packet")?);
+            // As octets: what is damaged may be no text.
+            let (about, packet): (Vec<u8>, Vec<u8>) = (row.try_get("about")?, row.try_get("packet")?);
             Ok((seq, at, about, packet, row.try_get::<Vec<u8>, _>("checksum")?))
         };
-        let Ok((seq, at, about, packet, checksum)) = cells() else { continue };
+        let Ok((seq, at, about, packet, checksum)) = cells() else {
+            kept.miss(Some(1));
+            continue;
+        };
+        kept.set_aside += u64::from(reason.is_some() && !was_aside);
         let insert = sqlx::query(if reason.is_some() { ASIDE } else { ENTRY });
         let insert = insert.bind(seq).bind(at).bind(about).bind(packet).bind(checksum);
         match reason {
@@ -189,7 +268,13 @@ async fn keep(copy: &SqlitePool, rows: &[SqliteRow]) -> Result<(), SpoolError> {
         }
         .map_err(failure)?;
     }
-    tx.commit().await.map_err(failure)
+    tx.commit().await.map_err(failure)?;
+    Ok(kept)
+}
+
+/// What a column says, whatever is left of it.
+pub(super) fn text(row: &SqliteRow, column: &str) -> Result<String, sqlx::Error> {
+    row.try_get::<Vec<u8>, _>(column).map(|octets| String::from_utf8_lossy(&octets).into_owned())
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

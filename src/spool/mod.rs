@@ -90,6 +90,20 @@ pub struct MovedAside {
     pub damage: String,
     /// Entries that could still be read, and wait in the new file.
     pub saved: u64,
+    /// Entries that could be read and make no sense: they are set aside in the new file. All that are, those of before too, when a
+    /// server died while it was replacing the file.
+    pub set_aside: u64,
+    /// How many entries could not be read, or found no room, at most; `None` when nothing tells.
+    pub unreadable: Option<u64>,
+}
+
+/// A damaged file that lies beside the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// Where.
+    pub file: PathBuf,
+    /// How many of its entries are in no other file, at most; `None` when nobody knows.
+    pub unreadable: Option<u64>,
 }
 
 impl Spool {
@@ -266,11 +280,39 @@ impl Spool {
             Ok(SetAside {
                 number: row.try_get("seq")?,
                 at: Timestamp::from_micros(row.try_get("at")?),
-                reason: row.try_get("reason")?,
-                about: row.try_get("about")?,
+                reason: file::text(row, "reason")?,
+                about: file::text(row, "about")?,
             })
         };
         rows.iter().map(|row| read(row).map_err(file::failure)).collect()
+    }
+
+    /// Damaged files that were moved aside, the oldest first, until somebody takes them away.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the directory or the file cannot be read.
+    pub async fn damaged(&self) -> Result<Vec<Damaged>, SpoolError> {
+        let files = file::damaged(&self.path).map_err(|error| SpoolError::Failed(error.to_string()))?;
+        let mut damaged = Vec::with_capacity(files.len());
+        for file in files {
+            let unreadable: Option<i64> = sqlx::query_scalar("SELECT unreadable FROM damage WHERE file = ?1")
+                .bind(file::name(&file))
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(file::failure)?;
+            damaged.push(Damaged { file, unreadable: unreadable.map(i64::unsigned_abs) });
+        }
+        Ok(damaged)
+    }
+
+    /// Keeps how much of a damaged file is nowhere else. Where there is no room for that, `radhold spool` shows the file without.
+    async fn note_damage(&self, to: &Path, unreadable: u64) {
+        let noted = sqlx::query("INSERT OR REPLACE INTO damage (file, unreadable) VALUES (?1, ?2)")
+            .bind(file::name(to))
+            .bind(i64::try_from(unreadable).unwrap_or(i64::MAX))
+            .execute(&self.pool)
+            .await;
+        drop(noted);
     }
 
     /// How many entries wait for the store.
@@ -339,10 +381,19 @@ impl Spool {
         now: Timestamp,
         damage: String,
     ) -> Result<(Self, MovedAside), SpoolError> {
-        let to = file::replace(path, limit, now).await?;
+        let (to, salvaged) = file::replace(path, limit, now).await?;
         let spool = Self::open_sound(path, limit).await?;
-        let saved = spool.waiting();
-        Ok((spool, MovedAside { to, damage, saved }))
+        let set_aside = match salvaged {
+            Some(salvaged) => {
+                if let Some(unreadable) = salvaged.unreadable {
+                    spool.note_damage(&to, unreadable).await;
+                }
+                salvaged.set_aside
+            }
+            None => spool.fill().await?.set_aside,
+        };
+        let (saved, unreadable) = (spool.waiting(), salvaged.and_then(|salvaged| salvaged.unreadable));
+        Ok((spool, MovedAside { to, damage, saved, set_aside, unreadable }))
     }
 }
 

@@ -123,6 +123,23 @@ async fn a_damaged_entry_is_set_aside_and_blocks_nobody() {
 }
 
 #[tokio::test]
+async fn a_damaged_entry_that_is_no_text_any_more_hides_no_other() {
+    let (_home, path) = home();
+    let spool = open(&path).await;
+    spool.put(&[packet(1), packet(2)]).await.unwrap();
+    sqlx::query("UPDATE entries SET about = CAST(x'80ff' AS TEXT) WHERE seq = 1").execute(&spool.pool).await.unwrap();
+    let taken = spool.oldest(0, 10).await.unwrap();
+    assert_eq!(taken[1], (2, Ok(packet(2))));
+    spool.set_aside(1, taken[0].1.as_ref().unwrap_err()).await.unwrap();
+    spool.set_aside(2, "odd").await.unwrap();
+    let aside = spool.list_set_aside(10).await.unwrap();
+    assert_eq!(aside.iter().map(|it| it.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(aside[0].about, "\u{fffd}\u{fffd}");
+    assert_eq!(spool.put_back(&[1, 2]).await.unwrap(), 2);
+    assert!(matches!(&spool.oldest(0, 10).await.unwrap()[..], [(1, Err(_)), (2, Ok(_))]), "as it was");
+}
+
+#[tokio::test]
 async fn what_another_process_put_back_can_be_struck_off_before_it_was_counted() {
     let (_home, path) = home();
     let spool = open(&path).await;
@@ -164,7 +181,8 @@ async fn a_file_that_is_none_is_moved_aside() {
     let (spool, moved) = Spool::open(&path, MEBIBYTE, NOON).await.unwrap();
     let moved = moved.unwrap();
     assert_eq!(fs::read(&moved.to).unwrap(), b"this is no database, but somebody's shopping list");
-    assert_eq!((moved.saved, moved.to.parent()), (0, Some(home.path())));
+    assert_eq!((moved.saved, moved.set_aside, moved.unreadable, moved.to.parent()), (0, 0, None, Some(home.path())));
+    assert_eq!(spool.damaged().await.unwrap(), [Damaged { file: moved.to, unreadable: None }]);
     spool.put(&[packet(1)]).await.unwrap();
     assert_eq!(entries(&open(&path).await).await, [packet(1)]);
 }
@@ -198,8 +216,44 @@ async fn what_a_damaged_file_still_tells_is_saved() {
     let (_home, path) = home();
     let all = damaged(&path).await;
     let (spool, moved) = Spool::open(&path, MEBIBYTE, NOON).await.unwrap();
-    assert_eq!(moved.unwrap().saved, spool.waiting());
+    let moved = moved.unwrap();
+    assert_eq!((moved.saved, moved.set_aside), (spool.waiting(), 0), "what was set aside before is no news");
+    assert_eq!(moved.saved + moved.unreadable.unwrap(), all.len() as u64, "none is forgotten");
     assert_saved(&spool, &all).await;
+}
+
+#[tokio::test]
+async fn what_a_damaged_file_still_tells_and_makes_no_sense_is_set_aside_and_counted() {
+    let (_home, path) = home();
+    let all = damaged(&path).await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let file = SqlitePool::connect_with(options).await.unwrap();
+    for change in ["packet = zeroblob(300)", "about = CAST(x'80ff' AS TEXT)"] {
+        let seq: i64 =
+            sqlx::query_scalar("SELECT seq FROM entries ORDER BY seq LIMIT 1 OFFSET 1").fetch_one(&file).await.unwrap();
+        let statement =
+            format!("UPDATE entries SET {change} WHERE seq = {}", seq + i64::from(change.starts_with("about")));
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&file).await.unwrap();
+    }
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&file).await.unwrap();
+    file.close().await;
+
+    let (spool, moved) = Spool::open(&path, MEBIBYTE, NOON).await.unwrap();
+    let moved = moved.unwrap();
+    assert_eq!((moved.saved, moved.set_aside), (spool.waiting(), 2));
+    assert_eq!(moved.saved + moved.set_aside + moved.unreadable.unwrap(), all.len() as u64, "none is forgotten");
+    assert!(moved.unreadable.unwrap() > 0);
+    assert_saved(&spool, &all).await;
+    let aside = spool.list_set_aside(10).await.unwrap();
+    let reasons: Vec<_> = aside.iter().map(|it| (it.number, it.reason.contains("checksum"))).collect();
+    assert_eq!(reasons, [(1, false), (3, true), (4, false)], "{aside:?}");
+    assert_eq!(aside[2].about, "\u{fffd}\u{fffd}");
+    assert_eq!(spool.fill().await.unwrap().set_aside, 3);
+    // It is told again until somebody takes the file away.
+    let told = [Damaged { file: moved.to.clone(), unreadable: moved.unreadable }];
+    assert_eq!(Spool::look(&path, MEBIBYTE).await.unwrap().damaged().await.unwrap(), told);
+    fs::remove_file(&moved.to).unwrap();
+    assert_eq!(spool.damaged().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -219,7 +273,7 @@ async fn whoever_dies_while_replacing_a_damaged_file_loses_nothing_of_it() {
     fs::write(beside(&path, "-wal"), "of the damaged one").unwrap();
     let (spool, moved) = Spool::open(&path, MEBIBYTE, NOON).await.unwrap();
     let moved = moved.unwrap();
-    assert_eq!(moved.saved, spool.waiting());
+    assert_eq!((moved.saved, moved.set_aside, moved.unreadable), (spool.waiting(), 1, None));
     assert_eq!(fs::read(beside(&moved.to, "-wal")).unwrap(), b"of the damaged one");
     assert_saved(&spool, &all).await;
 }

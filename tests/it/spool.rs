@@ -179,9 +179,11 @@ async fn a_damaged_entry_and_a_damaged_file_block_nobody() {
         radhold.restart();
         let held = |session: &Value| session["state"] == "held";
         until_sessions(&radhold, |sessions| sessions.iter().filter(|session| held(session)).count() == 2);
-        let spool = spool(&radhold);
-        assert_eq!(spool["set_aside"][0]["number"], 2, "{spool:#}");
+        let aside = spool(&radhold);
+        assert_eq!((&aside["set_aside"][0]["number"], &aside["set_aside_count"]), (&2.into(), &1.into()), "{aside:#}");
+        assert_eq!(aside["damaged"], Value::Array(vec![]));
         assert!(radhold.log().iter().any(|line| message(line).contains("is set aside") && line["level"] == "ERROR"));
+        assert_eq!(radhold.counters()["spool.set-aside"], 1);
         // As it is it comes back; dropped, it is gone.
         let unknown = radhold.cli(&["spool", "retry", "4711"], "");
         assert_eq!(unknown.code, 4, "{unknown:?}");
@@ -202,9 +204,51 @@ async fn a_damaged_entry_and_a_damaged_file_block_nobody() {
         assert!(radhold.log().iter().any(|line| message(line).contains("was damaged") && line["level"] == "ERROR"));
         let moved = std::fs::read_dir(radhold.path("state")).unwrap().flatten();
         let mut moved = moved.filter(|file| file.file_name().to_string_lossy().contains("damaged"));
-        assert_eq!(std::fs::read_to_string(moved.next().unwrap().path()).unwrap(), "this was the spool");
+        let moved = moved.next().unwrap().path();
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "this was the spool");
+        let shown = spool(&radhold);
+        assert_eq!(shown["damaged"], serde_json::json!([{ "file": moved, "unreadable": null }]), "{shown:#}");
         assert_eq!(account(&radhold, "Start", 2, &classes[1], 0).code, 0);
         until_sessions(&radhold, |sessions| sessions.iter().all(held));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_damaged_file_no_entry_goes_uncounted() {
+    const ENTRIES: u64 = 3000;
+    let mut radhold = block_in_place(|| serve("", ""));
+    block_in_place(|| radhold.kill());
+    let file = sqlite(&radhold, "state/spool.sqlite").await;
+    sqlx::raw_sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+         INSERT INTO entries (at, about, packet, checksum) SELECT 0, 'of no sense', randomblob(300), x'00' FROM n;
+         PRAGMA wal_checkpoint(TRUNCATE)",
+    )
+    .execute(&file)
+    .await
+    .unwrap();
+    file.close().await;
+    let path = radhold.path("state/spool.sqlite");
+    let mut octets = std::fs::read(&path).unwrap();
+    let middle = octets.len() / 4096 / 2 * 4096;
+    octets[middle..middle + 4096].fill(0xAA);
+    std::fs::write(&path, octets).unwrap();
+    block_in_place(|| {
+        radhold.restart();
+        let said = radhold.log().into_iter().find(|line| message(line).contains("was damaged")).unwrap();
+        let [saved, aside, unreadable] =
+            ["saved", "set_aside", "unreadable_at_most"].map(|key| said[key].as_u64().unwrap());
+        assert_eq!((saved, aside + unreadable), (0, ENTRIES), "{said:#}");
+        assert!(unreadable > 0 && aside > 1000, "{said:#}");
+        assert_eq!(radhold.counters()["spool.set-aside"], aside);
+        let shown = spool(&radhold);
+        assert_eq!((&shown["set_aside_count"], &shown["waiting"]), (&aside.into(), &0.into()));
+        assert_eq!(shown["set_aside"].as_array().unwrap().len(), 1000, "the list ends there");
+        assert_eq!(shown["damaged"][0]["unreadable"], unreadable);
+        let ran = radhold.cli(&["spool"], "");
+        assert!(ran.stdout.contains(&format!("set aside  {aside}\n")), "{}", &ran.stdout[..1000]);
+        assert!(ran.stdout.contains(&format!("at most {unreadable} of its entries")), "{}", &ran.stdout[..1000]);
+        assert!(ran.stderr.contains(&format!("the oldest 1000 of {aside}")), "{}", ran.stderr);
     });
 }
 

@@ -89,8 +89,10 @@ alert-spool-nearly-full =
 # $damage (text 400): what is wrong with it.
 # $file (text 400): where it is now.
 # $saved (number): records that could be read.
+# $aside (number): records that could be read and make no sense.
+# $unreadable (text 20): how many could not be read, at most.
 alert-spool-damaged =
-    Node { $node }: the spool's file was damaged ({ $damage }); it was moved to { $file }, records saved of it: { $saved }, and a new one begun.
+    Node { $node }: the spool's file was damaged ({ $damage }); it was moved to { $file }, and a new one begun. Records saved of it: { $saved }; set aside: { $aside }; unreadable, at most: { $unreadable }. See radhold spool.
 
 ## Why somebody is banned, where radhold or a button set the ban. Parts of the lists of bans.
 

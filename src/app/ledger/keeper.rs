@@ -716,13 +716,17 @@ impl Keeper {
 /// Tells the operator that a spool was damaged.
 pub(crate) fn report_damage(moved: &MovedAside, alarms: &Alarms) {
     telemetry::count("spool.damaged");
-    tracing::error!(moved_to = %moved.to.display(), damage = moved.damage, saved = moved.saved,
-        "the spool's file was damaged; it was moved aside, what could be read of it was saved, and a new one begun");
+    telemetry::add("spool.set-aside", moved.set_aside);
+    tracing::error!(moved_to = %moved.to.display(), damage = moved.damage, saved = moved.saved, set_aside = moved.set_aside,
+        unreadable_at_most = moved.unreadable,
+        "the spool's file was damaged; it was moved aside, what could be read of it was saved or set aside, and a new one begun");
     alarms.raise(
         Notice::new("alert-spool-damaged")
             .with("damage", moved.damage.as_str())
             .with("file", moved.to.display().to_string())
-            .with("saved", moved.saved),
+            .with("saved", moved.saved)
+            .with("aside", moved.set_aside)
+            .with("unreadable", moved.unreadable.map_or_else(|| "?".to_owned(), |most| most.to_string())),
     );
 }
 

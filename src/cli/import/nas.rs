@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::read;
+use crate::config::values;
 use crate::model::{Nas, NasName, Secret};
 use crate::store::freeradius::Client;
 
@@ -44,7 +44,7 @@ fn nas(client: &Client, rules: &Rules<'_>, planned: &[Nas]) -> Result<Nas, Strin
     // FreeRADIUS's short names are free text; ours stand in file names and labels.
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '-' };
     let name: String = name.chars().map(plain).collect();
-    read::nas_name(&name)?;
+    values::nas_name(&name)?;
     let address = client.address.trim();
     let network = address.parse::<IpNet>().or_else(|_| address.parse::<IpAddr>().map(IpNet::from));
     let network = network.map_err(|_| {

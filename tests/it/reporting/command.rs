@@ -1,10 +1,15 @@
 //! `radhold report …`: the real binary on both engines.
 
-use std::process::Command;
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::{Executor as _, PgPool};
+use tokio::task::block_in_place;
 
 use super::{Stage, on_both, take_age};
+use crate::radhold::PATIENCE;
 
 /// What a command came to.
 struct Ran {
@@ -154,6 +159,81 @@ async fn people_get_tables_and_charts_and_spreadsheets_get_csv(stage: &Stage) {
     assert!(ran.code == 2 && ran.stderr.contains("has no chart"), "{}", ran.stderr);
     let none = done(stage, &["rejects", "--from", "2020-01-01", "--to", "2020-01-02"]);
     assert!(none.ends_with("nothing\n"), "{none}");
+}
+
+/// What progress looks like, wherever it is in its second.
+const PROGRESS: &str = "adding up, ";
+
+/// A report that goes on until told otherwise, with what it writes in a file; on a terminal of its own, or in a pipe.
+fn begin(stage: &Stage, on_terminal: bool, arguments: &str, to: &str) -> Child {
+    let state = stage.dir.path().join("state").display().to_string();
+    let radhold = env!("CARGO_BIN_EXE_radhold");
+    let line = format!("'{radhold}' report {arguments} --store '{}' --state-dir '{state}'", stage.url);
+    let mut command = Command::new(if on_terminal { "script" } else { "sh" });
+    match on_terminal {
+        true => command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]),
+        false => command.args(["-c", &line]),
+    };
+    let written = File::create(stage.dir.path().join(to)).unwrap();
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh")
+        .current_dir(stage.dir.path());
+    command.stdin(Stdio::null()).stderr(written.try_clone().unwrap()).stdout(written).spawn().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_report_shows_on_a_terminal_that_it_goes_on_and_nowhere_else() {
+    let stage = Stage::postgres().await;
+    let written = |name: &str| fs::read_to_string(stage.dir.path().join(name)).unwrap();
+    // Reports wait for whoever has the table to themselves.
+    let pool = PgPool::connect(&stage.url).await.unwrap();
+    let mut lock = pool.begin().await.unwrap();
+    lock.execute("LOCK TABLE usage IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let usage = "usage --from 2026-03-01 --to 2026-03-04";
+    let reports = [
+        (true, usage.to_owned(), "terminal"),
+        (true, format!("{usage} --json > plain"), "json"),
+        (false, usage.to_owned(), "piped"),
+        (false, format!("{usage} --json"), "piped-json"),
+    ];
+    let mut children =
+        reports.each_ref().map(|(on_terminal, arguments, to)| begin(&stage, *on_terminal, arguments, to));
+    let waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND relation = 'usage'::regclass";
+    let begun = Instant::now();
+    loop {
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
+        // Two seconds of it: it goes on.
+        let shown = ["1s", "2s"].map(|secs| format!("{PROGRESS}{secs}"));
+        let shown = |to| shown.iter().all(|shown| written(to).contains(shown));
+        if waiting == 4 && shown("terminal") && shown("json") {
+            break;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{waiting} wait; {:?}",
+            ["terminal", "json", "piped", "piped-json"].map(written)
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    lock.rollback().await.unwrap();
+    for child in &mut children {
+        assert!(
+            block_in_place(|| child.wait()).unwrap().success(),
+            "{:?}",
+            ["terminal", "json", "piped", "piped-json"].map(written)
+        );
+    }
+    // In the end the line is wiped, and the report stands in its place.
+    let terminal = written("terminal");
+    let (_, after) = terminal.rsplit_once(PROGRESS).unwrap();
+    assert!(after.contains("\u{1b}[2K") && after.contains("usage: ") && after.contains("2026-03-03"), "{after:?}");
+    let (piped, plain) = (written("piped"), written("plain"));
+    assert!(!piped.contains(PROGRESS) && !piped.contains('\u{1b}') && piped.contains("2026-03-03"), "{piped:?}");
+    assert_eq!(written("piped-json"), plain);
+    assert_eq!(serde_json::from_str::<Value>(&plain).unwrap().as_array().unwrap().len(), 3);
 }
 
 on_both! {

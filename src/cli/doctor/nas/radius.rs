@@ -110,7 +110,7 @@ fn secrets(tree: &Tree, settings: &radiusclient::Settings, file: &str, front: Op
             let says = format!("the secret of {host} in {file} is not the front's");
             return Some(Finding::fail("nas.radiusclient", says, why, mend));
         }
-        if secret.len() < crate::config::read::SECRET_LEAST {
+        if secret.len() < crate::config::values::SECRET_LEAST {
             return Some(Finding::warn(
                 "nas.radiusclient",
                 format!("the secret of {host} in {file} has {} characters", secret.len()),
