@@ -519,8 +519,8 @@ impl Device {
         }
     }
 
-    /// Restarts whenever it has said so much. Its lines have nothing on their way then: what that comes to is for the server alone to
-    /// say.
+    /// Restarts whenever it has said so much. Its lines have nothing on their way then: of what is not acknowledged nobody could say
+    /// whether it is of before.
     async fn work(self: Arc<Self>, server: SocketAddr, load: Load, shared: Arc<Shared>, mut chance: Chance) {
         let mut peer = Peer::at(self.address, server, EDGE.secret).await;
         let mut next = load.restart_after;
