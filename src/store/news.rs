@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::model::{NodeName, Timestamp, UserName};
@@ -75,7 +74,7 @@ pub struct Presence {
 }
 
 /// The nodes of a store, and the work that waits for any of them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     /// By name.
     pub nodes: Vec<NodeStatus>,
@@ -90,7 +89,7 @@ pub struct Cluster {
 }
 
 /// How one node is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NodeStatus {
     /// Its name.
     pub name: NodeName,

@@ -41,6 +41,7 @@ on_both_engines! {
     midnight_is_where_the_operator_says: "", "[accounting]\nutc_offset = \"+12:00\"";
     octets_wrap_and_are_swapped: "octet_wrap = true\noctet_direction = \"swapped\"", "";
     a_restart_ends_sessions_at_the_time_of_the_boot: "", "";
+    a_nas_that_goes_down_ends_its_own_sessions_and_no_others: "", "[nas.other]\naddress = \"127.0.0.2\"\nsecret = \"0123456789abcdef\"";
     what_is_heard_of_late_ended_with_a_restart_too: "", "";
     a_restart_ends_more_sessions_than_go_at_once: "", "batch = 4";
     silence_closes_by_timer_and_a_late_report_reopens: "", "[hold]\nstale_after = \"1s\"";
@@ -117,6 +118,20 @@ impl Scene {
 
     async fn are(&self, expected: &[[&str; 5]]) {
         assert_eq!(self.sessions().await, expected);
+    }
+
+    /// When this session ended, as reports show it.
+    async fn ended(&self, session: &str) -> String {
+        let when = format!(
+            "SELECT coalesce(CAST(ended_at AS text), '-') FROM report_sessions WHERE acct_session_id = '{session}'"
+        );
+        self.sql(&when).await.concat().concat()
+    }
+
+    /// A time, in seconds since 1970, as reports show it, to the second.
+    fn shown(&self, secs: i64) -> String {
+        let format = if self.database.is_some() { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S" };
+        DateTime::from_timestamp(secs, 0).unwrap().format(format).to_string()
     }
 
     /// Sums over all usage, as reports and as days, must be the sums over all sessions.
@@ -333,12 +348,50 @@ async fn a_restart_ends_sessions_at_the_time_of_the_boot(scene: &Scene) {
     let ends = scene
         .sql("SELECT acct_session_id, coalesce(end_cause, '-'), coalesce(CAST(ended_at AS text), '-') FROM report_sessions ORDER BY 1")
         .await;
-    let boot = DateTime::from_timestamp(now - 602, 0).unwrap();
-    let shown =
-        if scene.database.is_some() { boot.format("%Y-%m-%d %H:%M:%S") } else { boot.format("%Y-%m-%dT%H:%M:%S") };
+    let shown = scene.shown(now - 602);
     assert_eq!(ends[0][..2], ["old", "nas-restart"]);
-    assert!(ends[0][2].starts_with(&shown.to_string()), "{ends:?} {shown}");
+    assert!(ends[0][2].starts_with(&shown), "{ends:?} {shown}");
     assert_eq!(ends[1], ["young", "-", "-"]);
+}
+
+async fn a_nas_that_goes_down_ends_its_own_sessions_and_no_others(scene: &Scene) {
+    scene.radhold.add_user("bob", "hello-bob", &["--no-second-factor"]);
+    let now = now();
+    let at = |secs: i64| format!(", NAS-Identifier = edge, Event-Timestamp = {}", now - secs);
+    scene.report("Start", "a", &at(600));
+    scene.report("Interim-Update", "a", &format!("{}, Acct-Session-Time = 300, Acct-Input-Octets = 7", at(300)));
+    scene.report("Start", "b", &at(600));
+    scene.report("Stop", "b", &format!("{}, Acct-Session-Time = 200, Acct-Input-Octets = 5", at(400)));
+    scene.report("Start", "c", &at(30));
+    let class = format!(", NAS-Identifier = edge, Class = {}", scene.login());
+    scene.report("Start", "d", &class);
+    scene.report("Interim-Update", "d", &format!("{class}, Acct-Session-Time = 1, Acct-Output-Octets = 3"));
+    // Another device of its entry, and one of another entry that is called as it is.
+    scene.report("Start", "e", &format!(", NAS-Identifier = another, Event-Timestamp = {}", now - 600));
+    scene.report("Start", "f", &format!("{}, Packet-Src-IP-Address = 127.0.0.2", at(600)));
+
+    let down = format!("Acct-Status-Type = Accounting-Off, Acct-Delay-Time = 60{}", at(60));
+    let ran = radclient(scene.radhold.accounting, "acct", SECRET, &down);
+    assert_eq!(ran.code, 0, "without User-Name and Acct-Session-Id: {ran:?}");
+    let stays = |name| [name, "observed", "-", "0", "0"];
+    let [a, b] = [["a", "closed", "nas-restart", "7", "0"], ["b", "closed", "stop", "5", "0"]];
+    let others = [stays("e"), stays("f")];
+    scene.are(&[&[a, b, stays("c"), ["d", "permitted", "-", "0", "3"]][..], &others].concat()).await;
+    assert!(scene.ended("a").await.starts_with(&scene.shown(now - 60)), "at the time of the event");
+
+    // It is up again, and goes down later at a time that it does not say.
+    scene.report("Accounting-On", "up", &at(40));
+    scene.report("Interim-Update", "a", &format!("{}, Acct-Session-Time = 500, Acct-Input-Octets = 9", at(100)));
+    assert!(scene.ended("a").await.starts_with(&scene.shown(now - 60)), "it was over by then");
+    scene.report("Accounting-Off", "down", ", NAS-Identifier = edge");
+    let over = [
+        ["a", "closed", "nas-restart", "9", "0"],
+        b,
+        ["c", "closed", "nas-restart", "0", "0"],
+        ["d", "closed", "nas-restart", "0", "3"],
+    ];
+    scene.are(&[&over[..], &others].concat()).await;
+    scene.usage_agrees().await;
 }
 
 async fn what_is_heard_of_late_ended_with_a_restart_too(scene: &Scene) {

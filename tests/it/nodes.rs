@@ -11,6 +11,7 @@ use tokio::task::{JoinSet, block_in_place};
 
 use crate::bot_api::{BotApi, TOKEN};
 use crate::das::{self, Das};
+use crate::failover::{Engine, Wire};
 use crate::fleet::Fleet;
 use crate::loss::Peer;
 use crate::postgres::Database;
@@ -46,17 +47,22 @@ impl Nodes {
 
     /// `radhold nodes --json` once it is so.
     fn until(&self, asked: usize, so: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        loop {
-            let ran = self.nodes[asked].cli(&["nodes", "--json"], "");
-            assert_eq!(ran.code, 0, "{ran:?}");
-            let cluster = serde_json::from_str(&ran.stdout).unwrap();
-            if so(&cluster) {
-                return cluster;
-            }
-            assert!(begun.elapsed() < PATIENCE, "never: {cluster:#}");
-            std::thread::sleep(Duration::from_millis(50));
+        until_nodes(&self.nodes[asked], so)
+    }
+}
+
+/// `radhold nodes --json` with the configuration of this one, once it is so.
+fn until_nodes(asked: &Radhold, so: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let ran = asked.cli(&["nodes", "--json"], "");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let cluster = serde_json::from_str(&ran.stdout).unwrap();
+        if so(&cluster) {
+            return cluster;
         }
+        assert!(begun.elapsed() < PATIENCE, "never: {cluster:#}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -470,6 +476,117 @@ async fn a_node_that_freezes_loses_its_turn_and_knows_it_when_it_thaws() {
     two.until(other, |cluster| {
         names(cluster, "alive").len() == 2 && names(cluster, "polls_telegram") == [format!("n{other}")]
     });
+}
+
+/// What `radhold nodes` prints of one of them, cell by cell.
+fn printed(asked: &Radhold, name: &str) -> (Vec<String>, String) {
+    let ran = asked.cli(&["nodes"], "");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let cells = |line: &str| -> Vec<String> {
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
+    };
+    let row = ran.stdout.lines().map(cells).find(|cells| cells.first().is_some_and(|cell| cell == name));
+    (row.unwrap_or_else(|| panic!("no {name}: {ran:?}")), ran.stdout)
+}
+
+fn node<'a>(cluster: &'a Value, name: &str) -> &'a Value {
+    cluster["nodes"].as_array().unwrap().iter().find(|node| node["name"] == name).unwrap_or(&Value::Null)
+}
+
+/// Nobody is left who would do anything: the command tells by the store alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_tells_what_the_dead_hold_what_waits_and_what_is_overdue() {
+    let mut das = Das::start(&["silent"]).await;
+    let patient =
+        "[dynauth]\ninitial_timeout = \"50s\"\nmax_timeout = \"50s\"\ntotal = \"60s\"\n[hold]\nwindow = \"20s\"";
+    let two = Nodes::start(2, &lab(&das, patient)).await;
+    two.nodes[0].add_user("alice", PASSWORD, &["--store-as", "clear"]);
+    let class = received(&login(&two.nodes[0], PASSWORD), "Class").unwrap().to_owned();
+    account(&two.nodes[0], "Start", &class);
+    let session = two.nodes[0].until_state("held")["id"].as_str().unwrap().to_owned();
+    let approved = two.nodes[0].cli(&["session", "approve", &session], "");
+    assert_eq!(approved.code, 0, "{approved:?}");
+    assert_eq!(das.next().await["code"], 43);
+    let well = two.until(0, |cluster| {
+        let leases = |name| node(cluster, name)["leases"].as_u64().unwrap_or_default();
+        // The first sign of life does not know yet how long it takes.
+        let took = |name| node(cluster, name)["lag_s"].as_f64() > Some(0.0);
+        names(cluster, "alive") == ["n0", "n1"] && leases("n0") + leases("n1") == 1 && took("n0") && took("n1")
+    });
+    let nothing = ["waiting_orders", "oldest_waiting_s", "overdue_sessions", "most_overdue_s"];
+    assert!(nothing.iter().all(|what| well[what].as_f64() == Some(0.0)), "{well:#}");
+    let (holder, other) = if node(&well, "n0")["leases"] == 1 { ("n0", "n1") } else { ("n1", "n0") };
+    assert!(
+        node(&well, holder)["leased_until"].is_string() && node(&well, other)["leased_until"].is_null(),
+        "{well:#}"
+    );
+
+    for node in &two.nodes {
+        node.signal("STOP");
+    }
+    let dead = two.until(0, |cluster| {
+        names(cluster, "alive").is_empty()
+            && cluster["overdue_sessions"] == 1
+            && cluster["most_overdue_s"].as_f64() > Some(0.0)
+    });
+    assert!(node(&dead, holder)["seen_s"].as_f64().unwrap() >= 5.0, "{dead:#}");
+    assert_eq!((&node(&dead, holder)["leases"], &node(&dead, other)["leases"]), (&1.into(), &0.into()), "{dead:#}");
+    let kicked = two.nodes[0].cli(&["session", "kick", &session], "");
+    assert_eq!(kicked.code, 0, "{kicked:?}");
+    let waiting = two.until(0, |cluster| {
+        cluster["waiting_orders"].as_u64() >= Some(1) && cluster["oldest_waiting_s"].as_f64() > Some(0.0)
+    });
+    let (row, all) = printed(&two.nodes[0], holder);
+    assert_eq!((row[1].as_str(), row[6].as_str(), row[8].as_str(), row[9].as_str()), ("dead", "1", "-", "-"), "{all}");
+    assert!(row[2].ends_with(" s ago") && row[3].ends_with(" ms") && row[3] != "0.0 ms" && row[7] != "-", "{all}");
+    let (row, _) = printed(&two.nodes[0], other);
+    assert_eq!((row[1].as_str(), row[6].as_str(), row[7].as_str()), ("dead", "0", "-"), "{all}");
+    let orders = format!("\norders waiting: {}, the oldest for ", waiting["waiting_orders"]);
+    assert!(all.contains(&orders), "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_tells_of_a_node_that_is_cut_off_and_of_the_spool_it_comes_back_with() {
+    const RECORDS: u64 = 20;
+    let (engine, das) = (Engine::start().await, Das::start(&["ack"]).await);
+    let wire = Wire::to(engine.port).await;
+    let keys = tempfile::tempdir().unwrap();
+    let start = |name: &str, url: &str| {
+        let sealing = keys.path().join("sealing.key");
+        let store = format!("store.url = \"{url}\"\nstore.batch = 1\nspool.drain_rate = 1\n");
+        let head = format!("node = \"{name}\"\n{store}keys.sealing_file = \"{}\"\n", sealing.display());
+        block_in_place(|| Radhold::start_with(&head, &lab(&das, "")))
+    };
+    let here = start("n1", &engine.address("postgres"));
+    let far = start("n0", &format!("postgres://radhold@{}/postgres", wire.address));
+    let until = |so: &dyn Fn(&Value) -> bool| block_in_place(|| until_nodes(&here, so));
+    until(&|cluster| names(cluster, "alive") == ["n0", "n1"]);
+    wire.cut.send_replace(true);
+    let mut peer = Peer::new(far.accounting, das::SECRET).await;
+    for nth in 0..RECORDS {
+        let start = |builder: &mut PacketBuilder, _: &[u8; 16]| {
+            builder.integer(attribute::ACCT_STATUS_TYPE, 1).unwrap();
+            builder.text(attribute::USER_NAME, "carol").unwrap();
+            builder.text(attribute::ACCT_SESSION_ID, &format!("c{nth}")).unwrap();
+        };
+        peer.ask(Code::AccountingRequest, start).await;
+    }
+    // Nobody can know what it has.
+    let cut = until(&|cluster| names(cluster, "alive") == ["n1"]);
+    assert_eq!(node(&cut, "n0")["spooled"], 0, "{cut:#}");
+    let (row, all) = block_in_place(|| printed(&here, "n0"));
+    assert_eq!((row[1].as_str(), row[9].as_str()), ("dead", "-"), "{all}");
+
+    wire.cut.send_replace(false);
+    let back =
+        until(&|cluster| names(cluster, "alive").len() == 2 && node(cluster, "n0")["spooled"].as_u64() > Some(0));
+    let spooled = node(&back, "n0")["spooled"].as_u64().unwrap();
+    assert!(spooled <= RECORDS && node(&back, "n0")["spooled_since"].is_string(), "{back:#}");
+    let (row, all) = block_in_place(|| printed(&here, "n0"));
+    assert_eq!(row[1], "alive", "{all}");
+    let (left, since) = row[9].split_once(" since ").unwrap_or_else(|| panic!("{all}"));
+    assert!((1..=spooled).contains(&left.parse().unwrap()) && since.len() > "2026-11-21".len(), "{all}");
+    until(&|cluster| node(cluster, "n0")["spooled"].as_u64() < Some(left.parse().unwrap()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

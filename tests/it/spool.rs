@@ -1,6 +1,8 @@
 //! The store is away: what is answered meanwhile, what is there afterwards, and what damage costs.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use radhold::radius::{Code, attribute};
@@ -15,6 +17,8 @@ use crate::radhold::{PATIENCE, Radhold, Ran, message, radclient, received};
 
 const PASSWORD: &str = "s3cret-pass";
 const OPERATOR: i64 = 3003;
+/// A NAS sends again after so long.
+const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 
 fn serve(store: &str, more: &str) -> Radhold {
     let hold = if more.contains("[hold]") { "" } else { "[hold]\nwindow = \"10m\"" };
@@ -455,6 +459,85 @@ async fn a_deadline_waits_for_an_outcome_in_the_spool() {
     until_drained(&radhold).await;
     let sessions = block_in_place(|| radhold.sessions());
     assert_eq!((&sessions[0]["state"], &sessions[0]["counters"]["input_octets"]), (&"permitted".into(), &5.into()));
+}
+
+/// What came while the store was away follows in the order it came, no faster than it may; what is new waits for none of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_spool_empties_in_order_at_its_rate_beside_new_records() {
+    const RECORDS: usize = 200;
+    const RATE: u32 = 40;
+    const BATCH: usize = 16;
+    const LINES: u32 = 4;
+    let mut cluster = Cluster::start().await;
+    let store = format!("[store]\nurl = \"{}\"\nbatch = {BATCH}", cluster.url());
+    let radhold = block_in_place(|| serve(&store, &format!("[spool]\ndrain_rate = {RATE}")));
+    cluster.stop_immediately();
+    let mut peer = Peer::new(radhold.accounting, SECRET).await;
+    for nth in 0..RECORDS {
+        ask(&mut peer, 1, &format!("old-{nth:03}")).await;
+    }
+    assert_eq!(block_in_place(|| spool(&radhold))["waiting"], RECORDS);
+
+    let (begun, over) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+    cluster.resume().await;
+    let pool = cluster.pool().await;
+    let mut lines = JoinSet::new();
+    for line in 0..LINES {
+        let (mut peer, over) = (Peer::new(radhold.accounting, SECRET).await, Arc::clone(&over));
+        lines.spawn(async move {
+            let mut sessions = 0;
+            while !over.load(Ordering::Relaxed) {
+                for status in [1, 3, 2] {
+                    ask(&mut peer, status, &format!("new-{line}-{sessions}")).await;
+                }
+                sessions += 1;
+            }
+            sessions
+        });
+    }
+    let mut new_beside_old = 0;
+    loop {
+        // In one statement, so of one moment.
+        let there: Vec<String> =
+            sqlx::query_scalar("SELECT acct_session_id FROM sessions ORDER BY 1").fetch_all(&pool).await.unwrap();
+        let elapsed = begun.elapsed();
+        let (new, old): (Vec<_>, Vec<_>) = there.into_iter().partition(|session| session.starts_with("new-"));
+        let first: Vec<String> = (0..old.len()).map(|nth| format!("old-{nth:03}")).collect();
+        assert_eq!(old, first, "none before one that came before it");
+        // The rate counts from the beginning of one batch to that of the next.
+        let may_be = BATCH + (elapsed.as_secs_f64() * f64::from(RATE)).ceil() as usize;
+        assert!(old.len() <= may_be, "{} within {elapsed:?}", old.len());
+        if old.len() == RECORDS {
+            break;
+        }
+        new_beside_old = new.len();
+        assert!(elapsed < PATIENCE * 4, "{} of {RECORDS} after {elapsed:?}: {:#?}", old.len(), radhold.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    let sessions: usize = lines.join_all().await.into_iter().sum();
+    println!("{RECORDS} within {:?}, beside {new_beside_old} new sessions", begun.elapsed());
+    assert!(new_beside_old >= LINES as usize, "new sessions do not wait until the old ones are there");
+    until_drained(&radhold).await;
+    let ended: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sessions WHERE acct_session_id LIKE 'new-%' AND state = 'closed' AND end_cause = 'stop'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(usize::try_from(ended).unwrap(), sessions);
+}
+
+/// Sends a report once, which must be answered before a NAS sends it again.
+async fn ask(peer: &mut Peer, status: u32, session: &str) {
+    let request = peer.request(Code::AccountingRequest, |builder, _| {
+        builder.integer(attribute::ACCT_STATUS_TYPE, status).unwrap();
+        builder.text(attribute::USER_NAME, "alice").unwrap();
+        builder.text(attribute::ACCT_SESSION_ID, session).unwrap();
+    });
+    let begun = Instant::now();
+    let answer = peer.send(&request, FIRST_PATIENCE).await;
+    assert!(answer.is_some(), "{session} {status} is not answered within {:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
