@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::radhold::Radhold;
+use crate::radhold::{Radhold, without_ours};
 
 /// A tree that stands for the root of a host.
 struct Host(TempDir);
@@ -100,8 +100,8 @@ impl Host {
     }
 
     fn doctor(&self) -> (i32, Vec<Value>) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_radhold"));
-        command.args(["doctor", "nas", "--json", "--root"]).arg(self.0.path()).env_remove("RADHOLD_CONFIG");
+        let mut command = without_ours(Command::new(env!("CARGO_BIN_EXE_radhold")));
+        command.args(["doctor", "nas", "--json", "--root"]).arg(self.0.path());
         let ran = run(&mut command, "");
         (ran.code, serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}{}", ran.stdout, ran.stderr)))
     }
@@ -444,8 +444,8 @@ fn the_agent_is_looked_for_at_its_socket() {
     let (file, socket) = (folder.path().join("agent.toml"), folder.path().join("a.sock"));
     fs::write(&file, format!("[agent]\nsocket = \"{}\"\n", socket.display())).unwrap();
     let finding = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_radhold"));
-        command.args(["doctor", "nas", "--json", "--config"]).arg(&file).env_remove("RADHOLD_CONFIG");
+        let mut command = without_ours(Command::new(env!("CARGO_BIN_EXE_radhold")));
+        command.args(["doctor", "nas", "--json", "--config"]).arg(&file);
         let ran = run(&mut command, "");
         let findings: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.stderr));
         let found = findings.into_iter().find(|finding| finding["check"] == "nas.agent").unwrap();
@@ -504,8 +504,8 @@ fn a_server_is_seen_as_it_is() {
 fn it_says_in_words_what_to_do() {
     let host = Host::installed();
     host.write("proc/sys/net/ipv4/ip_forward", "0\n");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_radhold"));
-    command.args(["doctor", "--root"]).arg(host.0.path()).env_remove("RADHOLD_CONFIG");
+    let mut command = without_ours(Command::new(env!("CARGO_BIN_EXE_radhold")));
+    command.args(["doctor", "--root"]).arg(host.0.path());
     let ran = run(&mut command, "");
     assert_eq!(ran.code, 1);
     assert!(ran.stdout.contains("FAIL  nas.forwarding         IPv4 is not forwarded\n      why "), "{}", ran.stdout);

@@ -195,8 +195,12 @@ impl Radhold {
 }
 
 /// Without what the surroundings of this process say of configuration and state.
-fn without_ours(mut command: Command) -> Command {
-    command.env_remove("RADHOLD_CONFIG").env_remove("STATE_DIRECTORY");
+pub(crate) fn without_ours(mut command: Command) -> Command {
+    // What is for these tests alone would be a setting nobody knows.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RADHOLD_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("STATE_DIRECTORY");
     command
 }
 
