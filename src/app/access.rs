@@ -7,6 +7,8 @@ mod plan;
 mod quick;
 mod record;
 mod remembered;
+#[cfg(test)]
+pub(super) mod scene;
 
 pub(super) use quick::Quick;
 use record::Notes;

@@ -69,6 +69,7 @@ pub(super) struct Door {
     /// Where requests are worked on: not on the thread that takes them in.
     runtime: Handle,
     duplicates: Mutex<Duplicates>,
+    /// Those of logins, which are the first to be dropped, and those of everything else.
     places: [Arc<Semaphore>; 2],
     held_back: Semaphore,
     /// What was said through this door; and through any, looked at only when it was not through this one.
@@ -90,7 +91,7 @@ pub(super) struct Behind {
 }
 
 impl Behind {
-    /// What doors lead to; of the places, the first are those of logins, the others of accounting.
+    /// What doors lead to; of the places, the first are those of logins, the others of accounting and of what else is no login.
     pub(super) fn new(
         settings: SettingsHandle,
         access: Arc<Access>,
@@ -270,15 +271,18 @@ impl Door {
         replier: Replier,
         received_at: Timestamp,
     ) -> Result<(), &'static str> {
-        let is_accounting = packet.code() == Code::AccountingRequest;
-        let places = &self.places[usize::from(is_accounting)];
+        // A flood of logins keeps nothing else out.
+        let is_login = packet.code() == Code::AccessRequest;
+        let places = &self.places[usize::from(!is_login)];
         let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             self.duplicates().forget(&key);
-            return Err("packet.overload");
+            let label = if is_login { "packet.overload" } else { "accounting.overload" };
+            self.say_overload(key.source.ip(), label, received_at);
+            return Err(label);
         };
         let (door, nas, datagram) = (Arc::clone(self), Arc::clone(nas), packet.as_bytes().to_vec());
         self.runtime.spawn(async move {
-            let room = is_accounting || door.ledger.room().await.is_ok();
+            let room = !is_login || door.ledger.room().await.is_ok();
             let fate = if room {
                 door.work(&datagram, &nas, &replier, received_at).await
             } else {
@@ -313,6 +317,7 @@ impl Door {
             Fate::Reply(reply) | Fate::ReplyLater(reply, _) => reply,
             Fate::Drop(label) => {
                 self.duplicates().forget(key);
+                self.say_overload(key.source.ip(), label, clock::now());
                 telemetry::count(label);
                 return;
             }
@@ -364,6 +369,13 @@ impl Door {
         }
     }
 
+    /// Says what there is too much of, where that is why a request gets no answer.
+    fn say_overload(&self, peer: IpAddr, label: &'static str, now: Timestamp) {
+        if let Some(what) = too_much(label) {
+            self.complain(peer, label, now, &what);
+        }
+    }
+
     fn complain(&self, peer: IpAddr, label: &'static str, now: Timestamp, what: &dyn Display) {
         let key = (peer, self.port, label);
         // A flood comes no further than to what is this door's own, so that lanes do not wait for each other. How often it was kept
@@ -378,6 +390,20 @@ impl Door {
     fn duplicates(&self) -> MutexGuard<'_, Duplicates> {
         self.duplicates.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What there is too much of when this is why.
+fn too_much(label: &str) -> Option<&'static str> {
+    Some(match label {
+        "packet.overload" => {
+            "more logins are in work than may be (server.max_pending), or the store takes no more of them"
+        }
+        "access.overload" => "the store takes no more logins",
+        "access.checks-overload" => "too many logins wait for the check of a password (server.password_checks)",
+        "access.reject-overload" => "too many Access-Rejects wait for their time",
+        "accounting.overload" => "more accounting is in work than may be (server.max_pending); its NAS sends it again",
+        _ => return None,
+    })
 }
 
 /// The reply to Status-Server, which says which service is up (RFC 5997 §4.2).

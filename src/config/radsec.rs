@@ -21,7 +21,7 @@ pub struct Radsec {
     pub max_connections: usize,
     /// Connections of one NAS at most.
     pub max_connections_per_nas: usize,
-    /// Handshakes at once at most.
+    /// Handshakes at once at most, shared evenly among the addresses.
     pub max_handshakes: usize,
     /// How long a handshake may take.
     pub handshake_time: Duration,

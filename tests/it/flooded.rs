@@ -1,9 +1,13 @@
-//! Floods over real sockets: whose packets go unread, and whose never do. And a NAS that may send only so many Access-Requests.
+//! Floods over real sockets: whose packets go unread, and whose never do. A NAS that may send only so many Access-Requests, and a server that
+//! has too many of them to work on.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use radhold::app::clock;
+use radhold::model::{SecondFactor, Secret, User};
 use radhold::radius::{Code, Packet, PacketBuilder, attribute, hiding};
+use radhold::store;
 
 use crate::radhold::{PATIENCE, Radhold, message};
 
@@ -32,11 +36,24 @@ impl Port {
 
     /// A new Access-Request.
     fn login(&mut self) -> Vec<u8> {
+        self.login_of("alice")
+    }
+
+    fn login_of(&mut self, user: &str) -> Vec<u8> {
         self.sent = self.sent.wrapping_add(1);
         let authenticator = [self.sent; 16];
         let hidden = hiding::hide_user_password(PASSWORD.as_bytes(), SECRET.as_bytes(), &authenticator).unwrap();
         let mut builder = PacketBuilder::request(Code::AccessRequest, self.sent, authenticator);
-        builder.text(attribute::USER_NAME, "alice").unwrap().attribute(attribute::USER_PASSWORD, &hidden).unwrap();
+        builder.text(attribute::USER_NAME, user).unwrap().attribute(attribute::USER_PASSWORD, &hidden).unwrap();
+        builder.sign_request(SECRET.as_bytes()).unwrap().to_vec()
+    }
+
+    /// A new Accounting-Request of the session that was accepted with this Class.
+    fn report(&mut self, status: u32, class: &[u8]) -> Vec<u8> {
+        self.sent = self.sent.wrapping_add(1);
+        let mut builder = PacketBuilder::request(Code::AccountingRequest, self.sent, [0; 16]);
+        builder.integer(attribute::ACCT_STATUS_TYPE, status).unwrap().text(attribute::USER_NAME, "alice").unwrap();
+        builder.text(attribute::ACCT_SESSION_ID, "s1").unwrap().attribute(attribute::CLASS, class).unwrap();
         builder.sign_request(SECRET.as_bytes()).unwrap().to_vec()
     }
 
@@ -53,6 +70,32 @@ impl Port {
             Some(Packet::parse(&octets[..length]).unwrap().identifier())
         };
         std::iter::from_fn(next).collect()
+    }
+
+    /// Waits for a packet.
+    fn next(&self) -> Vec<u8> {
+        self.next_within(PATIENCE).expect("an answer")
+    }
+
+    fn next_within(&self, patience: Duration) -> Option<Vec<u8>> {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        let mut octets = [0; 4096];
+        let length = self.socket.recv(&mut octets).ok()?;
+        Some(octets[..length].to_vec())
+    }
+
+    /// Sends a request, and again as a NAS does, until it is answered.
+    fn ask(&self, request: &[u8]) -> Vec<u8> {
+        let begun = Instant::now();
+        loop {
+            self.send(request);
+            while let Some(answer) = self.next_within(Duration::from_millis(500)) {
+                if answer[1] == request[1] {
+                    return answer;
+                }
+            }
+            assert!(begun.elapsed() < PATIENCE, "never answered");
+        }
     }
 
     /// Waits for one answer.
@@ -227,4 +270,83 @@ fn nobody_waits_for_whoever_does_not_read_the_log() {
     radhold.counters();
     let logged: usize = radhold.log()[before..].iter().map(|line| line.to_string().len()).sum();
     assert!(logged > 2 * PIPE, "{logged} octets fit into the pipe");
+}
+
+/// An argon2id hash of nobody's password: a check against it keeps a core busy for seconds.
+const HEAVY: &str = "$argon2id$v=19$m=196608,t=32,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+
+/// One place for logins, which somebody has whose password is slow to check.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_too_many_logins_new_ones_go_unanswered_and_accounting_and_coa_go_on() {
+    let coa = UdpSocket::bind("127.0.0.1:0").unwrap();
+    coa.set_read_timeout(Some(PATIENCE)).unwrap();
+    let radhold = tokio::task::block_in_place(|| {
+        Radhold::start(&format!(
+            "[server]\nmax_pending = 1\npassword_checks = 1\nreject_delay = \"0s\"\n\
+             [dynauth]\ninitial_timeout = \"55s\"\nmax_timeout = \"55s\"\ntotal = \"60s\"\n\
+             [nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\ncoa_port = {}\n",
+            coa.local_addr().unwrap().port()
+        ))
+    });
+    let url = format!("sqlite://{}", radhold.path("state/radhold.sqlite").display());
+    let slow = User { second_factor: SecondFactor::None, ..User::new("slow", Secret::new(HEAVY), clock::now()) };
+    store::open(&url).await.unwrap().add_user(&slow).await.unwrap();
+    tokio::task::block_in_place(|| while_one_is_checked(&radhold, &coa));
+}
+
+fn while_one_is_checked(radhold: &Radhold, coa: &UdpSocket) {
+    const DROPPED: u64 = 20;
+    radhold.add_user("alice", PASSWORD, &["--store-as", "clear"]);
+    let (mut nas, mut books) = (Port::open(radhold.auth), Port::open(radhold.accounting));
+    let mut other = Port::open(radhold.auth);
+    let login = other.login();
+    let accepted = other.ask(&login);
+    let class = Packet::parse(&accepted).unwrap().first(attribute::CLASS).unwrap().to_vec();
+    let start = books.report(1, &class);
+    books.ask(&start);
+    let session = radhold.until_state("held");
+    let ran = radhold.cli(&["session", "approve", session["id"].as_str().unwrap(), "--as", "night-shift"], "");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let mut octets = [0; 4096];
+    let (length, server) = coa.recv_from(&mut octets).unwrap();
+    let order = Packet::parse(&octets[..length]).unwrap();
+    assert_eq!(order.code(), Code::CoaRequest);
+
+    let mut other = Port::open(radhold.auth);
+    let slow = other.login_of("slow");
+    other.send(&slow);
+    // A repeat of what is in work is no new one.
+    until_counted(radhold, "packet.repeat-in-work", 3, || other.send(&slow));
+    assert_eq!(counted(radhold, "packet.overload"), 0);
+    let dropped: Vec<_> = (0..DROPPED).map(|_| nas.login()).collect();
+    dropped.iter().for_each(|login| nas.send(login));
+    let status = nas.status(SECRET);
+    nas.send(&status);
+    assert_eq!(nas.next()[1], status[1], "the server is up, and none of those is answered");
+    assert_eq!(counted(radhold, "packet.overload"), DROPPED);
+
+    for _ in 0..5 {
+        let interim = books.report(3, &class);
+        books.ask(&interim);
+    }
+    let from = radhold.log().len();
+    let mut ack = PacketBuilder::reply(&order, Code::CoaAck);
+    coa.send_to(ack.sign_reply(SECRET.as_bytes()).unwrap(), server).unwrap();
+    radhold.wait_for_log(from, |line| message(line) == "order carried out" && line["answer"] == "dynauth.ack");
+    // So it was all the while.
+    nas.send(&dropped[0]);
+    let status = nas.status(SECRET);
+    nas.send(&status);
+    assert_eq!(nas.next()[1], status[1]);
+    assert_eq!(counted(radhold, "packet.overload"), DROPPED + 1);
+    let said = radhold.log().iter().filter(|line| line["reason"] == "packet.overload").count();
+    assert_eq!(said, 1, "{:#?}", radhold.log());
+
+    let refused = other.next_within(2 * PATIENCE).expect("it is worked on all the while");
+    assert_eq!(refused[0], u8::from(Code::AccessReject));
+    for login in dropped {
+        assert_eq!(nas.ask(&login)[0], u8::from(Code::AccessAccept));
+    }
+    radhold.until_state("offered");
+    assert_eq!(radhold.sessions().iter().filter(|session| session["state"] == "permitted").count(), 1);
 }

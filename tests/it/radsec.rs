@@ -446,20 +446,23 @@ fn connections_are_bounded_in_all_and_of_one_nas() {
 }
 
 #[test]
-fn bounds_are_those_of_all_addresses_together() {
+fn addresses_share_connections_and_each_has_handshakes_of_its_own() {
     let pki = Pki::new();
     let server = pki.sign("server", &["127.0.0.1"]);
     let nas = pki.sign("nas", &["branch.example.org"]);
-    let limits = "max_connections = 3\nmax_handshakes = 8\nhandshake_time = \"60s\"\n";
+    let limits = "max_connections = 3\nmax_handshakes = 2\nhandshake_time = \"60s\"\n";
     let two = pki.section(&server, limits).replace("\"127.0.0.1:0\"", "\"127.0.0.1:0\", \"127.0.0.1:0\"");
     let radhold = Radhold::start(&format!("{two}{NAS}"));
     let [first, second] = all_radsec_of(&radhold)[..] else { panic!("two addresses") };
 
-    // Of so few handshakes one origin has one, wherever it came in.
+    // Of so few handshakes an address has one, which this does not end. At the other address there is another.
     let silent = TcpStream::connect(first).unwrap();
     let _next = TcpStream::connect(first).unwrap();
     radhold.wait_for_log(0, |line| line["reason"] == "radsec.too-many-handshakes");
     let mut wire = Wire::connect(&pki, second, Some(&nas));
+    assert_eq!(code(&wire.ask(&status_server(1))), Code::AccessAccept);
+    drop(wire);
+    let mut wire = Wire::connect(&pki, first, Some(&nas));
     let _ = wire.send(&status_server(1));
     assert!(wire.has_ended());
     assert_eq!(radhold.counters()["radsec.too-many-handshakes"], 2);

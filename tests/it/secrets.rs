@@ -1,8 +1,10 @@
 //! Secrets between NASes and the server: two at a time while one is changed, weak ones, long ones, and several NASes behind one
 //! address. Debian's radclient is the NAS, pyrad its Dynamic Authorization Server.
 
+use std::net::UdpSocket;
 use std::time::Instant;
 
+use radhold::radius::{Code, Packet, PacketBuilder};
 use serde_json::Value;
 
 use crate::das::{self, Das};
@@ -156,6 +158,74 @@ fn a_host_that_signs_nothing_changes_its_secret_between_two_logins() {
     for secret in [FIRST, NEXT] {
         let ran = login_at(&radhold, "127.0.0.5", secret, "bob", "User-Password = wrong");
         assert!(ran.code == 1 && ran.stdout.contains("Received Access-Reject"), "{secret}: {ran:?}");
+    }
+}
+
+/// Two hosts that listen for orders on the same port, each at an address of its own.
+fn listening_hosts() -> [UdpSocket; 2] {
+    let begun = Instant::now();
+    loop {
+        let first = UdpSocket::bind("127.0.0.2:0").unwrap();
+        if let Ok(second) = UdpSocket::bind(("127.0.0.3", first.local_addr().unwrap().port())) {
+            return [first, second];
+        }
+        assert!(begun.elapsed() < PATIENCE, "no port is free at both");
+    }
+}
+
+/// Whether the next order to a host is made with that secret; then it is acknowledged.
+fn takes_order(host: &UdpSocket, secret: &str) -> bool {
+    host.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut octets = [0; 4096];
+    let (length, server) = host.recv_from(&mut octets).unwrap();
+    let order = Packet::parse(&octets[..length]).unwrap();
+    assert_eq!(order.code(), Code::CoaRequest);
+    let genuine = order.verify_request_authenticator(secret.as_bytes()).is_ok();
+    if genuine {
+        let mut ack = PacketBuilder::reply(&order, Code::CoaAck);
+        host.send_to(ack.sign_reply(secret.as_bytes()).unwrap(), server).unwrap();
+    }
+    genuine
+}
+
+/// The first order is made with the secret the host's own packets were; the other one is for a host that has changed it since.
+#[test]
+fn an_order_to_a_host_is_made_with_the_secret_of_that_host() {
+    let hosts = listening_hosts();
+    let radhold = server(&format!(
+        "[hold]\nretry_first = \"300ms\"\n\
+         [dynauth]\ninitial_timeout = \"1s\"\nretries = 1\nmax_timeout = \"1s\"\ntotal = \"2s\"\n\
+         [nas.lab]\naddress = \"127.0.0.0/24\"\nsecret = \"{NEXT}\"\nprevious_secret = \"{FIRST}\"\ncoa_port = {}\n",
+        hosts[0].local_addr().unwrap().port()
+    ));
+    radhold.add_user("bob", PASSWORD, &["--store-as", "clear"]);
+    // Who logs in at which host, by which secret, and which one orders find there.
+    let lives = [("alice", FIRST, FIRST), ("bob", NEXT, NEXT), ("alice", FIRST, NEXT), ("bob", NEXT, FIRST)];
+    for (host, (user, used, knows)) in hosts.iter().cycle().zip(lives) {
+        let address = host.local_addr().unwrap().ip().to_string();
+        let ran = login_at(&radhold, &address, used, user, &format!("User-Password = {PASSWORD}{SIGNED}"));
+        assert_eq!(ran.code, 0, "{user}: {ran:?}");
+        let class = received(&ran, "Class").unwrap();
+        let start = format!(
+            "Packet-Src-IP-Address = {address}, User-Name = {user}, Acct-Status-Type = Start, Acct-Session-Id = {user}-{knows}, \
+             NAS-Port = 7, Class = {class}"
+        );
+        assert_eq!(radclient(radhold.accounting, "acct", used, &start).code, 0, "{user}");
+        let session = radhold.until_state("held");
+        let ran = radhold.cli(&["session", "approve", session["id"].as_str().unwrap(), "--as", "night-shift"], "");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let at_once = takes_order(host, knows);
+        assert_eq!(at_once, used == knows, "{user} at {address}, {used} and {knows}");
+        if !at_once {
+            // With its own repeats before it.
+            while !takes_order(host, knows) {}
+        }
+        let permitted = radhold.until_state("permitted");
+        assert_eq!(permitted["id"], session["id"]);
+        // What was sent again before the answer was read.
+        host.set_nonblocking(true).unwrap();
+        while host.recv(&mut [0; 4096]).is_ok() {}
+        host.set_nonblocking(false).unwrap();
     }
 }
 

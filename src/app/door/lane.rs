@@ -51,19 +51,22 @@ impl Lane {
         stop: PipeReader,
     ) -> io::Result<oneshot::Receiver<()>> {
         let (serving, ended) = oneshot::channel::<()>();
-        let lull = if self.door.port == Port::Accounting { LULL } else { Duration::ZERO };
         std::thread::Builder::new().name(name).spawn(move || {
             let _serving = serving;
-            let take =
-                |datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox| self.take(datagram, arrival, outbox);
-            let settled = |reply: &[u8], sent: io::Result<()>| {
-                telemetry::count(sent.map_or("packet.unsent", |()| sent_label(reply)))
-            };
-            if let Err(error) = net::receive_on_this_thread(&Arc::new(port), &stop, lull, take, settled) {
+            if let Err(error) = self.run(&Arc::new(port), &stop) {
                 tracing::error!(%error, "datagrams cannot be waited for");
             }
         })?;
         Ok(ended)
+    }
+
+    /// Serves a socket on this thread until the other end of `stop` is closed.
+    fn run(&mut self, port: &Arc<UdpPort>, stop: &PipeReader) -> io::Result<()> {
+        let lull = if self.door.port == Port::Accounting { LULL } else { Duration::ZERO };
+        let take = |datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox| self.take(datagram, arrival, outbox);
+        let settled =
+            |reply: &[u8], sent: io::Result<()>| telemetry::count(sent.map_or("packet.unsent", |()| sent_label(reply)));
+        net::receive_on_this_thread(port, stop, lull, take, settled)
     }
 
     fn take(&mut self, datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox) {
@@ -109,3 +112,6 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,11 @@ impl Jobs {
     pub(super) fn next(&mut self) -> Option<Job> {
         self.0.try_recv().ok()
     }
+
+    /// The next one, waited for.
+    pub(super) async fn wait(&mut self) -> Job {
+        self.0.recv().await.expect("a way in is open")
+    }
 }
 
 /// The queue is full, or closed.

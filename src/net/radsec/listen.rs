@@ -27,8 +27,8 @@ use crate::telemetry::{self, OncePerWindow};
 
 /// Connections the system keeps until they are accepted.
 const BACKLOG: i32 = 1024;
-/// Handshakes of one origin at once, at most; and this part of the places that are left, so that the fewer there are, the fewer of them
-/// any one gets, and a handful of origins cannot have them all.
+/// Handshakes of one origin at once and at one port, at most; and this part of the places that are left there, so that the fewer there are,
+/// the fewer of them any one gets, and a handful of origins cannot have them all.
 const HANDSHAKES_OF_ONE: u32 = 8;
 const PART_FOR_ONE: usize = 8;
 /// The same complaint about the same peer at most so often.
@@ -85,15 +85,14 @@ impl Listener {
     }
 }
 
-/// Where peers come in: one port or several, with bounds for all of them together.
+/// Where peers come in: one port or several. Connections are bounded for all of them together; of the handshakes each port has a share of
+/// its own, so that strangers at one keep nobody out at another.
 pub struct Entrance<G> {
     gate: G,
     credentials: Arc<Credentials>,
     links: Arc<Links>,
     config: config::Radsec,
     connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
-    shaking: Mutex<HashMap<IpAddr, u32>>,
     complaints: OncePerWindow<(IpAddr, &'static str)>,
     /// That a NAS has come, and each way it went: one that does so in a loop cannot fill the log either.
     comings: OncePerWindow<(NasName, IpAddr, &'static str)>,
@@ -107,20 +106,20 @@ impl<G: Gate> Entrance<G> {
             credentials,
             links,
             connections: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
-            handshakes: Arc::new(Semaphore::new(config.max_handshakes.min(Semaphore::MAX_PERMITS))),
-            shaking: Mutex::default(),
             complaints: OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS),
             comings: OncePerWindow::new(COMPLAINTS, MOST_COMINGS),
             config,
         })
     }
 
-    /// Serves a port, for ever. Drop the future to take no more connections; those there are go on until [`Links::end_all`].
+    /// Serves a port, one of those of `config.listen`, for ever. Drop the future to take no more connections; those there are go on until
+    /// [`Links::end_all`].
     pub async fn listen(self: Arc<Self>, listener: Listener) {
+        let handshakes = Arc::new(Handshakes::new(share(self.config.max_handshakes, self.config.listen.len())));
         loop {
             match listener.listener.accept().await {
                 Ok((stream, peer)) => {
-                    if let Err(label) = self.admit(stream, peer) {
+                    if let Err(label) = self.admit(stream, peer, &handshakes) {
                         telemetry::count(label);
                         self.complain(peer, label, "too many at once (radsec.max_connections, max_handshakes)");
                     }
@@ -132,16 +131,20 @@ impl<G: Gate> Entrance<G> {
     }
 
     /// Begins a handshake, or gives the label of its end.
-    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Result<(), &'static str> {
+    fn admit(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        handshakes: &Arc<Handshakes>,
+    ) -> Result<(), &'static str> {
         let place = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| "radsec.too-many-connections")?;
-        let shaking = Arc::clone(&self.handshakes).try_acquire_owned().map_err(|_| "radsec.too-many-handshakes")?;
-        let turn = self.turn(origin(peer.ip())).ok_or("radsec.too-many-handshakes")?;
+        let turn = handshakes.turn(origin(peer.ip())).ok_or("radsec.too-many-handshakes")?;
         let entrance = Arc::clone(self);
         tokio::spawn(async move {
             tune(&stream);
             let acceptor = TlsAcceptor::from(entrance.credentials.server());
             let shaken = timeout(entrance.config.handshake_time, acceptor.accept(stream)).await;
-            drop((shaking, turn));
+            drop(turn);
             match shaken {
                 Ok(Ok(stream)) => entrance.serve(stream, peer).await,
                 Ok(Err(error)) => {
@@ -209,18 +212,6 @@ impl<G: Gate> Entrance<G> {
         }
     }
 
-    /// One of the handshakes an origin may have at once.
-    fn turn(self: &Arc<Self>, origin: IpAddr) -> Option<Turn<G>> {
-        let mut shaking = self.shaking.lock().unwrap_or_else(PoisonError::into_inner);
-        let has = shaking.get(&origin).copied().unwrap_or_default();
-        // With the one that was taken just now.
-        if has >= most_for_one(self.handshakes.available_permits() + 1) {
-            return None;
-        }
-        shaking.insert(origin, has + 1);
-        Some(Turn { entrance: Arc::clone(self), origin })
-    }
-
     fn complain(&self, peer: SocketAddr, label: &'static str, what: &str) {
         if let Some(kept_back) = self.complaints.first((peer.ip(), label), self.gate.now()) {
             tracing::warn!(%peer, reason = label, kept_back, "connection refused: {what}");
@@ -231,6 +222,38 @@ impl<G: Gate> Entrance<G> {
 impl<G> fmt::Debug for Entrance<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entrance").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// What one of so many ports has of the places there are; one at least.
+fn share(places: usize, ports: usize) -> usize {
+    (places / ports.max(1)).max(1)
+}
+
+/// The handshakes at one port.
+struct Handshakes {
+    places: usize,
+    /// By origin.
+    shaking: Mutex<HashMap<IpAddr, u32>>,
+}
+
+impl Handshakes {
+    fn new(places: usize) -> Self {
+        Self { places, shaking: Mutex::default() }
+    }
+
+    /// One of the handshakes an origin may have at once.
+    fn turn(self: &Arc<Self>, origin: IpAddr) -> Option<Turn> {
+        let mut shaking = self.shaking.lock().unwrap_or_else(PoisonError::into_inner);
+        // Few enough to be counted each time.
+        let taken: u32 = shaking.values().sum();
+        let left = self.places.saturating_sub(usize::try_from(taken).unwrap_or(usize::MAX));
+        let has = shaking.get(&origin).copied().unwrap_or_default();
+        if left == 0 || has >= most_for_one(left) {
+            return None;
+        }
+        shaking.insert(origin, has + 1);
+        Some(Turn { handshakes: Arc::clone(self), origin })
     }
 }
 
@@ -248,14 +271,14 @@ fn origin(address: IpAddr) -> IpAddr {
 }
 
 /// A handshake of an origin; over when dropped.
-struct Turn<G> {
-    entrance: Arc<Entrance<G>>,
+struct Turn {
+    handshakes: Arc<Handshakes>,
     origin: IpAddr,
 }
 
-impl<G> Drop for Turn<G> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        let mut shaking = self.entrance.shaking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shaking = self.handshakes.shaking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = shaking.get_mut(&self.origin) {
             *count -= 1;
             if *count == 0 {
@@ -331,14 +354,26 @@ mod tests {
 
     #[test]
     fn a_handful_of_origins_cannot_have_all_places() {
-        let (places, mut taken) = (64, 0);
-        for _ in 0..16 {
-            let mut has = 0;
-            while taken < places && has < most_for_one(places - taken) {
-                (has, taken) = (has + 1, taken + 1);
-            }
-            assert!(has > 0, "whoever comes next gets one");
+        let handshakes = Arc::new(Handshakes::new(64));
+        let origin = |number: u8| IpAddr::from([192, 0, 2, number]);
+        let mut turns = Vec::new();
+        for number in 0..16 {
+            let before = turns.len();
+            turns.extend(std::iter::from_fn(|| handshakes.turn(origin(number))));
+            assert!(turns.len() > before, "whoever comes next gets one");
         }
-        assert!(taken < places, "sixteen have {taken}");
+        assert!(turns.len() < 64, "sixteen have {}", turns.len());
+        turns.extend((16..=255).map_while(|number| handshakes.turn(origin(number))));
+        assert_eq!(turns.len(), 64);
+        turns.pop();
+        assert!(handshakes.turn(origin(255)).is_some(), "one that is over makes room");
+    }
+
+    #[test]
+    fn ports_share_the_places_and_none_is_without() {
+        assert_eq!(
+            [(64, 1), (64, 2), (64, 3), (1, 2), (7, 0)].map(|(places, ports)| share(places, ports)),
+            [64, 32, 21, 1, 7]
+        );
     }
 }

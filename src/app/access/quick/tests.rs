@@ -1,139 +1,10 @@
 //! The short cut beside the long way: the same where it answers, and nothing where it must not.
 
-use std::path::PathBuf;
-
-use super::super::super::ledger::Jobs;
-use super::super::record::Recorder;
+use super::super::scene::{HERE, PASSWORD, SECRET, Scene, clear, slow};
 use super::*;
-use crate::app::alarms::Alarms;
-use crate::app::settings::SettingsHandle;
-use crate::app::totp::Codes;
-use crate::auth::peer;
-use crate::auth::{ClearPassword, NtHash, hash_password};
-use crate::config::{Config, Flags};
-use crate::model::{ReplyItem, SecondFactor, Secret};
+use crate::model::{ReplyItem, SecondFactor};
 use crate::policy::BanTarget;
 use crate::radius::hiding;
-use crate::radius::vendor::{MICROSOFT, microsoft};
-use crate::session::ClassKey;
-use crate::store::{self, Store};
-
-const SECRET: &[u8] = b"a secret of the tests";
-const PASSWORD: &[u8] = b"s3cret-pass";
-const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-/// A server's part that answers, its short cut, and what they leave behind.
-struct Scene {
-    store: Arc<dyn Store>,
-    access: Arc<Access>,
-    quick: Quick,
-    recorder: Recorder,
-    jobs: Jobs,
-    nas: Arc<Nas>,
-    key: SealingKey,
-    identifier: u8,
-    _dir: tempfile::TempDir,
-}
-
-impl Scene {
-    async fn new(more: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let file: PathBuf = dir.path().join("radhold.toml");
-        let nas = format!("[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{}\"\n", String::from_utf8_lossy(SECRET));
-        std::fs::write(&file, format!("state_dir = {:?}\n{more}\n{nas}", dir.path())).unwrap();
-        let config = Config::load(&Flags { config: Some(file), settings: vec![] }).unwrap().config;
-        let store = store::open("sqlite::memory:").await.unwrap();
-        store.migrate().await.unwrap();
-        let cluster = Secret::new([1; 32]);
-        let settings = SettingsHandle::new(Settings::of(&config, vec![], &ClassKey::new(&cluster)).unwrap());
-        let nas = Arc::clone(settings.current().nases.named("edge").unwrap());
-        let key = SealingKey::from_bytes([2; 32]);
-        let (ledger, jobs) = Ledger::without_keeper();
-        let bans = Arc::new(Bans::new(Arc::clone(&store), settings.clone()));
-        bans.refresh().await.unwrap();
-        let lockouts = Arc::new(Lockouts::new(Arc::clone(&store), settings.clone()));
-        lockouts.exchange().await.unwrap();
-        let (alarms, _) = Alarms::new(config.node.clone());
-        let guards = Guards {
-            bans,
-            lockouts: Arc::clone(&lockouts),
-            prompts: Arc::new(KnownPrompts::new(Arc::clone(&store), settings.clone(), alarms)),
-            trusts: Arc::new(Trusts::new(Arc::clone(&store))),
-            buttons: ButtonKey::new(&cluster),
-            messages: Arc::new(crate::app::words::messages(&config.messages).unwrap()),
-            language: config.messages.language.clone(),
-            codes: Arc::new(Codes::new(Arc::clone(&store), settings.clone(), key.clone(), lockouts)),
-            challenges: ChallengeKey::new(&cluster),
-        };
-        let users = Arc::new(Users::new(Arc::clone(&store), Duration::from_secs(600)));
-        users.hear(clock::now());
-        let recorder = Recorder::new(1, ledger.clone(), settings.clone());
-        let access =
-            Arc::new(Access::new(settings, users, (ledger, Arc::clone(recorder.others())), key.clone(), 2, guards));
-        let quick = Quick::new(Arc::clone(&access), Arc::clone(&recorder.cores()[0]), 1);
-        Self { store, access, quick, recorder, jobs, nas, key, identifier: 0, _dir: dir }
-    }
-
-    async fn add(&self, name: &str, credential: Credential, change: impl FnOnce(&mut User)) {
-        let stored = StoredCredential::seal(&credential, &self.key, name, &[3; 24]).to_text();
-        let mut user = User::new(name, Secret::new(stored), clock::now());
-        user.second_factor = SecondFactor::None;
-        change(&mut user);
-        self.store.add_user(&user).await.unwrap();
-    }
-
-    /// Alice, who needs no second factor.
-    async fn with_alice(more: &str) -> Self {
-        let scene = Self::new(more).await;
-        scene.add("alice", clear(), |_| ()).await;
-        scene
-    }
-
-    fn request(&mut self, fill: impl FnOnce(&mut PacketBuilder, &[u8; 16])) -> Vec<u8> {
-        self.identifier = self.identifier.wrapping_add(1);
-        let authenticator = [self.identifier; 16];
-        let mut request = PacketBuilder::request(Code::AccessRequest, self.identifier, authenticator);
-        fill(&mut request, &authenticator);
-        request.sign_request(SECRET).unwrap().to_vec()
-    }
-
-    fn pap(&mut self, user: &str, password: &[u8]) -> Vec<u8> {
-        self.pap_from(user, password, "192.0.2.7")
-    }
-
-    fn pap_from(&mut self, user: &str, password: &[u8], caller: &str) -> Vec<u8> {
-        self.request(|request, authenticator| {
-            let hidden = hiding::hide_user_password(password, SECRET, authenticator).unwrap();
-            request.text(attribute::USER_NAME, user).unwrap().attribute(attribute::USER_PASSWORD, &hidden).unwrap();
-            request.text(attribute::CALLING_STATION_ID, caller).unwrap().integer(attribute::NAS_PORT, 7).unwrap();
-            request.attribute(attribute::PROXY_STATE, b"on the way").unwrap();
-        })
-    }
-
-    fn quickly(&mut self, request: &[u8]) -> Option<Vec<u8>> {
-        let packet = Packet::parse(request).unwrap();
-        self.quick.answer(&packet, &self.nas, HERE, clock::now()).map(<[u8]>::to_vec)
-    }
-
-    /// The code of the answer that takes its time.
-    async fn slowly(&self, request: &[u8]) -> Option<Vec<u8>> {
-        match self.access.answer(request, &self.nas, HERE, clock::now()).await {
-            Fate::Reply(reply) | Fate::ReplyLater(reply, _) => Some(reply),
-            Fate::Drop(_) => None,
-        }
-    }
-
-    /// Logs in so that the user is remembered.
-    async fn meet(&mut self, user: &str) {
-        let request = self.pap(user, PASSWORD);
-        let reply = self.slowly(&request).await.unwrap();
-        assert_eq!(Packet::parse(&reply).unwrap().code(), Code::AccessAccept);
-    }
-}
-
-fn clear() -> Credential {
-    Credential::Password(ClearPassword::new(PASSWORD).unwrap())
-}
 
 /// What an answer says, without what differs each time.
 fn content(reply: &[u8]) -> (Code, u8, Vec<(u8, Vec<u8>)>) {
@@ -266,7 +137,7 @@ async fn whoever_is_held_refused_or_special_goes_the_long_way() {
                 request.text(attribute::USER_NAME, "alice").unwrap();
             }),
         ),
-        ("MS-CHAPv1, which is not allowed", ms_chap(&mut scene, false)),
+        ("MS-CHAPv1, which is not allowed", scene.ms_chap(false)),
     ];
     for (why, request) in special {
         assert_eq!(scene.quickly(&request), None, "{why}");
@@ -346,41 +217,12 @@ async fn bans_changes_and_silence_count_at_once() {
 async fn a_slow_password_is_remembered_for_as_long_as_the_setting_says() {
     for (more, remembered) in [("", true), ("[server]\nremember_passwords = \"0s\"\n", false)] {
         let mut scene = Scene::new(more).await;
-        let cost = PasswordCost::new(8, 1, 1).unwrap();
-        let slow = Credential::Argon2id(hash_password(PASSWORD, &[4; 16], cost).unwrap());
-        scene.add("alice", slow, |_| ()).await;
+        scene.add("alice", slow(), |_| ()).await;
         scene.meet("alice").await;
         let (right, wrong) = (scene.pap("alice", PASSWORD), scene.pap("alice", b"guess"));
         assert_eq!(scene.quickly(&right).is_some(), remembered);
         assert_eq!(scene.quickly(&wrong), None);
     }
-}
-
-/// MS-CHAPv2, or version 1 where that is said.
-fn ms_chap(scene: &mut Scene, v2: bool) -> Vec<u8> {
-    scene.request(|request, _| {
-        request.text(attribute::USER_NAME, "alice").unwrap();
-        if v2 {
-            let (challenge, own) = ([5; 16], [6; 16]);
-            let hash = NtHash::of_password(PASSWORD).unwrap();
-            let answer = peer::ms_chap_v2(&hash, &challenge, &own, b"alice");
-            let response = [&[7, 0], &own[..], &[0; 8], &answer[..]].concat();
-            request.vendor(MICROSOFT, microsoft::MS_CHAP_CHALLENGE, &challenge).unwrap();
-            request.vendor(MICROSOFT, microsoft::MS_CHAP2_RESPONSE, &response).unwrap();
-        } else {
-            request.vendor(MICROSOFT, microsoft::MS_CHAP_CHALLENGE, &[5; 8]).unwrap();
-            request.vendor(MICROSOFT, microsoft::MS_CHAP_RESPONSE, &[1; 50]).unwrap();
-        }
-    })
-}
-
-fn chap(scene: &mut Scene) -> Vec<u8> {
-    scene.request(|request, authenticator| {
-        let response = peer::chap(9, PASSWORD, authenticator);
-        request.text(attribute::USER_NAME, "alice").unwrap();
-        request.attribute(attribute::CHAP_PASSWORD, &[&[9], &response[..]].concat()).unwrap();
-        request.text(attribute::CALLING_STATION_ID, "00-1B-63-84-45-E6").unwrap();
-    })
 }
 
 #[tokio::test]
@@ -390,8 +232,8 @@ async fn an_answer_takes_nothing_of_the_heap() {
     let requests = [
         ("PAP", scene.pap("alice", PASSWORD)),
         ("PAP, IPv6", scene.pap_from("alice", PASSWORD, "2001:db8::7")),
-        ("CHAP", chap(&mut scene)),
-        ("MS-CHAPv2", ms_chap(&mut scene, true)),
+        ("CHAP", scene.chap()),
+        ("MS-CHAPv2", scene.ms_chap(true)),
     ];
     // A plan is made once.
     for (method, request) in &requests {
@@ -408,6 +250,33 @@ async fn an_answer_takes_nothing_of_the_heap() {
         });
         assert_eq!((answered, taken.count_total, taken.bytes_total), (100, 0, 0), "{method}");
     }
+}
+
+/// Behind the answers, by a task: the offer, the attempt, and their texts.
+#[test]
+fn what_is_written_down_afterwards_takes_some_of_the_heap() {
+    const LOGINS: u64 = 100;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut scene = runtime.block_on(async {
+        let mut scene = Scene::with_alice("").await;
+        scene.meet("alice").await;
+        scene
+    });
+    let mut written = |logins: u64| {
+        for _ in 0..logins {
+            let request = scene.pap("alice", PASSWORD);
+            assert!(scene.quickly(&request).is_some());
+        }
+        let finished = scene.recorder.finish(Duration::from_secs(30));
+        let taken = allocation_counter::measure(|| runtime.block_on(finished));
+        let left = std::iter::from_fn(|| scene.jobs.next()).count() as u64;
+        (left, taken.count_total)
+    };
+    written(LOGINS);
+    let (none, some) = (written(0), written(LOGINS));
+    assert_eq!((none.0, some.0), (0, 2 * LOGINS), "an offer and an attempt of each");
+    let each = (some.1 - none.1) / LOGINS;
+    assert!(each <= 32, "{each} each");
 }
 
 #[tokio::test]

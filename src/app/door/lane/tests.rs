@@ -1,0 +1,344 @@
+//! Lanes from socket to socket: what a login takes of the heap there, and who gets no answer when there is too much to do.
+
+use std::collections::BTreeSet;
+use std::io::PipeWriter;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::mpsc;
+
+use tokio::sync::Semaphore;
+
+use super::super::Behind;
+use super::*;
+use crate::app::access::scene::{PASSWORD, SECRET, Scene, clear, slow};
+use crate::app::ledger::{Job, Jobs};
+use crate::radius::{Packet, attribute};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The Identifier of Status-Server.
+const STATUS: u8 = 255;
+
+/// A NAS's port.
+struct NasPort(UdpSocket);
+
+impl NasPort {
+    fn open(server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(server).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(socket)
+    }
+
+    fn send(&self, request: &[u8]) {
+        self.0.send(request).unwrap();
+    }
+
+    /// What the next reply is, and to which Identifier.
+    fn next(&self) -> (Code, u8) {
+        let mut octets = [0; 4096];
+        let length = self.0.recv(&mut octets).unwrap();
+        let packet = Packet::parse(&octets[..length]).unwrap();
+        (packet.code(), packet.identifier())
+    }
+
+    /// What is answered until all that was sent so far has been read.
+    fn until_read(&self) -> Vec<(Code, u8)> {
+        let mut status = PacketBuilder::request(Code::StatusServer, STATUS, crate::app::chance::octets());
+        self.send(status.sign_request(SECRET).unwrap());
+        std::iter::from_fn(|| Some(self.next()).filter(|(_, identifier)| *identifier != STATUS)).collect()
+    }
+}
+
+fn identifier(request: &[u8]) -> u8 {
+    request[1]
+}
+
+/// Ports that are served.
+struct Server {
+    access: SocketAddr,
+    accounting: SocketAddr,
+    places: [Arc<Semaphore>; 2],
+    _stop: [PipeWriter; 2],
+}
+
+impl Server {
+    /// With so many places for logins, and for accounting.
+    fn start(scene: &Scene, places: [usize; 2]) -> Self {
+        let places = places.map(|number| Arc::new(Semaphore::new(number)));
+        let serve = |port: Port, quick: Option<Quick>| {
+            let (socket, stop) = (net::bind("127.0.0.1:0".parse().unwrap()).unwrap(), io::pipe().unwrap());
+            let address = socket.local_addr().unwrap();
+            drop(lane(scene, port, quick, &places).serve(format!("{port:?}"), socket, stop.0).unwrap());
+            (address, stop.1)
+        };
+        let quick = Quick::new(Arc::clone(&scene.access), Arc::clone(&scene.recorder.cores()[0]), 1);
+        let (access, accounting) = (serve(Port::Access, Some(quick)), serve(Port::Accounting, None));
+        Self { access: access.0, accounting: accounting.0, places, _stop: [access.1, accounting.1] }
+    }
+
+    /// Places nobody has.
+    fn free(&self) -> [usize; 2] {
+        [0, 1].map(|number: usize| self.places[number].available_permits())
+    }
+}
+
+fn lane(scene: &Scene, port: Port, quick: Option<Quick>, places: &[Arc<Semaphore>; 2]) -> Lane {
+    let behind = Behind::new(scene.settings(), Arc::clone(&scene.access), scene.ledger.clone(), places.clone());
+    Lane::new(Arc::new(Door::new(port, 1, behind)), quick)
+}
+
+/// A login that takes a check of its own: nobody else is called that, or calls from there.
+async fn slow_login(scene: &mut Scene, number: u8) -> Vec<u8> {
+    let name = format!("slow{number}");
+    scene.add(&name, slow(), |_| ()).await;
+    scene.pap_from(&name, PASSWORD, &format!("198.51.100.{number}"))
+}
+
+fn start(identifier: u8) -> Vec<u8> {
+    let mut request = PacketBuilder::request(Code::AccountingRequest, identifier, [0; 16]);
+    request.integer(attribute::ACCT_STATUS_TYPE, 1).unwrap().text(attribute::USER_NAME, "alice").unwrap();
+    request.text(attribute::ACCT_SESSION_ID, &format!("s{identifier}")).unwrap();
+    request.integer(attribute::NAS_PORT, identifier.into()).unwrap();
+    request.sign_request(SECRET).unwrap().to_vec()
+}
+
+/// The next record, and what says that it is kept.
+async fn record(jobs: &mut Jobs) -> oneshot::Sender<()> {
+    loop {
+        if let Job::Accounting { kept, .. } = jobs.wait().await {
+            return kept;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_logins_go_first_and_accounting_has_a_bound_of_its_own() {
+    let mut scene = Scene::with_alice("").await;
+    scene.meet("alice").await;
+    let held = scene.hold_checks().await;
+    let server = Server::start(&scene, [4, 2]);
+    let (nas, books) = (NasPort::open(server.access), NasPort::open(server.accounting));
+
+    let mut waiting = Vec::new();
+    for number in 0..4 {
+        waiting.push(slow_login(&mut scene, number).await);
+        // A repeat of what is in work takes no place.
+        (0..3).for_each(|_| nas.send(&waiting[usize::from(number)]));
+        assert_eq!(nas.until_read(), []);
+        assert_eq!(server.free(), [3 - usize::from(number), 2]);
+    }
+    let mut dropped = Vec::new();
+    for number in 4..14 {
+        dropped.push(slow_login(&mut scene, number).await);
+        (0..2).for_each(|_| nas.send(&dropped[usize::from(number) - 4]));
+    }
+    assert_eq!((nas.until_read(), server.free()), (vec![], [0, 2]));
+    // It waits for nobody.
+    let remembered = scene.pap("alice", PASSWORD);
+    nas.send(&remembered);
+    assert_eq!(nas.next(), (Code::AccessAccept, identifier(&remembered)));
+
+    books.send(&start(1));
+    record(&mut scene.jobs).await.send(()).unwrap();
+    assert_eq!(books.next(), (Code::AccountingResponse, 1));
+    let mut records = Vec::new();
+    for number in [2, 3] {
+        books.send(&start(number));
+        records.push(record(&mut scene.jobs).await);
+    }
+    // Nothing is kept now. What finds no place is not acknowledged, and its repeat no sooner.
+    for _ in 0..3 {
+        books.send(&start(4));
+        assert_eq!((books.until_read(), server.free()), (vec![], [0, 0]));
+    }
+    records.into_iter().for_each(|kept| kept.send(()).unwrap());
+    let mut kept = [books.next(), books.next()];
+    kept.sort_by_key(|(_, identifier)| *identifier);
+    assert_eq!(kept, [2, 3].map(|number| (Code::AccountingResponse, number)));
+    until(|| server.free()[1] == 2).await;
+    books.send(&start(4));
+    record(&mut scene.jobs).await.send(()).unwrap();
+    assert_eq!(books.next(), (Code::AccountingResponse, 4), "it is a record as any other");
+
+    // Logins are still dropped, and then all is served.
+    assert_eq!((nas.until_read(), server.free()[0]), (vec![], 0));
+    drop(held);
+    let answered: BTreeSet<u8> = waiting
+        .iter()
+        .map(|_| {
+            let (code, identifier) = nas.next();
+            assert_eq!(code, Code::AccessAccept);
+            identifier
+        })
+        .collect();
+    assert_eq!(answered, waiting.iter().map(|request| identifier(request)).collect());
+    until(|| server.free()[0] == 4).await;
+    for request in dropped {
+        nas.send(&request);
+        assert_eq!(nas.next(), (Code::AccessAccept, identifier(&request)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_too_many_passwords_to_check_new_logins_are_dropped_and_remembered_ones_go_on() {
+    const MORE: usize = 10;
+    let mut scene = Scene::new("").await;
+    scene.add("known", slow(), |_| ()).await;
+    scene.meet("known").await;
+    let held = scene.hold_checks().await;
+    let server = Server::start(&scene, [1000, 10]);
+    let nas = NasPort::open(server.access);
+    let mut requests = Vec::new();
+    for number in 0..Scene::most_waiting() + MORE {
+        requests.push(slow_login(&mut scene, number as u8).await);
+    }
+    requests.iter().for_each(|request| nas.send(request));
+    assert_eq!(nas.until_read(), []);
+    until(|| server.free()[0] == 1000 - Scene::most_waiting()).await;
+
+    let late = slow_login(&mut scene, 200).await;
+    assert_eq!(scene.slowly(&late).await, None, "no answer, and no refusal");
+    let remembered = scene.pap("known", PASSWORD);
+    assert!(scene.slowly(&remembered).await.is_some(), "the long way knows it too");
+    nas.send(&remembered);
+    assert_eq!(nas.next(), (Code::AccessAccept, identifier(&remembered)));
+    assert_eq!(nas.until_read(), []);
+
+    drop(held);
+    let mut answered = BTreeSet::new();
+    while answered.len() < Scene::most_waiting() {
+        let (code, identifier) = nas.next();
+        assert_eq!(code, Code::AccessAccept);
+        answered.insert(identifier);
+    }
+    until(|| server.free()[0] == 1000).await;
+    let dropped: Vec<_> = requests.iter().filter(|request| !answered.contains(&identifier(request))).collect();
+    assert_eq!(dropped.len(), MORE);
+    for request in dropped {
+        nas.send(request);
+        assert_eq!(nas.next(), (Code::AccessAccept, identifier(request)));
+    }
+}
+
+/// There a Status-Server is worked on as a request is: it asks whether the server is up, which it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_logins_alone_are_dropped_for_want_of_their_places() {
+    let mut scene = Scene::with_alice("").await;
+    let places = [0, 1].map(|number| Arc::new(Semaphore::new(number)));
+    let Lane { door, .. } = lane(&scene, Port::Tls, None, &places);
+    let port = Arc::new(net::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let nas = NasPort::open(port.local_addr().unwrap());
+    nas.send(b"from here");
+    let (came, mut comes) = tokio::sync::mpsc::unbounded_channel();
+    let receiving = tokio::spawn(net::receive(port, move |_, arrival| came.send(arrival.replier()).unwrap()));
+    let replier = comes.recv().await.unwrap();
+    receiving.abort();
+    let login = scene.pap("alice", PASSWORD);
+    let begin = |request: &[u8]| {
+        let packet = Packet::parse(request).unwrap();
+        let (source, authenticator) = (replier.peer(), *packet.authenticator());
+        let key = RequestKey { source, connection: 1, identifier: packet.identifier(), authenticator };
+        door.begin(&packet, &scene.nas, key, replier.clone(), clock::now())
+    };
+    let mut status = PacketBuilder::request(Code::StatusServer, STATUS, [7; 16]);
+    assert_eq!(begin(status.sign_request(SECRET).unwrap()), Ok(()));
+    assert_eq!(nas.next(), (Code::AccessAccept, STATUS));
+    until(|| places[1].available_permits() == 1).await;
+    assert_eq!(begin(&start(1)), Ok(()));
+    assert_eq!(begin(&start(2)), Err("accounting.overload"));
+    assert_eq!(begin(&login), Err("packet.overload"));
+}
+
+async fn until(so: impl Fn() -> bool) {
+    let waited = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waited).await.unwrap();
+}
+
+/// Logins of each kind in bursts, so that several come with a call and leave with one. As the lane's memory grows with what it remembers, up to
+/// its bound, the NAS uses few ports: their Identifiers come again, and with them the places of those before.
+#[test]
+fn a_remembered_login_takes_nothing_of_the_heap_from_socket_to_socket() {
+    const PORTS: usize = 3;
+    const BURST: usize = 16;
+    /// Of each kind: more than the Identifiers of all ports.
+    const LOGINS: usize = 960;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let mut scene = runtime.block_on(async {
+        let mut scene = Scene::with_alice("").await;
+        scene.add("carol", slow(), |_| ()).await;
+        scene.add("dave", clear(), |user| user.permit_filter = Some("gold".into())).await;
+        for user in ["alice", "carol", "dave"] {
+            scene.meet(user).await;
+        }
+        scene
+    });
+    // What is left behind is written down meanwhile, as in a server.
+    let writing = runtime.spawn(Arc::clone(&scene.recorder).run());
+    let quick = Quick::new(Arc::clone(&scene.access), Arc::clone(&scene.recorder.cores()[0]), 1);
+    let mut lane = lane(&scene, Port::Access, Some(quick), &[(); 2].map(|()| Arc::new(Semaphore::new(0))));
+    let port = Arc::new(net::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let address = port.local_addr().unwrap();
+
+    let (rounds, serve) = mpsc::channel::<PipeReader>();
+    let (taken, was_taken) = mpsc::channel();
+    let serving = std::thread::spawn(move || {
+        // Counted is what this thread takes.
+        for stop in serve {
+            let info = allocation_counter::measure(|| lane.run(&port, &stop).unwrap());
+            taken.send((info.count_total, info.bytes_total)).unwrap();
+        }
+    });
+    let nases: Vec<NasPort> = (0..PORTS).map(|_| NasPort::open(address)).collect();
+    let mut round = |logins: usize, login: &mut dyn FnMut(&mut Scene) -> Vec<u8>| {
+        let (stop, keep) = io::pipe().unwrap();
+        rounds.send(stop).unwrap();
+        for (number, _) in (0..logins).step_by(BURST).enumerate() {
+            let nas = &nases[number % PORTS];
+            let mut asked: BTreeSet<u8> = (0..BURST)
+                .map(|_| {
+                    let request = login(&mut scene);
+                    nas.send(&request);
+                    identifier(&request)
+                })
+                .collect();
+            while !asked.is_empty() {
+                let (code, identifier) = nas.next();
+                assert_eq!(code, Code::AccessAccept);
+                assert!(asked.remove(&identifier));
+            }
+            while scene.jobs.next().is_some() {}
+        }
+        drop(keep);
+        was_taken.recv_timeout(PATIENCE).unwrap()
+    };
+
+    type Login = fn(&mut Scene) -> Vec<u8>;
+    let kinds: [(&str, Login); 6] = [
+        ("PAP", |scene| scene.pap("alice", PASSWORD)),
+        ("PAP, argon2id", |scene| scene.pap("carol", PASSWORD)),
+        ("PAP, IPv6", |scene| scene.pap_from("dave", PASSWORD, "2001:db8::7")),
+        ("CHAP", Scene::chap),
+        ("MS-CHAPv2", |scene| scene.ms_chap(true)),
+        ("each in turn", |scene| match scene.made() % 3 {
+            0 => scene.pap("dave", PASSWORD),
+            1 => scene.chap(),
+            _ => scene.ms_chap(true),
+        }),
+    ];
+    for (_, mut login) in kinds {
+        round(LOGINS, &mut login);
+    }
+    // The lane's buffers, which are there before anything comes.
+    let buffers = round(0, &mut |scene| scene.chap());
+    assert!((1..=2).contains(&buffers.0), "{buffers:?}");
+    for (kind, mut login) in kinds {
+        assert_eq!(round(LOGINS, &mut login), buffers, "{kind}");
+    }
+    drop(rounds);
+    serving.join().unwrap();
+    writing.abort();
+}
