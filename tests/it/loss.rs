@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -331,19 +332,21 @@ enum End {
     Stop,
     /// Its NAS restarted, at these times since.
     Restart(Vec<i64>),
-    /// Others began on its port, at these times since.
-    PortReused(Vec<i64>),
+    /// Others were on its port, from when the next of them began to when the last was heard of.
+    PortReused(RangeInclusive<i64>),
 }
 
 impl Last {
-    /// Whether this is its end. The first restart ends it, or the first session that follows on its port; a report that came late, out
-    /// of a spool, knows the last of them alone, or those that are still open.
+    /// Whether this is its end. The first restart ends it, or the first session that follows on its port. A report that came late, out
+    /// of a spool, knows the last restart alone, and of those on its port what is open, by the earliest that was heard of it by then.
     fn ended_so(&self, cause: &str, ended_at: Option<i64>) -> bool {
         match &self.end {
             End::Open => cause == "open" && ended_at.is_none(),
             End::Stop => cause == "stop" && ended_at == Some(self.heard_at),
             End::Restart(times) => cause == "nas-restart" && ended_at.is_some_and(|at| times.contains(&at)),
-            End::PortReused(times) => cause == "port-reused" && ended_at.is_some_and(|at| times.contains(&at)),
+            End::PortReused(while_used) => {
+                cause == "port-reused" && ended_at.is_some_and(|at| while_used.contains(&at))
+            }
         }
     }
 }
@@ -770,13 +773,13 @@ impl Line {
             }
             Place::Dialin(ports) => {
                 for port in ports {
-                    let mut since = Vec::new();
-                    for id in port.sessions.iter().rev() {
-                        let last = sessions.get_mut(id).unwrap();
-                        if last.end == End::Open && !since.is_empty() {
-                            last.end = End::PortReused(since.clone());
+                    let heard_at = port.sessions.last().map_or(0, |last| sessions[last].heard_at);
+                    for pair in port.sessions.windows(2) {
+                        let next_at = sessions[&pair[1]].began_at;
+                        let last = sessions.get_mut(&pair[0]).unwrap();
+                        if last.end == End::Open {
+                            last.end = End::PortReused(next_at..=heard_at);
                         }
-                        since.push(last.began_at);
                     }
                 }
             }
