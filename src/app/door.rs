@@ -401,7 +401,9 @@ fn too_much(label: &str) -> Option<&'static str> {
         "access.overload" => "the store takes no more logins",
         "access.checks-overload" => "too many logins wait for the check of a password (server.password_checks)",
         "access.reject-overload" => "too many Access-Rejects wait for their time",
-        "accounting.overload" => "more accounting is in work than may be (server.max_pending); its NAS sends it again",
+        "accounting.overload" => {
+            "more than may be is in work beside logins (server.max_pending); its NAS sends it again"
+        }
         _ => return None,
     })
 }

@@ -214,7 +214,7 @@ pub(crate) const JUDGE_POSTGRESQL: &str = "
                  WHEN state = 'closed' THEN coalesce(end_cause, 'closed') ELSE state END),
         extract(epoch FROM max(ended_at))::bigint
     FROM sessions
-    LEFT JOIN (
+    FULL JOIN (
         SELECT session_id, sum(input_octets) AS input, sum(output_octets) AS output FROM usage GROUP BY session_id
     ) AS used ON used.session_id = sessions.id
     GROUP BY acct_session_id";
@@ -227,7 +227,7 @@ const JUDGE_SQLITE: &str = "
                  WHEN state = 'closed' THEN coalesce(end_cause, 'closed') ELSE state END),
         max(ended_at) / 1000000
     FROM sessions
-    LEFT JOIN (
+    FULL JOIN (
         SELECT session_id, sum(input_octets) AS input, sum(output_octets) AS output FROM usage GROUP BY session_id
     ) AS used ON used.session_id = sessions.id
     GROUP BY acct_session_id";
@@ -237,8 +237,11 @@ pub(crate) fn judge(sent: &Sent, rows: Vec<Row>, quarantined: i64) {
     println!("{sent}");
     assert_eq!(quarantined, 0, "nothing of this is odd");
     // An Access-Accept that was lost with the server leaves an offer without Acct-Session-Id behind: no accounting.
-    let kept: BTreeMap<String, Row> =
-        rows.into_iter().filter(|row| !row.0.is_empty()).map(|row| (row.0.clone(), row)).collect();
+    let (nameless, named): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.0.is_empty());
+    for (_, _, input, output, input_used, output_used, ..) in nameless {
+        assert_eq!([input, output, input_used, output_used], [0; 4], "octets of no session that was sent");
+    }
+    let kept: BTreeMap<String, Row> = named.into_iter().map(|row| (row.0.clone(), row)).collect();
     assert!(sent.sessions.len() > 64, "that was no load: {sent}");
     let count = |so: fn(&Last) -> bool| sent.sessions.values().filter(|last| so(last)).count();
     let (open, only_started) =
