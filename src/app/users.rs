@@ -151,10 +151,11 @@ impl Users {
         self.heard_at.store(now.as_micros(), Ordering::Release);
     }
 
-    /// Nothing is heard any more.
+    /// Nothing is heard any more. Said again, by each try to hear that fails, it is no news: who went on goes on.
     pub(super) fn deafen(&self) {
-        self.hearing.store(false, Ordering::Release);
-        self.changed(|| self.settle(Known::UntilDeaf));
+        if self.hearing.swap(false, Ordering::AcqRel) {
+            self.changed(|| self.settle(Known::UntilDeaf));
+        }
     }
 
     /// A user is not what they were.
@@ -387,6 +388,8 @@ mod tests {
             ..users
         };
         away.heard(at(1000));
+        away.deafen();
+        // As often as it is tried to hear again, and in vain.
         away.deafen();
         let get = async |secs| away.get(&"alice".into(), at(secs)).await;
         assert_eq!(away.change(at(1003)), None, "the store may be there");
