@@ -31,7 +31,7 @@ pub(super) async fn begin(copy: &SqlitePool, path: &Path, damaged: &str, damage:
     sqlx::query(SCHEMA).execute(copy).await.map_err(failure)?;
     let options = SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE).pragma("writable_schema", "ON");
     if let Ok(before) = file::pool().connect_with(options).await {
-        // All, or those up to the damage: they are few.
+        // Where they cannot be read, those files are shown without their numbers.
         let notes = all(&before, path).await.unwrap_or_default();
         before.close().await;
         for (moved, told) in notes {

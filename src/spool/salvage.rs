@@ -154,9 +154,11 @@ impl Salvage<'_> {
             return Ok((!sound.is_ok_and(|sound| sound == "ok")).then_some(from));
         }
         let down = self.read(damaged, table, table.downwards, Number::MAX, None, &mut lowest).await?;
-        let end = down.last.unwrap_or(self.highest);
         let most = self.most.and_then(|most| Number::try_from(most).ok()).unwrap_or_default();
-        let (mut at, mut failed) = (up.last.unwrap_or_default().max(end.saturating_sub(most)), 0);
+        let from = up.last.unwrap_or_default();
+        let end = down.last.unwrap_or(if self.highest == UNKNOWN { from.saturating_add(most) } else { self.highest });
+        // What waits are the last numbers that were given, and the larger the gap, the longer the steps.
+        let (mut at, mut failed) = (from.max(end.saturating_sub(most)), 0);
         while !down.end && at < end {
             at += 1 + failed / 16;
             let between = self.read(damaged, table, table.upwards, at, Some(end), &mut lowest).await?;
@@ -214,6 +216,9 @@ impl Salvage<'_> {
 
     /// Keeps these rows, as many as there is room for.
     async fn keep(&mut self, rows: &[Row]) -> Result<(), SpoolError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         match self.put(rows).await {
             Err(SpoolError::Full) => (),
             done => return done,
@@ -267,6 +272,7 @@ impl Salvage<'_> {
             self.found.left.insert(row.number);
         }
         self.found.rows += 1;
+        self.found.above += u64::from(row.number > self.highest);
         self.found.no_room += 1;
         self.found.apart.entry(row.number).or_default().push(row.digest());
         Ok(())

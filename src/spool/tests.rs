@@ -396,6 +396,27 @@ async fn no_number_is_given_twice_after_damage() {
 }
 
 #[tokio::test]
+async fn where_the_last_number_given_is_wrong_or_gone_none_is_forgotten() {
+    for change in ["UPDATE sqlite_sequence SET seq = 5", "DELETE FROM sqlite_sequence"] {
+        let (_home, path) = home();
+        closed(&path, &(1..=100).map(packet).collect::<Vec<_>>()).await;
+        let spool = open(&path).await;
+        sqlx::query(change).execute(&spool.pool).await.unwrap();
+        close(spool).await;
+        let mut pages = pages(&path);
+        let lost = |page: &&mut Vec<u8>| numbers(page).iter().any(|at| [20, 40].contains(&page[*at]));
+        pages.iter_mut().filter(lost).for_each(|page| page.fill(0xAA));
+        let most = pages.len() as u64 * 64;
+        fs::write(&path, pages.concat()).unwrap();
+        let (spool, moved) = Spool::open(&path, MEBIBYTE, NOON).await.unwrap();
+        let (saved, unreadable) = (moved[0].saved, moved[0].unreadable.unwrap());
+        assert!((70..100).contains(&saved) && (100 - saved..most).contains(&unreadable), "{change}: {moved:?}");
+        assert_eq!(spool.waiting(), saved, "{change}");
+        assert!(next_number(&spool).await as u64 > saved, "{change}");
+    }
+}
+
+#[tokio::test]
 async fn numbers_that_nobody_gave_are_replaced() {
     for seq in ["9223372036854775807", "-3", "0"] {
         let (_home, path) = home();
