@@ -16,7 +16,8 @@ const MOST: u32 = 1000;
 ///
 /// As JSON: file, waiting, oldest, used and limit (octets), nearly_full; set_aside, a list of the entries that could not be brought to
 /// the store, with their reasons, the oldest thousand at most, and set_aside_count, how many there are; and damaged, a list of files
-/// that were moved aside, with how many of their entries are nowhere else (unreadable, at most; null when nobody knows).
+/// that were moved aside, with how many of their entries found no room in the new one (no_room) and how many could not be read
+/// (unreadable, at most); null when nobody knows.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(
     "  radhold spool\n  radhold spool --json | jq .waiting\n  radhold spool retry --all"
@@ -81,6 +82,7 @@ struct Shown {
 #[derive(Debug, Serialize)]
 struct Moved {
     file: String,
+    no_room: Option<u64>,
     unreadable: Option<u64>,
 }
 
@@ -165,11 +167,15 @@ async fn show(args: &SpoolArgs, file: String, spool: &Spool) -> Result<(), Failu
         ("alarm", shown.nearly_full.then(|| "nearly full: accounting will not be acknowledged any more".to_owned())),
         ("set aside", Some(shown.set_aside_count.to_string())),
     ];
-    let unreadable = |most: Option<u64>| match most {
-        Some(most) => format!("at most {most} of its entries could not be read"),
-        None => "how many of its entries could not be read is not known".to_owned(),
-    };
-    let damaged = shown.damaged.into_iter().map(|it| format!("{}: {}", it.file, unreadable(it.unreadable)));
+    let damaged = shown.damaged.into_iter().map(|it| {
+        let unreadable = match it.unreadable {
+            Some(most) => format!("at most {most} of its entries could not be read"),
+            None => "how many of its entries could not be read is not known".to_owned(),
+        };
+        let left = it.no_room.filter(|left| *left > 0);
+        let left = left.map(|left| format!("; {left} can be read, and found no room in the new one"));
+        format!("{}: {unreadable}{}", it.file, left.unwrap_or_default())
+    });
     facts.extend(damaged.map(|line| ("damaged", Some(line))));
     output::print_facts(&facts)?;
     let listed = shown.set_aside.len() as u64;
@@ -190,7 +196,7 @@ fn print_aside(aside: impl Iterator<Item = Aside>) -> Result<(), Failure> {
 
 impl From<Damaged> for Moved {
     fn from(it: Damaged) -> Self {
-        Self { file: it.file.display().to_string(), unreadable: it.unreadable }
+        Self { file: it.file.display().to_string(), no_room: it.no_room, unreadable: it.unreadable }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The spool's file: how it is opened, checked, and replaced when it is damaged. Knows nothing of what entries mean.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,23 +11,23 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row as _, SqlitePool};
 
-use super::entry;
-use super::{Number, SpoolError};
+use super::salvage::{ABSURD, salvage};
+use super::{SpoolError, notes};
 use crate::model::Timestamp;
 
 /// How long to wait for another's transaction: the command line looks at the file too.
-const PATIENCE: Duration = Duration::from_secs(5);
-const PAGE: u64 = 4096;
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PAGE: u64 = 4096;
 /// An empty file of more pages gives its room back.
 const LARGE: i64 = 4096;
-/// Entries of a damaged file that are saved in one transaction.
-const CHUNK: usize = 512;
+/// What a database begins with.
+pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
 /// A file, and what SQLite keeps beside it.
 const BESIDE: [&str; 3] = ["", "-wal", "-shm"];
 /// Between the name of a damaged file and the time it was moved aside.
 const DAMAGED: &str = ".damaged-";
 
-const SCHEMA: [&str; 4] = [
+const SCHEMA: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS entries (
          seq      INTEGER PRIMARY KEY AUTOINCREMENT,
          at       INTEGER NOT NULL,
@@ -42,11 +42,6 @@ const SCHEMA: [&str; 4] = [
          packet   BLOB NOT NULL,
          checksum BLOB NOT NULL,
          reason   TEXT NOT NULL
-     ) STRICT",
-    // What of which damaged file could not be read. Nothing is struck off here: a file that is gone is shown no more.
-    "CREATE TABLE IF NOT EXISTS damage (
-         file       TEXT NOT NULL PRIMARY KEY,
-         unreadable INTEGER NOT NULL
      ) STRICT",
     // Presses and outcomes: what brings no packet.
     "CREATE INDEX IF NOT EXISTS urgent ON entries (seq) WHERE length(packet) = 0",
@@ -63,16 +58,50 @@ pub(super) async fn open(path: &Path, limit: u64) -> Result<SqlitePool, SpoolErr
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(PATIENCE)
         .pragma("max_page_count", (limit / PAGE).max(16).to_string());
-    let pool = pool().connect_with(options).await.map_err(failure)?;
-    let sound: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await.map_err(failure)?;
+    if asks_for_another_sqlite(path) {
+        return Err(SpoolError::Damaged("its header asks for a SQLite that there is not".to_owned()));
+    }
+    let pool = pool().connect_with(options).await.map_err(opening)?;
+    match check(&pool).await {
+        Ok(None) => Ok(pool),
+        refused => {
+            pool.close().await;
+            Err(refused.map_or_else(opening, |damage| SpoolError::Damaged(damage.unwrap_or_default())))
+        }
+    }
+}
+
+/// Makes what is not there yet, and says what is wrong with the file.
+async fn check(pool: &SqlitePool) -> Result<Option<String>, sqlx::Error> {
+    let sound: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(pool).await?;
     if sound != "ok" {
-        pool.close().await;
-        return Err(SpoolError::Damaged(sound));
+        return Ok(Some(sound));
     }
     for statement in SCHEMA {
-        sqlx::query(statement).execute(&pool).await.map_err(failure)?;
+        sqlx::query(statement).execute(pool).await?;
     }
-    Ok(pool)
+    // The first would never leave, and after the second SQLite takes no other for want of numbers.
+    let odd: bool = sqlx::query_scalar(
+        "SELECT coalesce((SELECT min(seq) FROM entries) < 1, 0) OR coalesce((SELECT max(seq) FROM entries) > ?1, 0)
+             OR coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'entries') > ?1, 0)",
+    )
+    .bind(ABSURD)
+    .fetch_one(pool)
+    .await?;
+    Ok(odd.then(|| "it has numbers that nobody gave".to_owned()))
+}
+
+/// Whether its header says that none may write here: SQLite looks at that when it writes.
+fn asks_for_another_sqlite(path: &Path) -> bool {
+    let mut header = [0; 20];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    read.is_ok() && header.starts_with(MAGIC) && header[18..].iter().any(|version| *version > 2)
+}
+
+/// What SQLite does not understand as it opens a file is in the file: no statement of ours is wrong.
+fn opening(error: sqlx::Error) -> SpoolError {
+    let is_plain = error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "1");
+    if is_plain { SpoolError::Damaged(error.to_string()) } else { failure(error) }
 }
 
 /// Gives the room of a file back that has become empty.
@@ -85,25 +114,22 @@ pub(super) async fn shrink(pool: &SqlitePool) -> Result<(), SpoolError> {
     Ok(())
 }
 
-/// Replaces a damaged file by a new one with whatever could still be read of it: from its beginning up to the damage, and from
-/// its end back to it. Says where the damaged one lies now, and what was found in it; `None` when somebody else had looked, and died.
+/// Replaces a damaged file by a new one with whatever could still be read of it. What was found is noted in the new one, as untold.
 ///
 /// Until the new one is complete the damaged one stays in its place, and is found there by whoever starts next.
-pub(super) async fn replace(
-    path: &Path,
-    limit: u64,
-    now: Timestamp,
-) -> Result<(PathBuf, Option<Salvaged>), SpoolError> {
-    let new = beside(path, ".new");
-    let mut salvaged = None;
-    if path.exists() {
-        for suffix in BESIDE {
-            remove(&beside(&new, suffix)).map_err(|error| unmoved(path, &error))?;
-        }
-        salvaged = Some(salvage(path, &new, limit).await?);
+pub(super) async fn replace(path: &Path, limit: u64, now: Timestamp, damage: &str) -> Result<(), SpoolError> {
+    if is_half_replaced(path) {
+        return resume(path, now).await;
     }
-    let to = finish(path, now).map_err(|error| unmoved(path, &error))?;
-    Ok((to, salvaged))
+    let damaged = format!("{}{DAMAGED}{}", name(path), now.as_micros());
+    prepare(path, limit, &damaged, damage).await?;
+    finish(path, &damaged)
+}
+
+/// Goes on where somebody died who had the new file complete: it tells what the damaged one is called.
+pub(super) async fn resume(path: &Path, now: Timestamp) -> Result<(), SpoolError> {
+    let damaged = notes::latest(&beside(path, ".new")).await;
+    finish(path, &damaged.unwrap_or_else(|| format!("{}{DAMAGED}{}", name(path), now.as_micros())))
 }
 
 /// The damaged files that were moved aside and lie there still, the oldest first.
@@ -124,27 +150,8 @@ pub(super) fn damaged(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Entries of a damaged file that do not wait in the new one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Salvaged {
-    /// Those that could be read and make no sense: they are set aside in the new file.
-    pub(super) set_aside: u64,
-    /// Those that could not be read, or found no room: no more than these, since numbers between may have been struck off. `None` when
-    /// nothing tells.
-    pub(super) unreadable: Option<u64>,
-}
-
-impl Salvaged {
-    const NOTHING: Self = Self { set_aside: 0, unreadable: Some(0) };
-
-    fn miss(&mut self, more: Option<u64>) {
-        self.unreadable = self.unreadable.zip(more).map(|(known, more)| known.saturating_add(more));
-    }
-}
-
-/// What a damaged file is kept under.
-pub(super) fn name(damaged: &Path) -> String {
-    damaged.file_name().unwrap_or_default().to_string_lossy().into_owned()
+pub(super) fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Whether somebody died between moving a damaged file aside and putting the new one, which is complete, in its place.
@@ -153,69 +160,31 @@ pub(super) fn is_half_replaced(path: &Path) -> bool {
 }
 
 /// Moves the damaged file aside, itself first: as long as it is in its place nothing has happened.
-fn finish(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
-    let to = beside(path, &format!("{DAMAGED}{}", now.as_micros()));
-    for suffix in BESIDE {
-        match fs::rename(beside(path, suffix), beside(&to, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => sync_directory(path)?,
+fn finish(path: &Path, damaged: &str) -> Result<(), SpoolError> {
+    let to = directory_of(path).join(damaged);
+    let moved = || {
+        for suffix in BESIDE {
+            match fs::rename(beside(path, suffix), beside(&to, suffix)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => sync_directory(path)?,
+            }
         }
-    }
-    fs::rename(beside(path, ".new"), path)?;
-    sync_directory(path)?;
-    Ok(to)
+        fs::rename(beside(path, ".new"), path)?;
+        sync_directory(path)
+    };
+    moved().map_err(|error| unmoved(path, &error))
 }
 
-/// Copies what can be read into a new file, under the numbers it had, and brings that to disk.
-async fn salvage(from: &Path, new: &Path, limit: u64) -> Result<Salvaged, SpoolError> {
-    const FORWARDS: &str = "SELECT * FROM entries WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1";
-    const BACKWARDS: &str = "SELECT * FROM entries WHERE seq > ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1";
-    const ASIDE_FORWARDS: &str = "SELECT * FROM set_aside WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1";
-    const ASIDE_BACKWARDS: &str = "SELECT * FROM set_aside WHERE seq > ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1";
-    let copy = open(new, limit).await?;
-    let mut salvaged = Salvaged::NOTHING;
-    let options = SqliteConnectOptions::new().filename(from).busy_timeout(PATIENCE);
-    if let Ok(damaged) = pool().connect_with(options).await {
-        for (forwards, backwards) in [(FORWARDS, BACKWARDS), (ASIDE_FORWARDS, ASIDE_BACKWARDS)] {
-            let (mut first, mut last): (Number, Number) = (Number::MIN, Number::MAX);
-            let mut all = false;
-            for (statement, ahead) in [(forwards, true), (backwards, false)] {
-                loop {
-                    let mut chunk = Vec::new();
-                    while chunk.len() < CHUNK && !all {
-                        let row = sqlx::query(statement).bind(first).bind(last).fetch_optional(&damaged).await;
-                        all = matches!(row, Ok(None));
-                        let Ok(Some(row)) = row else { break };
-                        let Ok(number) = row.try_get("seq") else { break };
-                        *(if ahead { &mut first } else { &mut last }) = number;
-                        chunk.push(row);
-                    }
-                    if chunk.is_empty() {
-                        break;
-                    }
-                    match keep(&copy, &chunk).await {
-                        Ok(kept) => {
-                            salvaged.set_aside += kept.set_aside;
-                            salvaged.miss(kept.unreadable);
-                        }
-                        // What does not fit is left in the file that is moved aside.
-                        Err(SpoolError::Full) => {
-                            salvaged.miss(Some(chunk.len() as u64));
-                            break;
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
-            if !all {
-                let end = if last == Number::MAX { highest(&damaged).await } else { Some(last) };
-                salvaged.miss(end.map(|end| end.saturating_sub(first.max(0) + 1).max(0).unsigned_abs()));
-            }
-        }
-        damaged.close().await;
-    } else {
-        salvaged.miss(None);
+/// Makes the new file beside the damaged one: what can be read of it, and the note of what could not, on disk.
+async fn prepare(path: &Path, limit: u64, damaged: &str, damage: &str) -> Result<(), SpoolError> {
+    let new = beside(path, ".new");
+    for suffix in BESIDE {
+        remove(&beside(&new, suffix)).map_err(|error| unmoved(path, &error))?;
     }
+    let copy = open(&new, limit).await?;
+    let note = notes::begin(&copy, path, damaged, damage).await?;
+    let salvaged = salvage(path, &copy, limit).await?;
+    notes::finish(&copy, note, &salvaged).await?;
     let busy: i64 = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
         .fetch_one(&copy)
         .await
@@ -226,50 +195,9 @@ async fn salvage(from: &Path, new: &Path, limit: u64) -> Result<Salvaged, SpoolE
         return Err(SpoolError::Failed(format!("{} is in use", new.display())));
     }
     for suffix in [".new-wal", ".new-shm"] {
-        remove(&beside(from, suffix)).map_err(|error| unmoved(from, &error))?;
+        remove(&beside(path, suffix)).map_err(|error| unmoved(path, &error))?;
     }
-    sync_directory(from).map_err(|error| unmoved(from, &error))?;
-    Ok(salvaged)
-}
-
-/// The number above all that were given, where the file still tells.
-async fn highest(damaged: &SqlitePool) -> Option<Number> {
-    let given =
-        sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'entries'").fetch_optional(damaged).await;
-    given.ok().flatten().map(|given: Number| given.saturating_add(1))
-}
-
-/// Keeps these rows: those that make no sense are set aside, and what cannot even be copied is counted.
-async fn keep(copy: &SqlitePool, rows: &[SqliteRow]) -> Result<Salvaged, SpoolError> {
-    const ENTRY: &str =
-        "INSERT INTO entries (seq, at, about, packet, checksum) VALUES (?1, ?2, CAST(?3 AS TEXT), ?4, ?5)";
-    const ASIDE: &str = "INSERT OR IGNORE INTO set_aside (seq, at, about, packet, checksum, reason) VALUES (?1, ?2, CAST(?3 AS TEXT), ?4, ?5, ?6)";
-    let mut kept = Salvaged::NOTHING;
-    let mut tx = copy.begin().await.map_err(failure)?;
-    for row in rows {
-        let was_aside = row.try_get_raw("reason").is_ok();
-        let reason = if was_aside { Some(text(row, "reason").unwrap_or_default()) } else { entry::read(row).err() };
-        let cells = || -> Result<_, sqlx::Error> {
-            let (seq, at): (i64, i64) = (row.try_get("seq")?, row.try_get("at")?);
-            // As octets: what is damaged may be no text.
-            let (about, packet): (Vec<u8>, Vec<u8>) = (row.try_get("about")?, row.try_get("packet")?);
-            Ok((seq, at, about, packet, row.try_get::<Vec<u8>, _>("checksum")?))
-        };
-        let Ok((seq, at, about, packet, checksum)) = cells() else {
-            kept.miss(Some(1));
-            continue;
-        };
-        kept.set_aside += u64::from(reason.is_some() && !was_aside);
-        let insert = sqlx::query(if reason.is_some() { ASIDE } else { ENTRY });
-        let insert = insert.bind(seq).bind(at).bind(about).bind(packet).bind(checksum);
-        match reason {
-            Some(reason) => insert.bind(reason).execute(&mut *tx).await,
-            None => insert.execute(&mut *tx).await,
-        }
-        .map_err(failure)?;
-    }
-    tx.commit().await.map_err(failure)?;
-    Ok(kept)
+    sync_directory(path).map_err(|error| unmoved(path, &error))
 }
 
 /// What a column says, whatever is left of it.
@@ -277,7 +205,7 @@ pub(super) fn text(row: &SqliteRow, column: &str) -> Result<String, sqlx::Error>
     row.try_get::<Vec<u8>, _>(column).map(|octets| String::from_utf8_lossy(&octets).into_owned())
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
@@ -296,7 +224,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory_of(path))?.sync_all()
 }
 
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -313,7 +241,7 @@ pub(super) fn failure(error: sqlx::Error) -> SpoolError {
     }
 }
 
-fn pool() -> SqlitePoolOptions {
+pub(super) fn pool() -> SqlitePoolOptions {
     // One connection, and one writer: order is the point.
     SqlitePoolOptions::new()
         .max_connections(1)

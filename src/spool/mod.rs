@@ -11,6 +11,8 @@
 
 mod entry;
 mod file;
+mod notes;
+mod salvage;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -90,10 +92,11 @@ pub struct MovedAside {
     pub damage: String,
     /// Entries that could still be read, and wait in the new file.
     pub saved: u64,
-    /// Entries that could be read and make no sense: they are set aside in the new file. All that are, those of before too, when a
-    /// server died while it was replacing the file.
+    /// Entries that could be read and make no sense: they are set aside in the new file.
     pub set_aside: u64,
-    /// How many entries could not be read, or found no room, at most; `None` when nothing tells.
+    /// Entries that could be read and found no room in the new file: they are in the damaged one alone.
+    pub no_room: u64,
+    /// How many entries could not be read, at most; `None` when nothing tells.
     pub unreadable: Option<u64>,
 }
 
@@ -102,29 +105,32 @@ pub struct MovedAside {
 pub struct Damaged {
     /// Where.
     pub file: PathBuf,
-    /// How many of its entries are in no other file, at most; `None` when nobody knows.
+    /// How many of its entries can be read and found no room elsewhere; `None` when nobody knows.
+    pub no_room: Option<u64>,
+    /// How many of its entries could not be read, at most; `None` when nobody knows.
     pub unreadable: Option<u64>,
 }
 
 impl Spool {
     /// Opens the file, which is made when there is none, readable by its owner alone. It takes at most `limit` octets. One that
-    /// is damaged is moved aside, under a name that tells `now`, and a new one is begun.
+    /// is damaged is moved aside, under a name that tells `now`, and a new one is begun. Files that were moved aside, now or by
+    /// somebody who died of it, are to be told of, and then [`Self::told`].
     ///
     /// # Errors
     /// [`SpoolError`] when the file cannot be made or opened.
-    pub async fn open(path: &Path, limit: u64, now: Timestamp) -> Result<(Self, Option<MovedAside>), SpoolError> {
+    pub async fn open(path: &Path, limit: u64, now: Timestamp) -> Result<(Self, Vec<MovedAside>), SpoolError> {
         if file::is_half_replaced(path) {
-            let damage = "it was being replaced when its server died".to_owned();
-            let (spool, moved) = Self::replace(path, limit, now, damage).await?;
-            return Ok((spool, Some(moved)));
+            file::resume(path, now).await?;
         }
-        match Self::open_sound(path, limit).await {
+        let spool = match Self::open_sound(path, limit).await {
             Err(SpoolError::Damaged(damage)) => {
-                let (spool, moved) = Self::replace(path, limit, now, damage).await?;
-                Ok((spool, Some(moved)))
+                file::replace(path, limit, now, &damage).await?;
+                Self::open_sound(path, limit).await?
             }
-            sound => Ok((sound?, None)),
-        }
+            sound => sound?,
+        };
+        let untold = spool.untold().await;
+        Ok((spool, untold))
     }
 
     /// Opens the file to look at it: there must be one, and one that is damaged stays where it is.
@@ -135,16 +141,25 @@ impl Spool {
         Self::open_sound(path, limit).await
     }
 
-    /// Moves this file aside, since it is damaged, and begins a new one in its place.
+    /// Moves this file aside, since it is damaged, and begins a new one in its place. What came of it is to be told of, as by
+    /// [`Self::open`].
     ///
     /// # Errors
     /// [`SpoolError`] when the system does not allow it. All else fails with [`SpoolError::Damaged`] then, until this is called
     /// again and succeeds.
-    pub async fn begin_anew(&mut self, now: Timestamp, damage: String) -> Result<MovedAside, SpoolError> {
+    pub async fn begin_anew(&mut self, now: Timestamp, damage: String) -> Result<Vec<MovedAside>, SpoolError> {
         self.pool.close().await;
-        let (spool, moved) = Self::replace(&self.path, self.limit, now, damage).await?;
-        *self = spool;
-        Ok(moved)
+        file::replace(&self.path, self.limit, now, &damage).await?;
+        *self = Self::open_sound(&self.path, self.limit).await?;
+        Ok(self.untold().await)
+    }
+
+    /// Notes that people were told of what was moved aside. Where that fails they are told again at the next start.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; it counts as untold then.
+    pub async fn told(&self) -> Result<(), SpoolError> {
+        notes::told(&self.pool).await
     }
 
     /// Keeps entries, all or none. When this returns `Ok` they are on disk.
@@ -215,16 +230,16 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`]; it stays where it was then.
     pub async fn set_aside(&self, number: Number, reason: &str) -> Result<(), SpoolError> {
+        // A damaged file may have brought a number twice, and an entry that cannot be set aside would be tried for ever.
+        const ANOTHER: &str = "UPDATE sqlite_sequence SET seq = seq + 1
+             WHERE name = 'entries' AND EXISTS (SELECT 1 FROM set_aside WHERE seq = ?1)";
+        const ASIDE: &str = "INSERT INTO set_aside (seq, at, about, packet, checksum, reason)
+             SELECT CASE WHEN EXISTS (SELECT 1 FROM set_aside WHERE seq = ?1)
+                    THEN (SELECT seq FROM sqlite_sequence WHERE name = 'entries') ELSE seq END,
+                    at, about, packet, checksum, ?2 FROM entries WHERE seq = ?1";
         let mut tx = self.pool.begin().await.map_err(file::failure)?;
-        sqlx::query(
-            "INSERT INTO set_aside (seq, at, about, packet, checksum, reason)
-             SELECT seq, at, about, packet, checksum, ?2 FROM entries WHERE seq = ?1",
-        )
-        .bind(number)
-        .bind(reason)
-        .execute(&mut *tx)
-        .await
-        .map_err(file::failure)?;
+        sqlx::query(ANOTHER).bind(number).execute(&mut *tx).await.map_err(file::failure)?;
+        sqlx::query(ASIDE).bind(number).bind(reason).execute(&mut *tx).await.map_err(file::failure)?;
         let deleted = sqlx::query("DELETE FROM entries WHERE seq = ?1").bind(number).execute(&mut *tx).await;
         let gone = deleted.map_err(file::failure)?.rows_affected();
         tx.commit().await.map_err(file::failure)?;
@@ -238,7 +253,8 @@ impl Spool {
     /// [`SpoolError`]; they stay set aside then.
     pub async fn put_back(&self, numbers: &[Number]) -> Result<u64, SpoolError> {
         const BACK: &str = "INSERT INTO entries (seq, at, about, packet, checksum)
-             SELECT seq, at, about, packet, checksum FROM set_aside WHERE seq = ?1";
+             SELECT CASE WHEN EXISTS (SELECT 1 FROM entries WHERE seq = ?1) THEN NULL ELSE seq END,
+                    at, about, packet, checksum FROM set_aside WHERE seq = ?1";
         let count = self.take_from_aside(Some(BACK), numbers).await?;
         self.waiting.fetch_add(count, Ordering::AcqRel);
         Ok(count)
@@ -293,26 +309,12 @@ impl Spool {
     /// [`SpoolError`] when the directory or the file cannot be read.
     pub async fn damaged(&self) -> Result<Vec<Damaged>, SpoolError> {
         let files = file::damaged(&self.path).map_err(|error| SpoolError::Failed(error.to_string()))?;
-        let mut damaged = Vec::with_capacity(files.len());
-        for file in files {
-            let unreadable: Option<i64> = sqlx::query_scalar("SELECT unreadable FROM damage WHERE file = ?1")
-                .bind(file::name(&file))
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(file::failure)?;
-            damaged.push(Damaged { file, unreadable: unreadable.map(i64::unsigned_abs) });
-        }
-        Ok(damaged)
-    }
-
-    /// Keeps how much of a damaged file is nowhere else. Where there is no room for that, `radhold spool` shows the file without.
-    async fn note_damage(&self, to: &Path, unreadable: u64) {
-        let noted = sqlx::query("INSERT OR REPLACE INTO damage (file, unreadable) VALUES (?1, ?2)")
-            .bind(file::name(to))
-            .bind(i64::try_from(unreadable).unwrap_or(i64::MAX))
-            .execute(&self.pool)
-            .await;
-        drop(noted);
+        let notes = notes::all(&self.pool, &self.path).await?;
+        let known = |file: PathBuf| {
+            let note = notes.iter().rev().map(|(moved, _)| moved).find(|moved| moved.to == file);
+            Damaged { no_room: note.map(|it| it.no_room), unreadable: note.and_then(|it| it.unreadable), file }
+        };
+        Ok(files.into_iter().map(known).collect())
     }
 
     /// How many entries wait for the store.
@@ -375,25 +377,10 @@ impl Spool {
         Ok(spool)
     }
 
-    async fn replace(
-        path: &Path,
-        limit: u64,
-        now: Timestamp,
-        damage: String,
-    ) -> Result<(Self, MovedAside), SpoolError> {
-        let (to, salvaged) = file::replace(path, limit, now).await?;
-        let spool = Self::open_sound(path, limit).await?;
-        let set_aside = match salvaged {
-            Some(salvaged) => {
-                if let Some(unreadable) = salvaged.unreadable {
-                    spool.note_damage(&to, unreadable).await;
-                }
-                salvaged.set_aside
-            }
-            None => spool.fill().await?.set_aside,
-        };
-        let (saved, unreadable) = (spool.waiting(), salvaged.and_then(|salvaged| salvaged.unreadable));
-        Ok((spool, MovedAside { to, damage, saved, set_aside, unreadable }))
+    /// What nobody was told of yet. A note that cannot be read keeps no spool from being opened.
+    async fn untold(&self) -> Vec<MovedAside> {
+        let notes = notes::all(&self.pool, &self.path).await.unwrap_or_default();
+        notes.into_iter().filter(|(_, told)| !told).map(|(moved, _)| moved).collect()
     }
 }
 

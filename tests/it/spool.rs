@@ -211,7 +211,11 @@ async fn a_damaged_entry_and_a_damaged_file_block_nobody() {
         let moved = moved.next().unwrap().path();
         assert_eq!(std::fs::read_to_string(&moved).unwrap(), "this was the spool");
         let shown = spool(&radhold);
-        assert_eq!(shown["damaged"], serde_json::json!([{ "file": moved, "unreadable": null }]), "{shown:#}");
+        assert_eq!(
+            shown["damaged"],
+            serde_json::json!([{ "file": moved, "no_room": 0, "unreadable": null }]),
+            "{shown:#}"
+        );
         assert_eq!(account(&radhold, "Start", 2, &classes[1], 0).code, 0);
         until_sessions(&radhold, |sessions| sessions.iter().all(held));
     });

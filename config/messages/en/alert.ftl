@@ -90,9 +90,10 @@ alert-spool-nearly-full =
 # $file (text 400): where it is now.
 # $saved (number): records that could be read.
 # $aside (number): records that could be read and make no sense.
+# $left (number): records that could be read and found no room.
 # $unreadable (text 20): how many could not be read, at most.
 alert-spool-damaged =
-    Node { $node }: the spool's file was damaged ({ $damage }); it was moved to { $file }, and a new one begun. Records saved of it: { $saved }; set aside: { $aside }; unreadable, at most: { $unreadable }. See radhold spool.
+    Node { $node }: the spool's file was damaged ({ $damage }); it was moved to { $file }, and a new one begun. Records saved of it: { $saved }; set aside: { $aside }; without room, left in that file: { $left }; unreadable, at most: { $unreadable }. See radhold spool.
 
 ## Why somebody is banned, where radhold or a button set the ban. Parts of the lists of bans.
 

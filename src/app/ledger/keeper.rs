@@ -676,7 +676,7 @@ impl Keeper {
             Ok(moved) => {
                 self.anew_failed_at = None;
                 self.drain.begin();
-                report_damage(&moved, &self.alarms);
+                report_damage(&self.spool, &moved, &self.alarms).await;
             }
             Err(error) => {
                 self.anew_failed_at = Some(Instant::now());
@@ -713,21 +713,30 @@ impl Keeper {
     }
 }
 
-/// Tells the operator that a spool was damaged.
-pub(crate) fn report_damage(moved: &MovedAside, alarms: &Alarms) {
-    telemetry::count("spool.damaged");
-    telemetry::add("spool.set-aside", moved.set_aside);
-    tracing::error!(moved_to = %moved.to.display(), damage = moved.damage, saved = moved.saved, set_aside = moved.set_aside,
-        unreadable_at_most = moved.unreadable,
-        "the spool's file was damaged; it was moved aside, what could be read of it was saved or set aside, and a new one begun");
-    alarms.raise(
-        Notice::new("alert-spool-damaged")
-            .with("damage", moved.damage.as_str())
-            .with("file", moved.to.display().to_string())
-            .with("saved", moved.saved)
-            .with("aside", moved.set_aside)
-            .with("unreadable", moved.unreadable.map_or_else(|| "?".to_owned(), |most| most.to_string())),
-    );
+/// Tells the operator of files that were damaged, and notes that it was told.
+pub(crate) async fn report_damage(spool: &Spool, moved: &[MovedAside], alarms: &Alarms) {
+    if moved.is_empty() {
+        return;
+    }
+    for moved in moved {
+        telemetry::count("spool.damaged");
+        telemetry::add("spool.set-aside", moved.set_aside);
+        tracing::error!(moved_to = %moved.to.display(), damage = moved.damage, saved = moved.saved, set_aside = moved.set_aside,
+            no_room = moved.no_room, unreadable_at_most = moved.unreadable,
+            "the spool's file was damaged; it was moved aside, what could be read of it was saved or set aside, and a new one begun");
+        alarms.raise(
+            Notice::new("alert-spool-damaged")
+                .with("damage", moved.damage.as_str())
+                .with("file", moved.to.display().to_string())
+                .with("saved", moved.saved)
+                .with("aside", moved.set_aside)
+                .with("left", moved.no_room)
+                .with("unreadable", moved.unreadable.map_or_else(|| "?".to_owned(), |most| most.to_string())),
+        );
+    }
+    if let Err(error) = spool.told().await {
+        tracing::warn!(%error, "what was told of a damaged spool will be told again");
+    }
 }
 
 /// Whether an item is what became of an order.

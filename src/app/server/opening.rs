@@ -40,9 +40,7 @@ pub(super) fn make_state_dir(config: &Config) -> Result<(), ServeError> {
 pub(super) async fn open_spool(config: &Config, alarms: &Alarms) -> Result<Spool, ServeError> {
     let limit = config.spool.max_mebibytes.saturating_mul(1 << 20);
     let (spool, moved) = Spool::open(&config.spool.file, limit, clock::now()).await?;
-    if let Some(moved) = moved {
-        ledger::report_damage(&moved, alarms);
-    }
+    ledger::report_damage(&spool, &moved, alarms).await;
     Ok(spool)
 }
 
