@@ -436,7 +436,7 @@ impl Server {
         &self.sealing_key
     }
 
-    /// Puts another configuration in force, as far as [`config::Said::waiting_for_restart`] does not name it.
+    /// Puts another configuration in force, as far as [`crate::config::Said::waiting_for_restart`] does not name it.
     ///
     /// # Errors
     /// [`ServeError`] when anything in it is wrong; nothing has changed then.
