@@ -160,12 +160,12 @@ impl Entry {
     }
 }
 
-/// Reads an entry, or says what is wrong with it.
+/// Reads an entry from its number, time, description, packet and checksum, or says what is wrong with it.
 pub(super) fn read(row: &SqliteRow) -> Result<Entry, String> {
-    let at: i64 = cell(row, "at")?;
-    let about: String = cell(row, "about")?;
-    let packet: Vec<u8> = cell(row, "packet")?;
-    let kept: Vec<u8> = cell(row, "checksum")?;
+    let at: i64 = cell(row, 1)?;
+    let about: String = cell(row, 2)?;
+    let packet: Vec<u8> = cell(row, 3)?;
+    let kept: Vec<u8> = cell(row, 4)?;
     if kept != checksum(at, &about, &packet) {
         return Err("its checksum does not match".to_owned());
     }
@@ -181,7 +181,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<Entry, String> {
     })
 }
 
-fn cell<'r, T>(row: &'r SqliteRow, column: &'static str) -> Result<T, String>
+fn cell<'r, T>(row: &'r SqliteRow, column: usize) -> Result<T, String>
 where
     T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
 {

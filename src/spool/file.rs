@@ -1,7 +1,7 @@
 //! The spool's file: how it is opened, checked, and replaced when it is damaged. Knows nothing of what entries mean.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Row as _, SqlitePool};
+use sqlx::{ColumnIndex, Row as _, SqlitePool};
 
 use super::salvage::{ABSURD, salvage};
 use super::{SpoolError, notes};
@@ -47,8 +47,21 @@ const SCHEMA: [&str; 3] = [
     "CREATE INDEX IF NOT EXISTS urgent ON entries (seq) WHERE length(packet) = 0",
 ];
 
+/// They are called what they were made as: `quick_check` has no eye for that.
+const COLUMNS: [&str; 2] = [
+    "SELECT seq, at, about, packet, checksum FROM entries LIMIT 0",
+    "SELECT seq, at, about, packet, checksum, reason FROM set_aside LIMIT 0",
+];
+
+/// Octets of a header of ours, and where: the magic, pages of 4096 octets, a WAL, nothing reserved, SQLite's fractions; the format of its schema;
+/// UTF-8.
+const HEADER: [(usize, &[u8]); 3] =
+    [(0, b"SQLite format 3\0\x10\x00\x02\x02\x00\x40\x20\x20"), (44, &[0, 0, 0, 4]), (56, &[0, 0, 0, 1])];
+/// A file that differs from these in more octets is none of ours.
+const MOST_WRONG: usize = 4;
+
+/// Opens the file, which is there.
 pub(super) async fn open(path: &Path, limit: u64) -> Result<SqlitePool, SpoolError> {
-    create(path).map_err(|error| SpoolError::Failed(format!("{}: {error}", path.display())))?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .page_size(4096)
@@ -77,7 +90,7 @@ async fn check(pool: &SqlitePool) -> Result<Option<String>, sqlx::Error> {
     if sound != "ok" {
         return Ok(Some(sound));
     }
-    for statement in SCHEMA {
+    for statement in SCHEMA.into_iter().chain(COLUMNS) {
         sqlx::query(statement).execute(pool).await?;
     }
     // The first would never leave, and after the second SQLite takes no other for want of numbers.
@@ -177,11 +190,14 @@ fn finish(path: &Path, damaged: &str) -> Result<(), SpoolError> {
 
 /// Makes the new file beside the damaged one: what can be read of it, and the note of what could not, on disk.
 async fn prepare(path: &Path, limit: u64, damaged: &str, damage: &str) -> Result<(), SpoolError> {
-    let new = beside(path, ".new");
+    let (new, making) = (beside(path, ".new"), beside(path, ".making"));
     for suffix in BESIDE {
-        remove(&beside(&new, suffix)).map_err(|error| unmoved(path, &error))?;
+        remove(&beside(&making, suffix)).map_err(|error| unmoved(path, &error))?;
     }
-    let copy = open(&new, limit).await?;
+    mend_header(path).map_err(|error| unmoved(path, &error))?;
+    create(&making).map_err(|error| unmoved(path, &error))?;
+    // What waited fits, however its pages come to be filled.
+    let copy = open(&making, limit.saturating_mul(2)).await?;
     let note = notes::begin(&copy, path, damaged, damage).await?;
     let salvaged = salvage(path, &copy, limit).await?;
     notes::finish(&copy, note, &salvaged).await?;
@@ -192,16 +208,40 @@ async fn prepare(path: &Path, limit: u64, damaged: &str, damage: &str) -> Result
         .map_err(failure)?;
     copy.close().await;
     if busy != 0 {
-        return Err(SpoolError::Failed(format!("{} is in use", new.display())));
+        return Err(SpoolError::Failed(format!("{} is in use", making.display())));
     }
-    for suffix in [".new-wal", ".new-shm"] {
-        remove(&beside(path, suffix)).map_err(|error| unmoved(path, &error))?;
+    for suffix in ["-wal", "-shm"] {
+        remove(&beside(&making, suffix)).map_err(|error| unmoved(path, &error))?;
     }
-    sync_directory(path).map_err(|error| unmoved(path, &error))
+    // It has its name once it is complete.
+    fs::rename(making, new).and_then(|()| sync_directory(path)).map_err(|error| unmoved(path, &error))
+}
+
+/// Puts right what is the same in each header of ours: one wrong octet there, and SQLite reads nothing.
+fn mend_header(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut header = [0; 60];
+    if file.read_exact(&mut header).is_err() {
+        return Ok(());
+    }
+    let mut right = header;
+    for (at, octets) in HEADER {
+        right[at..at + octets.len()].copy_from_slice(octets);
+    }
+    let wrong = header.iter().zip(&right).filter(|(is, should)| is != should).count();
+    if (1..=MOST_WRONG).contains(&wrong) {
+        file.rewind()?;
+        file.write_all(&right)?;
+        file.sync_data()?;
+    }
+    Ok(())
 }
 
 /// What a column says, whatever is left of it.
-pub(super) fn text(row: &SqliteRow, column: &str) -> Result<String, sqlx::Error> {
+pub(super) fn text<I>(row: &SqliteRow, column: I) -> Result<String, sqlx::Error>
+where
+    I: ColumnIndex<SqliteRow>,
+{
     row.try_get::<Vec<u8>, _>(column).map(|octets| String::from_utf8_lossy(&octets).into_owned())
 }
 
@@ -252,7 +292,7 @@ pub(super) fn pool() -> SqlitePoolOptions {
 }
 
 /// Makes the file, with the rights it shall have, unless it is there; its name is on disk afterwards.
-fn create(path: &Path) -> io::Result<()> {
+pub(super) fn create(path: &Path) -> io::Result<()> {
     let directory = directory_of(path);
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {

@@ -81,6 +81,8 @@ pub struct Spool {
     limit: u64,
     pool: SqlitePool,
     waiting: AtomicU64,
+    /// The file was replaced, and the new one could not be opened then.
+    is_replaced: bool,
 }
 
 /// A damaged file that was moved aside.
@@ -122,6 +124,7 @@ impl Spool {
         if file::is_half_replaced(path) {
             file::resume(path, now).await?;
         }
+        file::create(path).map_err(|error| SpoolError::Failed(format!("{}: {error}", path.display())))?;
         let spool = match Self::open_sound(path, limit).await {
             Err(SpoolError::Damaged(damage)) => {
                 file::replace(path, limit, now, &damage).await?;
@@ -149,8 +152,18 @@ impl Spool {
     /// again and succeeds.
     pub async fn begin_anew(&mut self, now: Timestamp, damage: String) -> Result<Vec<MovedAside>, SpoolError> {
         self.pool.close().await;
-        file::replace(&self.path, self.limit, now, &damage).await?;
-        *self = Self::open_sound(&self.path, self.limit).await?;
+        let opened = match self.is_replaced {
+            true => Self::open_sound(&self.path, self.limit).await,
+            false => Err(SpoolError::Damaged(damage)),
+        };
+        *self = match opened {
+            Err(SpoolError::Damaged(damage)) => {
+                file::replace(&self.path, self.limit, now, &damage).await?;
+                self.is_replaced = true;
+                Self::open_sound(&self.path, self.limit).await?
+            }
+            opened => opened?,
+        };
         Ok(self.untold().await)
     }
 
@@ -372,7 +385,7 @@ impl Spool {
 
     async fn open_sound(path: &Path, limit: u64) -> Result<Self, SpoolError> {
         let pool = file::open(path, limit).await?;
-        let spool = Self { path: path.to_owned(), limit, pool, waiting: AtomicU64::new(0) };
+        let spool = Self { path: path.to_owned(), limit, pool, waiting: AtomicU64::new(0), is_replaced: false };
         spool.recount().await?;
         Ok(spool)
     }

@@ -65,9 +65,8 @@ pub(super) async fn salvage(from: &Path, copy: &SqlitePool, limit: u64) -> Resul
     // A file that is shorter than it says is read too, as far as it goes.
     let options = SqliteConnectOptions::new().filename(from).busy_timeout(PATIENCE).pragma("writable_schema", "ON");
     let most = pages(from, limit).map(|pages| pages.saturating_mul(PAGE / SMALLEST));
-    let Ok(damaged) = file::pool().connect_with(options).await else {
-        return Ok(Salvaged { unreadable: most, ..Salvaged::default() });
-    };
+    // Nothing of the file is read for that.
+    let damaged = file::pool().connect_with(options).await.map_err(failure)?;
     let salvaged = copy_all(&damaged, copy, most).await;
     damaged.close().await;
     salvaged
@@ -191,7 +190,8 @@ impl Salvage<'_> {
                     reached.end = true;
                     break;
                 }
-                Err(_) => break,
+                Err(error) if is_damage(&error) => break,
+                Err(error) => return Err(failure(error)),
             };
             if until == Some(row.number) {
                 reached.end = true;
@@ -206,19 +206,21 @@ impl Salvage<'_> {
             }
             chunk.push(row);
             if chunk.len() == CHUNK {
-                self.keep(&chunk).await?;
+                self.keep(&mut chunk).await?;
                 chunk.clear();
             }
         }
-        self.keep(&chunk).await?;
+        self.keep(&mut chunk).await?;
         Ok(reached)
     }
 
     /// Keeps these rows, as many as there is room for.
-    async fn keep(&mut self, rows: &[Row]) -> Result<(), SpoolError> {
+    async fn keep(&mut self, rows: &mut [Row]) -> Result<(), SpoolError> {
         if rows.is_empty() {
             return Ok(());
         }
+        // SQLite leaves each page half empty where rows come backwards.
+        rows.sort_by_key(|row| row.number);
         match self.put(rows).await {
             Err(SpoolError::Full) => (),
             done => return done,
@@ -326,15 +328,16 @@ struct Row {
 
 impl Row {
     fn of(row: &SqliteRow, was_aside: bool) -> Self {
-        let octets = |column: &str| row.try_get::<Vec<u8>, _>(column).unwrap_or_default();
+        // By their places: what a column is called may be what is damaged.
+        let octets = |column: usize| row.try_get::<Vec<u8>, _>(column).unwrap_or_default();
         Self {
-            number: row.try_get("seq").unwrap_or_default(),
-            at: row.try_get("at").unwrap_or_default(),
-            about: octets("about"),
-            packet: octets("packet"),
-            checksum: octets("checksum"),
+            number: row.try_get(0).unwrap_or_default(),
+            at: row.try_get(1).unwrap_or_default(),
+            about: octets(2),
+            packet: octets(3),
+            checksum: octets(4),
             was_aside,
-            reason: if was_aside { Some(text(row, "reason").unwrap_or_default()) } else { entry::read(row).err() },
+            reason: if was_aside { Some(text(row, 5).unwrap_or_default()) } else { entry::read(row).err() },
         }
     }
 
@@ -372,6 +375,12 @@ impl Row {
         self.hash(&mut hasher);
         hasher.finish()
     }
+}
+
+/// Whether this is the file's fault, and not that of the moment (SQLite's ERROR, IOERR, CORRUPT, TOOBIG, NOTADB).
+fn is_damage(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 1 | 10 | 11 | 18 | 26))
 }
 
 /// How many pages a file has, or says it had; `None` when it is no database any more.

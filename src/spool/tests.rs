@@ -521,15 +521,63 @@ async fn at_most_is_no_more_than_the_file_can_hold() {
 #[tokio::test]
 async fn what_finds_no_room_in_the_new_file_is_told_apart() {
     let (_home, path) = home();
-    closed(&path, &(1..=120).map(packet).collect::<Vec<_>>()).await;
+    let all: Vec<_> = (0..500).map(|number| packet((number % 250) as u8)).collect();
+    closed(&path, &all).await;
     renumber(&path, 10, 90);
-    // Somebody has it smaller than it was.
+    // Somebody has it much smaller than it was.
     let (spool, moved) = Spool::open(&path, 16 * 4096, NOON).await.unwrap();
     let [moved] = &moved[..] else { panic!("{moved:?}") };
-    assert_eq!((moved.saved + moved.no_room, moved.saved), (120, spool.waiting()), "{moved:?}");
+    assert_eq!((moved.saved + moved.no_room, moved.saved), (500, spool.waiting()), "{moved:?}");
     assert!(moved.unreadable.unwrap() <= 1, "what can be read is not unreadable: {moved:?}");
     assert!(moved.no_room > 0, "{moved:?}");
     assert_eq!(spool.damaged().await.unwrap()[0].no_room, Some(moved.no_room));
+}
+
+#[tokio::test]
+async fn what_is_read_backwards_takes_no_more_room() {
+    const LIMIT: u64 = 4 * MEBIBYTE;
+    let (_home, path) = home();
+    let spool = Spool::open(&path, LIMIT, NOON).await.unwrap().0;
+    let mut count = 0;
+    while spool.fill().await.unwrap().used < LIMIT / 10 * 9 {
+        spool.put(&(0..250).map(packet).collect::<Vec<_>>()).await.unwrap();
+        count += 250;
+    }
+    close(spool).await;
+    // Nearly all of it lies behind the damage.
+    let mut pages = pages(&path);
+    let leaf = pages.iter().skip(8).position(|page| page[0] == 13).unwrap() + 8;
+    pages[leaf].fill(0xAA);
+    fs::write(&path, pages.concat()).unwrap();
+    let (spool, moved) = Spool::open(&path, LIMIT, NOON).await.unwrap();
+    assert_eq!(moved[0].no_room, 0, "{moved:?}");
+    assert!(moved[0].saved > count - 100, "{count}: {moved:?}");
+    let fill = spool.fill().await.unwrap();
+    assert!(fill.used <= fill.limit, "{fill:?}");
+}
+
+#[tokio::test]
+async fn a_column_that_is_called_something_else_is_damage() {
+    for (table, column, other) in [("entries", "checksum", "checksul"), ("set_aside", "about", "abouu")] {
+        let (_home, path) = home();
+        closed(&path, &(1..=100).map(packet).collect::<Vec<_>>()).await;
+        let mut octets = fs::read(&path).unwrap();
+        let find = |octets: &[u8], what: &str| octets.windows(what.len()).position(|some| some == what.as_bytes());
+        let made = find(&octets, &format!("CREATE TABLE {table}")).unwrap();
+        let at = made + find(&octets[made..], column).unwrap();
+        octets[at..at + column.len()].copy_from_slice(other.as_bytes());
+        fs::write(&path, octets).unwrap();
+        let (spool, moved) = Spool::open(&path, MEBIBYTE, NOON).await.unwrap();
+        assert_eq!((moved.len(), spool.waiting()), (1, 100), "{moved:?}");
+        spool.put(&[packet(101)]).await.unwrap();
+        assert_eq!(entries(&spool).await.len(), 101);
+    }
+}
+
+#[tokio::test]
+async fn whoever_looks_makes_no_file() {
+    let (_home, path) = home();
+    assert!(Spool::look(&path, MEBIBYTE).await.is_err() && !path.exists());
 }
 
 #[tokio::test]
@@ -559,6 +607,9 @@ async fn whatever_is_in_the_file_there_is_a_spool() {
         spool.put(&[packet(255)]).await.unwrap_or_else(|error| panic!("{what}: {error}"));
         let least: u64 = moved.iter().map(|moved| moved.saved + moved.unreadable.unwrap_or(100)).sum();
         assert!(moved.is_empty() || least >= 100, "{what}: {moved:?}");
+        // All entries are in other pages than the first.
+        let in_header = what.strip_prefix("octet ").is_some();
+        assert!(!in_header || moved.iter().all(|moved| moved.saved == 100), "{what}: {moved:?}");
     }
 }
 

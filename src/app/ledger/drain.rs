@@ -94,6 +94,13 @@ impl Drain {
         self.moved_at = self.next_at;
     }
 
+    /// The file is another: a number in hand may be another entry's.
+    pub(super) fn begin_anew(&mut self) {
+        self.alone = None;
+        self.put_off.clear();
+        self.begin();
+    }
+
     /// More has come behind what waits, and is looked at in its turn; presses and outcomes go first.
     pub(super) fn follow(&mut self, with_urgent: bool, was_empty: bool) {
         if was_empty {

@@ -675,7 +675,7 @@ impl Keeper {
         match self.spool.begin_anew(clock::now(), damage).await {
             Ok(moved) => {
                 self.anew_failed_at = None;
-                self.drain.begin();
+                self.drain.begin_anew();
                 report_damage(&self.spool, &moved, &self.alarms).await;
             }
             Err(error) => {
