@@ -172,7 +172,12 @@ async fn scene(url: &str, more: &str) -> (Radhold, Fleet) {
     let head = format!("store.url = \"{url}\"\n{more}");
     let toml = format!("[server]\nreject_delay = \"0s\"\n{}", Fleet::section(address));
     let radhold = block_in_place(|| Radhold::start_with(&head, &toml));
-    block_in_place(|| radhold.add_user("alice", PASSWORD, &["--store-as", "clear"]));
+    block_in_place(|| {
+        radhold.add_user("alice", PASSWORD, &["--store-as", "clear"]);
+        // Whoever logged in before that is heard is nobody known after it. A node that heard nothing yet, when she was added, never will.
+        let begun = Instant::now();
+        while !radhold.counters().contains_key("news.user") && begun.elapsed() < QUICK {}
+    });
     let fleet = Fleet::start(socket, vec![radhold.auth], vec![radhold.accounting]);
     (radhold, fleet)
 }
