@@ -75,6 +75,9 @@ pub async fn open_with(url: &str, options: Options) -> Result<Arc<dyn Store>, St
     }
 }
 
+/// Called when what is done is nearly done.
+pub type Nearly<'n> = &'n (dyn Fn() + Send + Sync);
+
 /// Where radhold keeps what must survive.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
@@ -205,11 +208,19 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// spare us: a connection that broke amid COMMIT leaves it open. To repeat the changes is safe either way; if they had
     /// been kept, the repetition is a conflict.
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
-        Ok(self.commit_claiming(changes, None).await?.committed)
+        Ok(self.commit_claiming(changes, None, &|| ()).await?.committed)
     }
     /// The same; and the orders of one lane, where a claim is given, are claimed as they are added, as [`Store::claim`] claims them the
     /// first time. After an `Err` they may be claimed, and nobody knows them: see [`Store::disclaim`].
-    async fn commit_claiming(&self, changes: &[Change], claim: Option<&Claim>) -> Result<Kept, StoreError>;
+    ///
+    /// `nearly` is called when it is time to put the next changes together: those that come sooner only wait longer for their turn, while
+    /// others could still have joined them. It may be called more than once, and not at all where this ends with an `Err`.
+    async fn commit_claiming(
+        &self,
+        changes: &[Change],
+        claim: Option<&Claim>,
+        nearly: Nearly<'_>,
+    ) -> Result<Kept, StoreError>;
     /// Keeps one change as [`Store::commit`] does, and in its transaction the act it comes of; the act only when the change is kept.
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError>;
 

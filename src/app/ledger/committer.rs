@@ -18,6 +18,7 @@ use super::super::settings::{Settings, SettingsHandle};
 use super::super::turn::Turn;
 use super::super::users::Users;
 use super::super::{clock, voices};
+use super::flight::Next;
 use super::recent::Recent;
 use super::ticket::Ticket;
 use crate::accounting::{Report, Request, Status};
@@ -142,8 +143,8 @@ enum Kind {
 
 impl Committer {
     /// Takes the items one after the other and commits as many as possible together. On an error, what their tickets do not call
-    /// kept may or may not be.
-    pub(super) async fn keep(&self, items: Vec<Item>) -> Result<(), StoreError> {
+    /// kept may or may not be. `next` is called when it is time for others.
+    pub(super) async fn keep(&self, items: Vec<Item>, next: &Next) -> Result<(), StoreError> {
         let called: Vec<_> = items.iter().map(|item| self.called(item)).collect();
         let unknown = items.iter().zip(&called).filter_map(|(item, called)| match (item, called) {
             (Item::Accounting { nas, request, .. }, Some(Called { remembered: None, .. })) => {
@@ -166,7 +167,7 @@ impl Committer {
                 }
                 Item::Press(press, ticket) => {
                     // Whose session it is must be known before it is asked who may speak for it.
-                    self.rounds(&mut work).await?;
+                    self.rounds(&mut work, next).await?;
                     let session = press.session();
                     match voices::fact(&*self.store, press).await {
                         Ok(Ok(event)) => {
@@ -186,7 +187,7 @@ impl Committer {
                 }
                 Item::Accounting { nas, source, request, class, ticket } => {
                     let origin = (nas, source, class, called);
-                    match self.resolve(origin, request, Arc::clone(&ticket), &mut lookup, &mut work).await {
+                    match self.resolve(origin, request, Arc::clone(&ticket), &mut lookup, (&mut work, next)).await {
                         Err(error) if !matches!(error, StoreError::Away(_)) => {
                             self.quarantine(&ticket, error.to_string()).await?;
                         }
@@ -196,7 +197,7 @@ impl Committer {
                 Item::Misfit(ticket, reason) => self.quarantine(&ticket, reason).await?,
             }
         }
-        self.rounds(&mut work).await
+        self.rounds(&mut work, next).await
     }
 
     fn called(&self, item: &Item) -> Option<Called> {
@@ -218,7 +219,7 @@ impl Committer {
         request: Box<Request>,
         ticket: Arc<Ticket>,
         lookup: &mut Lookup,
-        work: &mut VecDeque<Work>,
+        (work, next): (&mut VecDeque<Work>, &Next),
     ) -> Result<(), StoreError> {
         let event = match request.status {
             Status::Start => Event::Started(request.report.clone()),
@@ -226,7 +227,7 @@ impl Committer {
             Status::Stop => Event::Stopped(request.report.clone()),
             Status::AccountingOn | Status::AccountingOff => {
                 // What came before it must be among the sessions it ends.
-                self.rounds(work).await?;
+                self.rounds(work, next).await?;
                 // Several devices may share an entry; only this one has restarted.
                 let Report { identity, at, by_nas_clock, .. } = request.report;
                 let restart = Restart {
@@ -268,7 +269,7 @@ impl Committer {
                 Found::AskAgain => {
                     // What came before it may be what it looks for.
                     if work.iter().any(|item| item.may_be_meant(&nas, &request)) {
-                        self.rounds(work).await?;
+                        self.rounds(work, next).await?;
                     }
                     recall::by_identity(&*self.store, &nas, nas_address, &request).await?
                 }
@@ -288,14 +289,14 @@ impl Committer {
     }
 
     /// Commits all work in order, one job per session at a time.
-    async fn rounds(&self, work: &mut VecDeque<Work>) -> Result<(), StoreError> {
+    async fn rounds(&self, work: &mut VecDeque<Work>, next: &Next) -> Result<(), StoreError> {
         while !work.is_empty() {
             let mut taken = HashSet::new();
             let (mut round, later): (VecDeque<_>, VecDeque<_>) = std::mem::take(work)
                 .into_iter()
                 .partition(|item| taken.len() < self.batch && taken.insert(item.session));
-            match self.round(&mut round).await {
-                Err(error) if !matches!(error, StoreError::Away(_)) => self.split(&mut round, error).await?,
+            match self.round(&mut round, next).await {
+                Err(error) if !matches!(error, StoreError::Away(_)) => self.split(&mut round, error, next).await?,
                 done => done?,
             }
             // What came second goes before what waited behind it.
@@ -306,7 +307,7 @@ impl Committer {
     }
 
     /// Halves what the store refuses until that stands alone. Leaves in `round` the jobs that came second.
-    async fn split(&self, round: &mut VecDeque<Work>, error: StoreError) -> Result<(), StoreError> {
+    async fn split(&self, round: &mut VecDeque<Work>, error: StoreError, next: &Next) -> Result<(), StoreError> {
         let mut second = VecDeque::new();
         let mut refused = vec![(std::mem::take(round), error)];
         while let Some((mut group, error)) = refused.pop() {
@@ -316,7 +317,7 @@ impl Committer {
             }
             let later = group.split_off(group.len() / 2);
             for mut half in [group, later] {
-                match self.round(&mut half).await {
+                match self.round(&mut half, next).await {
                     Err(error) if !matches!(error, StoreError::Away(_)) => refused.push((half, error)),
                     done => {
                         done?;
@@ -365,7 +366,7 @@ impl Committer {
     }
 
     /// One transaction. Leaves in `round` the jobs that came second and those that come of it, or on an error all of them.
-    async fn round(&self, round: &mut VecDeque<Work>) -> Result<(), StoreError> {
+    async fn round(&self, round: &mut VecDeque<Work>, next: &Next) -> Result<(), StoreError> {
         let mut known = HashMap::with_capacity(round.len());
         let mut wanted = Vec::new();
         for item in round.iter_mut() {
@@ -388,7 +389,7 @@ impl Committer {
         }
         let mut moved = self.guess_again(round, &known).await?;
         moved.extend(move_to_others(round, &known));
-        let done = self.apply(round, known).await;
+        let done = self.apply(round, known, next).await;
         round.extend(moved);
         done
     }
@@ -440,6 +441,7 @@ impl Committer {
         &self,
         round: &mut VecDeque<Work>,
         mut known: HashMap<SessionId, Session>,
+        next: &Next,
     ) -> Result<(), StoreError> {
         let (settings, now) = (self.settings.current(), clock::now());
         let members = self.members(round, &known, now).await?;
@@ -455,7 +457,7 @@ impl Committer {
             changes.extend(turn.filter(|turn| !turn.is_idle()).map(|turn| turn.into_change(item.settles())));
         }
         let reach = self.hands.reach(&self.store, &changes, now);
-        let kept = self.store.commit_claiming(&changes, reach.as_ref().map(Reach::claim)).await;
+        let kept = self.store.commit_claiming(&changes, reach.as_ref().map(Reach::claim), &|| next.call()).await;
         let Kept { committed, claimed } = match kept {
             Ok(kept) => kept,
             Err(error) => {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::super::{accounting, clock};
 use super::committer::Item;
+use super::flight::Next;
 use super::keeper::{Keeper, within};
 use super::pace::Pace;
 use super::ticket::{Done, Ticket};
@@ -215,7 +216,7 @@ impl Keeper {
             }
         }
         let (count, sent) = (items.len(), Instant::now());
-        let done = within(self.after, self.committer.keep(items)).await;
+        let done = within(self.after, self.committer.keep(items, &Next::default())).await;
         let took = sent.elapsed();
         let kept = self.strike_off(&tickets).await;
         let mut refused = None;
@@ -291,7 +292,7 @@ impl Keeper {
         }
         let Ok((item, ticket)) = self.item_of(entry) else { return };
         let (committer, patience) = (Arc::clone(&self.committer), self.after * ALONE);
-        let work = tokio::spawn(async move { within(patience, committer.keep(vec![item])).await });
+        let work = tokio::spawn(async move { within(patience, committer.keep(vec![item], &Next::default())).await });
         self.drain.alone = Some(Alone { number, ticket, work });
     }
 

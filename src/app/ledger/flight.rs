@@ -5,7 +5,9 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Notify;
 use tokio::task::Id;
 use tokio::time::Instant;
 
@@ -23,6 +25,7 @@ pub(super) type Offer = (Arc<Session>, Arc<Ticket>);
 pub(super) struct Flight {
     pub(super) task: Id,
     pub(super) begun: Instant,
+    pub(super) next: Next,
     pub(super) cargo: Cargo,
 }
 
@@ -30,6 +33,30 @@ pub(super) struct Flight {
 pub(super) enum Cargo {
     Batch { count: usize, tickets: Vec<Arc<Ticket>>, offers: Vec<Offer>, marks: Marks, urgent: bool },
     Attempts(Vec<AuthAttempt>),
+}
+
+/// Whether it is time for the batch after one that is on its way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Next {
+    is_time: Arc<AtomicBool>,
+    told: Arc<Notify>,
+}
+
+impl Next {
+    /// Not yet; `told` is, when it is.
+    pub(super) fn new(told: &Arc<Notify>) -> Self {
+        Self { is_time: Arc::default(), told: Arc::clone(told) }
+    }
+
+    pub(super) fn is_time(&self) -> bool {
+        self.is_time.load(Ordering::Acquire)
+    }
+
+    pub(super) fn call(&self) {
+        if !self.is_time.swap(true, Ordering::AcqRel) {
+            self.told.notify_one();
+        }
+    }
 }
 
 /// What the items of a batch are about, hashed: that two hashes are the same by chance costs a moment's wait.

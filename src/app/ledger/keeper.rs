@@ -10,7 +10,7 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -22,7 +22,7 @@ use super::super::settings::SettingsHandle;
 use super::super::users::Users;
 use super::committer::{Committer, Item};
 use super::drain::Drain;
-use super::flight::{Cargo, Flight, Marks, Offer, is_of_all};
+use super::flight::{Cargo, Flight, Marks, Next, Offer, is_of_all};
 use super::pace::Pace;
 use super::recent::Recent;
 use super::ticket::{Done, Ticket};
@@ -34,7 +34,8 @@ use crate::spool::{Entry, MovedAside, Spool, SpoolError};
 use crate::store::{AuthAttempt, Spooled, Store, StoreError};
 use crate::telemetry;
 
-/// Batches on their way to the store at a time: one is read and worked on while another is committed.
+/// Batches on their way to the store at a time: one is read and worked on while another is committed. What joins it only when the one
+/// before is nearly kept has waited for less, and is more in one transaction.
 const DEPTH: usize = 2;
 /// Batches of presses and deadlines beside them. They are small, and each waits for the disk; what comes meanwhile goes with the next.
 const URGENT: usize = 4;
@@ -97,6 +98,8 @@ pub(crate) struct Keeper {
     /// Deadlines that wait until presses and outcomes in the spool are heard, and whether they are urgent then.
     early: Vec<(bool, InLine)>,
     flights: Vec<Flight>,
+    /// Told when it is time for the next batch.
+    next: Arc<Notify>,
     tasks: JoinSet<Landing>,
     pace: Pace,
     hasher: RandomState,
@@ -158,6 +161,7 @@ impl Keeper {
             urgent_waiting: VecDeque::new(),
             early: Vec::new(),
             flights: Vec::new(),
+            next: Arc::default(),
             tasks: JoinSet::new(),
             pace: Pace::new(batch as usize, batch as usize, after),
             hasher: RandomState::new(),
@@ -203,6 +207,8 @@ impl Keeper {
                     in_line = room == 0 && !self.queue.is_empty();
                     self.landed(landed).await;
                 }
+                // The same.
+                () = self.next.notified() => in_line = room == 0 && !self.queue.is_empty(),
                 () = knocked(&mut self.away) => self.welcome_back(),
                 received = self.urgent.recv_many(&mut urgent, urgent_room), if urgent_room > 0 && !urgent_closed => {
                     urgent_closed = received == 0;
@@ -244,7 +250,7 @@ impl Keeper {
 
     /// How many jobs may be taken in.
     fn room(&self) -> usize {
-        if self.batches() >= self.pace.depth(DEPTH) { 0 } else { self.pace.size().saturating_sub(self.waiting.len()) }
+        if self.may_send() { self.pace.size().saturating_sub(self.waiting.len()) } else { 0 }
     }
 
     /// How many urgent ones may be taken in.
@@ -257,8 +263,11 @@ impl Keeper {
         self.waiting.is_empty() && self.urgent_waiting.is_empty()
     }
 
-    fn batches(&self) -> usize {
-        self.flights.iter().filter(|flight| matches!(flight.cargo, Cargo::Batch { urgent: false, .. })).count()
+    /// Whether it is time for another batch.
+    fn may_send(&self) -> bool {
+        let is_batch = |flight: &&Flight| matches!(flight.cargo, Cargo::Batch { urgent: false, .. });
+        let mut batches = self.flights.iter().filter(is_batch);
+        batches.clone().count() < self.pace.depth(DEPTH) && batches.all(|batch| batch.next.is_time())
     }
 
     fn urgent_batches(&self) -> usize {
@@ -300,7 +309,7 @@ impl Keeper {
     fn send_off(&mut self, last: bool) {
         self.send_attempts(last);
         self.send_urgent();
-        if self.waiting.is_empty() && self.offers.is_empty() || self.batches() >= self.pace.depth(DEPTH) {
+        if self.waiting.is_empty() && self.offers.is_empty() || !self.may_send() {
             return;
         }
         let (mut items, mut tickets, mut marks, mut held) =
@@ -321,7 +330,8 @@ impl Keeper {
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting = self.pick(waiting, batch, &mut items, &mut tickets, (&mut marks, held));
         let count = items.len();
-        self.launch(items, Cargo::Batch { count, tickets, offers, marks, urgent: false });
+        let next = Next::new(&self.next);
+        self.launch(items, Cargo::Batch { count, tickets, offers, marks, urgent: false }, next);
     }
 
     /// Sends off what is urgent, beside what else is on its way. What may be about any session goes before it, or would never find
@@ -340,7 +350,8 @@ impl Keeper {
         let picked = (&mut marks, Marks::default());
         self.urgent_waiting = self.pick(waiting, self.committer.batch, &mut items, &mut tickets, picked);
         let count = items.len();
-        self.launch(items, Cargo::Batch { count, tickets, offers: Vec::new(), marks, urgent: true });
+        let cargo = Cargo::Batch { count, tickets, offers: Vec::new(), marks, urgent: true };
+        self.launch(items, cargo, Next::default());
     }
 
     /// Moves those that may go into a batch, and gives back those that must wait: for what is on its way, for what is `held`, or for those
@@ -376,13 +387,14 @@ impl Keeper {
         rest
     }
 
-    fn launch(&mut self, items: Vec<Item>, cargo: Cargo) {
+    fn launch(&mut self, items: Vec<Item>, cargo: Cargo, next: Next) {
         if items.is_empty() {
             return;
         }
-        let (committer, patience) = (Arc::clone(&self.committer), self.after);
-        let task = self.tasks.spawn(timed(async move { within(patience, committer.keep(items)).await })).id();
-        self.flights.push(Flight { task, begun: Instant::now(), cargo });
+        let (committer, patience, told) = (Arc::clone(&self.committer), self.after, next.clone());
+        let keep = async move { within(patience, committer.keep(items, &told)).await };
+        let task = self.tasks.spawn(timed(keep)).id();
+        self.flights.push(Flight { task, begun: Instant::now(), next, cargo });
     }
 
     /// Sees to what became of a task.
@@ -542,7 +554,8 @@ impl Keeper {
             }
         };
         let task = self.tasks.spawn(timed(within(patience, record))).id();
-        self.flights.push(Flight { task, begun: Instant::now(), cargo: Cargo::Attempts(cargo) });
+        let (begun, next) = (Instant::now(), Next::default());
+        self.flights.push(Flight { task, begun, next, cargo: Cargo::Attempts(cargo) });
     }
 
     // -- away and back
@@ -779,7 +792,7 @@ mod tests {
     use super::super::tests::Scene;
     use super::*;
     use crate::accounting::{Report, Request, Status};
-    use crate::model::{Nas, Secret};
+    use crate::model::{Identity, Nas, Secret};
     use crate::spool::AccountingPacket;
 
     /// The least a spool may have.
@@ -795,15 +808,24 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_spool_that_was_full_takes_what_a_slow_store_cannot_once_it_is_drained() {
+    /// A keeper, the ways in, and what is with them.
+    struct Desk {
+        keeper: Keeper,
+        jobs: mpsc::Sender<Job>,
+        _urgent: mpsc::Sender<Job>,
+        raised: mpsc::Receiver<Notice>,
+        nas: Arc<Nas>,
+        _directory: tempfile::TempDir,
+    }
+
+    async fn desk() -> Desk {
         let Scene { store, users, committer, nas } = Scene::new().await;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("spool.sqlite");
         let (spool, _) = Spool::open(&path, MEBIBYTE, clock::now()).await.unwrap();
-        let (alarms, mut raised) = Alarms::new("here".into());
+        let (alarms, raised) = Alarms::new("here".into());
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let (_urgent_jobs, urgent) = mpsc::channel(QUEUE);
+        let (urgent_jobs, urgent) = mpsc::channel(QUEUE);
         let parts = Parts {
             store,
             users,
@@ -819,8 +841,47 @@ mod tests {
             alarms,
             spools: watch::Sender::default(),
         };
-        let mut keeper = Keeper::new(parts, queue, urgent);
+        let keeper = Keeper::new(parts, queue, urgent);
+        Desk { keeper, jobs, _urgent: urgent_jobs, raised, nas, _directory: directory }
+    }
 
+    fn interim(nas: &Arc<Nas>, acct_session_id: Option<&str>) -> Job {
+        let identity = Identity { acct_session_id: acct_session_id.map(str::to_owned), ..Identity::default() };
+        let request = Request {
+            status: Status::InterimUpdate,
+            user: None,
+            classes: vec![],
+            report: Report { identity, ..Report::default() },
+            disbelieved: None,
+        };
+        let (kept, _) = oneshot::channel();
+        Job::Accounting { nas: Arc::clone(nas), packet: Box::new(packet(nas)), request: Box::new(request), kept }
+    }
+
+    #[tokio::test]
+    async fn the_next_batch_is_put_together_when_the_one_before_is_nearly_kept() {
+        let Desk { mut keeper, nas, .. } = desk().await;
+        // Nothing else runs until this test waits for something.
+        for (name, sent) in [("a", 1), ("b", 1), ("c", 1)] {
+            keeper.take_in(interim(&nas, Some(name)), false, &mut Vec::new());
+            keeper.send_off(false);
+            assert_eq!(keeper.flights.len(), sent, "{name}");
+        }
+        assert_eq!((keeper.room(), keeper.waiting.len()), (0, 2));
+        keeper.flights[0].next.call();
+        keeper.next.notified().await;
+        keeper.send_off(false);
+        assert_eq!((keeper.flights.len(), keeper.waiting.len()), (2, 0), "what has gathered goes together");
+        keeper.flights[1].next.call();
+        assert_eq!(keeper.room(), 0, "that is as many as there may be");
+        let landed = keeper.tasks.join_next_with_id().await.unwrap();
+        keeper.landed(landed).await;
+        assert!(keeper.room() > 0);
+    }
+
+    #[tokio::test]
+    async fn a_spool_that_was_full_takes_what_a_slow_store_cannot_once_it_is_drained() {
+        let Desk { mut keeper, jobs, mut raised, nas, .. } = desk().await;
         while !keeper.full {
             let tickets: Vec<_> =
                 (0..64).map(|_| Ticket::new(Some(Entry::Accounting(packet(&nas))), Done::Nobody)).collect();
@@ -840,16 +901,7 @@ mod tests {
         keeper.pace.kept(4, Duration::from_secs(2));
         assert_eq!(keeper.pace.bearable(), Some(2));
         for _ in 0..32 {
-            let request = Request {
-                status: Status::InterimUpdate,
-                user: None,
-                classes: vec![],
-                report: Report::default(),
-                disbelieved: None,
-            };
-            let (kept, _) = oneshot::channel();
-            let (nas, packet) = (Arc::clone(&nas), Box::new(packet(&nas)));
-            jobs.try_send(Job::Accounting { nas, packet, request: Box::new(request), kept }).unwrap();
+            jobs.try_send(interim(&nas, None)).unwrap();
         }
         keeper.keep_surplus_in_spool().await;
         assert!(keeper.spool.waiting() >= 16, "{} of 32", keeper.spool.waiting());

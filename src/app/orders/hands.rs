@@ -194,7 +194,7 @@ mod tests {
         let ask = Effect::AskApprover { approver: crate::model::ApproverKind::Operator };
         let changes = [change(1, &[ask, coa.clone()]), change(1, std::slice::from_ref(&coa))];
         let reach = hands.reach(&store, &changes, clock::now()).unwrap();
-        let Kept { committed, claimed } = store.commit_claiming(&changes, Some(reach.claim())).await.unwrap();
+        let Kept { committed, claimed } = store.commit_claiming(&changes, Some(reach.claim()), &|| ()).await.unwrap();
         assert!(hands.reach(&store, &changes, clock::now()).is_none(), "there are places for two");
         reach.take(claimed, &changes, &committed);
         let Taken { order, session, place } = taken.recv().await.unwrap();
@@ -215,7 +215,7 @@ mod tests {
         // Cut off behind the commit, as by a time limit.
         let changes = [change(1, &coa)];
         let reach = hands.reach(&store, &changes, clock::now()).unwrap();
-        store.commit_claiming(&changes, Some(reach.claim())).await.unwrap();
+        store.commit_claiming(&changes, Some(reach.claim()), &|| ()).await.unwrap();
         drop(reach);
         are_free(&store, 1).await;
         // The same where the transaction ends only after that.
@@ -224,12 +224,12 @@ mod tests {
         let claim = reach.claim().clone();
         drop(reach);
         tokio::time::sleep(PAUSES.0 / 2).await;
-        store.commit_claiming(&changes, Some(&claim)).await.unwrap();
+        store.commit_claiming(&changes, Some(&claim), &|| ()).await.unwrap();
         are_free(&store, 1).await;
         // Whoever should have carried it out has stopped meanwhile.
         let changes = [change(2, &coa)];
         let reach = hands.reach(&store, &changes, clock::now()).unwrap();
-        let Kept { committed, claimed } = store.commit_claiming(&changes, Some(reach.claim())).await.unwrap();
+        let Kept { committed, claimed } = store.commit_claiming(&changes, Some(reach.claim()), &|| ()).await.unwrap();
         drop(taken);
         reach.take(claimed, &changes, &committed);
         are_free(&store, 1).await;
@@ -247,7 +247,7 @@ mod tests {
         reach.refused();
         assert_eq!(hands.places().available_permits(), 2, "its places are others' again");
         // Were it given free all the same, this would be too.
-        store.commit_claiming(&changes, Some(&claim)).await.unwrap();
+        store.commit_claiming(&changes, Some(&claim), &|| ()).await.unwrap();
         tokio::time::sleep(PAUSES.0 * 2).await;
         assert!(store.claim(&"other".into(), None, clock::now(), LEASE, 99).await.unwrap().is_empty());
     }

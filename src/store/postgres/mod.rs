@@ -51,8 +51,8 @@ use tokio::sync::mpsc;
 use super::reports::{Asked, Cell, Report};
 use super::{
     AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Due, Edit,
-    EmergencyCode, Heard, Imported, Kept, KeptTotp, Named, News, Options, Order, OrderId, Port, Presence, QuarantineId,
-    Quarantined, Restart, SessionQuery, Store, StoreError, Usage, Wake,
+    EmergencyCode, Heard, Imported, Kept, KeptTotp, Named, Nearly, News, Options, Order, OrderId, Port, Presence,
+    QuarantineId, Quarantined, Restart, SessionQuery, Store, StoreError, Usage, Wake,
 };
 use crate::model::{
     ApproverKind, Binding, Enrolment, EnrolmentId, EnrolmentState, Group, GroupName, Language, Member, Nas, NasName,
@@ -246,7 +246,14 @@ impl Store for PostgresStore {
         on!(self, connection => session::due(connection, until, after, limit))
     }
 
-    async fn commit_claiming(&self, changes: &[Change], claim: Option<&Claim>) -> Result<Kept, StoreError> {
+    async fn commit_claiming(
+        &self,
+        changes: &[Change],
+        claim: Option<&Claim>,
+        nearly: Nearly<'_>,
+    ) -> Result<Kept, StoreError> {
+        // They are kept beside each other.
+        nearly();
         keep!(self, connection => commit::commit(connection, changes, None, claim))
     }
 

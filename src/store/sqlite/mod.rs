@@ -54,7 +54,7 @@ use tokio::sync::{mpsc, watch};
 use super::reports::{Asked, Cell, Report};
 use super::{
     AuditEntry, AuditQuery, AuthAttempt, BanNotice, Change, Claim, Cluster, CodeTry, Committed, Due, Edit,
-    EmergencyCode, Heard, Imported, Kept, KeptTotp, Named, News, Order, OrderId, Port, Presence, QuarantineId,
+    EmergencyCode, Heard, Imported, Kept, KeptTotp, Named, Nearly, News, Order, OrderId, Port, Presence, QuarantineId,
     Quarantined, Restart, SessionQuery, Store, StoreError, Usage, Wake,
 };
 use crate::model::{
@@ -125,11 +125,19 @@ impl SqliteStore {
     }
 
     /// Keeps changes, unless some conflict and it is not asked which.
-    async fn keep(&self, changes: &[Change], claim: Option<&Claim>, ask: Ask) -> Result<Option<Kept>, StoreError> {
+    async fn keep(
+        &self,
+        changes: &[Change],
+        claim: Option<&Claim>,
+        ask: Ask,
+        nearly: Nearly<'_>,
+    ) -> Result<Option<Kept>, StoreError> {
         // Put together while others may still be writing, and not when it is this one's turn.
         let batch = commit::Batch::prepare(changes, ask);
         let mut tx = self.write().await?;
         let kept = batch.keep(&mut tx, claim).await?;
+        // To write the pages down and to wait for the disk takes about as long as to put the next batch together.
+        nearly();
         if kept.is_some() { tx.commit().await } else { tx.rollback().await }.map_err(failure)?;
         Ok(kept)
     }
@@ -248,13 +256,18 @@ impl Store for SqliteStore {
         session::due(&self.readers, until, after, limit).await
     }
 
-    async fn commit_claiming(&self, changes: &[Change], claim: Option<&Claim>) -> Result<Kept, StoreError> {
+    async fn commit_claiming(
+        &self,
+        changes: &[Change],
+        claim: Option<&Claim>,
+        nearly: Nearly<'_>,
+    ) -> Result<Kept, StoreError> {
         // Conflicts are rare: which changes they are about is asked when there are some.
-        if let Some(kept) = self.keep(changes, claim, Ask::All).await? {
+        if let Some(kept) = self.keep(changes, claim, Ask::All, nearly).await? {
             return Ok(kept);
         }
         let told = || StoreError::Refused("SQLite did not tell which rows it wrote".to_owned());
-        self.keep(changes, claim, Ask::Each).await?.ok_or_else(told)
+        self.keep(changes, claim, Ask::Each, nearly).await?.ok_or_else(told)
     }
 
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
@@ -10,6 +12,7 @@ use ipnet::IpNet;
 use radhold::model::{Counters, Timestamp};
 use radhold::session::{Effect, Record, Session};
 use radhold::store::{self, Change, Committed, StoreError, Usage};
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::Stage;
 use super::fixtures::{NOON, added, change, id, keep, offer, read, rich_record, usage};
@@ -183,6 +186,25 @@ async fn sqlite_keeps_its_file_to_itself() {
     assert_eq!(mode(path), 0o600);
     assert_eq!(mode(&path.with_extension("db-wal")), 0o600);
     assert_eq!(stage.sql("PRAGMA journal_mode").await, [[Some("wal".to_owned())]]);
+}
+
+#[tokio::test]
+async fn sqlite_calls_for_the_next_changes_when_these_have_had_their_turn() {
+    let stage = Stage::sqlite("").await.migrated().await;
+    let mut other = SqliteConnection::connect(&stage.url).await.unwrap();
+    let others = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let (store, called) = (Arc::clone(&stage.store), Arc::new(AtomicBool::new(false)));
+    let call = Arc::clone(&called);
+    let keeping = tokio::spawn(async move {
+        let changes = [added(&offer(1, NOON))];
+        store.commit_claiming(&changes, None, &|| call.store(true, Ordering::Relaxed)).await.unwrap().committed
+    });
+    // Long enough for what could have begun.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!called.load(Ordering::Relaxed), "it is another's turn");
+    others.rollback().await.unwrap();
+    assert_eq!(keeping.await.unwrap(), [Committed::Done]);
+    assert!(called.load(Ordering::Relaxed));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Orders: claimed once, for a while, and settled.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use radhold::model::{ApproverKind, NasName, NodeName};
@@ -143,7 +144,9 @@ async fn orders_may_be_claimed_as_they_are_added(stage: &Stage) {
         ..added(&offer(number, NOON))
     };
     let changes = [with(1, &[&coa, &ask]), with(2, &[&disconnect]), with(9, &[&coa])];
-    let kept = store.commit_claiming(&changes, Some(&claim)).await.unwrap();
+    let told = AtomicBool::new(false);
+    let kept = store.commit_claiming(&changes, Some(&claim), &|| told.store(true, Ordering::Relaxed)).await.unwrap();
+    assert!(told.into_inner(), "nobody would go on");
     assert_eq!(kept.committed, [Committed::Done, Committed::Done, Committed::Conflict]);
     let claimed: Vec<_> = kept.claimed.iter().map(|order| (order.session, &order.effect, order.attempts)).collect();
     assert_eq!(claimed, [(id(1), &coa, 0), (id(2), &disconnect, 0)]);
@@ -176,7 +179,7 @@ async fn orders_may_be_claimed_as_they_are_added(stage: &Stage) {
     store.disclaim(&Claim { node: other, until: again + lease, ..claim }, &[id(1)]).await.unwrap();
     assert_eq!(store.claim(&me, None, again, lease, 9).await.unwrap(), [], "it was claimed twice");
 
-    let nobody = store.commit_claiming(&[with(3, &[&coa])], None).await.unwrap();
+    let nobody = store.commit_claiming(&[with(3, &[&coa])], None, &|| ()).await.unwrap();
     assert_eq!((nobody.committed, nobody.claimed), (vec![Committed::Done], vec![]));
     assert_eq!(store.claim(&me, None, NOON, lease, 9).await.unwrap().len(), 1);
 }
