@@ -14,10 +14,10 @@ macro_rules! columns {
     };
 }
 
-/// A statement that adds these.
-pub(super) fn add(attempts: &[AuthAttempt]) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (", columns!(), ") AS ("));
-    rows::push(&mut sql, COLUMNS, attempts, |values, attempt| {
+/// Adds these.
+pub(super) fn add(sql: &mut QueryBuilder<Sqlite>, attempts: &[AuthAttempt]) {
+    sql.push(concat!("WITH new (", columns!(), ") AS ("));
+    rows::push(sql, COLUMNS, attempts, |values, attempt| {
         values.push_bind(row::micros(attempt.at));
         values.push_bind(row::text(&attempt.user)).push_bind(row::text(attempt.nas.as_str()));
         values.push_bind(attempt.nas_address.to_string()).push_bind(row::text_or_none(&attempt.calling_station_id));
@@ -31,7 +31,6 @@ pub(super) fn add(attempts: &[AuthAttempt]) -> QueryBuilder<Sqlite> {
         columns!(),
         " FROM new WHERE at IS NOT NULL ON CONFLICT (at, nonce) DO NOTHING"
     ));
-    sql
 }
 
 pub(super) async fn latest(pool: &SqlitePool, limit: u32) -> Result<Vec<AuthAttempt>, StoreError> {

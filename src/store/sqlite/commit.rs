@@ -1,29 +1,115 @@
-//! A batch of changes within one transaction: many rows to a statement, but for sessions that are changed
-//! twice: those go one after the other.
+//! A batch of changes within one transaction: many rows to a statement, and all statements of a small one in one go, but for sessions that
+//! are changed twice: those go one after the other.
 //!
-//! Each statement costs a visit to the connection's own thread, which is more than most of them cost SQLite, and so does each row that it
-//! gives back. There is one writer: what can be put together before it is this one's turn is.
+//! Each visit to the connection's own thread costs more than most statements cost SQLite, and so does each row that it gives back. There is
+//! one writer: what can be put together before it is this one's turn is.
 
 use std::collections::HashSet;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::rows::{self, pieces};
-use super::session::{self, Ask, Writing};
-use super::{audit as acts, decision, outbox, prompts, strike, trusts, usage};
+use super::{audit as acts, decision, failure, outbox, prompts, session, strike, trusts, usage};
 use crate::model::SessionId;
-use crate::store::{Change, Claim, Committed, Extent, Kept, StoreError, audit, guards};
+use crate::store::row::{Cells, Columns};
+use crate::store::{Change, Claim, Committed, Extent, Kept, StoreError, Usage, audit, guards};
+
+/// Of so many changes, at most, all statements go together. With more a visit is little beside the work, and the numbers of rows that may
+/// come together are so many that few of those statements would be found prepared.
+const TOGETHER: usize = 128;
+
+/// Whether it is to be known which of several rows were written, or whether all were. Each row that is told of wakes who waits for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Each,
+    All,
+}
 
 /// Changes, with the statements that write them.
 pub(super) struct Batch<'c> {
     changes: &'c [Change],
     ask: Ask,
     /// Those of sessions that are changed once.
-    many: Vec<Writing>,
+    many: Many,
     /// The others' sessions.
     twice: HashSet<SessionId>,
-    /// What comes with all changes. Where it is asked which conflict, some are not kept.
-    with_all: Option<Vec<QueryBuilder<Sqlite>>>,
+    /// What comes with all changes and is not among the many. Where it is asked which conflict, some are not kept.
+    with_all: Option<QueryBuilder<Sqlite>>,
+}
+
+/// Statements for many changes.
+struct Many {
+    writings: Vec<Writing>,
+    together: bool,
+    ask: Ask,
+}
+
+impl Many {
+    fn sessions(&mut self, changes: &[&Change], write: fn(&mut QueryBuilder<Sqlite>, &[&Change])) {
+        pieces(changes).for_each(|some| self.place().sessions(some, write));
+    }
+
+    fn usage(&mut self, used: &[(u64, &Usage)]) {
+        for some in pieces(used) {
+            let writing = self.place();
+            usage::add(&mut writing.sql, some);
+            writing.sql.push("; ");
+            writing.usage += some.len();
+        }
+    }
+
+    /// Where the next statement goes.
+    fn place(&mut self) -> &mut Writing {
+        if self.writings.is_empty() || !self.together {
+            self.writings.push(Writing::new(self.ask));
+        }
+        self.writings.last_mut().expect("there is one")
+    }
+}
+
+/// Statements that go together.
+struct Writing {
+    sql: QueryBuilder<Sqlite>,
+    /// Whose sessions they write.
+    sessions: Vec<SessionId>,
+    /// Rows of usage that come with them.
+    usage: usize,
+    ask: Ask,
+}
+
+impl Writing {
+    fn new(ask: Ask) -> Self {
+        Self { sql: QueryBuilder::default(), sessions: Vec::new(), usage: 0, ask }
+    }
+
+    fn sessions(&mut self, changes: &[&Change], write: fn(&mut QueryBuilder<Sqlite>, &[&Change])) {
+        write(&mut self.sql, changes);
+        self.sql.push(if self.ask == Ask::Each { " RETURNING id; " } else { "; " });
+        self.sessions.extend(changes.iter().map(|change| change.session.id));
+    }
+
+    /// One change alone.
+    fn of(change: &Change, ask: Ask) -> Self {
+        let mut writing = Self::new(ask);
+        writing.sessions(&[change], if change.from_version.is_some() { session::update } else { session::add });
+        writing
+    }
+
+    /// Which sessions were written; `None` when only some were, and nobody asked which.
+    async fn run(self, connection: &mut SqliteConnection) -> Result<Option<Vec<SessionId>>, StoreError> {
+        let Self { mut sql, sessions, usage, ask } = self;
+        if ask == Ask::Each {
+            let rows = sql.build().persistent(true).fetch_all(connection).await.map_err(failure)?;
+            let ids = rows.iter().map(|row| (Cells { table: "sessions", row }).need("id", Columns::session_id));
+            return ids.collect::<Result<_, _>>().map(Some);
+        }
+        // No statement writes more than it should, so that the sum says it of each.
+        Ok(match rows::run(connection, sql).await? {
+            0 => Some(Vec::new()),
+            all if all == (sessions.len() + usage) as u64 => Some(sessions),
+            _ => None,
+        })
+    }
 }
 
 impl<'c> Batch<'c> {
@@ -34,17 +120,26 @@ impl<'c> Batch<'c> {
         for change in changes.iter().filter(|change| !twice.contains(&change.session.id)) {
             match (change.from_version, change.extent) {
                 (None, _) => adding.push(change),
-                (Some(version), Extent::Counters) => counting.push((version, change)),
-                (Some(version), Extent::End) => ending.push((version, change)),
-                (Some(version), Extent::Whole) => changing.push((version, change)),
+                (Some(_), Extent::Counters) => counting.push(change),
+                (Some(_), Extent::End) => ending.push(change),
+                (Some(_), Extent::Whole) => changing.push(change),
             }
         }
-        let adding = pieces(&adding).map(|some| session::add(some, ask));
-        let counting = pieces(&counting).map(|some| session::count(some, ask));
-        let ending = pieces(&ending).map(|some| session::end(some, ask));
-        let changing = pieces(&changing).map(|some| session::update(some, ask));
-        let many = adding.chain(counting).chain(ending).chain(changing).collect();
-        let with_all = (ask == Ask::All).then(|| that_comes_with(changes.iter()));
+        let mut many = Many { writings: Vec::new(), together: changes.len() <= TOGETHER, ask };
+        many.sessions(&adding, session::add);
+        many.sessions(&counting, session::count);
+        many.sessions(&ending, session::end);
+        many.sessions(&changing, session::update);
+        let with_all = match ask {
+            Ask::Each => None,
+            Ask::All if twice.is_empty() => {
+                many.usage(&usage_of(changes.iter()));
+                let mut rest = QueryBuilder::default();
+                keep_prompts(&mut rest, changes.iter());
+                Some(rest)
+            }
+            Ask::All => Some(that_comes_with(changes.iter())),
+        };
         Self { changes, ask, many, twice, with_all }
     }
 
@@ -56,17 +151,16 @@ impl<'c> Batch<'c> {
     ) -> Result<Option<Kept>, StoreError> {
         let Self { changes, ask, many, twice, with_all } = self;
         let mut written = HashSet::with_capacity(changes.len());
-        for some in many {
+        for some in many.writings {
             let Some(ids) = some.run(connection).await? else { return Ok(None) };
             written.extend(ids);
         }
         // The comparison comes first, so that a conflict has written nothing.
         let mut committed = Vec::with_capacity(changes.len());
         for change in changes {
-            let kept = match change.from_version {
-                _ if !twice.contains(&change.session.id) => written.contains(&change.session.id),
-                None => wrote(session::add(&[change], ask).run(connection).await?),
-                Some(version) => wrote(session::update(&[(version, change)], ask).run(connection).await?),
+            let kept = match twice.contains(&change.session.id) {
+                false => written.contains(&change.session.id),
+                true => Writing::of(change, ask).run(connection).await?.is_some_and(|ids| !ids.is_empty()),
             };
             committed.push(if kept { Committed::Done } else { Committed::Conflict });
         }
@@ -97,21 +191,25 @@ impl<'c> Batch<'c> {
             }
         }
         let with_all = with_all.filter(|_| !committed.contains(&Committed::Conflict));
-        for sql in with_all.unwrap_or_else(|| that_comes_with(kept())) {
-            rows::run(connection, sql).await?;
-        }
+        rows::run(connection, with_all.unwrap_or_else(|| that_comes_with(kept()))).await?;
         Ok(Some(Kept { committed, claimed }))
     }
 }
 
 /// Statements that write prompts and usage.
-fn that_comes_with<'c>(changes: impl Iterator<Item = &'c Change> + Clone) -> Vec<QueryBuilder<Sqlite>> {
-    let asked: Vec<_> = changes.clone().filter_map(guards::prompt_of).collect();
-    let used: Vec<_> =
-        changes.flat_map(|change| change.usage.iter().map(|usage| (change.session.version, usage))).collect();
-    pieces(&asked).map(prompts::keep).chain(pieces(&used).map(usage::add)).collect()
+fn that_comes_with<'c>(changes: impl Iterator<Item = &'c Change> + Clone) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::default();
+    keep_prompts(&mut sql, changes.clone());
+    rows::push_all(&mut sql, &usage_of(changes), usage::add);
+    sql
 }
 
-fn wrote(ids: Option<Vec<SessionId>>) -> bool {
-    ids.is_some_and(|ids| !ids.is_empty())
+fn keep_prompts<'c>(sql: &mut QueryBuilder<Sqlite>, changes: impl Iterator<Item = &'c Change>) {
+    let asked: Vec<_> = changes.filter_map(guards::prompt_of).collect();
+    rows::push_all(sql, &asked, prompts::keep);
+}
+
+/// What the sessions have carried, with their versions.
+fn usage_of<'c>(changes: impl Iterator<Item = &'c Change>) -> Vec<(u64, &'c Usage)> {
+    changes.flat_map(|change| change.usage.iter().map(|usage| (change.session.version, usage))).collect()
 }

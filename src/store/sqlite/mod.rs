@@ -48,7 +48,7 @@ use async_trait::async_trait;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{mpsc, watch};
 
 use super::reports::{Asked, Cell, Report};
@@ -64,7 +64,7 @@ use crate::model::{
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Lane, Session};
 
-use session::Ask;
+use commit::Ask;
 
 /// How long to wait for another's transaction.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -337,11 +337,10 @@ impl Store for SqliteStore {
     }
 
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError> {
-        let statements: Vec<_> = rows::pieces(attempts).map(attempt::add).collect();
+        let mut sql = QueryBuilder::default();
+        rows::push_all(&mut sql, attempts, attempt::add);
         let mut tx = self.write().await?;
-        for statement in statements {
-            rows::run(&mut tx, statement).await?;
-        }
+        rows::run(&mut tx, sql).await?;
         tx.commit().await.map_err(failure)
     }
 

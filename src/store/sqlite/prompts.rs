@@ -22,9 +22,9 @@ macro_rules! columns {
 }
 
 /// Adds those that are new, and ends those that are open.
-pub(super) fn keep(prompts: &[(Prompt, Timestamp)]) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (", columns!(), ") AS ("));
-    rows::push(&mut sql, COLUMNS, prompts, |values, (prompt, at)| {
+pub(super) fn keep(sql: &mut QueryBuilder<Sqlite>, prompts: &[(Prompt, Timestamp)]) {
+    sql.push(concat!("WITH new (", columns!(), ") AS ("));
+    rows::push(sql, COLUMNS, prompts, |values, (prompt, at)| {
         values.push_bind(prompt.session.to_string()).push_bind(row::text(prompt.user.as_str()));
         values.push_bind(row::text(prompt.nas.as_str())).push_bind(row::text(&prompt.caller));
         values.push_bind(row::text_or_none(&prompt.port)).push_bind(row::micros(prompt.at));
@@ -41,7 +41,6 @@ pub(super) fn keep(prompts: &[(Prompt, Timestamp)]) -> QueryBuilder<Sqlite> {
          ON CONFLICT (session_id) DO UPDATE SET ended_at = excluded.ended_at, fate = excluded.fate, changed_at = excluded.changed_at
          WHERE prompts.ended_at IS NULL AND excluded.ended_at IS NOT NULL"
     ));
-    sql
 }
 
 pub(super) async fn changed(pool: &SqlitePool, since: Timestamp) -> Result<Vec<Prompt>, StoreError> {

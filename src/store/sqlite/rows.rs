@@ -1,6 +1,7 @@
 //! Many rows in one statement, however many there are: statements are made for some numbers of rows, and what is left over is filled with
 //! rows of nothing, which the statement leaves out (`WHERE id IS NOT NULL`, or since no row is equal to them). That costs less than a
-//! second visit to the connection's thread, and each number is one more statement that is kept prepared.
+//! second visit to the connection's thread. Each number is one more statement that is kept prepared; statements that go together are kept
+//! as one, so that there are as many as numbers go together: they are few.
 
 use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
@@ -9,12 +10,20 @@ use super::failure;
 use crate::store::StoreError;
 
 /// Rows of one statement.
-const SIZES: [usize; 15] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192];
+const SIZES: [usize; 6] = [1, 4, 16, 32, 64, 128];
 /// The most.
 const MOST: usize = 256;
 
 /// Values of a row, to be bound.
 pub(super) type Values<'q, 'b> = Separated<'q, Sqlite, &'b str>;
+
+/// Adds statements that write all items.
+pub(super) fn push_all<T>(sql: &mut QueryBuilder<Sqlite>, items: &[T], write: fn(&mut QueryBuilder<Sqlite>, &[T])) {
+    for some in pieces(items) {
+        write(sql, some);
+        sql.push("; ");
+    }
+}
 
 /// All items, in pieces of one statement each.
 pub(super) fn pieces<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
@@ -28,7 +37,7 @@ pub(super) fn push<T>(
     items: &[T],
     mut push: impl FnMut(&mut Values<'_, '_>, &T),
 ) {
-    let nothing = size_for(items.len()) - items.len();
+    let (nothing, before) = (size_for(items.len()) - items.len(), sql.sql().as_str().len());
     let rows = items.iter().map(Some).chain(std::iter::repeat_n(None, nothing));
     sql.push_values(rows, |mut values, item| match item {
         Some(item) => push(&mut values, item),
@@ -36,11 +45,15 @@ pub(super) fn push<T>(
             values.push_bind(None::<i64>);
         }),
     });
-    debug_assert_eq!(sql.sql().as_str().matches('?').count(), columns * (items.len() + nothing), "columns of a row");
+    let bound = sql.sql().as_str()[before..].matches('?').count();
+    debug_assert_eq!(bound, columns * (items.len() + nothing), "columns of a row");
 }
 
-/// Runs a statement that is kept prepared. How many rows it wrote.
+/// Runs statements that are kept prepared. How many rows they wrote.
 pub(super) async fn run(connection: &mut SqliteConnection, mut sql: QueryBuilder<Sqlite>) -> Result<u64, StoreError> {
+    if sql.sql().as_str().is_empty() {
+        return Ok(0);
+    }
     let done = sql.build().persistent(true).execute(connection).await.map_err(failure)?;
     Ok(done.rows_affected())
 }
@@ -58,9 +71,7 @@ mod tests {
         for length in [0, 1, 5, 63, 64, 65, 150, 193, 255, 256, 257, 1024] {
             let items: Vec<usize> = (0..length).collect();
             let pieces: Vec<_> = pieces(&items).collect();
-            assert!(
-                pieces.iter().all(|piece| (piece.len()..=piece.len() * 3 / 2 + 1).contains(&size_for(piece.len())))
-            );
+            assert!(pieces.iter().all(|piece| (piece.len()..=piece.len() * 4).contains(&size_for(piece.len()))));
             assert_eq!(pieces.concat(), items);
         }
     }

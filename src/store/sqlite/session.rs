@@ -48,46 +48,10 @@ macro_rules! new_values {
 
 const SELECT: &str = concat!("SELECT ", columns!(), " FROM sessions");
 
-/// Whether it is to be known which of several rows were written, or whether all were. Each row that is told of wakes who waits for it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
-    Each,
-    All,
-}
-
-/// A statement that writes these sessions, or some of them.
-pub(super) struct Writing {
-    sql: QueryBuilder<Sqlite>,
-    sessions: Vec<SessionId>,
-    ask: Ask,
-}
-
-impl Writing {
-    fn new<'c>(sql: QueryBuilder<Sqlite>, changes: impl Iterator<Item = &'c Change>, ask: Ask) -> Self {
-        Self { sql, sessions: changes.map(|change| change.session.id).collect(), ask }
-    }
-
-    /// Which sessions were written; `None` when only some were, and nobody asked which.
-    pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<Option<Vec<SessionId>>, StoreError> {
-        let Self { mut sql, sessions, ask } = self;
-        if ask == Ask::Each && sessions.len() > 1 {
-            sql.push(" RETURNING id");
-            let rows = sql.build().persistent(true).fetch_all(connection).await.map_err(failure)?;
-            let ids = rows.iter().map(|row| (Cells { table: "sessions", row }).need("id", Columns::session_id));
-            return ids.collect::<Result<_, _>>().map(Some);
-        }
-        Ok(match rows::run(connection, sql).await? {
-            0 => Some(Vec::new()),
-            some if some == sessions.len() as u64 => Some(sessions),
-            _ => None,
-        })
-    }
-}
-
 /// Adds those that are not there yet.
-pub(super) fn add(changes: &[&Change], ask: Ask) -> Writing {
-    let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (", columns!(), ") AS ("));
-    rows::push(&mut sql, COLUMNS, changes, |values, change| push_row(values, change));
+pub(super) fn add(sql: &mut QueryBuilder<Sqlite>, changes: &[&Change]) {
+    sql.push(concat!("WITH new (", columns!(), ") AS ("));
+    rows::push(sql, COLUMNS, changes, |values, change| push_row(values, change));
     sql.push(concat!(
         ") INSERT INTO sessions (",
         columns!(),
@@ -95,11 +59,10 @@ pub(super) fn add(changes: &[&Change], ask: Ask) -> Writing {
         columns!(),
         " FROM new WHERE id IS NOT NULL ON CONFLICT (id) DO NOTHING"
     ));
-    Writing::new(sql, changes.iter().copied(), ask)
 }
 
 /// Writes sessions whole where they are still at the versions the changes were made from.
-pub(super) fn update(changes: &[(u64, &Change)], ask: Ask) -> Writing {
+pub(super) fn update(sql: &mut QueryBuilder<Sqlite>, changes: &[&Change]) {
     const UPDATE: &str = concat!(
         ") UPDATE sessions SET (",
         columns!(),
@@ -107,13 +70,12 @@ pub(super) fn update(changes: &[(u64, &Change)], ask: Ask) -> Writing {
         with_columns!(new_values),
         ") FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version"
     );
-    let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (from_version, ", columns!(), ") AS ("));
-    rows::push(&mut sql, 1 + COLUMNS, changes, |values, (from_version, change)| {
-        values.push_bind(row::counter(*from_version));
+    sql.push(concat!("WITH new (from_version, ", columns!(), ") AS ("));
+    rows::push(sql, 1 + COLUMNS, changes, |values, change| {
+        values.push_bind(change.from_version.map(row::counter));
         push_row(values, change);
     });
     sql.push(UPDATE);
-    Writing::new(sql, changes.iter().map(|(_, change)| *change), ask)
 }
 
 /// The columns, in their order.
@@ -169,15 +131,13 @@ fn push_row(values: &mut Values<'_, '_>, change: &Change) {
 }
 
 /// Writes what an Interim-Update brings, where the session is still at the version the change was made from.
-pub(super) fn count(changes: &[(u64, &Change)], ask: Ask) -> Writing {
+pub(super) fn count(sql: &mut QueryBuilder<Sqlite>, changes: &[&Change]) {
     // As few wake times as can be are moved: each is in an index. Woken early, a session is given its time anew.
-    let mut sql = QueryBuilder::<Sqlite>::new(
+    sql.push(
         "WITH new (id, from_version, version, heard_at, input_octets, output_octets, input_packets, output_packets, session_time, \
          wake_at, interim_interval) AS (",
     );
-    rows::push(&mut sql, COUNTED, changes, |values, (from_version, change)| {
-        push_counted(values, *from_version, change)
-    });
+    rows::push(sql, COUNTED, changes, |values, change| push_counted(values, change));
     sql.push(
         ") UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
          output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
@@ -185,17 +145,16 @@ pub(super) fn count(changes: &[(u64, &Change)], ask: Ask) -> Writing {
          wake_at = CASE WHEN sessions.wake_at < new.wake_at THEN sessions.wake_at ELSE new.wake_at END \
          FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version",
     );
-    Writing::new(sql, changes.iter().map(|(_, change)| *change), ask)
 }
 
 /// Writes what a Stop brings, in the same way. Indexes of what it leaves as it was are not looked at.
-pub(super) fn end(changes: &[(u64, &Change)], ask: Ask) -> Writing {
-    let mut sql = QueryBuilder::<Sqlite>::new(
+pub(super) fn end(sql: &mut QueryBuilder<Sqlite>, changes: &[&Change]) {
+    sql.push(
         "WITH new (id, from_version, version, heard_at, input_octets, output_octets, input_packets, output_packets, session_time, \
          wake_at, interim_interval, state, retry_at, ended_at, end_cause, terminate_cause) AS (",
     );
-    rows::push(&mut sql, COUNTED + 5, changes, |values, (from_version, change)| {
-        push_counted(values, *from_version, change);
+    rows::push(sql, COUNTED + 5, changes, |values, change| {
+        push_counted(values, change);
         let session = &change.session;
         values.push_bind(session.state.as_str()).push_bind(session.retry_at.map(row::micros));
         values.push_bind(session.end.map(|end| row::micros(end.at)));
@@ -209,13 +168,12 @@ pub(super) fn end(changes: &[(u64, &Change)], ask: Ask) -> Writing {
          retry_at = new.retry_at, ended_at = new.ended_at, end_cause = new.end_cause, terminate_cause = new.terminate_cause \
          FROM new WHERE sessions.id = new.id AND sessions.version = new.from_version",
     );
-    Writing::new(sql, changes.iter().map(|(_, change)| *change), ask)
 }
 
 /// What both bring.
-fn push_counted(values: &mut Values<'_, '_>, from_version: u64, change: &Change) {
+fn push_counted(values: &mut Values<'_, '_>, change: &Change) {
     let session = &change.session;
-    values.push_bind(session.id.to_string()).push_bind(row::counter(from_version));
+    values.push_bind(session.id.to_string()).push_bind(change.from_version.map(row::counter));
     values.push_bind(row::counter(session.version)).push_bind(row::micros(session.heard_at));
     values.push_bind(row::counter(session.counters.input_octets));
     values.push_bind(row::counter(session.counters.output_octets));

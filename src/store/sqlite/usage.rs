@@ -74,9 +74,9 @@ const SUM: &str = concat!(
 );
 
 /// Adds what came with these versions of sessions.
-pub(super) fn add(usage: &[(u64, &Usage)]) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::<Sqlite>::new(concat!("WITH new (", columns!(), ") AS ("));
-    rows::push(&mut sql, COLUMNS, usage, |values, (version, usage)| {
+pub(super) fn add(sql: &mut QueryBuilder<Sqlite>, usage: &[(u64, &Usage)]) {
+    sql.push(concat!("WITH new (", columns!(), ") AS ("));
+    rows::push(sql, COLUMNS, usage, |values, (version, usage)| {
         values.push_bind(usage.session.to_string());
         values.push_bind(row::text(usage.user.as_str())).push_bind(row::text(usage.nas.as_str()));
         values.push_bind(row::micros(usage.from)).push_bind(row::micros(usage.to));
@@ -94,7 +94,6 @@ pub(super) fn add(usage: &[(u64, &Usage)]) -> QueryBuilder<Sqlite> {
         columns!(),
         " FROM new WHERE session_id IS NOT NULL"
     ));
-    sql
 }
 
 /// There is no index by session: an entry more for each report would cost every report more than this saves now and then. (The times are

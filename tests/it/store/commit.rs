@@ -16,6 +16,7 @@ battery! {
         a_conflict_leaves_nothing,
         one_batch_may_change_a_session_twice,
         a_long_batch_is_kept_whole,
+        changes_of_all_kinds_are_kept_however_many_they_are,
         what_only_counts_is_kept_where_the_version_is_right,
         what_only_ends_is_kept_where_the_version_is_right,
         a_session_that_only_counts_is_woken_no_later,
@@ -163,6 +164,54 @@ async fn what_only_ends_is_kept_where_the_version_is_right(stage: &Stage) {
     // What is over wakes nobody.
     let due = store.due(NOON + Duration::from_secs(1_000_000), None, 100).await.unwrap().wakes;
     assert!(due.iter().all(|wake| wake.session == sessions[40].id), "{due:?}");
+}
+
+async fn changes_of_all_kinds_are_kept_however_many_they_are(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let (mut next, mut intervals) = (0.., 0);
+    // Few and many, and one of each kind made from a version that is not there.
+    let whole = [1, 4, 31, 90].map(|count| (count, None));
+    let not_quite = [(4, 0), (90, 0), (31, 1), (90, 2), (31, 3)].map(|(count, kind)| (count, Some(kind)));
+    for (count, wrong) in whole.into_iter().chain(not_quite) {
+        let sessions: Vec<Session> = next.by_ref().take(count * 4).map(|number| offer(number, NOON)).collect();
+        let there: Vec<Change> = sessions[count..].iter().map(added).collect();
+        assert!(store.commit(&there).await.unwrap().iter().all(|kept| *kept == Committed::Done));
+        let (mut changes, mut after) = (Vec::new(), Vec::new());
+        for (place, before) in sessions.iter().enumerate() {
+            let (later, change) = match place / count {
+                0 => {
+                    let usage = vec![usage(before, 0, 60, 7)];
+                    (before.clone(), Change { usage, ..added(before) })
+                }
+                1 => counted(before, 1),
+                2 => ended(before, 2),
+                _ => {
+                    let (later, counted) = counted(before, 3);
+                    (later, Change { extent: Extent::Whole, ..counted })
+                }
+            };
+            after.push(later);
+            changes.push(change);
+        }
+        let losing = wrong.map(|kind| kind * count + count / 2);
+        if let Some(place) = losing {
+            changes[place].from_version = Some(99);
+        }
+        let kept = store.commit(&changes).await.unwrap();
+        for (place, kept) in kept.into_iter().enumerate() {
+            let (loses, id) = (losing == Some(place), sessions[place].id);
+            assert_eq!(kept, if loses { Committed::Conflict } else { Committed::Done }, "{place} of {count} by 4");
+            let wanted = match loses {
+                false => Some(&after[place]),
+                true if place < count => None,
+                true => Some(&sessions[place]),
+            };
+            assert_eq!(read(store, id).await.as_ref(), wanted, "{place} of {count} by 4");
+        }
+        intervals += count * 4 - losing.iter().count();
+        let kept = stage.sql("SELECT CAST(count(*) AS text) FROM usage").await;
+        assert_eq!(kept, [[Some(intervals.to_string())]], "{count} by 4");
+    }
 }
 
 async fn what_only_counts_is_kept_where_the_version_is_right(stage: &Stage) {
