@@ -14,7 +14,7 @@ use tokio::time::sleep;
 /// From a change until what was changed is brought over: pages that are changed again meanwhile are written once.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Pages of the WAL from which on it is begun anew rather than let grow.
-const LONG: i64 = 16_384;
+const LONG: i64 = 32_768;
 /// Pages of the WAL from which on SQLite does it within a commit all the same, should nobody else. For `wal_autocheckpoint`.
 pub(super) const TOO_LONG: &str = "65536";
 
@@ -37,17 +37,24 @@ pub(super) async fn run(mut written: watch::Receiver<()>, file: &'static File, o
             continue;
         }
         // While others write, the end of the WAL is never reached; on the writer's own connection it is, and little is left for that:
-        // neither pages nor, since SQLite syncs the file only where it reaches the end, what was written to it before.
-        match spawn_blocking(|| file.sync_data()).await {
-            Ok(Ok(())) => {
-                bring_over(&writer).await;
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "what was brought over from the WAL may not have reached the disk")
-            }
-            // The runtime ends.
-            Err(_) => return,
+        // neither pages nor, since SQLite syncs the file only where it reaches the end, what was written to it before. The first sync
+        // takes long, and what comes meanwhile is some thousand pages: they are brought over before too.
+        if sync(file).await && bring_over(&own).await.is_some() && sync(file).await {
+            bring_over(&writer).await;
         }
+    }
+}
+
+/// Whether all that was written to the file has reached the disk.
+async fn sync(file: &'static File) -> bool {
+    match spawn_blocking(|| file.sync_data()).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "what was brought over from the WAL may not have reached the disk");
+            false
+        }
+        // The runtime ends.
+        Err(_) => false,
     }
 }
 
