@@ -213,14 +213,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The same; and the orders of one lane, where a claim is given, are claimed as they are added, as [`Store::claim`] claims them the
     /// first time. After an `Err` they may be claimed, and nobody knows them: see [`Store::disclaim`].
     ///
-    /// `nearly` is called when it is time to put the next changes together: those that come sooner only wait longer for their turn, while
-    /// others could still have joined them. It may be called more than once, and not at all where this ends with an `Err`.
+    /// `nearly` is called when only the commit is left to be done, by a store that keeps no others meanwhile: then it is time to put the
+    /// next changes together. Those that come sooner only wait longer for their turn, while others could still have joined them.
     async fn commit_claiming(
         &self,
         changes: &[Change],
         claim: Option<&Claim>,
         nearly: Nearly<'_>,
     ) -> Result<Kept, StoreError>;
+    /// Whether changes are kept beside others, or one transaction after the other.
+    fn keeps_side_by_side(&self) -> bool;
     /// Keeps one change as [`Store::commit`] does, and in its transaction the act it comes of; the act only when the change is kept.
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError>;
 

@@ -456,6 +456,7 @@ impl Committer {
             tolds.push(turn.as_ref().map(|turn| (turn.told(), turn.is_idle())));
             changes.extend(turn.filter(|turn| !turn.is_idle()).map(|turn| turn.into_change(item.settles())));
         }
+        next.reading_done();
         let reach = self.hands.reach(&self.store, &changes, now);
         let kept = self.store.commit_claiming(&changes, reach.as_ref().map(Reach::claim), &|| next.call()).await;
         let Kept { committed, claimed } = match kept {

@@ -216,7 +216,7 @@ impl Keeper {
             }
         }
         let (count, sent) = (items.len(), Instant::now());
-        let done = within(self.after, self.committer.keep(items, &Next::default())).await;
+        let done = within(self.after, self.committer.keep(items, &Next::unasked())).await;
         let took = sent.elapsed();
         let kept = self.strike_off(&tickets).await;
         let mut refused = None;
@@ -292,7 +292,7 @@ impl Keeper {
         }
         let Ok((item, ticket)) = self.item_of(entry) else { return };
         let (committer, patience) = (Arc::clone(&self.committer), self.after * ALONE);
-        let work = tokio::spawn(async move { within(patience, committer.keep(vec![item], &Next::default())).await });
+        let work = tokio::spawn(async move { within(patience, committer.keep(vec![item], &Next::unasked())).await });
         self.drain.alone = Some(Alone { number, ticket, work });
     }
 

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::Id;
@@ -17,6 +18,9 @@ use crate::accounting::Status;
 use crate::model::SessionId;
 use crate::session::Session;
 use crate::store::AuthAttempt;
+
+/// To read, and to work on what was read, takes longer than to commit.
+const LONG_READING: Duration = Duration::from_millis(8);
 
 /// An offer and its ticket, as the keeper holds on to them.
 pub(super) type Offer = (Arc<Session>, Arc<Ticket>);
@@ -36,16 +40,29 @@ pub(super) enum Cargo {
 }
 
 /// Whether it is time for the batch after one that is on its way.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Next {
     is_time: Arc<AtomicBool>,
     told: Arc<Notify>,
+    since: Instant,
 }
 
 impl Next {
     /// Not yet; `told` is, when it is.
     pub(super) fn new(told: &Arc<Notify>) -> Self {
-        Self { is_time: Arc::default(), told: Arc::clone(told) }
+        Self { is_time: Arc::default(), told: Arc::clone(told), since: Instant::now() }
+    }
+
+    /// At once, or whenever it is.
+    pub(super) fn unasked() -> Self {
+        Self { is_time: Arc::new(AtomicBool::new(true)), told: Arc::default(), since: Instant::now() }
+    }
+
+    /// What there was to read is read. Where that took long, the next one reads while this one is written.
+    pub(super) fn reading_done(&self) {
+        if self.since.elapsed() >= LONG_READING {
+            self.call();
+        }
     }
 
     pub(super) fn is_time(&self) -> bool {

@@ -204,11 +204,11 @@ impl Keeper {
                 }
                 Some(landed) = self.tasks.join_next_with_id(), if !self.flights.is_empty() => {
                     // What waited for a place has waited long enough.
-                    in_line = room == 0 && !self.queue.is_empty();
+                    in_line |= room == 0 && !self.queue.is_empty();
                     self.landed(landed).await;
                 }
-                // The same.
-                () = self.next.notified() => in_line = room == 0 && !self.queue.is_empty(),
+                // What waited for its time has too.
+                () = self.next.notified() => in_line |= room == 0 && !self.queue.is_empty(),
                 () = knocked(&mut self.away) => self.welcome_back(),
                 received = self.urgent.recv_many(&mut urgent, urgent_room), if urgent_room > 0 && !urgent_closed => {
                     urgent_closed = received == 0;
@@ -250,7 +250,8 @@ impl Keeper {
 
     /// How many jobs may be taken in.
     fn room(&self) -> usize {
-        if self.may_send() { self.pace.size().saturating_sub(self.waiting.len()) } else { 0 }
+        // What is not sent, since the store is away, goes to the spool and waits for no batch.
+        if self.away.is_some() || self.may_send() { self.pace.size().saturating_sub(self.waiting.len()) } else { 0 }
     }
 
     /// How many urgent ones may be taken in.
@@ -330,7 +331,8 @@ impl Keeper {
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting = self.pick(waiting, batch, &mut items, &mut tickets, (&mut marks, held));
         let count = items.len();
-        let next = Next::new(&self.next);
+        let side_by_side = self.committer.store.keeps_side_by_side();
+        let next = if side_by_side { Next::unasked() } else { Next::new(&self.next) };
         self.launch(items, Cargo::Batch { count, tickets, offers, marks, urgent: false }, next);
     }
 
@@ -351,7 +353,7 @@ impl Keeper {
         self.urgent_waiting = self.pick(waiting, self.committer.batch, &mut items, &mut tickets, picked);
         let count = items.len();
         let cargo = Cargo::Batch { count, tickets, offers: Vec::new(), marks, urgent: true };
-        self.launch(items, cargo, Next::default());
+        self.launch(items, cargo, Next::unasked());
     }
 
     /// Moves those that may go into a batch, and gives back those that must wait: for what is on its way, for what is `held`, or for those
@@ -554,7 +556,7 @@ impl Keeper {
             }
         };
         let task = self.tasks.spawn(timed(within(patience, record))).id();
-        let (begun, next) = (Instant::now(), Next::default());
+        let (begun, next) = (Instant::now(), Next::unasked());
         self.flights.push(Flight { task, begun, next, cargo: Cargo::Attempts(cargo) });
     }
 
@@ -876,6 +878,12 @@ mod tests {
         assert_eq!(keeper.room(), 0, "that is as many as there may be");
         let landed = keeper.tasks.join_next_with_id().await.unwrap();
         keeper.landed(landed).await;
+        assert!(keeper.room() > 0);
+        // What goes to the spool waits for none of them.
+        keeper.take_in(interim(&nas, Some("d")), false, &mut Vec::new());
+        keeper.send_off(false);
+        assert_eq!(keeper.room(), 0);
+        keeper.store_is_away("gone");
         assert!(keeper.room() > 0);
     }
 

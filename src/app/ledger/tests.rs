@@ -61,7 +61,7 @@ impl Scene {
     /// Brings these, and sees that all of them are kept.
     async fn keep(&self, items: impl IntoIterator<Item = (Item, Arc<Ticket>)>) {
         let (items, tickets): (Vec<_>, Vec<_>) = items.into_iter().unzip();
-        self.committer.keep(items, &Next::default()).await.unwrap();
+        self.committer.keep(items, &Next::unasked()).await.unwrap();
         assert!(tickets.iter().all(|ticket| ticket.is_kept()));
         assert_eq!(self.store.quarantined(9).await.unwrap(), []);
     }
@@ -155,7 +155,7 @@ async fn one_that_the_store_refuses_costs_its_neighbours_nothing() {
                 BEGIN SELECT raise(ABORT, 'a rule of the house'); END";
     sqlx::query(rule).execute(&pool).await.unwrap();
     let (items, tickets): (Vec<_>, Vec<_>) = (1..=40).map(|number| scene.start(number, "alice")).unzip();
-    scene.committer.keep(items, &Next::default()).await.unwrap();
+    scene.committer.keep(items, &Next::unasked()).await.unwrap();
     assert!(tickets.iter().all(|ticket| ticket.is_kept()), "all of them may be acknowledged");
     let ids: Vec<_> = (1..=40).map(id).collect();
     let kept = scene.store.sessions_by_id(&ids).await.unwrap();

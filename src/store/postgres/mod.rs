@@ -250,11 +250,13 @@ impl Store for PostgresStore {
         &self,
         changes: &[Change],
         claim: Option<&Claim>,
-        nearly: Nearly<'_>,
+        _nearly: Nearly<'_>,
     ) -> Result<Kept, StoreError> {
-        // They are kept beside each other.
-        nearly();
         keep!(self, connection => commit::commit(connection, changes, None, claim))
+    }
+
+    fn keeps_side_by_side(&self) -> bool {
+        true
     }
 
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {

@@ -14,8 +14,8 @@ use crate::model::SessionId;
 use crate::store::row::{Cells, Columns};
 use crate::store::{Change, Claim, Committed, Extent, Kept, StoreError, Usage, audit, guards};
 
-/// Of so many changes, at most, all statements go together. With more a visit is little beside the work, and the numbers of rows that may
-/// come together are so many that few of those statements would be found prepared.
+/// Of so many changes, at most, the statements that write sessions and usage go together. With more a visit is little beside the work, and
+/// the numbers of rows that may come together are so many that few of those statements would be found prepared.
 const TOGETHER: usize = 128;
 
 /// Whether it is to be known which of several rows were written, or whether all were. Each row that is told of wakes who waits for it.
@@ -34,7 +34,7 @@ pub(super) struct Batch<'c> {
     /// The others' sessions.
     twice: HashSet<SessionId>,
     /// What comes with all changes and is not among the many. Where it is asked which conflict, some are not kept.
-    with_all: Option<QueryBuilder<Sqlite>>,
+    with_all: Option<Vec<QueryBuilder<Sqlite>>>,
 }
 
 /// Statements for many changes.
@@ -132,11 +132,10 @@ impl<'c> Batch<'c> {
         many.sessions(&changing, session::update);
         let with_all = match ask {
             Ask::Each => None,
-            Ask::All if twice.is_empty() => {
+            // In one go with the sessions alone: that one of them was not written is seen by the sum.
+            Ask::All if many.together && twice.is_empty() => {
                 many.usage(&usage_of(changes.iter()));
-                let mut rest = QueryBuilder::default();
-                keep_prompts(&mut rest, changes.iter());
-                Some(rest)
+                Some(prompts_of(changes.iter()))
             }
             Ask::All => Some(that_comes_with(changes.iter())),
         };
@@ -155,7 +154,7 @@ impl<'c> Batch<'c> {
             let Some(ids) = some.run(connection).await? else { return Ok(None) };
             written.extend(ids);
         }
-        // The comparison comes first, so that a conflict has written nothing.
+        // The comparison comes first, so that a conflict has written nothing but what is undone.
         let mut committed = Vec::with_capacity(changes.len());
         for change in changes {
             let kept = match twice.contains(&change.session.id) {
@@ -191,22 +190,22 @@ impl<'c> Batch<'c> {
             }
         }
         let with_all = with_all.filter(|_| !committed.contains(&Committed::Conflict));
-        rows::run(connection, with_all.unwrap_or_else(|| that_comes_with(kept()))).await?;
+        for sql in with_all.unwrap_or_else(|| that_comes_with(kept())) {
+            rows::run(connection, sql).await?;
+        }
         Ok(Some(Kept { committed, claimed }))
     }
 }
 
 /// Statements that write prompts and usage.
-fn that_comes_with<'c>(changes: impl Iterator<Item = &'c Change> + Clone) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::default();
-    keep_prompts(&mut sql, changes.clone());
-    rows::push_all(&mut sql, &usage_of(changes), usage::add);
-    sql
+fn that_comes_with<'c>(changes: impl Iterator<Item = &'c Change> + Clone) -> Vec<QueryBuilder<Sqlite>> {
+    let mut statements = prompts_of(changes.clone());
+    statements.extend(rows::statements(&usage_of(changes), usage::add));
+    statements
 }
 
-fn keep_prompts<'c>(sql: &mut QueryBuilder<Sqlite>, changes: impl Iterator<Item = &'c Change>) {
-    let asked: Vec<_> = changes.filter_map(guards::prompt_of).collect();
-    rows::push_all(sql, &asked, prompts::keep);
+fn prompts_of<'c>(changes: impl Iterator<Item = &'c Change>) -> Vec<QueryBuilder<Sqlite>> {
+    rows::statements(&changes.filter_map(guards::prompt_of).collect::<Vec<_>>(), prompts::keep).collect()
 }
 
 /// What the sessions have carried, with their versions.

@@ -48,7 +48,7 @@ use async_trait::async_trait;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::{mpsc, watch};
 
 use super::reports::{Asked, Cell, Report};
@@ -70,7 +70,7 @@ use commit::Ask;
 const PATIENCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// Statements that a connection keeps prepared.
-const STATEMENTS: usize = 300;
+const STATEMENTS: usize = 150;
 /// What the writer keeps of the file in memory, as `PRAGMA cache_size` has it (KiB, negated): the sessions that report, and the upper floors of
 /// indexes.
 const CACHE: &str = "-16384";
@@ -137,7 +137,9 @@ impl SqliteStore {
         let mut tx = self.write().await?;
         let kept = batch.keep(&mut tx, claim).await?;
         // To write the pages down and to wait for the disk takes about as long as to put the next batch together.
-        nearly();
+        if kept.is_some() {
+            nearly();
+        }
         if kept.is_some() { tx.commit().await } else { tx.rollback().await }.map_err(failure)?;
         Ok(kept)
     }
@@ -270,6 +272,10 @@ impl Store for SqliteStore {
         self.keep(changes, claim, Ask::Each, nearly).await?.ok_or_else(told)
     }
 
+    fn keeps_side_by_side(&self) -> bool {
+        false
+    }
+
     async fn commit_act(&self, change: &Change, act: &AuditEntry) -> Result<Committed, StoreError> {
         let batch = commit::Batch::prepare(std::slice::from_ref(change), Ask::Each);
         let mut tx = self.write().await?;
@@ -337,10 +343,11 @@ impl Store for SqliteStore {
     }
 
     async fn record_attempts(&self, attempts: &[AuthAttempt]) -> Result<(), StoreError> {
-        let mut sql = QueryBuilder::default();
-        rows::push_all(&mut sql, attempts, attempt::add);
+        let statements: Vec<_> = rows::statements(attempts, attempt::add).collect();
         let mut tx = self.write().await?;
-        rows::run(&mut tx, sql).await?;
+        for statement in statements {
+            rows::run(&mut tx, statement).await?;
+        }
         tx.commit().await.map_err(failure)
     }
 
@@ -681,7 +688,7 @@ fn options() -> SqliteConnectOptions {
         .foreign_keys(true)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(PATIENCE)
-        // A writer has each of its larger statements in several sizes.
+        // A writer has each of its larger statements in several sizes, and those of small batches in several sets of them.
         .statement_cache_capacity(STATEMENTS)
         .row_buffer_size(ROWS_ON_THEIR_WAY)
 }

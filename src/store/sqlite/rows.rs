@@ -1,7 +1,7 @@
 //! Many rows in one statement, however many there are: statements are made for some numbers of rows, and what is left over is filled with
 //! rows of nothing, which the statement leaves out (`WHERE id IS NOT NULL`, or since no row is equal to them). That costs less than a
-//! second visit to the connection's thread. Each number is one more statement that is kept prepared; statements that go together are kept
-//! as one, so that there are as many as numbers go together: they are few.
+//! second visit to the connection's thread. Each number is one more statement that is kept prepared, and statements that go together are kept
+//! as one, as often as other numbers go together: so there are few numbers.
 
 use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
@@ -10,19 +10,23 @@ use super::failure;
 use crate::store::StoreError;
 
 /// Rows of one statement.
-const SIZES: [usize; 6] = [1, 4, 16, 32, 64, 128];
+const SIZES: [usize; 7] = [1, 4, 16, 32, 64, 128, 192];
 /// The most.
 const MOST: usize = 256;
 
 /// Values of a row, to be bound.
 pub(super) type Values<'q, 'b> = Separated<'q, Sqlite, &'b str>;
 
-/// Adds statements that write all items.
-pub(super) fn push_all<T>(sql: &mut QueryBuilder<Sqlite>, items: &[T], write: fn(&mut QueryBuilder<Sqlite>, &[T])) {
-    for some in pieces(items) {
-        write(sql, some);
-        sql.push("; ");
-    }
+/// Statements that write all items, one for each piece of them: pieces of one size are one statement that is kept prepared.
+pub(super) fn statements<T>(
+    items: &[T],
+    write: fn(&mut QueryBuilder<Sqlite>, &[T]),
+) -> impl Iterator<Item = QueryBuilder<Sqlite>> {
+    pieces(items).map(move |some| {
+        let mut sql = QueryBuilder::default();
+        write(&mut sql, some);
+        sql
+    })
 }
 
 /// All items, in pieces of one statement each.
@@ -45,15 +49,15 @@ pub(super) fn push<T>(
             values.push_bind(None::<i64>);
         }),
     });
-    let bound = sql.sql().as_str()[before..].matches('?').count();
-    debug_assert_eq!(bound, columns * (items.len() + nothing), "columns of a row");
+    debug_assert_eq!(
+        sql.sql().as_str()[before..].matches('?').count(),
+        columns * (items.len() + nothing),
+        "columns of a row"
+    );
 }
 
 /// Runs statements that are kept prepared. How many rows they wrote.
 pub(super) async fn run(connection: &mut SqliteConnection, mut sql: QueryBuilder<Sqlite>) -> Result<u64, StoreError> {
-    if sql.sql().as_str().is_empty() {
-        return Ok(0);
-    }
     let done = sql.build().persistent(true).execute(connection).await.map_err(failure)?;
     Ok(done.rows_affected())
 }

@@ -17,6 +17,7 @@ battery! {
         one_batch_may_change_a_session_twice,
         a_long_batch_is_kept_whole,
         changes_of_all_kinds_are_kept_however_many_they_are,
+        of_a_large_batch_all_of_a_kind_may_lose,
         what_only_counts_is_kept_where_the_version_is_right,
         what_only_ends_is_kept_where_the_version_is_right,
         a_session_that_only_counts_is_woken_no_later,
@@ -211,6 +212,31 @@ async fn changes_of_all_kinds_are_kept_however_many_they_are(stage: &Stage) {
         intervals += count * 4 - losing.iter().count();
         let kept = stage.sql("SELECT CAST(count(*) AS text) FROM usage").await;
         assert_eq!(kept, [[Some(intervals.to_string())]], "{count} by 4");
+    }
+}
+
+async fn of_a_large_batch_all_of_a_kind_may_lose(stage: &Stage) {
+    let store = stage.store.as_ref();
+    let sessions: Vec<Session> = (0..150).map(|number| offer(number, NOON)).collect();
+    let there: Vec<Change> = sessions.iter().map(added).collect();
+    assert!(store.commit(&there).await.unwrap().iter().all(|kept| *kept == Committed::Done));
+    let mut before = sessions[..149].to_vec();
+    for round in 0..4 {
+        let (after, mut changes): (Vec<_>, Vec<_>) = before.iter().map(|it| counted(it, round)).unzip();
+        let last = &sessions[149];
+        changes.push(match round {
+            0 => Change { usage: vec![usage(last, 0, 60, 9)], ..added(last) },
+            1 => Change { from_version: Some(99), ..ended(last, 9).1 },
+            2 => Change { from_version: Some(99), extent: Extent::Whole, ..counted(last, 9).1 },
+            _ => Change { from_version: Some(99), ..counted(last, 9).1 },
+        });
+        let kept = store.commit(&changes).await.unwrap();
+        for (place, kept) in kept.into_iter().enumerate() {
+            assert_eq!(kept, if place == 149 { Committed::Conflict } else { Committed::Done }, "{place} in {round}");
+        }
+        before = after;
+        let kept = stage.sql("SELECT CAST(count(*) AS text) FROM usage").await;
+        assert_eq!(kept, [[Some((149 * (round + 1)).to_string())]], "each once, and nothing of who lost, in {round}");
     }
 }
 

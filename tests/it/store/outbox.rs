@@ -146,7 +146,7 @@ async fn orders_may_be_claimed_as_they_are_added(stage: &Stage) {
     let changes = [with(1, &[&coa, &ask]), with(2, &[&disconnect]), with(9, &[&coa])];
     let told = AtomicBool::new(false);
     let kept = store.commit_claiming(&changes, Some(&claim), &|| told.store(true, Ordering::Relaxed)).await.unwrap();
-    assert!(told.into_inner(), "nobody would go on");
+    assert!(told.into_inner() || store.keeps_side_by_side(), "nobody would go on");
     assert_eq!(kept.committed, [Committed::Done, Committed::Done, Committed::Conflict]);
     let claimed: Vec<_> = kept.claimed.iter().map(|order| (order.session, &order.effect, order.attempts)).collect();
     assert_eq!(claimed, [(id(1), &coa, 0), (id(2), &disconnect, 0)]);
