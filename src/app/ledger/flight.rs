@@ -19,7 +19,7 @@ use crate::model::SessionId;
 use crate::session::Session;
 use crate::store::AuthAttempt;
 
-/// To read, and to work on what was read, takes longer than to commit.
+/// Reading that takes so long takes longer than a commit.
 const LONG_READING: Duration = Duration::from_millis(8);
 
 /// An offer and its ticket, as the keeper holds on to them.
@@ -53,7 +53,7 @@ impl Next {
         Self { is_time: Arc::default(), told: Arc::clone(told), since: Instant::now() }
     }
 
-    /// At once, or whenever it is.
+    /// It is time from the beginning, and nobody is told.
     pub(super) fn unasked() -> Self {
         Self { is_time: Arc::new(AtomicBool::new(true)), told: Arc::default(), since: Instant::now() }
     }

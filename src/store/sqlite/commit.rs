@@ -1,5 +1,5 @@
-//! A batch of changes within one transaction: many rows to a statement, and all statements of a small one in one go, but for sessions that
-//! are changed twice: those go one after the other.
+//! A batch of changes within one transaction: many rows to a statement, and those statements of a small one that write sessions and usage in
+//! one go, but for sessions that are changed twice: those go one after the other. What else comes with a change is rare, and goes alone.
 //!
 //! Each visit to the connection's own thread costs more than most statements cost SQLite, and so does each row that it gives back. There is
 //! one writer: what can be put together before it is this one's turn is.
@@ -14,7 +14,8 @@ use crate::model::SessionId;
 use crate::store::row::{Cells, Columns};
 use crate::store::{Change, Claim, Committed, Extent, Kept, StoreError, Usage, audit, guards};
 
-/// Of so many changes, at most, the statements that write sessions and usage go together. With more a visit is little beside the work, and
+/// Of so many changes, at most, the statements that write sessions go together, and with them those that write usage where it need not be
+/// known whose sessions were written. With more a visit is little beside the work, and
 /// the numbers of rows that may come together are so many that few of those statements would be found prepared.
 const TOGETHER: usize = 128;
 

@@ -17,7 +17,7 @@ battery! {
         one_batch_may_change_a_session_twice,
         a_long_batch_is_kept_whole,
         changes_of_all_kinds_are_kept_however_many_they_are,
-        of_a_large_batch_all_of_a_kind_may_lose,
+        who_loses_in_a_large_batch_leaves_nothing,
         what_only_counts_is_kept_where_the_version_is_right,
         what_only_ends_is_kept_where_the_version_is_right,
         a_session_that_only_counts_is_woken_no_later,
@@ -215,7 +215,7 @@ async fn changes_of_all_kinds_are_kept_however_many_they_are(stage: &Stage) {
     }
 }
 
-async fn of_a_large_batch_all_of_a_kind_may_lose(stage: &Stage) {
+async fn who_loses_in_a_large_batch_leaves_nothing(stage: &Stage) {
     let store = stage.store.as_ref();
     let sessions: Vec<Session> = (0..150).map(|number| offer(number, NOON)).collect();
     let there: Vec<Change> = sessions.iter().map(added).collect();
