@@ -44,6 +44,7 @@ pub(super) enum Cargo {
 pub(super) struct Next {
     is_time: Arc<AtomicBool>,
     told: Arc<Notify>,
+    /// When its batch was sent off.
     since: Instant,
 }
 

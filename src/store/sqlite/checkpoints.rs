@@ -75,8 +75,8 @@ async fn bring_over(pool: &SqlitePool) -> Option<Reached> {
     match checkpoint {
         Ok((busy, pages, brought_over)) => (busy == 0).then_some(Reached { pages, brought_over }),
         Err(error) => {
-            // What it is about shows at the next write.
-            tracing::debug!(%error, "the WAL stays as it is for now");
+            // What is in the WAL stays there. Whoever writes need not meet the same, and the WAL would grow without a word.
+            tracing::warn!(%error, "what is in the WAL could not be brought over; it stays there for now");
             None
         }
     }

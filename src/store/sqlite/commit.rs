@@ -15,8 +15,8 @@ use crate::store::row::{Cells, Columns};
 use crate::store::{Change, Claim, Committed, Extent, Kept, StoreError, Usage, audit, guards};
 
 /// Of so many changes, at most, the statements that write sessions go together, and with them those that write usage where it need not be
-/// known whose sessions were written. With more a visit is little beside the work, and
-/// the numbers of rows that may come together are so many that few of those statements would be found prepared.
+/// known whose sessions were written. With more a visit is little beside the work, and the numbers of rows that may come together are so many
+/// that few of those statements would be found prepared.
 const TOGETHER: usize = 128;
 
 /// Whether it is to be known which of several rows were written, or whether all were. Each row that is told of wakes who waits for it.
