@@ -2,8 +2,10 @@
 //! what was sent, in the order in which it happened. `kill -9` cannot show this, for what a process has written outlives it.
 
 use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use radhold::app::clock;
@@ -47,13 +49,8 @@ async fn synced_before_answered(store: &str, wal: &str) {
     let mut exchanges = Vec::new();
     for nth in 0..RECORDS {
         tokio::time::sleep(REST).await;
-        let request = peer.request(Code::AccountingRequest, |request, _| {
-            request.integer(attribute::ACCT_STATUS_TYPE, 1).unwrap().text(attribute::USER_NAME, "bob").unwrap();
-            request.text(attribute::ACCT_SESSION_ID, &format!("d{nth}")).unwrap();
-        });
         let sent_at = clock::now().as_micros() as f64 / 1e6;
-        let reply = peer.send(&request, PATIENCE).await.expect("an answer");
-        assert_eq!(Packet::parse(&reply).unwrap().code(), Code::AccountingResponse);
+        let reply = start_session(&mut peer, &format!("d{nth}")).await;
         exchanges.push((sent_at, reply));
     }
     // An answer may be here before strace has written that it left.
@@ -73,6 +70,59 @@ async fn synced_before_answered(store: &str, wal: &str) {
         let before: Vec<&str> = trace.lines().take_while(|line| !line.contains(&hex(&reply))).collect();
         assert!(was_synced(&before, wal, sent_at), "answered at {sent_at} without a sync of {wal}: {before:#?}");
     }
+}
+
+/// The disk refuses a sync of the SQLite file, once: what was written to it may be lost from then on, whatever later syncs say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_of_the_sqlite_file_that_fails_ends_radhold_and_loses_nothing() {
+    let toml = format!("[nas.lab]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\n");
+    let mut radhold = block_in_place(|| Radhold::start(&toml));
+    let mut peer = Peer::new(radhold.accounting, SECRET).await;
+    // Until all that was written at its start is brought over: what follows is in the WAL alone.
+    tokio::time::sleep(REST).await;
+    let file = radhold.path("state/radhold.sqlite");
+    let mut strace = block_in_place(|| failing_syncs(radhold.pid(), &file));
+    start_session(&mut peer, "f").await;
+    let status = block_in_place(|| radhold.wait_for_end());
+    strace.kill().unwrap();
+    strace.wait().unwrap();
+    assert_eq!(status.code(), Some(1), "{status}: {:#?}", radhold.log());
+    let told = radhold.log().into_iter().find(|line| line["level"] == "ERROR").expect("it says why");
+    assert!(told["help"].as_str().unwrap().contains("start radhold again"), "{told}");
+    let wal = radhold.path("state/radhold.sqlite-wal");
+    assert!(std::fs::metadata(&wal).unwrap().len() > 0, "the WAL is left");
+
+    block_in_place(|| radhold.restart());
+    let sessions = block_in_place(|| radhold.sessions());
+    assert_eq!(sessions.len(), 1, "{sessions:#?}");
+}
+
+/// Has syncs of that file fail from now on; its WAL's do not. Until it is killed.
+fn failing_syncs(pid: u32, file: &Path) -> Child {
+    let inject = "inject=fdatasync,fsync:error=EIO";
+    let mut strace = Command::new("strace")
+        .args(["-f", "-p", &pid.to_string(), "-P"])
+        .arg(file)
+        .args(["-e", "trace=fdatasync,fsync", "-e", inject, "-e", "signal=none"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("strace: {error}; ./tests/run installs it"));
+    let mut said = BufReader::new(strace.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let attached = said.find(|line| line.contains("attached"));
+    assert!(attached.is_some(), "{:?}", strace.wait());
+    // It would end with its standard error.
+    std::thread::spawn(move || said.for_each(drop));
+    strace
+}
+
+async fn start_session(peer: &mut Peer, acct_session_id: &str) -> Vec<u8> {
+    let request = peer.request(Code::AccountingRequest, |request, _| {
+        request.integer(attribute::ACCT_STATUS_TYPE, 1).unwrap().text(attribute::USER_NAME, "bob").unwrap();
+        request.text(attribute::ACCT_SESSION_ID, acct_session_id).unwrap();
+    });
+    let reply = peer.send(&request, PATIENCE).await.expect("an answer");
+    assert_eq!(Packet::parse(&reply).unwrap().code(), Code::AccountingResponse);
+    reply
 }
 
 /// Runs what follows under strace: each sync and each datagram of any of its threads, with the time at which it began, and files by

@@ -24,6 +24,11 @@ pub(super) fn own_descriptor(path: &Path) -> io::Result<&'static File> {
     Ok(Box::leak(Box::new(File::open(path)?)))
 }
 
+/// Until the log is written and this process ends.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// SQLITE_IOERR_FSYNC, as sqlx spells it.
+const FSYNC_FAILED: &str = "1034";
+
 /// Works until the store is gone. `written` is told of each transaction.
 pub(super) async fn run(mut written: watch::Receiver<()>, file: &'static File, own: SqlitePool, writer: SqlitePool) {
     while written.changed().await.is_ok() {
@@ -45,17 +50,26 @@ pub(super) async fn run(mut written: watch::Receiver<()>, file: &'static File, o
     }
 }
 
-/// Whether all that was written to the file has reached the disk.
+/// Whether all that was written to the file has reached the disk. Ends this process where it has not, or may not have.
 async fn sync(file: &'static File) -> bool {
     match spawn_blocking(|| file.sync_data()).await {
         Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "what was brought over from the WAL may not have reached the disk");
-            false
-        }
+        Ok(Err(error)) => end(&error).await,
         // The runtime ends.
         Err(_) => false,
     }
+}
+
+/// Ends this process as `kill -9` does. A sync that has failed is not made good by the next one: the system says once that pages did not
+/// reach the disk, and then takes them for clean (PostgreSQL ends itself for this too). They are in the WAL still, and SQLite, which notes down
+/// how much of that it has brought over, begins with its first page again only when it is opened while nobody else has it open; a store that
+/// is closed brings over the rest and deletes it.
+async fn end(error: &(dyn std::error::Error + Sync)) -> ! {
+    let help = "nothing is lost: start radhold again, and all of the WAL is brought over; look at the disk first (dmesg, smartctl)";
+    tracing::error!(%error, help, "what was written to the SQLite file may not have reached the disk: radhold ends");
+    // By a thread of its own, as a rule.
+    sleep(FAREWELL).await;
+    std::process::exit(1);
 }
 
 async fn gone(mut written: watch::Receiver<()>) {
@@ -68,12 +82,13 @@ struct Reached {
     brought_over: i64,
 }
 
-/// Waits for nobody. `None` when it did not work this time.
+/// Waits for nobody. `None` when it did not work this time. Ends this process where the file could not be synced.
 async fn bring_over(pool: &SqlitePool) -> Option<Reached> {
     // Whether somebody else was at it, pages in the WAL, pages brought over.
     let checkpoint = sqlx::query_as::<_, (i64, i64, i64)>("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(pool).await;
     match checkpoint {
         Ok((busy, pages, brought_over)) => (busy == 0).then_some(Reached { pages, brought_over }),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(FSYNC_FAILED) => end(&error).await,
         Err(error) => {
             // What is in the WAL stays there. Whoever writes need not meet the same, and the WAL would grow without a word.
             tracing::warn!(%error, "what is in the WAL could not be brought over; it stays there for now");
