@@ -37,6 +37,11 @@ use crate::telemetry;
 /// Batches on their way to the store at a time: one is read and worked on while another is committed. What joins it only when the one
 /// before is nearly kept has waited for less, and is more in one transaction.
 const DEPTH: usize = 2;
+/// From the beginning of a batch until the next, at least, where there is traffic: each costs CPU time of its own, and at half of the load there
+/// would be as many again.
+const APART: Duration = Duration::from_millis(4);
+/// A batch of so many is traffic.
+const TRAFFIC: usize = 16;
 /// Batches of presses and deadlines beside them. They are small, and each waits for the disk; what comes meanwhile goes with the next.
 const URGENT: usize = 4;
 /// How often it is looked how many jobs have gathered.
@@ -91,6 +96,8 @@ pub(crate) struct Keeper {
     queue: mpsc::Receiver<Job>,
     urgent: mpsc::Receiver<Job>,
     gather: Duration,
+    /// The next batch is gathered until then.
+    not_before: Instant,
     /// What was taken in and is on no way yet.
     waiting: Waiting,
     /// Of that, what waits behind nothing else.
@@ -157,6 +164,7 @@ impl Keeper {
             queue,
             urgent,
             gather,
+            not_before: Instant::now(),
             waiting: VecDeque::new(),
             urgent_waiting: VecDeque::new(),
             early: Vec::new(),
@@ -221,8 +229,9 @@ impl Keeper {
                 // What is urgent and comes without end keeps nobody else out.
                 jobs.extend(std::iter::from_fn(|| self.queue.try_recv().ok()).take(room));
             }
-            if !(jobs.is_empty() || std::mem::take(&mut in_line)) {
-                self.gather(&mut jobs, room).await;
+            if !jobs.is_empty() {
+                let wait = if std::mem::take(&mut in_line) { Duration::ZERO } else { self.gather };
+                self.gather(&mut jobs, room, (Instant::now() + wait).max(self.not_before)).await;
             }
             self.take_all_in(urgent, true).await;
             self.take_all_in(jobs, false).await;
@@ -275,10 +284,9 @@ impl Keeper {
         self.flights.iter().filter(|flight| matches!(flight.cargo, Cargo::Batch { urgent: true, .. })).count()
     }
 
-    /// Waits a moment for more, so that a transaction is worth its sync. What is urgent goes meanwhile. The queue is looked into now and
+    /// Waits until then for more, so that a transaction is worth its sync. What is urgent goes meanwhile. The queue is looked into now and
     /// then: to be woken by each job would cost more than the job.
-    async fn gather(&mut self, jobs: &mut Vec<Job>, most: usize) {
-        let until = Instant::now() + self.gather;
+    async fn gather(&mut self, jobs: &mut Vec<Job>, most: usize, until: Instant) {
         while jobs.len() < most && Instant::now() < until {
             let (mut urgent, urgent_room) = (Vec::new(), if self.away.is_some() { 0 } else { self.urgent_room() });
             tokio::select! {
@@ -331,6 +339,9 @@ impl Keeper {
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting = self.pick(waiting, batch, &mut items, &mut tickets, (&mut marks, held));
         let count = items.len();
+        if count >= TRAFFIC {
+            self.not_before = Instant::now() + APART;
+        }
         let side_by_side = self.committer.store.keeps_side_by_side();
         let next = if side_by_side { Next::unasked() } else { Next::new(&self.next) };
         self.launch(items, Cargo::Batch { count, tickets, offers, marks, urgent: false }, next);
@@ -885,6 +896,40 @@ mod tests {
         assert_eq!(keeper.room(), 0);
         keeper.store_is_away("gone");
         assert!(keeper.room() > 0);
+    }
+
+    #[tokio::test]
+    async fn batches_are_apart_where_there_is_traffic() {
+        let Desk { mut keeper, nas, .. } = desk().await;
+        let mut send = |count: usize| {
+            for nth in 0..count {
+                keeper.take_in(interim(&nas, Some(&format!("{count}-{nth}"))), false, &mut Vec::new());
+            }
+            // Otherwise it waits until the one before is nearly kept.
+            keeper.flights.clear();
+            keeper.send_off(false);
+            keeper.not_before
+        };
+        let one = send(1);
+        assert!(one <= Instant::now(), "who sends one after the other does not wait for it");
+        let many = send(TRAFFIC);
+        assert!(many > one && many <= Instant::now() + APART);
+        assert_eq!(send(2), many);
+    }
+
+    #[tokio::test]
+    async fn what_comes_until_then_goes_with_the_batch() {
+        let Desk { mut keeper, jobs, nas, .. } = desk().await;
+        let mut gathered = vec![interim(&nas, Some("a"))];
+        jobs.try_send(interim(&nas, Some("b"))).unwrap();
+        jobs.try_send(interim(&nas, Some("c"))).unwrap();
+        keeper.gather(&mut gathered, 8, Instant::now()).await;
+        assert_eq!(gathered.len(), 1, "nothing is waited for");
+        keeper.gather(&mut gathered, 2, Instant::now() + APART).await;
+        assert_eq!(gathered.len(), 2, "it is full");
+        let until = Instant::now() + APART;
+        keeper.gather(&mut gathered, 8, until).await;
+        assert!(gathered.len() == 3 && Instant::now() >= until);
     }
 
     #[tokio::test]
