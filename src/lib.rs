@@ -32,6 +32,7 @@
 //! | words | [`model`] | plain domain types and ids | know a protocol |
 //! | wire | [`eap`], [`radius`] | packets, attributes, authenticators, dictionaries | know anything of ours |
 //! | aside | [`config`], [`telemetry`] | configuration into types; tracing and counters | start anything |
+//! | | [`sqlite`] | connections to SQLite files | know what is in them |
 //! | | [`listener`] | HTTP that strangers cannot hold open | know what is said on it |
 
 pub mod accounting;
@@ -54,5 +55,6 @@ pub mod policy;
 pub mod radius;
 pub mod session;
 pub mod spool;
+pub mod sqlite;
 pub mod store;
 pub mod telemetry;

@@ -14,6 +14,7 @@ use sqlx::{ColumnIndex, Row as _, SqlitePool};
 use super::salvage::{ABSURD, salvage};
 use super::{SpoolError, notes};
 use crate::model::Timestamp;
+use crate::sqlite;
 
 /// How long to wait for another's transaction: the command line looks at the file too.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -283,12 +284,7 @@ pub(super) fn failure(error: sqlx::Error) -> SpoolError {
 
 pub(super) fn pool() -> SqlitePoolOptions {
     // One connection, and one writer: order is the point.
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(PATIENCE)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
+    sqlite::pool(1, PATIENCE)
 }
 
 /// Makes the file, with the rights it shall have, unless it is there; its name is on disk afterwards.

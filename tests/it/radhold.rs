@@ -107,18 +107,11 @@ impl Radhold {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// Waits until it has ended by itself.
-    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
-        let begun = Instant::now();
-        let child = self.child.as_mut().expect("it runs");
-        loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                self.child = None;
-                return status;
-            }
-            assert!(begun.elapsed() < PATIENCE, "it runs on: {:#?}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    /// How it has ended by itself, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut().expect("it runs").try_wait().unwrap()?;
+        self.child = None;
+        Some(status)
     }
 
     /// SIGTERM, and waits for the end.

@@ -37,8 +37,8 @@ use crate::telemetry;
 /// Batches on their way to the store at a time: one is read and worked on while another is committed. What joins it only when the one
 /// before is nearly kept has waited for less, and is more in one transaction.
 const DEPTH: usize = 2;
-/// From the beginning of a batch until the next, at least, where there is traffic: each costs CPU time of its own, and at half of the load there
-/// would be as many again.
+/// From the beginning of a batch until the next is full or sent off, where there is traffic: each costs CPU time of its own, and the less there is
+/// to do, the more of them there would be.
 const APART: Duration = Duration::from_millis(4);
 /// A batch of so many is traffic.
 const TRAFFIC: usize = 16;
@@ -211,11 +211,11 @@ impl Keeper {
                     self.urgent.close();
                 }
                 Some(landed) = self.tasks.join_next_with_id(), if !self.flights.is_empty() => {
-                    // What waited for a place has waited long enough.
+                    // What waited for a place waits for no others of its own accord.
                     in_line |= room == 0 && !self.queue.is_empty();
                     self.landed(landed).await;
                 }
-                // What waited for its time has too.
+                // Nor does what waited for its time.
                 () = self.next.notified() => in_line |= room == 0 && !self.queue.is_empty(),
                 () = knocked(&mut self.away) => self.welcome_back(),
                 received = self.urgent.recv_many(&mut urgent, urgent_room), if urgent_room > 0 && !urgent_closed => {
@@ -229,11 +229,14 @@ impl Keeper {
                 // What is urgent and comes without end keeps nobody else out.
                 jobs.extend(std::iter::from_fn(|| self.queue.try_recv().ok()).take(room));
             }
+            self.take_all_in(urgent, true).await;
             if !jobs.is_empty() {
+                if self.away.is_none() {
+                    self.send_urgent();
+                }
                 let wait = if std::mem::take(&mut in_line) { Duration::ZERO } else { self.gather };
                 self.gather(&mut jobs, room, (Instant::now() + wait).max(self.not_before)).await;
             }
-            self.take_all_in(urgent, true).await;
             self.take_all_in(jobs, false).await;
             self.keep_surplus_in_spool().await;
             let drain_due = self.away.is_none() && !stopping && Instant::now() >= self.drain.next_at();
@@ -901,6 +904,7 @@ mod tests {
     #[tokio::test]
     async fn batches_are_apart_where_there_is_traffic() {
         let Desk { mut keeper, nas, .. } = desk().await;
+        let at_first = keeper.not_before;
         let mut send = |count: usize| {
             for nth in 0..count {
                 keeper.take_in(interim(&nas, Some(&format!("{count}-{nth}"))), false, &mut Vec::new());
@@ -910,10 +914,9 @@ mod tests {
             keeper.send_off(false);
             keeper.not_before
         };
-        let one = send(1);
-        assert!(one <= Instant::now(), "who sends one after the other does not wait for it");
+        assert_eq!(send(TRAFFIC - 1), at_first, "who sends one after the other does not wait for it");
         let many = send(TRAFFIC);
-        assert!(many > one && many <= Instant::now() + APART);
+        assert!(many > at_first && many <= Instant::now() + APART);
         assert_eq!(send(2), many);
     }
 
@@ -925,7 +928,7 @@ mod tests {
         jobs.try_send(interim(&nas, Some("c"))).unwrap();
         keeper.gather(&mut gathered, 8, Instant::now()).await;
         assert_eq!(gathered.len(), 1, "nothing is waited for");
-        keeper.gather(&mut gathered, 2, Instant::now() + APART).await;
+        keeper.gather(&mut gathered, 2, Instant::now() + Duration::from_secs(60)).await;
         assert_eq!(gathered.len(), 2, "it is full");
         let until = Instant::now() + APART;
         keeper.gather(&mut gathered, 8, until).await;

@@ -47,7 +47,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::{mpsc, watch};
 
@@ -63,6 +63,7 @@ use crate::model::{
 };
 use crate::policy::{Ban, BanTarget, FailureCount, FailureKey, Prompt, Strike, Trust, TrustVoid};
 use crate::session::{Lane, Session};
+use crate::sqlite::pool;
 
 use commit::Ask;
 
@@ -88,22 +89,24 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, which is created when there is none, readable by its owner alone, with its directory.
+    /// Opens the file, which is created when there is none, readable by its owner alone, with its directory. While it is open, a failed sync of it
+    /// ends the process.
     ///
     /// # Errors
     /// [`StoreError::Refused`] when the file cannot be created or opened, [`StoreError::Away`] when others keep it locked.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         create(path).map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         let options = options().filename(path);
-        let options = options.pragma("wal_autocheckpoint", checkpoints::TOO_LONG);
+        // A commit of SQLite's that does it says nothing of a sync that failed.
+        let options = options.pragma("wal_autocheckpoint", "0");
         let writing = options.clone().journal_mode(SqliteJournalMode::Wal).pragma("cache_size", CACHE);
         let writer = first_connection(writing).await?;
         let file = checkpoints::own_descriptor(path)
             .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         let written = watch::Sender::new(());
-        let own = pool(1).connect_lazy_with(options.clone());
+        let own = pool(1, PATIENCE).connect_lazy_with(options.clone());
         tokio::spawn(checkpoints::run(written.subscribe(), file, own, writer.clone()));
-        let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "on"));
+        let readers = pool(READERS, PATIENCE).connect_lazy_with(options.pragma("query_only", "on"));
         Ok(Self { writer, readers, written })
     }
 
@@ -693,22 +696,12 @@ fn options() -> SqliteConnectOptions {
         .row_buffer_size(ROWS_ON_THEIR_WAY)
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
-    // A connection to a file does not wear out, and a store in memory lives in its connection.
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-}
-
 /// The writer. SQLite does not wait when two turn the same new file to WAL at once, so that this must.
 async fn first_connection(options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
     const PAUSE: Duration = Duration::from_millis(20);
     let mut waited = Duration::ZERO;
     loop {
-        match pool(1).connect_with(options.clone()).await.map_err(|error| StoreError::of(&error, is_busy)) {
+        match pool(1, PATIENCE).connect_with(options.clone()).await.map_err(|error| StoreError::of(&error, is_busy)) {
             Err(StoreError::Away(_)) if waited < PATIENCE => {
                 tokio::time::sleep(PAUSE).await;
                 waited += PAUSE;
@@ -766,14 +759,14 @@ mod tests {
         let path = directory.path().join("radhold.sqlite");
         SqliteStore::open(&path).await.unwrap().migrate().await.unwrap();
         let options = options().filename(&path).create_if_missing(false);
-        let read_only = pool(1).connect_with(options.clone().read_only(true)).await.unwrap();
+        let read_only = pool(1, PATIENCE).connect_with(options.clone().read_only(true)).await.unwrap();
         let nowhere = options.filename(directory.path());
         let store = |writer: SqlitePool| SqliteStore {
             writer: writer.clone(),
             readers: writer,
             written: watch::Sender::new(()),
         };
-        for store in [store(read_only), store(pool(1).connect_lazy_with(nowhere))] {
+        for store in [store(read_only), store(pool(1, PATIENCE).connect_lazy_with(nowhere))] {
             for error in
                 [store.ping().await.unwrap_err(), store.cluster_secret("key", &Secret::new("x")).await.unwrap_err()]
             {
