@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnection, SqlitePoolOptions};
-use sqlx::{Connection as _, Error};
 
 /// A pool of connections that are opened when they are first needed, and waited for so long.
 ///
@@ -15,20 +15,16 @@ pub fn pool(connections: u32, patience: Duration) -> SqlitePoolOptions {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(is_in_no_transaction(connection)))
+        .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(may_be_lent(connection)))))
 }
 
 /// Whether a connection may be lent; one that may not is closed, and another opened.
 ///
 /// On a full disk and some other errors SQLite rolls the whole transaction back by itself (<https://sqlite.org/lang_transaction.html>,
 /// section 3). SQLx's own ROLLBACK then fails, and it goes on counting that transaction: `BEGIN IMMEDIATE` is refused for ever, and what
-/// else begins is a savepoint, whose release need not commit anything.
-async fn is_in_no_transaction(connection: &mut SqliteConnection) -> Result<bool, Error> {
-    if connection.is_in_transaction() {
-        // One that was dropped is rolled back by the connection's thread, after what it was told before and before this.
-        connection.ping().await?;
-    }
-    Ok(!connection.is_in_transaction())
+/// else begins is a savepoint, whose release need not commit anything. One that was dropped is rolled back before its connection waits here.
+fn may_be_lent(connection: &SqliteConnection) -> bool {
+    !connection.is_in_transaction()
 }
 
 #[cfg(test)]
@@ -62,14 +58,14 @@ mod tests {
             }
         };
         assert!(full.to_string().contains("full"), "{full}");
-        query("DELETE FROM rows").execute(&pool).await.unwrap();
+        let mut other = SqliteConnection::connect(directory.path().join("file").to_str().unwrap()).await.unwrap();
+        query("DELETE FROM rows").execute(&mut other).await.unwrap();
 
         // One is given up, and the next is kept all the same.
         drop(pool.begin_with("BEGIN IMMEDIATE").await.expect("SQLx knows that there is none any more"));
         let mut tx = pool.begin().await.unwrap();
         query(ROW).execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
-        let mut other = SqliteConnection::connect(directory.path().join("file").to_str().unwrap()).await.unwrap();
         let kept: i64 = query_scalar("SELECT count(*) FROM rows").fetch_one(&mut other).await.unwrap();
         assert_eq!(kept, 1);
     }

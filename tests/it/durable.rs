@@ -84,12 +84,14 @@ async fn a_sync_of_the_sqlite_file_that_fails_ends_radhold_and_loses_nothing() {
     let (file, wal) = (radhold.path(FILE), radhold.path(WAL));
     let mut strace = block_in_place(|| failing(radhold.pid(), &file, "fdatasync,fsync", "EIO"));
     let on_disk = std::fs::read(&file).unwrap();
-    let mut answered = 0;
+    let (begun, mut sent, mut answered) = (Instant::now(), 0, 0);
     let status = loop {
         if let Some(status) = radhold.ended() {
             break status;
         }
-        let request = start_of(&mut peer, &format!("f{answered}"));
+        assert!(begun.elapsed() < PATIENCE, "it runs on: {:#?}", radhold.log());
+        sent += 1;
+        let request = start_of(&mut peer, &format!("f{sent}"));
         let reply = peer.send(&request, Duration::from_secs(1)).await;
         answered += usize::from(reply.is_some());
     };
@@ -102,8 +104,8 @@ async fn a_sync_of_the_sqlite_file_that_fails_ends_radhold_and_loses_nothing() {
     std::fs::write(&file, on_disk).unwrap();
     block_in_place(|| radhold.restart());
     let sessions = block_in_place(|| radhold.sessions());
-    // One may be kept whose answer came too late for it.
-    assert!((answered..=answered + 1).contains(&sessions.len()), "{answered}: {sessions:#?}");
+    // What is kept need not have been answered.
+    assert!((answered..=sent).contains(&sessions.len()), "{answered} of {sent}: {sessions:#?}");
 }
 
 /// SQLite gives its transaction up by itself when there is no room for it.

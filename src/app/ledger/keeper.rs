@@ -211,11 +211,11 @@ impl Keeper {
                     self.urgent.close();
                 }
                 Some(landed) = self.tasks.join_next_with_id(), if !self.flights.is_empty() => {
-                    // What waited for a place waits for no others of its own accord.
+                    // What waited for a place has waited as long as `gather` says.
                     in_line |= room == 0 && !self.queue.is_empty();
                     self.landed(landed).await;
                 }
-                // Nor does what waited for its time.
+                // What waited for its time has too.
                 () = self.next.notified() => in_line |= room == 0 && !self.queue.is_empty(),
                 () = knocked(&mut self.away) => self.welcome_back(),
                 received = self.urgent.recv_many(&mut urgent, urgent_room), if urgent_room > 0 && !urgent_closed => {

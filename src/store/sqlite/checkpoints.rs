@@ -1,5 +1,6 @@
-//! Brings what is in the WAL into the file, beside the writer. SQLite does that by itself within the commit that finds a thousand pages in the
-//! WAL, and whoever waits for that commit waits for two syncs and all those pages besides.
+//! Brings what is in the WAL into the file, beside the writer; nobody else does. SQLite by itself would do it within the commit that finds a
+//! thousand pages in the WAL: whoever waits for that commit waits for two syncs and all those pages besides, and it says nothing of a sync that
+//! fails. Here that ends the process.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -7,16 +8,18 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::error::DatabaseError;
+use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// From a change until what was changed is brought over: pages that are changed again meanwhile are written once.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Pages of the WAL from which on it is begun anew rather than let grow.
 const LONG: i64 = 32_768;
+/// What was not told of, or took longer than [`PAUSE`] to commit, is brought over after so long.
+const SELDOM: Duration = Duration::from_secs(10);
 /// Until the log is written and this process ends.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// SQLITE_IOERR_FSYNC, as sqlx spells it.
@@ -30,20 +33,23 @@ pub(super) fn own_descriptor(path: &Path) -> io::Result<&'static File> {
 
 /// Works until the store is gone. `written` is told as transactions begin.
 pub(super) async fn run(mut written: watch::Receiver<()>, file: &'static File, own: SqlitePool, writer: SqlitePool) {
-    while written.changed().await.is_ok() {
+    while !matches!(timeout(SELDOM, written.changed()).await, Ok(Err(_))) {
         tokio::select! {
             () = sleep(PAUSE) => (),
             () = gone(written.clone()) => return,
         }
-        if let Err(error) = look_after(file, &own, &writer).await {
-            end(&error, &own).await;
+        let Ok(mut own) = own.acquire().await else { continue };
+        if let Err(error) = look_after(file, &mut own, &writer).await {
+            // Should this process be ending already, it is not the last to close the file.
+            std::mem::forget(own);
+            end(&error).await;
         }
     }
 }
 
 /// Brings over what there is, and has the WAL begun anew where it is long. Fails when a sync has.
-async fn look_after(file: &'static File, own: &SqlitePool, writer: &SqlitePool) -> Result<(), sqlx::Error> {
-    let Some(Reached { pages, brought_over }) = bring_over(own).await? else { return Ok(()) };
+async fn look_after(file: &'static File, own: &mut SqliteConnection, writer: &SqlitePool) -> Result<(), sqlx::Error> {
+    let Some(Reached { pages, brought_over }) = bring_over(&mut *own).await? else { return Ok(()) };
     // Where somebody has been reading for long, the WAL cannot be begun anew.
     if pages < LONG || brought_over < pages - pages / 8 {
         return Ok(());
@@ -51,7 +57,7 @@ async fn look_after(file: &'static File, own: &SqlitePool, writer: &SqlitePool) 
     // While others write, the end of the WAL is never reached; on the writer's own connection it is, and little is left for that:
     // neither pages nor, since SQLite syncs the file only where it reaches the end, what was written to it before. The first sync
     // takes long, and what comes meanwhile is some thousand pages: they are brought over before too.
-    if sync(file).await? && bring_over(own).await?.is_some() && sync(file).await? {
+    if sync(file).await? && bring_over(&mut *own).await?.is_some() && sync(file).await? {
         bring_over(writer).await?;
     }
     Ok(())
@@ -70,9 +76,7 @@ async fn sync(file: &'static File) -> Result<bool, sqlx::Error> {
 /// descriptor, that pages did not reach the disk, and then takes them for clean (PostgreSQL ends itself for this too). They are in the WAL still, and
 /// SQLite, which notes down how much of that it has brought over, begins with its first page again only when the file is opened while nobody
 /// else has it open; whoever closes it last brings over the rest, and deletes it.
-async fn end(error: &sqlx::Error, own: &SqlitePool) -> ! {
-    // Should this process be ending already, it is not the last to close it.
-    std::mem::forget(own.acquire().await);
+async fn end(error: &sqlx::Error) -> ! {
     let help = "look at the disk (dmesg, smartctl); what was acknowledged is in the WAL, and all of that is brought over once every \
         radhold command that has the file open has ended, and one is started again";
     tracing::error!(%error, help, "a sync of SQLite's file, or of its WAL, has failed: this process ends");
@@ -92,9 +96,9 @@ struct Reached {
 }
 
 /// Waits for nobody. `None` when it did not work this time; fails when a sync has.
-async fn bring_over(pool: &SqlitePool) -> Result<Option<Reached>, sqlx::Error> {
+async fn bring_over(by: impl SqliteExecutor<'_>) -> Result<Option<Reached>, sqlx::Error> {
     // Whether somebody else was at it, pages in the WAL, pages brought over.
-    let checkpoint = sqlx::query_as::<_, (i64, i64, i64)>("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(pool).await;
+    let checkpoint = sqlx::query_as::<_, (i64, i64, i64)>("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(by).await;
     match checkpoint {
         Ok((busy, pages, brought_over)) => Ok((busy == 0).then_some(Reached { pages, brought_over })),
         Err(error) if code(&error).as_deref() == Some(FSYNC_FAILED) => Err(error),

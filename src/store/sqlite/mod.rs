@@ -97,7 +97,7 @@ impl SqliteStore {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         create(path).map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         let options = options().filename(path);
-        // A commit of SQLite's that does it says nothing of a sync that failed.
+        // That is done by `checkpoints`.
         let options = options.pragma("wal_autocheckpoint", "0");
         let writing = options.clone().journal_mode(SqliteJournalMode::Wal).pragma("cache_size", CACHE);
         let writer = first_connection(writing).await?;
