@@ -220,17 +220,21 @@ pub(crate) const JUDGE_POSTGRESQL: &str = "
     GROUP BY acct_session_id";
 
 const JUDGE_SQLITE: &str = "
+    WITH used AS MATERIALIZED (
+        SELECT session_id, sum(input_octets) AS input, sum(output_octets) AS output FROM usage GROUP BY session_id
+    )
     SELECT coalesce(acct_session_id, ''), count(*), sum(sessions.input_octets), sum(sessions.output_octets),
         coalesce(sum(used.input), 0), coalesce(sum(used.output), 0),
         min(started_at) / 1000000, max(heard_at) / 1000000, sum(sessions.session_time),
         min(CASE WHEN state IN ('permitted', 'observed') THEN coalesce(end_cause, 'open')
                  WHEN state = 'closed' THEN coalesce(end_cause, 'closed') ELSE state END),
         max(ended_at) / 1000000
-    FROM sessions
-    FULL JOIN (
-        SELECT session_id, sum(input_octets) AS input, sum(output_octets) AS output FROM usage GROUP BY session_id
-    ) AS used ON used.session_id = sessions.id
-    GROUP BY acct_session_id";
+    FROM sessions LEFT JOIN used ON used.session_id = sessions.id
+    GROUP BY acct_session_id
+    UNION ALL
+    SELECT '', count(*), 0, 0, sum(input), sum(output), 0, 0, 0, '', NULL FROM used
+    WHERE session_id NOT IN (SELECT id FROM sessions)
+    HAVING count(*) > 0";
 
 /// Holds what the store has against what was acknowledged.
 pub(crate) fn judge(sent: &Sent, rows: Vec<Row>, quarantined: i64) {
