@@ -37,8 +37,8 @@ use crate::telemetry;
 /// Batches on their way to the store at a time: one is read and worked on while another is committed. What joins it only when the one
 /// before is nearly kept has waited for less, and is more in one transaction.
 const DEPTH: usize = 2;
-/// From the beginning of a batch until the next is full or sent off, where there is traffic: each costs CPU time of its own, and the less there is
-/// to do, the more of them there would be.
+/// Where there is traffic, a batch that is not full is gathered until so long after the one before was sent off: each costs CPU time of its
+/// own, and the less there is to do, the more of them there would be.
 const APART: Duration = Duration::from_millis(4);
 /// A batch of so many is traffic.
 const TRAFFIC: usize = 16;
