@@ -2,6 +2,7 @@
 //! here, counted, and a stranger cannot fill the log.
 
 mod lane;
+mod records;
 mod unwanted;
 mod whose;
 
@@ -13,20 +14,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 pub(super) use self::lane::Lane;
+use self::records::Answerable;
 use self::whose::{Distrust, Proof, prove, whose};
 use super::access::{Access, Fate};
-use super::ledger::{Job, Ledger};
+use super::clock;
+use super::ledger::Ledger;
 use super::settings::{Known, Settings, SettingsHandle};
-use super::{accounting, clock};
-use crate::accounting::Status;
 use crate::model::{Nas, NasName, Timestamp};
 use crate::net::radsec::{End, Link};
 use crate::net::{Admission, Duplicates, Flood, Replier, RequestKey};
 use crate::radius::{Code, Packet, PacketBuilder, PreparedSecret};
-use crate::spool::AccountingPacket;
 use crate::telemetry::{self, OncePerWindow};
 
 /// How long replies are kept for repeats: longer than any NAS goes on asking.
@@ -66,12 +66,14 @@ pub(super) struct Door {
     settings: SettingsHandle,
     access: Arc<Access>,
     ledger: Ledger,
-    /// Where requests are worked on: not on the thread that takes them in.
+    /// Where requests are worked on that take long, and where those are answered that were kept: not on the thread that takes them in.
     runtime: Handle,
     duplicates: Mutex<Duplicates>,
     /// Those of logins, which are the first to be dropped, and those of everything else.
     places: [Arc<Semaphore>; 2],
     held_back: Semaphore,
+    /// Accounting-Requests that are kept.
+    answerable: Answerable,
     /// What was said through this door; and through any, looked at only when it was not through this one.
     complaints: Complaints,
     said: Arc<Complaints>,
@@ -119,6 +121,7 @@ impl Door {
             duplicates: Mutex::new(Duplicates::new(REPEATS, (MOST_REPEATS / lanes).max(LEAST_REPEATS))),
             places,
             held_back: Semaphore::new(MOST_HELD_BACK),
+            answerable: Answerable::default(),
             complaints: complaints(),
             said,
         }
@@ -208,7 +211,7 @@ impl Door {
                 let begun = self
                     .must_be_new(&key, received_at, |reply| replier.send_now(reply))
                     .and_then(|()| self.must_be_within_bounds(packet, nas, &settings, &key, received_at))
-                    .and_then(|()| self.begin(packet, nas, key, replier.clone(), received_at));
+                    .and_then(|()| self.begin(packet, nas, key, replier.clone(), (&settings, received_at)));
                 if let Err(label) = begun {
                     telemetry::count(label);
                 }
@@ -269,7 +272,7 @@ impl Door {
         nas: &Arc<Nas>,
         key: RequestKey,
         replier: Replier,
-        received_at: Timestamp,
+        (settings, received_at): (&Settings, Timestamp),
     ) -> Result<(), &'static str> {
         // A flood of logins keeps nothing else out.
         let is_login = packet.code() == Code::AccessRequest;
@@ -280,6 +283,12 @@ impl Door {
             self.say_overload(key.source.ip(), label, received_at);
             return Err(label);
         };
+        if packet.code() == Code::AccountingRequest {
+            return self.record(packet, nas, key, (replier, place), (settings, received_at)).inspect_err(|label| {
+                self.duplicates().forget(&key);
+                self.say_overload(key.source.ip(), label, received_at);
+            });
+        }
         let (door, nas, datagram) = (Arc::clone(self), Arc::clone(nas), packet.as_bytes().to_vec());
         self.runtime.spawn(async move {
             let room = !is_login || door.ledger.room().await.is_ok();
@@ -331,34 +340,6 @@ impl Door {
         let source = replier.peer().ip().to_canonical();
         match packet.code() {
             Code::AccessRequest => self.access.answer(datagram, nas, source, received_at).await,
-            Code::AccountingRequest => {
-                let request = match accounting::read(&self.settings.current(), nas, &packet, received_at) {
-                    Ok(request) => Box::new(request),
-                    Err(error) => {
-                        self.complain(source, error.reason(), received_at, &error);
-                        return Fate::Drop(error.reason());
-                    }
-                };
-                if request.status == Status::Start && request.classes.is_empty() {
-                    self.access.heard_without_class(&nas.name);
-                }
-                let (kept, is_kept) = oneshot::channel();
-                let received =
-                    AccountingPacket { nas: nas.name.clone(), source, received_at, packet: datagram.to_vec() };
-                let job = Job::Accounting { nas: Arc::clone(nas), packet: Box::new(received), request, kept };
-                if self.ledger.try_send(job).is_err() {
-                    return Fate::Drop("accounting.overload");
-                }
-                // RFC 2866 §4.1: no response before the record is kept.
-                match is_kept.await {
-                    Ok(()) => {
-                        let mut builder = PacketBuilder::reply(&packet, Code::AccountingResponse);
-                        let secret = PreparedSecret::new(nas.secret.expose());
-                        fate(write_reply(&mut builder, Code::AccountingResponse, &packet, nas, &secret))
-                    }
-                    Err(_) => Fate::Drop("accounting.not-kept"),
-                }
-            }
             Code::StatusServer => {
                 let mut builder = PacketBuilder::reply(&packet, Code::AccessAccept);
                 let secret = PreparedSecret::new(nas.secret.expose());

@@ -62,6 +62,6 @@ async fn bring(ledger: &Ledger, settings: &SettingsHandle, misfit: Quarantined) 
         packet: misfit.packet.clone(),
     });
     let (kept, is_kept) = oneshot::channel();
-    let job = Job::Accounting { nas: Arc::clone(nas), packet, request: Box::new(request), kept };
+    let job = Job::Accounting { nas: Arc::clone(nas), packet, request: Box::new(request), asker: Box::new(kept) };
     Ok(ledger.try_send(job).is_ok() && is_kept.await.is_ok())
 }

@@ -11,7 +11,7 @@ pub(super) struct Turn {
     timing: Timing,
     session: Session,
     from_version: Option<u64>,
-    /// As it was kept.
+    /// As it was kept, once it has taken an event.
     before: Option<Session>,
     heard_before: Timestamp,
     orders: Vec<Effect>,
@@ -27,7 +27,7 @@ impl Turn {
             now,
             timing,
             from_version: Some(session.version),
-            before: Some(session.clone()),
+            before: None,
             heard_before: session.heard_at,
             orders: Vec::new(),
             usage: Counters::default(),
@@ -40,7 +40,7 @@ impl Turn {
     /// A session that is not kept yet: the life of one we accepted begins with its Access-Accept.
     pub(super) fn of_new(session: Session, now: Timestamp, timing: Timing) -> Self {
         let accepted = session.grant.is_some();
-        let turn = Self { from_version: None, before: None, ..Self::of_kept(session, now, timing) };
+        let turn = Self { from_version: None, ..Self::of_kept(session, now, timing) };
         if accepted { turn.take(&Event::Accepted) } else { turn }
     }
 
@@ -49,7 +49,10 @@ impl Turn {
         let step = step(&self.session, event, self.now, &self.timing);
         // A timer that came early was set by other timing: it wants setting anew, or it would come for ever.
         self.timer_stale |= matches!(event, Event::TimerPassed) && !step.changes(&self.session);
-        self.session = step.session;
+        let before = std::mem::replace(&mut self.session, step.session);
+        if self.from_version.is_some() {
+            self.before.get_or_insert(before);
+        }
         self.orders.extend(step.effects);
         self.usage = add(&self.usage, &step.usage);
         self.told = step.told;

@@ -1,5 +1,5 @@
 //! A lane: one socket of a port, and the thread that serves it, with all it needs of its own, so that lanes wait for each other
-//! nowhere. What can be answered at once is; the rest is handed to the tasks of the server.
+//! nowhere. What can be answered at once is; records go to the ledger, the rest to the tasks of the server.
 
 use std::hash::RandomState;
 use std::io::{self, PipeReader};
@@ -108,7 +108,7 @@ impl Lane {
                 door.duplicates().forget(&key);
                 Err(label)
             }
-            None => door.begin(&packet, nas, key, arrival.replier(), received_at),
+            None => door.begin(&packet, nas, key, arrival.replier(), (settings, received_at)),
         }
     }
 }

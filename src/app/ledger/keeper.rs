@@ -291,6 +291,10 @@ impl Keeper {
     /// then: to be woken by each job would cost more than the job.
     async fn gather(&mut self, jobs: &mut Vec<Job>, most: usize, until: Instant) {
         while jobs.len() < most && Instant::now() < until {
+            let now = Instant::now();
+            // Few will be few still when this is over soon.
+            let are_few = until - now <= APART && (jobs.len() + self.queue.len()) * 4 < most;
+            let look = if are_few { until } else { until.min(now + LOOK_FOR_MORE) };
             let (mut urgent, urgent_room) = (Vec::new(), if self.away.is_some() { 0 } else { self.urgent_room() });
             tokio::select! {
                 biased;
@@ -301,7 +305,7 @@ impl Keeper {
                     self.take_all_in(urgent, true).await;
                     self.send_urgent();
                 }
-                () = sleep_until(until.min(Instant::now() + LOOK_FOR_MORE)) => {
+                () = sleep_until(look) => {
                     jobs.extend(std::iter::from_fn(|| self.queue.try_recv().ok()).take(most - jobs.len()));
                 }
             }
@@ -317,7 +321,7 @@ impl Keeper {
     }
 
     /// Sends a batch off, if there is one to send. What may be about a session that is on its way waits, and so does what waits behind
-    /// that. Whoever waits for a job that is not kept sees its channel close.
+    /// that. Whoever waits for a job that is not kept sees its channel close, or its asker dropped.
     fn send_off(&mut self, last: bool) {
         self.send_attempts(last);
         self.send_urgent();
@@ -526,9 +530,9 @@ impl Keeper {
                     None => unchecked.push(ticket),
                 }
             }
-            Job::Accounting { nas, packet, request, kept } => {
+            Job::Accounting { nas, packet, request, asker } => {
                 let source = packet.source;
-                let ticket = Ticket::new(Some(Entry::Accounting(*packet)), Done::Kept(kept));
+                let ticket = Ticket::new(Some(Entry::Accounting(*packet)), Done::Kept(asker));
                 let key = &self.committer.settings.current().class_key;
                 let item = Item::accounting(key, nas, source, request, Arc::clone(&ticket));
                 self.waiting.push_back((item, Some(ticket)));
@@ -871,7 +875,12 @@ mod tests {
             disbelieved: None,
         };
         let (kept, _) = oneshot::channel();
-        Job::Accounting { nas: Arc::clone(nas), packet: Box::new(packet(nas)), request: Box::new(request), kept }
+        Job::Accounting {
+            nas: Arc::clone(nas),
+            packet: Box::new(packet(nas)),
+            request: Box::new(request),
+            asker: Box::new(kept),
+        }
     }
 
     #[tokio::test]

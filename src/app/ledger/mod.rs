@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 pub(super) use keeper::{Keeper, Parts, report_damage};
+pub(super) use ticket::Asker;
 
 use crate::accounting::Request;
 use crate::model::{Nas, SessionId};
@@ -46,7 +47,7 @@ pub(super) enum Job {
     /// A button was pressed, and that is the fact it is; `None` when the store could not say whether the presser may still speak.
     Press { press: Press, fact: Option<Box<Event>>, told: oneshot::Sender<Told> },
     /// An Accounting-Request: as it was received, and what it says.
-    Accounting { nas: Arc<Nas>, packet: Box<AccountingPacket>, request: Box<Request>, kept: oneshot::Sender<()> },
+    Accounting { nas: Arc<Nas>, packet: Box<AccountingPacket>, request: Box<Request>, asker: Box<dyn Asker> },
     /// An Access-Request was answered.
     Attempt(Box<AuthAttempt>),
 }
@@ -98,6 +99,11 @@ impl Ledger {
     /// Hands a job over, or says that there is no room.
     pub(super) fn try_send(&self, job: Job) -> Result<(), Full> {
         self.jobs.try_send(job).map_err(|_| Full)
+    }
+
+    /// Room for a job, or word that there is none.
+    pub(super) fn room_for_one(&self) -> Result<mpsc::Permit<'_, Job>, Full> {
+        self.jobs.try_reserve().map_err(|_| Full)
     }
 
     /// Returns when an Access-Request may be taken, since there is room for what it will leave behind.

@@ -1,5 +1,6 @@
 //! A job's claim to be kept: it stays with whoever took the job in, however far the work on it comes. Knows no store.
 
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,12 +9,25 @@ use tokio::sync::oneshot;
 use crate::session::Told;
 use crate::spool::{AccountingPacket, Entry};
 
+/// Who asks for an Accounting-Request to be kept. Dropped untold: it will not be, or not by this server.
+pub(in crate::app) trait Asker: fmt::Debug + Send {
+    /// It is kept. Called by whoever keeps a batch, for each of it: what takes long is to be done elsewhere.
+    fn kept(self: Box<Self>);
+}
+
+impl Asker for oneshot::Sender<()> {
+    fn kept(self: Box<Self>) {
+        // Whoever asked may have gone; what is kept is kept.
+        let _ = self.send(());
+    }
+}
+
 /// Whom to tell when it is kept.
 #[derive(Debug)]
 pub(super) enum Done {
     Nobody,
     Told(oneshot::Sender<Told>),
-    Kept(oneshot::Sender<()>),
+    Kept(Box<dyn Asker>),
 }
 
 /// A job's claim. Work that is cut off loses none: the ticket says whether its job is kept.
@@ -75,16 +89,18 @@ impl Ticket {
     /// All of it is kept.
     pub(super) fn kept(&self, told: Told) {
         // Whoever asked may have gone; what is kept is kept.
-        match std::mem::replace(&mut *self.state(), State::Kept) {
+        let was = std::mem::replace(&mut *self.state(), State::Kept);
+        match was {
             State::Waiting(Done::Told(asker)) => drop(asker.send(told)),
-            State::Waiting(Done::Kept(asker)) => drop(asker.send(())),
+            State::Waiting(Done::Kept(asker)) => asker.kept(),
             _ => (),
         }
     }
 
-    /// It will not be kept; whoever waits sees the channel close.
+    /// It will not be kept; whoever waits sees the channel close, or is dropped.
     pub(super) fn refuse(&self, reason: String) {
-        *self.state() = State::Refused(reason);
+        let was = std::mem::replace(&mut *self.state(), State::Refused(reason));
+        drop(was);
     }
 
     pub(super) fn is_kept(&self) -> bool {

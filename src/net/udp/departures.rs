@@ -1,5 +1,5 @@
-//! Replies of tasks that are ready at about the same moment, as those to all records of a commit are: the first waits until whoever else
-//! can go on has done so, and then those to one peer that are alike long leave together. Knows nothing of their content.
+//! Replies of tasks that are ready at about the same moment, as those to logins whose users were looked up together are: the first waits
+//! until whoever else can go on has done so, and then those to one peer that are alike long leave together. Knows nothing of their content.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,14 +9,14 @@ use std::task::Poll;
 
 use tokio::time::{Instant, sleep};
 
-use super::{LONGEST, PAUSE, SEGMENTS, TRIES, UdpPort};
+use super::{LONGEST, PATIENCE, PAUSE, SEGMENTS, UdpPort};
 
 /// A reply that is about to leave.
 #[derive(Debug)]
-struct Departure {
-    to: SocketAddr,
-    from: Option<IpAddr>,
-    reply: Vec<u8>,
+pub(super) struct Departure {
+    pub to: SocketAddr,
+    pub from: Option<IpAddr>,
+    pub reply: Vec<u8>,
 }
 
 impl Departure {
@@ -50,9 +50,9 @@ impl Departures {
                 let mut first = First { departures: self, port, settled, waits: true };
                 give_way().await;
                 first.waits = false;
-                Leaving { port, settled, rest: self.take() }.leave().await;
+                Leaving::new(port, self.take(), settled).leave(Instant::now() + PATIENCE).await;
             }
-            SEGMENTS => Leaving { port, settled, rest: self.take() }.leave().await,
+            SEGMENTS => Leaving::new(port, self.take(), settled).leave(Instant::now() + PATIENCE).await,
             _ => (),
         }
     }
@@ -86,22 +86,25 @@ struct First<'a> {
 impl Drop for First<'_> {
     fn drop(&mut self) {
         if self.waits {
-            drop(Leaving { port: self.port, settled: self.settled, rest: self.departures.take() });
+            drop(Leaving::new(self.port, self.departures.take(), self.settled));
         }
     }
 }
 
 /// Replies that leave now. Those that have not when this is dropped are tried once.
-struct Leaving<'a> {
+pub(super) struct Leaving<'a> {
     port: &'a UdpPort,
     settled: fn(SocketAddr, &[u8], io::Result<()>),
     rest: Vec<Departure>,
 }
 
-impl Leaving<'_> {
-    async fn leave(mut self) {
-        // The system may have no room for so long, for all of them: whoever comes last would wait the longest.
-        let until = Instant::now() + PAUSE * TRIES;
+impl<'a> Leaving<'a> {
+    pub(super) fn new(port: &'a UdpPort, rest: Vec<Departure>, settled: fn(SocketAddr, &[u8], io::Result<()>)) -> Self {
+        Self { port, settled, rest }
+    }
+
+    /// Has them leave. The system may have no room until then, for all of them: whoever comes last would wait the longest.
+    pub(super) async fn leave(mut self, until: Instant) {
         self.rest.sort_unstable_by_key(Departure::kind);
         while let Some(kind) = self.rest.last().map(Departure::kind) {
             let alike = self.rest.iter().rev().take(SEGMENTS).take_while(|departure| departure.kind() == kind).count();

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
+use tokio::time::Instant;
 
-use self::departures::{Departures, in_time};
+use self::departures::{Departure, Departures, Leaving, in_time};
 pub use self::drops::KernelDrops;
 pub use self::open::{RECEIVE_BUFFER, bind, bind_shared};
 pub use self::outbox::Outbox;
@@ -23,8 +24,8 @@ use super::radsec;
 
 /// A reply for which the system has no room is tried again after this,
 const PAUSE: Duration = Duration::from_millis(1);
-/// and so many times: whoever asked has then been waiting long enough to ask again.
-const TRIES: u32 = 100;
+/// and for so long: whoever asked has then been waiting long enough to ask again.
+pub const PATIENCE: Duration = Duration::from_millis(100);
 /// A reply that leaves with others is not fragmented on its way, so it must be short enough for any link (RFC 8200 §5).
 const LONGEST: usize = 1200;
 /// Replies that leave together, at most. The system's own bound is twice that.
@@ -102,7 +103,7 @@ impl Replier {
     /// # Errors
     /// What the system says.
     pub async fn send(&self, reply: &[u8]) -> io::Result<()> {
-        in_time(tokio::time::Instant::now() + PAUSE * TRIES, || self.send_now(reply)).await
+        in_time(Instant::now() + PATIENCE, || self.send_now(reply)).await
     }
 
     /// Sends a reply as [`Self::send`] does, with those of other tasks to the same peer that are ready at about the same moment. `settled` hears
@@ -111,6 +112,31 @@ impl Replier {
         match &self.0 {
             Way::Datagram { port, to, from } => port.departures.send(port, (*to, *from), reply, settled).await,
             Way::Link(way) => settled(way.link.peer, &reply, self.send(&reply).await),
+        }
+    }
+
+    /// Sends replies as [`Self::send`] does, those to one peer that are alike long together. What has not left then is tried once. `settled` hears
+    /// what became of each.
+    pub async fn send_all(
+        replies: Vec<(Self, Vec<u8>)>,
+        until: Instant,
+        settled: fn(SocketAddr, &[u8], io::Result<()>),
+    ) {
+        let mut by_port: Vec<(Arc<UdpPort>, Vec<Departure>)> = Vec::new();
+        for (replier, reply) in replies {
+            match replier.0 {
+                Way::Datagram { port, to, from } => {
+                    let departure = Departure { to, from, reply };
+                    match by_port.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &port)) {
+                        Some((_, departures)) => departures.push(departure),
+                        None => by_port.push((port, vec![departure])),
+                    }
+                }
+                Way::Link(_) => settled(replier.peer(), &reply, replier.send_now(&reply)),
+            }
+        }
+        for (port, departures) in by_port {
+            Leaving::new(&port, departures, settled).leave(until).await;
         }
     }
 

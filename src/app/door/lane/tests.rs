@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::super::Behind;
 use super::*;
 use crate::app::access::scene::{PASSWORD, SECRET, Scene, clear, slow};
-use crate::app::ledger::{Job, Jobs};
+use crate::app::ledger::{Asker, Job, Jobs};
 use crate::radius::{Packet, attribute};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -102,10 +102,10 @@ fn start(identifier: u8) -> Vec<u8> {
 }
 
 /// The next record, and what says that it is kept.
-async fn record(jobs: &mut Jobs) -> oneshot::Sender<()> {
+async fn record(jobs: &mut Jobs) -> Box<dyn Asker> {
     loop {
-        if let Job::Accounting { kept, .. } = jobs.wait().await {
-            return kept;
+        if let Job::Accounting { asker, .. } = jobs.wait().await {
+            return asker;
         }
     }
 }
@@ -138,8 +138,9 @@ async fn new_logins_go_first_and_accounting_has_a_bound_of_its_own() {
     assert_eq!(nas.next(), (Code::AccessAccept, identifier(&remembered)));
 
     books.send(&start(1));
-    record(&mut scene.jobs).await.send(()).unwrap();
+    record(&mut scene.jobs).await.kept();
     assert_eq!(books.next(), (Code::AccountingResponse, 1));
+    until(|| server.free()[1] == 2).await;
     let mut records = Vec::new();
     for number in [2, 3] {
         books.send(&start(number));
@@ -150,14 +151,22 @@ async fn new_logins_go_first_and_accounting_has_a_bound_of_its_own() {
         books.send(&start(4));
         assert_eq!((books.until_read(), server.free()), (vec![], [0, 0]));
     }
-    records.into_iter().for_each(|kept| kept.send(()).unwrap());
+    records.into_iter().for_each(|asker| asker.kept());
     let mut kept = [books.next(), books.next()];
     kept.sort_by_key(|(_, identifier)| *identifier);
     assert_eq!(kept, [2, 3].map(|number| (Code::AccountingResponse, number)));
     until(|| server.free()[1] == 2).await;
     books.send(&start(4));
-    record(&mut scene.jobs).await.send(()).unwrap();
+    record(&mut scene.jobs).await.kept();
     assert_eq!(books.next(), (Code::AccountingResponse, 4), "it is a record as any other");
+    // What is given up is taken in anew when it comes again, and what was answered is answered again, by the door.
+    books.send(&start(5));
+    drop(record(&mut scene.jobs).await);
+    books.send(&start(5));
+    record(&mut scene.jobs).await.kept();
+    assert_eq!(books.next(), (Code::AccountingResponse, 5));
+    books.send(&start(5));
+    assert_eq!(books.next(), (Code::AccountingResponse, 5));
 
     // Logins are still dropped, and then all is served.
     assert_eq!((nas.until_read(), server.free()[0]), (vec![], 0));
@@ -237,7 +246,7 @@ async fn over_tls_logins_alone_are_dropped_for_want_of_their_places() {
         let packet = Packet::parse(request).unwrap();
         let (source, authenticator) = (replier.peer(), *packet.authenticator());
         let key = RequestKey { source, connection: 1, identifier: packet.identifier(), authenticator };
-        door.begin(&packet, &scene.nas, key, replier.clone(), clock::now())
+        door.begin(&packet, &scene.nas, key, replier.clone(), (&door.settings.current(), clock::now()))
     };
     let mut status = PacketBuilder::request(Code::StatusServer, STATUS, [7; 16]);
     assert_eq!(begin(status.sign_request(SECRET).unwrap()), Ok(()));
