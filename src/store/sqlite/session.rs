@@ -1,4 +1,7 @@
 //! Sessions: compared by version, found by id, by query and by wake time.
+//!
+//! What writes many rows says `OR FAIL`: what a statement has done before it fails need not be undone then, since whoever runs it gives the
+//! transaction up, and SQLite need not note down each page beforehand.
 
 use std::net::IpAddr;
 
@@ -53,7 +56,7 @@ pub(super) fn add(sql: &mut QueryBuilder<Sqlite>, changes: &[&Change]) {
     sql.push(concat!("WITH new (", columns!(), ") AS ("));
     rows::push(sql, COLUMNS, changes, |values, change| push_row(values, change));
     sql.push(concat!(
-        ") INSERT INTO sessions (",
+        ") INSERT OR FAIL INTO sessions (",
         columns!(),
         ") SELECT ",
         columns!(),
@@ -64,7 +67,7 @@ pub(super) fn add(sql: &mut QueryBuilder<Sqlite>, changes: &[&Change]) {
 /// Writes sessions whole where they are still at the versions the changes were made from.
 pub(super) fn update(sql: &mut QueryBuilder<Sqlite>, changes: &[&Change]) {
     const UPDATE: &str = concat!(
-        ") UPDATE sessions SET (",
+        ") UPDATE OR FAIL sessions SET (",
         columns!(),
         ") = (",
         with_columns!(new_values),
@@ -139,7 +142,7 @@ pub(super) fn count(sql: &mut QueryBuilder<Sqlite>, changes: &[&Change]) {
     );
     rows::push(sql, COUNTED, changes, |values, change| push_counted(values, change));
     sql.push(
-        ") UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
+        ") UPDATE OR FAIL sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
          output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
          session_time = new.session_time, interim_interval = new.interim_interval, \
          wake_at = CASE WHEN sessions.wake_at < new.wake_at THEN sessions.wake_at ELSE new.wake_at END \
@@ -162,7 +165,7 @@ pub(super) fn end(sql: &mut QueryBuilder<Sqlite>, changes: &[&Change]) {
         values.push_bind(session.end.and_then(|end| end.terminate_cause));
     });
     sql.push(
-        ") UPDATE sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
+        ") UPDATE OR FAIL sessions SET version = new.version, heard_at = new.heard_at, input_octets = new.input_octets, \
          output_octets = new.output_octets, input_packets = new.input_packets, output_packets = new.output_packets, \
          session_time = new.session_time, interim_interval = new.interim_interval, wake_at = new.wake_at, state = new.state, \
          retry_at = new.retry_at, ended_at = new.ended_at, end_cause = new.end_cause, terminate_cause = new.terminate_cause \

@@ -88,7 +88,7 @@ pub(super) fn add(sql: &mut QueryBuilder<Sqlite>, usage: &[(u64, &Usage)]) {
         values.push_bind(row::counter(*version)).push_bind(usage.day.to_string());
     });
     sql.push(concat!(
-        ") INSERT INTO usage (",
+        ") INSERT OR FAIL INTO usage (",
         columns!(),
         ") SELECT ",
         columns!(),
