@@ -13,6 +13,7 @@ use sha2::Sha256;
 
 use crate::bot_api::{BotApi, Failure, Message, TOKEN};
 use crate::das::{Das, SECRET};
+use crate::port::own_address;
 use crate::radhold::{PATIENCE, Radhold, radclient, received};
 
 const BOB: i64 = 1002;
@@ -104,6 +105,8 @@ struct Receiver {
     child: Child,
     terminal: ChildStdin,
     says: mpsc::Receiver<String>,
+    /// What it said so far: what is waited for may have come before what was waited for first, since it answers by several threads.
+    said: Vec<String>,
     address: SocketAddr,
     _directory: tempfile::TempDir,
 }
@@ -126,15 +129,13 @@ impl Receiver {
         });
         let first = says.recv_timeout(PATIENCE).unwrap();
         let address = first.strip_prefix("listening on ").unwrap().parse().unwrap();
-        Self { child, terminal, says, address, _directory: directory }
+        Self { child, terminal, says, said: Vec::new(), address, _directory: directory }
     }
 
-    fn until_says(&self, part: &str) -> String {
-        loop {
-            let line = self.says.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("never said {part:?}"));
-            if line.contains(part) {
-                return line;
-            }
+    fn until_says(&mut self, part: &str) {
+        while !self.said.iter().any(|line| line.contains(part)) {
+            let line = self.says.recv_timeout(PATIENCE);
+            self.said.push(line.unwrap_or_else(|_| panic!("never said {part:?}, but {:?}", self.said)));
         }
     }
 
@@ -153,10 +154,6 @@ impl Drop for Receiver {
     }
 }
 
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 fn signed(body: &str, at: i64, secret: &str) -> (String, String) {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(format!("{at}.{body}").as_bytes());
@@ -171,7 +168,7 @@ fn now() -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blocked_bot_is_followed_by_the_webhook_which_answers_in_its_response() {
-    let receiver = Receiver::start(&["--approve", "bob"]);
+    let mut receiver = Receiver::start(&["--approve", "bob"]);
     let mut scene =
         Scene::new("approvers = [\"telegram:1h\", \"webhook:1h\", \"operator\"]", &receiver.section("")).await;
     scene.api.set_blocked(BOB, true);
@@ -186,7 +183,7 @@ async fn a_blocked_bot_is_followed_by_the_webhook_which_answers_in_its_response(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_patience_is_over_the_next_is_asked_too_and_answers_by_callback() {
     let mut receiver = Receiver::start(&[]);
-    let listen = free_port();
+    let listen = own_address();
     let mut scene = Scene::new(
         "approvers = [\"telegram:2s\", \"webhook:1h\", \"operator\"]",
         &receiver.section(&format!("listen = \"{listen}\"")),
@@ -249,7 +246,7 @@ async fn when_nobody_is_left_the_session_ends_or_is_held_as_policy_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_is_signed_now_and_to_a_question_of_ours_is_an_answer() {
-    let (questions, listen) = (TcpListener::bind("127.0.0.1:0").unwrap(), free_port());
+    let (questions, listen) = (TcpListener::bind("127.0.0.1:0").unwrap(), own_address());
     let url = questions.local_addr().unwrap();
     let section = format!(
         "[approver.webhook]\nurl = \"http://{url}/ask\"\nsecret = \"{SIGNED_WITH}\"\nallow = [\"127.0.0.0/8\"]\nlisten = \"{listen}\"\n"

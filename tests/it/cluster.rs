@@ -16,7 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::postgres::{Account, account, answers, binaries, free_port, password, prepare, run_as};
+use crate::port::free_port;
+use crate::postgres::{Account, account, answers, binaries, password, prepare, run_as};
 
 /// A PostgreSQL of its own.
 pub(crate) struct Cluster {
@@ -39,7 +40,7 @@ impl Cluster {
         let home = tempfile::Builder::new().prefix("radhold-pg-").tempdir().unwrap();
         let account = account().unwrap();
         prepare(home.path(), &binaries().expect("PostgreSQL is installed"), account.as_ref()).unwrap();
-        let port = free_port().unwrap();
+        let port = free_port().port();
         let link = Link::new(port).await;
         if let Link::Namespace { address, .. } = &link {
             let rules = home.path().join("data/pg_hba.conf");

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 use crate::chance::Chance;
 use crate::fleet::Fleet;
 use crate::loss::{self, JUDGE_POSTGRESQL, Load, Nases, Row, judge, until_drained};
+use crate::port::free_port;
 use crate::postgres::{self, Account};
 use crate::radhold::{PATIENCE, Radhold, message};
 
@@ -83,13 +84,7 @@ impl Engine {
         let binaries = postgres::binaries().expect("PostgreSQL's own binaries are needed; ./tests/run installs them");
         let binaries = binaries.join("initdb").canonicalize().unwrap().parent().unwrap().to_owned();
         let home = tempfile::Builder::new().prefix("radhold-pg-").tempdir().unwrap();
-        Self {
-            home,
-            port: postgres::free_port().unwrap(),
-            account: postgres::account().unwrap(),
-            binaries,
-            child: None,
-        }
+        Self { home, port: free_port().port(), account: postgres::account().unwrap(), binaries, child: None }
     }
 
     async fn running(mut self) -> Self {
@@ -650,7 +645,7 @@ async fn a_role_that_need_not_wait_for_the_disk_is_overruled_and_a_server_that_n
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_behind_pgbouncer_hears_by_its_direct_address() {
     let engine = Engine::start().await;
-    let port = postgres::free_port().unwrap();
+    let port = free_port().port();
     let home = engine.home.path();
     let settings = format!(
         "[databases]\npostgres = host=127.0.0.1 port={} user=radhold\n\

@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
+
+use crate::port::own_address;
 
 /// What it shares with its one client, loopback.
 pub(crate) const SECRET: &str = "testing123";
@@ -23,16 +25,9 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one. `fill` puts into a directory of its own what it shall find there, and gives its modules and the sections of its
     /// virtual server.
-    pub(crate) fn start(fill: impl Fn(&Path) -> (String, String)) -> Self {
-        // Between our choice of ports and its use of them, somebody else may take one.
-        (0..5).find_map(|_| Self::try_start(&fill)).expect("FreeRADIUS did not start; its words are above")
-    }
-
-    fn try_start(fill: impl Fn(&Path) -> (String, String)) -> Option<Self> {
+    pub(crate) fn start(fill: impl FnOnce(&Path) -> (String, String)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let free = || UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (auth, accounting) = (free(), free());
-        let [auth, accounting] = [auth, accounting].map(|socket| socket.local_addr().unwrap());
+        let (auth, accounting) = (own_address(), own_address());
         let (modules, sections) = fill(dir.path());
         let configuration = configuration(dir.path(), (auth, accounting), &modules, &sections);
         fs::write(dir.path().join("radiusd.conf"), configuration).unwrap();
@@ -47,13 +42,10 @@ impl Daemon {
         let mut said = vec![];
         let ready =
             words.by_ref().inspect(|line| said.push(line.clone())).any(|line| line.contains("Ready to process"));
-        if !ready {
-            eprintln!("{}", said.join("\n"));
-            return None;
-        }
+        assert!(ready, "FreeRADIUS did not start:\n{}", said.join("\n"));
         // Read on, or it would stop at a full pipe.
         std::thread::spawn(move || words.for_each(drop));
-        Some(server)
+        server
     }
 }
 
@@ -65,7 +57,8 @@ impl Drop for Daemon {
 }
 
 fn configuration(dir: &Path, ports: (SocketAddr, SocketAddr), modules: &str, sections: &str) -> String {
-    let (dir, auth, accounting) = (dir.display(), ports.0.port(), ports.1.port());
+    let (dir, host) = (dir.display(), ports.0.ip());
+    let (auth, accounting) = (ports.0.port(), ports.1.port());
     format!(
         r#"
 name = radiusd
@@ -87,12 +80,12 @@ client loopback {{
 server default {{
     listen {{
         type = auth
-        ipaddr = 127.0.0.1
+        ipaddr = {host}
         port = {auth}
     }}
     listen {{
         type = acct
-        ipaddr = 127.0.0.1
+        ipaddr = {host}
         port = {accounting}
     }}
     authenticate {{

@@ -36,6 +36,7 @@ mod load;
 mod loss;
 mod mmdb;
 mod nodes;
+mod port;
 mod portal;
 mod postgres;
 mod radhold;

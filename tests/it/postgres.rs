@@ -4,7 +4,6 @@
 //! when an engine answers; a throw-away cluster of the binaries installed here. None of them is a failure, not a skip.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +17,8 @@ use sqlx::{Connection as _, Executor as _};
 use testcontainers::core::{IntoContainerPort as _, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
+
+use crate::port::free_port;
 
 const URL: &str = "RADHOLD_TEST_POSTGRES_URL";
 
@@ -148,23 +149,11 @@ async fn docker() -> Result<Server, String> {
 fn cluster() -> Result<Server, String> {
     let binaries = binaries().ok_or("initdb is neither on PATH nor under /usr/lib/postgresql")?;
     let account = account()?;
-    let mut last = String::new();
-    // Between finding a free port and taking it somebody else may take it.
-    for _ in 0..3 {
-        match start(&binaries, account.as_ref()) {
-            Ok(server) => return Ok(server),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn start(binaries: &Path, account: Option<&Account>) -> Result<Server, String> {
     let home = tempfile::Builder::new().prefix("radhold-pg-").tempdir().map_err(|error| error.to_string())?;
-    prepare(home.path(), binaries, account)?;
-    let port = free_port().map_err(|error| error.to_string())?;
+    prepare(home.path(), &binaries, account.as_ref())?;
+    let port = free_port().port();
     let url = format!("postgres://radhold:{}@127.0.0.1:{port}/postgres", password(home.path()));
-    let mut keeper = run(&home.keep(), binaries, account, port);
+    let mut keeper = run(&home.keep(), &binaries, account.as_ref(), port);
     let started = block_on(async {
         tokio::select! {
             answer = answers(&url) => answer,
@@ -282,10 +271,6 @@ fn run(home: &Path, binaries: &Path, account: Option<&Account>, port: u16) -> Ch
         arguments.extend(["-c".into(), setting.into()]);
     }
     keeper(SCRIPT, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-pub(crate) fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Waits until the server takes connections.

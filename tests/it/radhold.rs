@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::port::own_address;
 
 /// Longer than anything takes; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,7 +59,7 @@ impl Radhold {
         let under = under(dir.path());
         let head = format!("state_dir = \"state\"\n{keys}[log]\nformat = \"json\"\n");
         fs::write(dir.path().join("radhold.toml"), format!("{head}{toml}")).unwrap();
-        let [auth, accounting] = addresses();
+        let (auth, accounting) = (own_address(), own_address());
         let mut radhold = Self { dir, child: None, log: Arc::default(), under, auth, accounting };
         radhold.restart();
         radhold
@@ -213,16 +214,6 @@ pub(crate) fn without_ours(mut command: Command) -> Command {
     }
     command.env_remove("STATE_DIRECTORY");
     command
-}
-
-/// Two addresses of loopback that nobody else has: the host is this process's own, and the ports are not among
-/// those the system hands out, so that they are still free when a server that was killed comes back to them.
-fn addresses() -> [SocketAddr; 2] {
-    static NEXT: AtomicU16 = AtomicU16::new(20_000);
-    let port = NEXT.fetch_add(2, Ordering::Relaxed);
-    let [_, high, middle, low] = std::process::id().to_be_bytes();
-    let host = Ipv4Addr::new(127, 64 + high % 64, middle, low);
-    [(host, port).into(), (host, port + 1).into()]
 }
 
 impl Drop for Radhold {

@@ -1,16 +1,13 @@
 //! Updates that are brought instead of fetched.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use serde_json::json;
 
 use super::*;
+use crate::port::own_address;
 
 const WEBHOOK_SECRET: &str = "0123456789abcdef-webhook";
-
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 /// Brings something to the webhook; the status.
 async fn bring(at: SocketAddr, path: &str, secret: Option<&str>, kind: &str, body: String) -> u16 {
@@ -24,7 +21,7 @@ async fn bring(at: SocketAddr, path: &str, secret: Option<&str>, kind: &str, bod
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_are_brought_by_whoever_knows_the_secret_and_by_nobody_else() {
-    let at = free_port();
+    let at = own_address();
     let webhook = format!(
         "[telegram.webhook]\nurl = \"https://radius.example/telegram\"\nlisten = \"{at}\"\nsecret = \"{WEBHOOK_SECRET}\""
     );

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::pki::{Pki, text};
 use super::radsec_of;
 use crate::das::{self, Das};
+use crate::port::{free_port, own_address};
 use crate::radhold::{PATIENCE, Radhold, radclient, received};
 
 const PASSWORD: &str = "s3cret-pass";
@@ -58,21 +59,13 @@ fn start(mut command: Command, ready: &str) -> Running {
     panic!("never said {ready:?}:\n{}", all.join("\n"));
 }
 
-fn udp_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn tcp_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// radsecproxy between UDP and the server's TLS port.
 fn radsecproxy(pki: &Pki, server: SocketAddr, status: &str) -> (Running, SocketAddr) {
     let identity = pki.sign("proxy", &["proxy.example.org"]);
-    let port = udp_port();
+    let at = own_address();
     let [ca, certificate, key] = [&pki.ca(), &identity.certificate, &identity.key].map(|path| text(path));
     let configuration = format!(
-        "ListenUDP 127.0.0.1:{port}\nLogLevel 2\n\
+        "ListenUDP {at}\nLogLevel 2\n\
          tls default {{\n CACertificateFile {ca}\n CertificateFile {certificate}\n CertificateKeyFile {key}\n}}\n\
          client nas {{\n host 127.0.0.1\n type udp\n secret {SECRET}\n}}\n\
          server radhold {{\n host {}\n port {}\n type tls\n secret radsec\n StatusServer {status}\n}}\n\
@@ -84,7 +77,7 @@ fn radsecproxy(pki: &Pki, server: SocketAddr, status: &str) -> (Running, SocketA
     fs::write(&file, configuration).unwrap();
     let mut command = Command::new("/usr/sbin/radsecproxy");
     command.arg("-f").arg("-c").arg(&file).args(["-d", "2"]);
-    (start(command, "listening for udp"), SocketAddr::from(([127, 0, 0, 1], port)))
+    (start(command, "listening for udp"), at)
 }
 
 fn serve(pki: &Pki, more: &str) -> Radhold {
@@ -182,7 +175,8 @@ fn freeradius_proxies_over_tls_with_its_own_proxy_state() {
     let radhold = serve(&pki, "[nas.free]\nradsec = [\"dns:free.example.org\"]\nradsec_only = true\n");
     let identity = pki.sign("free", &["free.example.org"]);
     let server = radsec_of(&radhold);
-    let (auth, acct) = (udp_port(), udp_port());
+    let (auth, acct) = (own_address(), own_address());
+    let (host, auth_port, acct_port) = (auth.ip(), auth.port(), acct.port());
     let dir = pki.path("freeradius");
     fs::create_dir(&dir).unwrap();
     let [ca, certificate, key] = [&pki.ca(), &identity.certificate, &identity.key].map(|path| text(path));
@@ -241,14 +235,14 @@ realm radhold {{
 listen {{
     type = auth
     virtual_server = default
-    ipaddr = 127.0.0.1
-    port = {auth}
+    ipaddr = {host}
+    port = {auth_port}
 }}
 listen {{
     type = acct
     virtual_server = default
-    ipaddr = 127.0.0.1
-    port = {acct}
+    ipaddr = {host}
+    port = {acct_port}
 }}
 modules {{
     always ok {{
@@ -275,8 +269,7 @@ server default {{
         server.port()
     );
     let _freeradius = freeradius(&dir, &configuration);
-    let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-    held_through(at(auth), at(acct), &radhold);
+    held_through(auth, acct, &radhold);
     let counters = radhold.counters();
     assert_eq!(counters.get("packet.message-authenticator-absent"), None, "{counters:?}");
 }
@@ -285,7 +278,7 @@ server default {{
 #[test]
 fn freeradius_obeys_a_coa_over_tls() {
     let pki = Pki::new();
-    let port = tcp_port();
+    let port = free_port().port();
     let identity = pki.sign("free", &["127.0.0.1"]);
     let dir = pki.path("freeradius");
     fs::create_dir(&dir).unwrap();
