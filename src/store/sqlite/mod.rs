@@ -42,6 +42,8 @@ use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -83,6 +85,8 @@ const ROWS_ON_THEIR_WAY: usize = 1024;
 pub struct SqliteStore {
     /// One connection: SQLite has one writer at a time, and a queue of our own is fairer than its busy handler.
     writer: SqlitePool,
+    /// How often that was opened: a pool opens another when one may not be lent any more.
+    opened: Arc<AtomicU64>,
     readers: SqlitePool,
     /// Tells who looks after the WAL that there is something in it. Nobody does for a store in memory.
     written: watch::Sender<()>,
@@ -100,14 +104,15 @@ impl SqliteStore {
         // That is done by `checkpoints`.
         let options = options.pragma("wal_autocheckpoint", "0");
         let writing = options.clone().journal_mode(SqliteJournalMode::Wal).pragma("cache_size", CACHE);
-        let writer = first_connection(writing).await?;
+        let opened = Arc::default();
+        let writer = first_connection(writing, &opened).await?;
         let file = checkpoints::own_descriptor(path)
             .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         let written = watch::Sender::new(());
         let own = pool(1, PATIENCE).connect_lazy_with(options.clone());
         tokio::spawn(checkpoints::run(written.subscribe(), file, own, writer.clone()));
         let readers = pool(READERS, PATIENCE).connect_lazy_with(options.pragma("query_only", "on"));
-        Ok(Self { writer, readers, written })
+        Ok(Self { writer, opened, readers, written })
     }
 
     /// A store in memory, gone when dropped.
@@ -116,8 +121,9 @@ impl SqliteStore {
     /// [`StoreError`] when SQLite cannot open it.
     pub async fn in_memory() -> Result<Self, StoreError> {
         // Each connection in memory is a store of its own, so that reader and writer must be the same one.
-        let only = first_connection(options().in_memory(true)).await?;
-        Ok(Self { writer: only.clone(), readers: only, written: watch::Sender::new(()) })
+        let opened = Arc::default();
+        let only = first_connection(options().in_memory(true), &opened).await?;
+        Ok(Self { writer: only.clone(), opened, readers: only, written: watch::Sender::new(()) })
     }
 
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
@@ -333,7 +339,7 @@ impl Store for SqliteStore {
     }
 
     async fn attend(&self, me: &Presence, news: mpsc::Sender<News>) {
-        nodes::attend(&self.writer, me, &news).await;
+        nodes::attend((&self.writer, &self.opened), me, &news).await;
     }
 
     /// The server sees by itself that another process has written.
@@ -697,11 +703,16 @@ fn options() -> SqliteConnectOptions {
 }
 
 /// The writer. SQLite does not wait when two turn the same new file to WAL at once, so that this must.
-async fn first_connection(options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
+async fn first_connection(options: SqliteConnectOptions, opened: &Arc<AtomicU64>) -> Result<SqlitePool, StoreError> {
     const PAUSE: Duration = Duration::from_millis(20);
     let mut waited = Duration::ZERO;
     loop {
-        match pool(1, PATIENCE).connect_with(options.clone()).await.map_err(|error| StoreError::of(&error, is_busy)) {
+        let opened = Arc::clone(opened);
+        let pool = pool(1, PATIENCE).after_connect(move |_, _| {
+            opened.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::ready(Ok(())))
+        });
+        match pool.connect_with(options.clone()).await.map_err(|error| StoreError::of(&error, is_busy)) {
             Err(StoreError::Away(_)) if waited < PATIENCE => {
                 tokio::time::sleep(PAUSE).await;
                 waited += PAUSE;
@@ -764,6 +775,7 @@ mod tests {
         let store = |writer: SqlitePool| SqliteStore {
             writer: writer.clone(),
             readers: writer,
+            opened: Arc::default(),
             written: watch::Sender::new(()),
         };
         for store in [store(read_only), store(pool(1, PATIENCE).connect_lazy_with(nowhere))] {

@@ -1,5 +1,6 @@
 //! The one node of an SQLite file: its signs of life, and news of what other processes (the command line) change.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
@@ -20,7 +21,7 @@ const BEAT: Duration = Duration::from_secs(30);
 pub(super) const SILENCE: Duration = Duration::from_secs(75);
 
 /// Tells what other processes change, for as long as somebody takes the news.
-pub(super) async fn attend(writer: &SqlitePool, me: &Presence, news: &mpsc::Sender<News>) {
+pub(super) async fn attend((writer, opened): (&SqlitePool, &AtomicU64), me: &Presence, news: &mpsc::Sender<News>) {
     let mut version = None;
     let mut said: Option<Instant> = None;
     let mut hearing = false;
@@ -41,7 +42,7 @@ pub(super) async fn attend(writer: &SqlitePool, me: &Presence, news: &mpsc::Send
             () = news.closed() => return,
         }
         let mut items = Vec::new();
-        match changes_of_others(writer).await {
+        match changes_of_others(writer, opened).await {
             Ok(seen) => {
                 if !hearing {
                     items.push(News::Hearing);
@@ -73,9 +74,13 @@ pub(super) async fn attend(writer: &SqlitePool, me: &Presence, news: &mpsc::Send
     }
 }
 
-/// A number that changes when another connection than this one commits; all of ours write by this one.
-async fn changes_of_others(writer: &SqlitePool) -> Result<i64, StoreError> {
-    sqlx::query_scalar("PRAGMA data_version").fetch_one(writer).await.map_err(failure)
+/// What changes when another connection than this one commits (all of ours write by this one), and when this one is another: each has a
+/// number of its own, and that of a new one says nothing of what came before it.
+async fn changes_of_others(writer: &SqlitePool, opened: &AtomicU64) -> Result<(u64, i64), StoreError> {
+    // Before the query: should the connection be replaced in between, the next look sees it.
+    let opened = opened.load(Ordering::Relaxed);
+    let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(writer).await.map_err(failure)?;
+    Ok((opened, version))
 }
 
 async fn beat(writer: &SqlitePool, me: &Presence) -> Result<(), StoreError> {
@@ -163,4 +168,24 @@ fn status(row: &SqliteRow) -> Result<NodeStatus, StoreError> {
         spooled: cells.need("spooled", Cells::number)?,
         spooled_since: cells.time("spooled_since")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SqliteStore;
+    use super::*;
+
+    /// The number of each connection begins at the same.
+    #[tokio::test]
+    async fn what_others_change_while_the_connection_is_replaced_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("file")).await.unwrap();
+        let before = changes_of_others(&store.writer, &store.opened).await.unwrap();
+        assert_eq!(changes_of_others(&store.writer, &store.opened).await.unwrap(), before);
+        drop(store.writer.acquire().await.unwrap().detach());
+        drop(store.writer.acquire().await.unwrap());
+        let after = changes_of_others(&store.writer, &store.opened).await.unwrap();
+        assert_eq!(after.1, before.1);
+        assert_ne!(after, before);
+    }
 }
