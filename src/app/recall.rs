@@ -68,8 +68,7 @@ impl Origin {
         }
         self.class = None;
         telemetry::count("accounting.class-used-again");
-        let sum = Sha256::new().chain_update(class.session.0.as_bytes()).chain_update(own.as_bytes());
-        Some(id_from(place_beside(class.session), sum))
+        Some(id_from(Sha256::new().chain_update(class.session.0.as_bytes()).chain_update(own.as_bytes())))
     }
 
     /// The session it is about instead, when it begins long after the one of its id ended: what the NAS calls sessions by has
@@ -77,7 +76,7 @@ impl Origin {
     pub(super) fn of_a_later(&self, known: &Session, event: &Event) -> Option<SessionId> {
         let (status, report) = reported(event)?;
         let later = self.class.is_none() && known.started_at.is_some() && is_of_a_later(known, status, report);
-        later.then(|| id_from(place_beside(known.id), Sha256::new().chain_update(known.id.0.as_bytes())))
+        later.then(|| id_from(Sha256::new().chain_update(known.id.0.as_bytes())))
     }
 
     /// Asks the store anew which session a report without Class is about; `None` when that is no report.
@@ -289,6 +288,8 @@ pub(super) fn is_before(session: &Session, report: &Report) -> bool {
 /// The id of a session that nobody knows yet, made of what its NAS calls it in every packet: copies of a packet that come to two
 /// nodes at once, and a packet that comes again from the spool, must not make two sessions of one. Neither times nor counters
 /// are part of it. NASes call sessions the same again after a boot; then it comes `after` the one before.
+///
+/// A UUID of version 8 (RFC 9562 §5.8): first its place among others, see [`place_of`], then 74 bits of a digest of all.
 pub(super) fn id_of(nas: &Nas, nas_address: IpAddr, request: &Request, after: Option<SessionId>) -> SessionId {
     let Identity { nas_port, nas_port_id, nas_ip_address, nas_identifier, calling_station_id, acct_session_id, .. } =
         &request.report.identity;
@@ -310,29 +311,24 @@ pub(super) fn id_of(nas: &Nas, nas_address: IpAddr, request: &Request, after: Op
         sum.update((part.as_ref().map_or(0, String::len) as u64).to_be_bytes());
         sum.update(part.as_deref().unwrap_or_default());
     }
-    id_from(place_of(acct_session_id.as_deref().unwrap_or_default()), sum)
-}
-
-/// A UUID of version 8 (RFC 9562 §5.8): where it stands among others, and the rest from the sum. No time is part of it: what two nodes
-/// would not read alike cannot be.
-fn id_from(place: [u8; 6], sum: Sha256) -> SessionId {
-    let mut octets = [0; 16];
-    octets.copy_from_slice(&sum.finalize()[..16]);
-    octets[..6].copy_from_slice(&place);
+    let mut octets = *id_from(sum).0.as_bytes();
+    octets[..6].copy_from_slice(&place_of(acct_session_id.as_deref().unwrap_or_default()));
     SessionId(Builder::from_custom_bytes(octets).into_uuid())
 }
 
-/// The last twelve hexadecimal digits. Most NASes count there or tell the time, so that sessions which begin one after the other stand
-/// next to each other in the store's index of ids: a batch of them writes a page of it, and not one each.
+/// No time of ours is part of it: what two nodes would not read alike cannot be.
+fn id_from(sum: Sha256) -> SessionId {
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&sum.finalize()[..16]);
+    SessionId(Builder::from_random_bytes(octets).into_uuid())
+}
+
+/// The last twelve hexadecimal digits. Where a NAS counts there, or tells the time as pppd does, sessions that begin one after the other
+/// stand next to each other in the store's index of ids: a batch of them writes a page of it, and not one each.
 fn place_of(acct_session_id: &str) -> [u8; 6] {
     let digits = acct_session_id.chars().rev().filter_map(|character| character.to_digit(16)).take(12);
     let number = digits.zip(0..).fold(0, |number, (digit, nth)| number | u64::from(digit) << (4 * nth));
     *number.to_be_bytes().last_chunk().expect("six of eight octets")
-}
-
-/// The place of another session.
-fn place_beside(SessionId(id): SessionId) -> [u8; 6] {
-    *id.as_bytes().first_chunk().expect("six of sixteen octets")
 }
 
 pub(super) fn user_of(request: &Request) -> UserName {
@@ -395,6 +391,20 @@ mod tests {
         assert_eq!(id(&start(1161), Some(first)), id(&start(1162), Some(first)));
     }
 
+    /// Where these change, nodes of before and after may not run together, and what is joined by its id alone is another session from then on.
+    #[test]
+    fn every_build_makes_the_same_ids() {
+        let nas = Nas::new("edge", HERE, Secret::new("x"));
+        let first = id_of(&nas, HERE, &start(1000), None);
+        let second = id_of(&nas, HERE, &start(1000), Some(first));
+        assert_eq!(first.to_string(), "00000000-00a1-86ad-80aa-ae14f47ca9dd");
+        assert_eq!(second.to_string(), "00000000-00a1-852b-84fa-1f9cd0f3e37a");
+        assert_eq!(
+            id_from(Sha256::new().chain_update(first.0.as_bytes())).to_string(),
+            "aa2caca3-9f11-4845-95a0-d46808cf5ee4"
+        );
+    }
+
     #[test]
     fn ids_of_sessions_in_a_row_stand_in_a_row() {
         let place = |acct_session_id: &str| {
@@ -405,9 +415,9 @@ mod tests {
             u64::from_be_bytes(*id.0.as_bytes().first_chunk().unwrap()) >> 16
         };
         // pppd's, of the time, its pid and a count; a counter; one behind words; digits in one script only.
-        assert_eq!(place("69C2A1B3045F00"), 0xc2_a1b3_045f_00);
+        assert_eq!(place("69C2A1B3045F00"), 0xc2a1_b304_5f00);
         assert_eq!(place("0000A1B3"), 0xa1b3);
-        assert_eq!(place("jnpr xy-0/0/0.7:41:9182"), 0x0007_4191_82);
+        assert_eq!(place("jnpr xy-0/0/0.7:41:9182"), 0x0741_9182);
         assert_eq!(place("٣.12345678901234567890"), 0x9012_3456_7890);
         assert_eq!(place("–"), 0);
         assert_eq!(place(""), 0);

@@ -132,7 +132,7 @@ impl Receiver {
         Self { child, terminal, says, said: Vec::new(), address, _directory: directory }
     }
 
-    fn until_says(&mut self, part: &str) {
+    fn until_has_said(&mut self, part: &str) {
         while !self.said.iter().any(|line| line.contains(part)) {
             let line = self.says.recv_timeout(PATIENCE);
             self.said.push(line.unwrap_or_else(|_| panic!("never said {part:?}, but {:?}", self.said)));
@@ -177,7 +177,7 @@ async fn a_blocked_bot_is_followed_by_the_webhook_which_answers_in_its_response(
     assert_eq!((&request["code"], &request["attributes"]["Filter-Id"][0]), (&43.into(), &"permit".into()));
     let session = scene.until_asked("permitted", &[("telegram", "undeliverable"), ("webhook", "sent")]);
     assert_eq!((&session["decision"]["approver"], &session["decision"]["who"]), (&json!("webhook"), &json!("rule")));
-    receiver.until_says("bob on office: permitted");
+    receiver.until_has_said("bob on office: permitted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,13 +191,13 @@ async fn when_patience_is_over_the_next_is_asked_too_and_answers_by_callback() {
     .await;
     scene.log_in();
     let prompt = scene.api.until_sent(BOB, 0).await;
-    receiver.until_says("bob on office from 203.0.113.7");
+    receiver.until_has_said("bob on office from 203.0.113.7");
     scene.until_asked("held", &[("telegram", "sent"), ("webhook", "sent")]);
     receiver.terminal.write_all(b"n\n").unwrap();
     assert_eq!(scene.das.next().await["code"], 40);
-    receiver.until_says("told: {'told': 'done'}");
+    receiver.until_has_said("told: {'told': 'done'}");
     // All who were asked hear of it.
-    receiver.until_says("bob on office: denied");
+    receiver.until_has_said("bob on office: denied");
     scene.until_says(BOB, prompt.id, "Denied.").await;
     let session = scene.radhold.until_state("evicting");
     assert_eq!(session["decision"]["who"], "terminal", "{session:#}");

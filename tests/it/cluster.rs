@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::port::free_port;
+use crate::port::own_address;
 use crate::postgres::{Account, account, answers, binaries, password, prepare, run_as};
 
 /// A PostgreSQL of its own.
@@ -25,7 +25,7 @@ pub(crate) struct Cluster {
     account: Option<Account>,
     link: Link,
     server: Option<Child>,
-    port: u16,
+    at: SocketAddr,
 }
 
 /// What lies between us and it.
@@ -40,14 +40,14 @@ impl Cluster {
         let home = tempfile::Builder::new().prefix("radhold-pg-").tempdir().unwrap();
         let account = account().unwrap();
         prepare(home.path(), &binaries().expect("PostgreSQL is installed"), account.as_ref()).unwrap();
-        let port = free_port().port();
-        let link = Link::new(port).await;
+        let at = own_address();
+        let link = Link::new(at).await;
         if let Link::Namespace { address, .. } = &link {
             let rules = home.path().join("data/pg_hba.conf");
             let all = fs::read_to_string(&rules).unwrap();
             fs::write(&rules, format!("{all}\nhost all all {address}/24 scram-sha-256\n")).unwrap();
         }
-        let mut cluster = Self { home, account, link, server: None, port };
+        let mut cluster = Self { home, account, link, server: None, at };
         cluster.resume().await;
         cluster
     }
@@ -55,7 +55,7 @@ impl Cluster {
     /// The database everything of this test is in.
     pub(crate) fn url(&self) -> String {
         let address = match &self.link {
-            Link::Namespace { address, .. } => SocketAddr::from((*address, self.port)),
+            Link::Namespace { address, .. } => SocketAddr::from((*address, self.at.port())),
             Link::Relay { address, .. } => *address,
         };
         format!("postgres://radhold:{}@{address}/postgres", password(self.home.path()))
@@ -95,9 +95,13 @@ impl Cluster {
         }
         words.extend(run_as(self.account.as_ref(), &binaries().unwrap().join("postgres")));
         let data = self.home.path().join("data").display().to_string();
-        words.extend(["-D".into(), data, "-p".into(), self.port.to_string()]);
+        words.extend(["-D".into(), data, "-p".into(), self.at.port().to_string()]);
         words.extend(["-k".into(), self.home.path().display().to_string()]);
-        for setting in ["listen_addresses=*", "max_connections=100", "shared_buffers=64MB", "fsync=on"] {
+        let listen = match &self.link {
+            Link::Namespace { .. } => "listen_addresses=*".to_owned(),
+            Link::Relay { .. } => format!("listen_addresses={}", self.at.ip()),
+        };
+        for setting in [&*listen, "max_connections=100", "shared_buffers=64MB", "fsync=on"] {
             words.extend(["-c".into(), setting.into()]);
         }
         let log = self.home.path().join("log");
@@ -154,13 +158,13 @@ impl Drop for Cluster {
 }
 
 impl Link {
-    async fn new(port: u16) -> Self {
+    async fn new(at: SocketAddr) -> Self {
         if fs::metadata("/proc/self").unwrap().uid() == 0
             && let Some(link) = Self::namespace()
         {
             return link;
         }
-        Self::relay(port).await
+        Self::relay(at).await
     }
 
     fn namespace() -> Option<Self> {
@@ -187,7 +191,7 @@ impl Link {
         None
     }
 
-    async fn relay(port: u16) -> Self {
+    async fn relay(at: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (open, opened) = watch::channel(true);
@@ -195,7 +199,7 @@ impl Link {
             while let Ok((near, _)) = listener.accept().await {
                 let opened = opened.clone();
                 tokio::spawn(async move {
-                    let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
+                    let Ok(far) = TcpStream::connect(at).await else { return };
                     let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
                     tokio::join!(pass(near_read, far_write, opened.clone()), pass(far_read, near_write, opened));
                 });

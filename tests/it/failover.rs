@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use crate::chance::Chance;
 use crate::fleet::Fleet;
 use crate::loss::{self, JUDGE_POSTGRESQL, Load, Nases, Row, judge, until_drained};
-use crate::port::free_port;
+use crate::port::own_address;
 use crate::postgres::{self, Account};
 use crate::radhold::{PATIENCE, Radhold, message};
 
@@ -35,7 +35,7 @@ const FORM: &str = "RADHOLD_TEST_FAILOVER";
 /// A PostgreSQL of a test's own, which it may stop.
 pub(crate) struct Engine {
     home: TempDir,
-    pub(crate) port: u16,
+    pub(crate) at: SocketAddr,
     account: Option<Account>,
     binaries: PathBuf,
     child: Option<Child>,
@@ -60,7 +60,7 @@ impl Engine {
             .command("pg_basebackup")
             .args([
                 "-h",
-                "127.0.0.1",
+                &self.at.ip().to_string(),
                 "-U",
                 "radhold",
                 "-R",
@@ -69,7 +69,7 @@ impl Engine {
                 "-c",
                 "fast",
                 "-p",
-                &self.port.to_string(),
+                &self.at.port().to_string(),
             ])
             .arg("-D")
             .arg(standby.home.path().join("data"))
@@ -84,7 +84,7 @@ impl Engine {
         let binaries = postgres::binaries().expect("PostgreSQL's own binaries are needed; ./tests/run installs them");
         let binaries = binaries.join("initdb").canonicalize().unwrap().parent().unwrap().to_owned();
         let home = tempfile::Builder::new().prefix("radhold-pg-").tempdir().unwrap();
-        Self { home, port: free_port().port(), account: postgres::account().unwrap(), binaries, child: None }
+        Self { home, at: own_address(), account: postgres::account().unwrap(), binaries, child: None }
     }
 
     async fn running(mut self) -> Self {
@@ -102,7 +102,8 @@ impl Engine {
             .arg(home.join("data"))
             .arg("-k")
             .arg(home)
-            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=32MB"])
+            .args(["-p", &self.at.port().to_string(), "-c", "shared_buffers=32MB"])
+            .args(["-c", &format!("listen_addresses={}", self.at.ip())])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -139,7 +140,7 @@ impl Engine {
     }
 
     fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.at.to_string()
     }
 
     pub(crate) fn address(&self, database: &str) -> String {
@@ -239,13 +240,13 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) async fn to(port: u16) -> Self {
+    pub(crate) async fn to(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (cut, is_cut) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, port, is_cut.clone()));
+                tokio::spawn(carry(near, to, is_cut.clone()));
             }
         });
         Self { address, cut }
@@ -253,13 +254,13 @@ impl Wire {
 }
 
 /// Carries a connection until it ends; one that lived through a cut never comes to life again.
-async fn carry(mut near: TcpStream, port: u16, mut cut: watch::Receiver<bool>) {
+async fn carry(mut near: TcpStream, to: SocketAddr, mut cut: watch::Receiver<bool>) {
     let carried = async {
         let dead = *cut.borrow();
         if dead {
             return std::future::pending::<()>().await;
         }
-        let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+        let Ok(mut far) = TcpStream::connect(to).await else { return };
         tokio::select! {
             _ = tokio::io::copy_bidirectional(&mut near, &mut far) => (),
             _ = async { cut.wait_for(|cut| *cut).await.map(drop) } => {
@@ -274,7 +275,7 @@ async fn carry(mut near: TcpStream, port: u16, mut cut: watch::Receiver<bool>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_between_one_node_and_postgresql_is_survived() {
     let engine = Engine::start().await;
-    let wire = Wire::to(engine.port).await;
+    let wire = Wire::to(engine.at).await;
     let (radhold, fleet) = scene(&format!("postgres://radhold@{}/postgres", wire.address), "").await;
     logins(&fleet, 1, 3).await;
     wire.cut.send_replace(true);
@@ -301,7 +302,7 @@ async fn a_cut_between_one_node_and_postgresql_is_survived() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changed_while_a_node_was_cut_off_counts_when_it_is_back() {
     let engine = Engine::start().await;
-    let wire = Wire::to(engine.port).await;
+    let wire = Wire::to(engine.at).await;
     let (radhold, fleet) = scene(&format!("postgres://radhold@{}/postgres", wire.address), "").await;
     logins(&fleet, 1, 2).await;
     wire.cut.send_replace(true);
@@ -324,7 +325,7 @@ async fn what_changed_while_a_node_was_cut_off_counts_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_the_network_has_lost_keep_nobody_from_the_store() {
     let engine = Engine::start().await;
-    let wire = Wire::to(engine.port).await;
+    let wire = Wire::to(engine.at).await;
     let url = format!("postgres://radhold@{}/postgres", wire.address);
     // Few, so that all are lost; and a long wait for new ones, so that the breaker has no reason to open.
     let (radhold, fleet) = scene(&url, "store.connections = 2\nstore.patience = \"8s\"\n").await;
@@ -455,7 +456,7 @@ async fn under_load_no_login_hangs_and_nothing_acknowledged_is_lost_whatever_bec
     let mut standby = primary.standby().await;
     primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'").await;
     primary.sql("SELECT pg_reload_conf()").await;
-    let wire = Wire::to(primary.port).await;
+    let wire = Wire::to(primary.at).await;
     let url =
         format!("postgres://radhold@{},{}/postgres?target_session_attrs=read-write", wire.address, standby.host());
     let radhold = block_in_place(|| loss::serve(&format!("[store]\nurl = \"{url}\"")));
@@ -558,7 +559,7 @@ async fn while_no_standby_takes_commits_the_store_counts_as_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_is_on_record_once_whatever_becomes_of_its_insert() {
     let engine = Engine::start().await;
-    let wire = Wire::to(engine.port).await;
+    let wire = Wire::to(engine.at).await;
     let url = format!("postgres://radhold@{}/postgres", wire.address);
     // PostgreSQL ends a statement itself after the patience of the store: that must not be so soon as to hide what was given up.
     let (radhold, fleet) = scene(&url, "store.patience = \"8s\"\n").await;
@@ -645,13 +646,16 @@ async fn a_role_that_need_not_wait_for_the_disk_is_overruled_and_a_server_that_n
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_behind_pgbouncer_hears_by_its_direct_address() {
     let engine = Engine::start().await;
-    let port = free_port().port();
+    let at = own_address();
     let home = engine.home.path();
     let settings = format!(
-        "[databases]\npostgres = host=127.0.0.1 port={} user=radhold\n\
-         [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+        "[databases]\npostgres = host={} port={} user=radhold\n\
+         [pgbouncer]\nlisten_addr = {}\nlisten_port = {}\nunix_socket_dir =\nauth_type = any\n\
          pool_mode = session\ndefault_pool_size = 20\nignore_startup_parameters = extra_float_digits,options\n",
-        engine.port
+        engine.at.ip(),
+        engine.at.port(),
+        at.ip(),
+        at.port()
     );
     fs::write(home.join("pgbouncer.ini"), settings).unwrap();
     let words = postgres::run_as(engine.account.as_ref(), "/usr/sbin/pgbouncer".as_ref());
@@ -661,7 +665,7 @@ async fn a_node_behind_pgbouncer_hears_by_its_direct_address() {
         .stderr(fs::File::create(home.join("pgbouncer.log")).unwrap())
         .spawn()
         .unwrap();
-    let pooled = format!("postgres://radhold@127.0.0.1:{port}/postgres");
+    let pooled = format!("postgres://radhold@{at}/postgres");
     postgres::answers(&pooled).await.unwrap();
     let direct = format!("store.direct_url = \"{}\"\n", engine.address("postgres"));
     let (radhold, fleet) = scene(&pooled, &direct).await;

@@ -549,7 +549,7 @@ async fn nodes_tells_what_the_dead_hold_what_waits_and_what_is_overdue() {
 async fn nodes_tells_of_a_node_that_is_cut_off_and_of_the_spool_it_comes_back_with() {
     const RECORDS: u64 = 60;
     let (engine, das) = (Engine::start().await, Das::start(&["ack"]).await);
-    let wire = Wire::to(engine.port).await;
+    let wire = Wire::to(engine.at).await;
     let keys = tempfile::tempdir().unwrap();
     let start = |name: &str, url: &str| {
         let sealing = keys.path().join("sealing.key");

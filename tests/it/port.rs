@@ -11,7 +11,7 @@ pub(crate) fn own_address() -> SocketAddr {
     (Ipv4Addr::new(127, 64 + high % 64, middle, low), NEXT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
-/// For TCP on 127.0.0.1, where that cannot be another. Free, and nobody else's for the next minute: a connection to it that is over (TIME_WAIT) keeps the kernel from giving it to whoever
+/// A port of 127.0.0.1 for TCP, for whoever takes no other host. Free, and nobody else's for the next minute: a connection to it that is over (TIME_WAIT) keeps the kernel from giving it to whoever
 /// asks for any port, while a server may bind it by its number (SO_REUSEADDR).
 pub(crate) fn free_port() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -26,8 +26,12 @@ pub(crate) fn free_port() -> SocketAddr {
 
 #[test]
 fn a_free_port_is_given_to_nobody_but_who_names_it() {
-    let ours = free_port();
-    let others: Vec<_> = (0..500).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-    assert!(others.iter().all(|other| other.local_addr().unwrap() != ours));
-    TcpListener::bind(ours).unwrap();
+    let address = free_port();
+    let bind = |reuse| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(reuse).unwrap();
+        socket.bind(address)
+    };
+    assert_eq!(bind(false).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    bind(true).unwrap();
 }

@@ -4,6 +4,7 @@
 //! when an engine answers; a throw-away cluster of the binaries installed here. None of them is a failure, not a skip.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,7 +19,7 @@ use testcontainers::core::{IntoContainerPort as _, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
 
-use crate::port::free_port;
+use crate::port::own_address;
 
 const URL: &str = "RADHOLD_TEST_POSTGRES_URL";
 
@@ -151,9 +152,9 @@ fn cluster() -> Result<Server, String> {
     let account = account()?;
     let home = tempfile::Builder::new().prefix("radhold-pg-").tempdir().map_err(|error| error.to_string())?;
     prepare(home.path(), &binaries, account.as_ref())?;
-    let port = free_port().port();
-    let url = format!("postgres://radhold:{}@127.0.0.1:{port}/postgres", password(home.path()));
-    let mut keeper = run(&home.keep(), &binaries, account.as_ref(), port);
+    let at = own_address();
+    let url = format!("postgres://radhold:{}@{at}/postgres", password(home.path()));
+    let mut keeper = run(&home.keep(), &binaries, account.as_ref(), at);
     let started = block_on(async {
         tokio::select! {
             answer = answers(&url) => answer,
@@ -248,7 +249,7 @@ pub(crate) fn prepare(home: &Path, binaries: &Path, account: Option<&Account>) -
 
 /// Runs the server under a keeper that stops it and removes its directory when we are gone. `fsync` stays on: what is
 /// tested is durable commits.
-fn run(home: &Path, binaries: &Path, account: Option<&Account>, port: u16) -> Child {
+fn run(home: &Path, binaries: &Path, account: Option<&Account>, at: SocketAddr) -> Child {
     const SCRIPT: &str = r#"
         trap '' INT TERM
         home=$1
@@ -266,8 +267,9 @@ fn run(home: &Path, binaries: &Path, account: Option<&Account>, port: u16) -> Ch
     let home = home.display().to_string();
     let mut arguments = vec![home.clone()];
     arguments.extend(run_as(account, &binaries.join("postgres")));
-    arguments.extend(["-D".into(), format!("{home}/data"), "-k".into(), home, "-p".into(), port.to_string()]);
-    for setting in ["listen_addresses=127.0.0.1", "max_connections=300", "shared_buffers=32MB"] {
+    arguments.extend(["-D".into(), format!("{home}/data"), "-k".into(), home, "-p".into(), at.port().to_string()]);
+    let listen = format!("listen_addresses={}", at.ip());
+    for setting in [&*listen, "max_connections=300", "shared_buffers=32MB"] {
         arguments.extend(["-c".into(), setting.into()]);
     }
     keeper(SCRIPT, &arguments.iter().map(String::as_str).collect::<Vec<_>>())

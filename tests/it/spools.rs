@@ -31,7 +31,7 @@ type Row = (String, Option<String>, i64, i64, bool);
 impl Two {
     async fn start() -> Self {
         let engine = Engine::start().await;
-        let wires = [Wire::to(engine.port).await, Wire::to(engine.port).await];
+        let wires = [Wire::to(engine.at).await, Wire::to(engine.at).await];
         let keys = tempfile::tempdir().unwrap();
         let (socket, address) = Fleet::place().await;
         let node = |nth: usize| {

@@ -34,7 +34,7 @@ pub(super) fn caller(session: &Session, unknown: &str) -> String {
     session.identity.calling_station_id.as_deref().map_or_else(|| unknown.to_owned(), guest)
 }
 
-/// The last characters of an id: sessions of one minute share their first.
+/// The last characters of an id: sessions of one minute share their first, and so do those that several NASes count alike.
 pub(super) fn short(id: SessionId) -> String {
     let text = id.to_string();
     text[text.len() - 12..].to_owned()

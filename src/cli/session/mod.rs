@@ -45,8 +45,8 @@ pub(super) async fn run(command: SessionCommand, context: &Context) -> Result<()
 
 /// The session meant by an id, or by a part of one.
 ///
-/// Ids begin with the time, so sessions of one minute share their first characters; the last ones tell them apart, and serve as
-/// well.
+/// Ids begin with the time, or with what the NAS counts, so sessions of one minute share their first characters; the last ones tell them
+/// apart, and serve as well.
 async fn find(store: &dyn Store, part: &str) -> Result<Session, Failure> {
     let not_found = || Failure::not_found(format!("there is no session {part}; see `radhold session list --all`"));
     if let Ok(id) = part.parse::<SessionId>() {

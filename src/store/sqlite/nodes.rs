@@ -185,7 +185,7 @@ mod tests {
         drop(store.writer.acquire().await.unwrap().detach());
         drop(store.writer.acquire().await.unwrap());
         let after = changes_of_others(&store.writer, &store.opened).await.unwrap();
-        assert_eq!(after.1, before.1);
+        assert_eq!(after.1, before.1, "else that alone would tell");
         assert_ne!(after, before);
     }
 }
