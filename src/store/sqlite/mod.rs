@@ -339,7 +339,7 @@ impl Store for SqliteStore {
     }
 
     async fn attend(&self, me: &Presence, news: mpsc::Sender<News>) {
-        nodes::attend((&self.writer, &self.opened), me, &news).await;
+        nodes::attend(&self.writer, &self.opened, me, &news).await;
     }
 
     /// The server sees by itself that another process has written.

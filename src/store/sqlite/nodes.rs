@@ -21,7 +21,7 @@ const BEAT: Duration = Duration::from_secs(30);
 pub(super) const SILENCE: Duration = Duration::from_secs(75);
 
 /// Tells what other processes change, for as long as somebody takes the news.
-pub(super) async fn attend((writer, opened): (&SqlitePool, &AtomicU64), me: &Presence, news: &mpsc::Sender<News>) {
+pub(super) async fn attend(writer: &SqlitePool, opened: &AtomicU64, me: &Presence, news: &mpsc::Sender<News>) {
     let mut version = None;
     let mut said: Option<Instant> = None;
     let mut hearing = false;

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
-use crate::port::free_port;
+use crate::port::own_address;
 
 const PROXY_PASSWORD: &str = "pr0xy-secret";
 
@@ -27,7 +27,7 @@ impl Drop for Proxy {
 impl Proxy {
     fn start(make: impl Fn(SocketAddr, &std::path::Path) -> Command) -> Self {
         let files = tempfile::tempdir().unwrap();
-        let at = free_port();
+        let at = own_address();
         let mut command = make(at, files.path());
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();

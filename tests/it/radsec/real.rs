@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::pki::{Pki, text};
 use super::radsec_of;
 use crate::das::{self, Das};
-use crate::port::{free_port, own_address};
+use crate::port::own_address;
 use crate::radhold::{PATIENCE, Radhold, radclient, received};
 
 const PASSWORD: &str = "s3cret-pass";
@@ -278,8 +278,9 @@ server default {{
 #[test]
 fn freeradius_obeys_a_coa_over_tls() {
     let pki = Pki::new();
-    let port = free_port().port();
-    let identity = pki.sign("free", &["127.0.0.1"]);
+    let at = own_address();
+    let (host, port) = (at.ip(), at.port());
+    let identity = pki.sign("free", &[&host.to_string()]);
     let dir = pki.path("freeradius");
     fs::create_dir(&dir).unwrap();
     let [ca, certificate, key] = [&pki.ca(), &identity.certificate, &identity.key].map(|path| text(path));
@@ -314,7 +315,7 @@ clients radsec {{
 }}
 listen {{
     type = coa
-    ipaddr = 127.0.0.1
+    ipaddr = {host}
     port = {port}
     proto = tcp
     virtual_server = coa
@@ -345,8 +346,9 @@ server coa {{
 "#
     );
     let _freeradius = freeradius(&dir, &configuration);
-    let nas =
-        format!("[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\ndynauth = \"tls\"\ncoa_port = {port}\n");
+    let nas = format!(
+        "[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\ndynauth = \"tls\"\ncoa_address = \"{host}\"\ncoa_port = {port}\n"
+    );
     let radhold = serve(&pki, &nas);
     let session = held_through(radhold.auth, radhold.accounting, &radhold);
     let ran = radhold.cli(&["session", "approve", &session, "--as", "night-shift"], "");

@@ -16,7 +16,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::Stage;
 use super::fixtures::{NOON, added, change, id, keep, offer, read, rich_record, usage};
-use crate::port::free_port;
+use crate::port::own_address;
 use crate::postgres;
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn addresses_are_understood_or_refused() {
 
 #[tokio::test]
 async fn a_postgres_that_is_not_there_is_away() {
-    let free = free_port();
+    let free = own_address();
     let begun = Instant::now();
     let store = store::open(&format!("postgres://radhold@{free}/radhold")).await.unwrap();
     assert!(matches!(store.ping().await, Err(StoreError::Away(_))));
