@@ -40,6 +40,9 @@ const DEPTH: usize = 2;
 /// Where there is traffic, a batch that is not full is gathered until so long after the one before was sent off: each costs CPU time of its
 /// own, and the less there is to do, the more of them there would be.
 const APART: Duration = Duration::from_millis(4);
+/// Attempts are written so long after those before, or when they are so many.
+const ATTEMPTS_APART: Duration = Duration::from_millis(100);
+const MANY_ATTEMPTS: usize = 256;
 /// A batch of so many is traffic.
 const TRAFFIC: usize = 16;
 /// Batches of presses and deadlines beside them. They are small, and each waits for the disk; what comes meanwhile goes with the next.
@@ -116,8 +119,10 @@ pub(crate) struct Keeper {
     /// Offers whose Access-Accept went out while the store was away. Were we to die now, the session's Start would bring
     /// its Class, and with it the same session.
     offers: VecDeque<Offer>,
-    /// Attempts that wait for the store.
+    /// Attempts that wait for the store,
     attempts: VecDeque<AuthAttempt>,
+    /// and until when, unless they are many.
+    attempts_not_before: Instant,
     /// When a spool that is damaged could not be replaced.
     anew_failed_at: Option<Instant>,
     /// When it was last seen how full the spool is, and how many octets it has taken since.
@@ -177,6 +182,7 @@ impl Keeper {
             back_at: Instant::now(),
             offers: VecDeque::new(),
             attempts: VecDeque::new(),
+            attempts_not_before: Instant::now(),
             anew_failed_at: None,
             looked_at: Instant::now(),
             taken_since: 0,
@@ -223,6 +229,7 @@ impl Keeper {
                 }
                 received = self.queue.recv_many(&mut jobs, room), if room > 0 && !closed => closed = received == 0,
                 () = sleep_until(self.drain.next_at()), if drains && !drain_now => (),
+                () = sleep_until(self.attempts_not_before), if (in_turn || !drain_now) && self.attempts_wait() => (),
                 () = std::future::ready(()), if drain_now && in_turn => (),
             }
             if !urgent.is_empty() {
@@ -555,12 +562,19 @@ impl Keeper {
         }
     }
 
-    /// Sends attempts off, beside batches rather than in their way: when a batch goes, or nothing else does.
+    /// Whether attempts wait for their time, and for nothing else.
+    fn attempts_wait(&self) -> bool {
+        let fly = self.flights.iter().any(|flight| matches!(flight.cargo, Cargo::Attempts(_)));
+        !self.attempts.is_empty() && !fly && self.away.is_none()
+    }
+
+    /// Sends attempts off, beside batches rather than in their way. Nobody waits for them, and each statement costs what many attempts do.
     fn send_attempts(&mut self, last: bool) {
-        let flying = self.flights.iter().any(|flight| matches!(flight.cargo, Cargo::Attempts(_)));
-        if self.attempts.is_empty() || flying && !last {
+        let is_time = self.attempts.len() >= MANY_ATTEMPTS || Instant::now() >= self.attempts_not_before;
+        if self.attempts.is_empty() || !(last || is_time && self.attempts_wait()) {
             return;
         }
+        self.attempts_not_before = Instant::now() + ATTEMPTS_APART;
         let attempts: Vec<AuthAttempt> = self.attempts.drain(..).collect();
         let (store, patience, cargo) = (Arc::clone(&self.committer.store), self.after, attempts.clone());
         let record = async move {
@@ -927,6 +941,62 @@ mod tests {
         let many = send(TRAFFIC);
         assert!(many > at_first && many <= Instant::now() + APART);
         assert_eq!(send(2), many);
+    }
+
+    fn attempt(user: &str) -> Job {
+        Job::Attempt(Box::new(AuthAttempt {
+            at: clock::now(),
+            user: user.into(),
+            nas: "edge".into(),
+            nas_address: [192, 0, 2, 1].into(),
+            calling_station_id: None,
+            method: "pap".into(),
+            outcome: "accepted".into(),
+            session: None,
+            nonce: None,
+        }))
+    }
+
+    #[tokio::test]
+    async fn attempts_wait_for_each_other_where_they_are_neither_few_nor_many() {
+        let Desk { mut keeper, .. } = desk().await;
+        let mut send = |count: usize, last: bool| {
+            (0..count).for_each(|_| keeper.take_in(attempt("alice"), false, &mut Vec::new()));
+            keeper.send_off(last);
+            // Those that are on their way are waited for.
+            keeper.flights.clear();
+            keeper.attempts.len()
+        };
+        assert_eq!(send(1, false), 0, "the first after a while waits for none");
+        assert_eq!((send(1, false), send(1, false)), (1, 2));
+        assert_eq!(send(MANY_ATTEMPTS - 2, false), 0, "they are many");
+        assert_eq!((send(1, false), send(1, true)), (1, 0), "there will be no more");
+    }
+
+    /// Also where nothing else comes that would wake the keeper.
+    #[tokio::test]
+    async fn attempts_that_waited_are_written_when_it_is_time() {
+        let Desk { keeper, jobs, _urgent, _directory, .. } = desk().await;
+        let store = Arc::clone(&keeper.committer.store);
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(keeper.run(stopped));
+        let written = async |wanted: usize| {
+            let begun = Instant::now();
+            while store.attempts(10).await.unwrap().len() < wanted {
+                assert!(begun.elapsed() < Duration::from_secs(30), "{wanted} are not written");
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        jobs.send(attempt("alice")).await.unwrap();
+        written(1).await;
+        jobs.send(attempt("bob")).await.unwrap();
+        jobs.send(attempt("carol")).await.unwrap();
+        written(3).await;
+        jobs.send(attempt("dave")).await.unwrap();
+        stop.send(()).unwrap();
+        drop((jobs, _urgent));
+        running.await.unwrap();
+        written(4).await;
     }
 
     #[tokio::test]
