@@ -98,7 +98,11 @@ impl fmt::Debug for NtHash {
 
 /// A password in clear. Prints nothing, is wiped on drop. Never empty.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct ClearPassword(Vec<u8>);
+pub struct ClearPassword {
+    octets: Vec<u8>,
+    /// What is compared.
+    digest: [u8; 32],
+}
 
 impl ClearPassword {
     /// Takes the password's octets as a peer sends them (UTF-8 from any peer of this century; other octets work for
@@ -107,19 +111,21 @@ impl ClearPassword {
     /// # Errors
     /// [`CredentialError::EmptyPassword`]: an empty stored password would let everybody in who knows the name.
     pub fn new(password: impl Into<Vec<u8>>) -> Result<Self, CredentialError> {
-        let password = Self(password.into());
-        if password.0.is_empty() { Err(CredentialError::EmptyPassword) } else { Ok(password) }
+        let octets = password.into();
+        let digest = Sha256::digest(&octets).into();
+        let password = Self { octets, digest };
+        if password.octets.is_empty() { Err(CredentialError::EmptyPassword) } else { Ok(password) }
     }
 
     /// The secret octets. Only for computing with and for sealing.
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        &self.octets
     }
 
     /// Compares digests rather than the passwords, so that the time taken tells neither where nor whether at all the
     /// lengths differ.
     pub(super) fn ct_eq(&self, offered: &[u8]) -> Choice {
-        Sha256::digest(&self.0).as_slice().ct_eq(Sha256::digest(offered).as_slice())
+        self.digest.ct_eq(Sha256::digest(offered).as_slice())
     }
 }
 
