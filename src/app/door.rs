@@ -26,7 +26,7 @@ use super::settings::{Known, Settings, SettingsHandle};
 use crate::model::{Nas, NasName, Timestamp};
 use crate::net::radsec::{End, Link};
 use crate::net::{Admission, Duplicates, Flood, Replier, RequestKey};
-use crate::radius::{Code, Packet, PacketBuilder, PreparedSecret};
+use crate::radius::{Code, EncodeError, Packet, PacketBuilder, PreparedSecret};
 use crate::telemetry::{self, OncePerWindow};
 
 /// How long replies are kept for repeats: longer than any NAS goes on asking.
@@ -343,7 +343,7 @@ impl Door {
             Code::StatusServer => {
                 let mut builder = PacketBuilder::reply(&packet, Code::AccessAccept);
                 let secret = PreparedSecret::new(nas.secret.expose());
-                fate(status_reply(&mut builder, self.port, &packet, nas, &secret))
+                fate(write_reply(&mut builder, status_code(self.port), &packet, nas, &secret))
             }
             Code::CoaRequest | Code::DisconnectRequest => unwanted::refuse_order(packet, nas, received_at),
             _ => Fate::Drop("packet.code-out-of-place"),
@@ -389,16 +389,9 @@ fn too_much(label: &str) -> Option<&'static str> {
     })
 }
 
-/// The reply to Status-Server, which says which service is up (RFC 5997 §4.2).
-fn status_reply<'b>(
-    builder: &'b mut PacketBuilder,
-    port: Port,
-    request: &Packet<'_>,
-    nas: &Nas,
-    secret: &PreparedSecret,
-) -> Result<&'b [u8], &'static str> {
-    let code = if port == Port::Accounting { Code::AccountingResponse } else { Code::AccessAccept };
-    write_reply(builder, code, request, nas, secret)
+/// What answers Status-Server: it says which service is up (RFC 5997 §4.2).
+fn status_code(port: Port) -> Code {
+    if port == Port::Accounting { Code::AccountingResponse } else { Code::AccessAccept }
 }
 
 /// A reply that says no more than its code.
@@ -411,10 +404,13 @@ fn write_reply<'b>(
 ) -> Result<&'b [u8], &'static str> {
     builder.restart_reply(request, code);
     let signed = builder.proxy_states_of(request).and_then(|builder| builder.sign_reply_by(secret));
-    signed.map_err(|error| {
-        tracing::error!(nas = %nas.name, %error, "a reply cannot be written");
-        "packet.unwritable"
-    })
+    signed.map_err(|error| unwritable(nas, &error))
+}
+
+/// Says that there is no reply, and gives the label of that.
+fn unwritable(nas: &Nas, error: &EncodeError) -> &'static str {
+    tracing::error!(nas = %nas.name, %error, "a reply cannot be written");
+    "packet.unwritable"
 }
 
 fn fate(reply: Result<&[u8], &'static str>) -> Fate {

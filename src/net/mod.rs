@@ -14,6 +14,6 @@ pub use bucket::{Bucket, Measure};
 pub use duplicates::{Admission, Duplicates, RequestKey};
 pub use flood::{Bounds, Flood, Visitor};
 pub use udp::{
-    Arrival, KernelDrops, Outbox, PATIENCE, RECEIVE_BUFFER, Replier, UdpPort, bind, bind_shared, receive,
-    receive_on_this_thread,
+    Arrival, KernelDrops, Outbox, PATIENCE, RECEIVE_BUFFER, Replier, Taker, UdpPort, WayBack, bind, bind_shared,
+    receive, receive_on_this_thread,
 };

@@ -1,16 +1,20 @@
 //! Authenticators: who a packet is from, as far as the shared secret can tell.
 //!
-//! A check that holds returns a token only this file can mint; the next step asks for the token, so a skipped check
+//! A check that holds returns a token only this file and `together` can mint; the next step asks for the token, so a skipped check
 //! does not compile. Comparisons are constant in time. Knows no NAS and no policy: whether an absent
 //! Message-Authenticator is acceptable is for others to say.
+
+mod side_by_side;
+mod together;
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
+pub use self::together::{Checking, Signing, TOGETHER};
 use super::attribute::{Attribute, MESSAGE_AUTHENTICATOR};
 use super::code::RequestKind;
 use super::error::{AuthenticatorError, MessageAuthenticatorError};
@@ -53,19 +57,38 @@ impl ReplyVerified {
 pub struct PreparedSecret {
     secret: Zeroizing<Vec<u8>>,
     mac: Hmac<Md5>,
+    /// The same for several side by side: what becomes of the key in the inner hash and in the outer one (RFC 2104 §4).
+    hmac: Zeroizing<[side_by_side::State; 2]>,
 }
 
 impl PreparedSecret {
     /// The secret as both sides have it.
     pub fn new(secret: &[u8]) -> Self {
         let mac = Hmac::new_from_slice(secret).expect("HMAC takes a key of any length");
-        Self { secret: Zeroizing::new(secret.to_vec()), mac }
+        Self { secret: Zeroizing::new(secret.to_vec()), mac, hmac: Zeroizing::new(hmac_states(secret)) }
     }
 
     /// The secret.
     pub fn expose(&self) -> &[u8] {
         &self.secret
     }
+}
+
+/// What the inner and the outer hash of HMAC-MD5 begin with (RFC 2104 §2, §4).
+fn hmac_states(key: &[u8]) -> [side_by_side::State; 2] {
+    let mut block = [0; side_by_side::BLOCK];
+    match block.get_mut(..key.len()) {
+        Some(place) => place.copy_from_slice(key),
+        None => block[..LENGTH].copy_from_slice(&Md5::digest(key)),
+    }
+    let states = [0x36, 0x5c].map(|pad| {
+        let mut padded = block.map(|octet| octet ^ pad);
+        let state = side_by_side::after_block(&padded);
+        padded.zeroize();
+        state
+    });
+    block.zeroize();
+    states
 }
 
 impl fmt::Debug for PreparedSecret {

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::attribute::{MAX_VALUE, MESSAGE_AUTHENTICATOR, PROXY_STATE, VENDOR_SPECIFIC};
-use super::authenticator::{self, LENGTH, PreparedSecret};
+use super::authenticator::{self, LENGTH, PreparedSecret, Signing};
 use super::code::{Code, RequestKind};
 use super::concat;
 use super::error::EncodeError;
@@ -15,6 +15,9 @@ use super::packet::{MAX_PACKET, MIN_PACKET, Packet};
 
 /// Octets of a Message-Authenticator with its Type and Length.
 const MESSAGE_AUTHENTICATOR_OCTETS: usize = 2 + LENGTH;
+
+/// Where the value of a Message-Authenticator starts in a packet that has one.
+const MESSAGE_AUTHENTICATOR_VALUE: usize = MIN_PACKET + 2;
 
 /// Where the attributes start in the buffer: behind the header and a place kept for Message-Authenticator, so that it
 /// can stand first without moving the others.
@@ -203,14 +206,27 @@ impl PacketBuilder {
     /// # Errors
     /// As [`PacketBuilder::sign_reply`].
     pub fn sign_reply_by(&mut self, secret: &PreparedSecret) -> Result<&[u8], EncodeError> {
-        if self.answers.is_none() {
-            return Err(EncodeError::WrongDirection { code: self.code.as_u8(), wanted: "reply" });
-        }
+        self.must_be_a_reply()?;
         let request_authenticator = self.request_authenticator;
         let packet = self.lay_out(&request_authenticator, secret)?;
         let response_authenticator = authenticator::checksum_in_place(packet, secret.expose());
         packet[4..MIN_PACKET].copy_from_slice(&response_authenticator);
         Ok(packet)
+    }
+
+    /// Leaves a reply to be signed with others.
+    ///
+    /// # Errors
+    /// As [`PacketBuilder::sign_reply`].
+    ///
+    /// # Panics
+    /// When there is no room among these.
+    pub fn sign_reply_together(&mut self, secret: &PreparedSecret, others: &mut Signing) -> Result<(), EncodeError> {
+        self.must_be_a_reply()?;
+        let (request_authenticator, signed) = (self.request_authenticator, self.message_authenticator);
+        let packet = self.write_header(&request_authenticator)?;
+        others.add(packet, signed.then_some(MESSAGE_AUTHENTICATOR_VALUE), secret);
+        Ok(())
     }
 
     /// Signs a request. An Access-Request or Status-Server keeps its Request Authenticator; Accounting-, CoA- and
@@ -308,9 +324,27 @@ impl PacketBuilder {
         }
     }
 
+    fn must_be_a_reply(&self) -> Result<(), EncodeError> {
+        match self.answers {
+            Some(_) => Ok(()),
+            None => Err(EncodeError::WrongDirection { code: self.code.as_u8(), wanted: "reply" }),
+        }
+    }
+
     /// Writes header and Message-Authenticator in front of the attributes and returns the packet, whose Authenticator
     /// field is `authenticator`.
     fn lay_out(&mut self, authenticator: &[u8; LENGTH], secret: &PreparedSecret) -> Result<&mut [u8], EncodeError> {
+        let signed = self.message_authenticator;
+        let packet = self.write_header(authenticator)?;
+        if signed {
+            let mac = authenticator::message_authenticator_in_place(packet, secret);
+            packet[MESSAGE_AUTHENTICATOR_VALUE..][..LENGTH].copy_from_slice(&mac);
+        }
+        Ok(packet)
+    }
+
+    /// The same with zeroes for the value of Message-Authenticator.
+    fn write_header(&mut self, authenticator: &[u8; LENGTH]) -> Result<&mut [u8], EncodeError> {
         let start = self.unused();
         let signed = self.message_authenticator;
         let (code, identifier) = (self.code.as_u8(), self.identifier);
@@ -323,12 +357,9 @@ impl PacketBuilder {
         packet[..4].copy_from_slice(&[code, identifier, high, low]);
         packet[4..MIN_PACKET].copy_from_slice(authenticator);
         if signed {
-            let value = MIN_PACKET + 2;
-            packet[MIN_PACKET] = MESSAGE_AUTHENTICATOR;
-            packet[MIN_PACKET + 1] = MESSAGE_AUTHENTICATOR_OCTETS as u8;
-            packet[value..value + LENGTH].fill(0);
-            let mac = authenticator::message_authenticator_in_place(packet, secret);
-            packet[value..value + LENGTH].copy_from_slice(&mac);
+            packet[MIN_PACKET..MESSAGE_AUTHENTICATOR_VALUE]
+                .copy_from_slice(&[MESSAGE_AUTHENTICATOR, MESSAGE_AUTHENTICATOR_OCTETS as u8]);
+            packet[MESSAGE_AUTHENTICATOR_VALUE..][..LENGTH].fill(0);
         }
         Ok(packet)
     }
@@ -487,6 +518,8 @@ mod tests {
         assert_eq!(reply.sign_request(SECRET).unwrap_err().reason(), "wrong-direction");
         let mut asked = PacketBuilder::request(Code::AccessRequest, 9, NONCE);
         assert_eq!(asked.sign_reply(SECRET).unwrap_err().reason(), "wrong-direction");
+        let together = asked.sign_reply_together(&PreparedSecret::new(SECRET), &mut Signing::default());
+        assert_eq!(together.unwrap_err().reason(), "wrong-direction");
         let mut unknown = PacketBuilder::request(Code::Other(200), 9, NONCE);
         assert_eq!(unknown.sign_request(SECRET).unwrap_err().reason(), "wrong-direction");
     }

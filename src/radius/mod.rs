@@ -28,7 +28,10 @@ mod properties;
 mod vectors;
 
 pub use attribute::{Attribute, Attributes};
-pub use authenticator::{MessageAuthenticatorVerified, PreparedSecret, ReplyVerified, RequestAuthenticatorVerified};
+pub use authenticator::{
+    Checking, MessageAuthenticatorVerified, PreparedSecret, ReplyVerified, RequestAuthenticatorVerified, Signing,
+    TOGETHER,
+};
 pub use builder::PacketBuilder;
 pub use code::Code;
 pub use error::{

@@ -9,7 +9,6 @@ use super::super::users::Users;
 use crate::auth::{Credential, NtHash, Remembered, SealingKey, StoredCredential};
 use crate::model::{Member, Nas, Timestamp};
 use crate::policy::{self, Grant, Terms};
-use crate::radius::PreparedSecret;
 
 /// What such a login gets.
 #[derive(Debug)]
@@ -23,8 +22,6 @@ pub(super) struct Plan {
     pub nt_hash: Option<Credential>,
     /// The attributes of the Access-Accept that come of the grant, encoded.
     pub attributes: Vec<u8>,
-    /// The NAS's.
-    pub secret: PreparedSecret,
 }
 
 impl Plan {
@@ -42,8 +39,7 @@ impl Plan {
         };
         let dialect = settings.dialects.get(&nas.dialect)?;
         let attributes = dialect.granted(&settings.dictionary, &member.name, &grant).ok()?.concat();
-        let secret = PreparedSecret::new(nas.secret.expose());
-        Some(Self { member, nas: Arc::clone(nas), grant, credential, nt_hash, attributes, secret })
+        Some(Self { member, nas: Arc::clone(nas), grant, credential, nt_hash, attributes })
     }
 }
 
@@ -105,7 +101,7 @@ impl Plans {
         let (settings, version) = settings;
         let change = users.change(now)?;
         if self.version != version {
-            // With the secrets and passwords they hold.
+            // With the passwords they hold.
             (self.young, self.old, self.version) = (HashMap::new(), HashMap::new(), version);
         }
         let holds = match self.young.get_mut(name) {

@@ -14,6 +14,7 @@ use super::plan::{Plan, Planned, Plans};
 use super::record::{Note, Notes};
 use super::*;
 use crate::policy::BanList;
+use crate::radius::{PreparedSecret, Signing};
 
 /// Users of whom cores together remember what their logins get; twice as many at most.
 const MOST: usize = 131_072;
@@ -44,14 +45,15 @@ impl Quick {
         Self { access, settings, bans, without_class, plans, chance, notes, reply, caller: String::new() }
     }
 
-    /// The Access-Accept for an Access-Request whose authenticity has been settled; `None` leaves it to [`Access::answer`].
+    /// Leaves the Access-Accept for an Access-Request, whose authenticity has been settled by this secret, to be signed; `None` leaves the
+    /// request to [`Access::answer`].
     pub(in crate::app) fn answer(
         &mut self,
         packet: &Packet<'_>,
-        nas: &Arc<Nas>,
-        source: IpAddr,
-        received_at: Timestamp,
-    ) -> Option<&[u8]> {
+        (nas, secret): (&Arc<Nas>, &PreparedSecret),
+        (source, received_at): (IpAddr, Timestamp),
+        signing: &mut Signing,
+    ) -> Option<()> {
         // Its Start looks for the offer, which therefore must be kept first.
         if self.without_class.get().0.contains(&nas.name) {
             return None;
@@ -69,7 +71,7 @@ impl Quick {
         let (settings, version) = settings.get();
         let planned = plans.get(name, nas, (settings, version), (&access.users, received_at), &access.sealing_key)?;
         let plan = Arc::clone(planned.plan.as_ref()?);
-        let Offer::Password(offer) = Offer::read(packet, nas.secret.expose()) else { return None };
+        let Offer::Password(offer) = Offer::read(packet, secret.expose()) else { return None };
         let method = offer.method().ok()?;
         if method.kind() == MethodKind::MsChapV1 && !nas.allow_ms_chap_v1 {
             return None;
@@ -82,7 +84,7 @@ impl Quick {
         if method.kind() == MethodKind::Pap {
             settings.nases.revealed_by(nas, source, received_at);
         }
-        self.accept(packet, plan, &proof, source, received_at)
+        self.accept(packet, plan, &proof, secret, (source, received_at), signing)
     }
 
     /// Whether nothing stands against this account and caller.
@@ -121,9 +123,10 @@ impl Quick {
         packet: &Packet<'_>,
         plan: Arc<Plan>,
         proof: &Proof,
-        source: IpAddr,
-        received_at: Timestamp,
-    ) -> Option<&[u8]> {
+        secret: &PreparedSecret,
+        (source, received_at): (IpAddr, Timestamp),
+        signing: &mut Signing,
+    ) -> Option<()> {
         let now = received_at;
         let session = self.chance.session_id(now);
         let class = Class { session, accepted_at: now, waived: true };
@@ -131,20 +134,19 @@ impl Quick {
         let class = settings.class_key.seal(&class, &plan.nas.name);
         let [a, b] = self.chance.octets();
         let salts = [Salt::new([a, b]), Salt::new([a, b ^ 1])];
-        let secret = plan.secret.expose();
         let reply = &mut self.reply;
         reply.restart_reply(packet, Code::AccessAccept);
         reply.encoded(&plan.attributes).ok()?.attribute(attribute::CLASS, &class).ok()?;
-        write_proof(reply, proof, packet, secret, salts).ok()?;
+        write_proof(reply, proof, packet, secret.expose(), salts).ok()?;
         reply.proxy_states_of(packet).ok()?;
-        let reply = reply.sign_reply_by(&plan.secret).ok()?;
+        reply.sign_reply_together(secret, signing).ok()?;
         // Only where there is room is a note made: when many log in, most find none.
         let note = || Note::new(plan, session, proof.method(), packet.as_bytes(), source, received_at, now);
         if !self.notes.has_room() || !self.notes.leave(note()) {
             // The session is made known by the Class that its Start brings.
             self.notes.lose();
         }
-        Some(reply)
+        Some(())
     }
 }
 

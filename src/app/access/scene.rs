@@ -11,8 +11,8 @@ use crate::auth::peer;
 use crate::auth::{ClearPassword, NtHash, hash_password};
 use crate::config::{Config, Flags};
 use crate::model::Secret;
-use crate::radius::hiding;
 use crate::radius::vendor::{MICROSOFT, microsoft};
+use crate::radius::{PreparedSecret, Signing, hiding};
 use crate::session::ClassKey;
 use crate::store::{self, Store};
 
@@ -114,7 +114,9 @@ impl Scene {
 
     pub(in crate::app) fn quickly(&mut self, request: &[u8]) -> Option<Vec<u8>> {
         let packet = Packet::parse(request).unwrap();
-        self.quick.answer(&packet, &self.nas, HERE, clock::now()).map(<[u8]>::to_vec)
+        let (secret, mut signing) = (PreparedSecret::new(SECRET), Signing::default());
+        self.quick.answer(&packet, (&self.nas, &secret), (HERE, clock::now()), &mut signing)?;
+        signing.sign().next().map(<[u8]>::to_vec)
     }
 
     /// The code of the answer that takes its time.

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Door, Guard, Port, sent_label, status_reply};
+use super::{Door, Guard, Port, sent_label, status_code, unwritable};
 use crate::app::access::Quick;
 use crate::app::clock;
 use crate::app::current::Reader;
 use crate::app::settings::Settings;
-use crate::net::{self, Arrival, Bounds, Flood, Outbox, RequestKey, UdpPort};
-use crate::radius::{Code, PacketBuilder};
+use crate::net::{self, Arrival, Bounds, Flood, Outbox, RequestKey, Taker, UdpPort, WayBack};
+use crate::radius::{Code, PacketBuilder, Signing, TOGETHER};
 use crate::telemetry;
 
 /// Accounting-Requests in numbers wait so long for each other, as they do in the ledger: a wake of the thread costs more than taking one.
@@ -30,13 +30,19 @@ pub(in crate::app) struct Lane {
     quick: Option<Quick>,
     /// What else is answered at once is written here.
     builder: PacketBuilder,
+    /// Replies that are signed together, for less than it takes one by one,
+    signing: Signing,
+    /// and what each answers, and where it goes.
+    asked: Vec<(RequestKey, WayBack)>,
 }
 
 impl Lane {
     /// A lane through a door that is no other lane's.
     pub(in crate::app) fn new(door: Arc<Door>, quick: Option<Quick>) -> Self {
         let (settings, guard) = (door.settings.reader(), Flood::new(Bounds::default(), RandomState::new()));
-        Self { door, settings, guard, quick, builder: PacketBuilder::request(Code::StatusServer, 0, [0; 16]) }
+        let builder = PacketBuilder::request(Code::StatusServer, 0, [0; 16]);
+        let (signing, asked) = (Signing::default(), Vec::with_capacity(TOGETHER));
+        Self { door, settings, guard, quick, builder, signing, asked }
     }
 
     /// Serves a socket on a thread of its own until the other end of `stop` is closed. The receiver finds its sender gone when the
@@ -63,21 +69,23 @@ impl Lane {
     /// Serves a socket on this thread until the other end of `stop` is closed.
     fn run(&mut self, port: &Arc<UdpPort>, stop: &PipeReader) -> io::Result<()> {
         let lull = if self.door.port == Port::Accounting { LULL } else { Duration::ZERO };
-        let take = |datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox| self.take(datagram, arrival, outbox);
         let settled =
             |reply: &[u8], sent: io::Result<()>| telemetry::count(sent.map_or("packet.unsent", |()| sent_label(reply)));
-        net::receive_on_this_thread(port, stop, lull, take, settled)
+        net::receive_on_this_thread(port, stop, lull, self, settled)
     }
 
-    fn take(&mut self, datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox) {
-        if let Err(label) = self.handle(datagram, arrival, outbox) {
-            telemetry::count(label);
+    /// Signs what waits for it, and has it leave.
+    fn sign(&mut self, port: &UdpPort, outbox: &mut Outbox) {
+        let Self { door, signing, asked, .. } = self;
+        for ((key, way_back), reply) in asked.drain(..).zip(signing.sign()) {
+            door.duplicates().answered(&key, reply);
+            outbox.reply(port, way_back, reply);
         }
     }
 
     /// Answers a datagram or hands it on to be worked on; else gives the label of its end.
     fn handle(&mut self, datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox) -> Result<(), &'static str> {
-        let Self { door, settings, guard, quick, builder } = self;
+        let Self { door, settings, guard, quick, builder, signing, asked } = self;
         let (peer, received_at) = (arrival.peer(), clock::now());
         let settings = settings.get().0;
         let (packet, nas, secret) = door.know(guard, datagram, peer, settings, received_at)?;
@@ -89,27 +97,41 @@ impl Lane {
         };
         door.must_be_new(&key, received_at, |reply| arrival.reply(reply))?;
         door.must_be_within_bounds(&packet, nas, settings, &key, received_at)?;
-        let at_once = match packet.code() {
-            // RFC 5997 §4.2: the answer says which service is up.
-            Code::StatusServer => Some(status_reply(builder, door.port, &packet, nas, secret)),
-            Code::AccessRequest => quick
-                .as_mut()
-                .and_then(|quick| quick.answer(&packet, nas, peer.ip().to_canonical(), received_at))
-                .map(Ok),
-            _ => None,
+        let from = (peer.ip().to_canonical(), received_at);
+        let at_once = match (packet.code(), quick) {
+            (Code::StatusServer, _) => {
+                builder.restart_reply(&packet, status_code(door.port));
+                let reply = builder.proxy_states_of(&packet);
+                let left = reply.and_then(|reply| reply.sign_reply_together(secret, signing));
+                left.map_err(|error| {
+                    door.duplicates().forget(&key);
+                    unwritable(nas, &error)
+                })?;
+                true
+            }
+            (Code::AccessRequest, Some(quick)) => quick.answer(&packet, (nas, secret), from, signing).is_some(),
+            _ => false,
         };
-        match at_once {
-            Some(Ok(reply)) => {
-                door.duplicates().answered(&key, reply);
-                outbox.reply(&arrival, reply);
-                Ok(())
-            }
-            Some(Err(label)) => {
-                door.duplicates().forget(&key);
-                Err(label)
-            }
-            None => door.begin(&packet, nas, key, arrival.replier(), (settings, received_at)),
+        if !at_once {
+            return door.begin(&packet, nas, key, arrival.replier(), (settings, received_at));
         }
+        asked.push((key, arrival.way_back()));
+        if signing.is_full() {
+            self.sign(arrival.port(), outbox);
+        }
+        Ok(())
+    }
+}
+
+impl Taker for Lane {
+    fn take(&mut self, datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox) {
+        if let Err(label) = self.handle(datagram, arrival, outbox) {
+            telemetry::count(label);
+        }
+    }
+
+    fn taken(&mut self, port: &UdpPort, outbox: &mut Outbox) {
+        self.sign(port, outbox);
     }
 }
 

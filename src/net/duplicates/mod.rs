@@ -18,6 +18,8 @@ use self::wheel::{Link, SLOTS, Wheel};
 use crate::model::Timestamp;
 
 const NONE: u32 = u32::MAX;
+/// Requests that are answered together, at most, as a rule.
+const NEWEST: usize = 8;
 
 /// What makes a request the same one (RFC 5080 §2.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +61,10 @@ pub struct Duplicates {
     entries: Vec<Entry>,
     /// The first of the entries that are free.
     free: u32,
-    /// The one that came last, as long as it is there: most are answered before another comes.
-    newest: u32,
+    /// Those that came last, in turn, as long as they are there: most are answered before many others come,
+    newest: [u32; NEWEST],
+    /// and whose turn it is, which is the oldest of them.
+    turn: usize,
     len: usize,
     wheel: Wheel,
     replies: Octets,
@@ -125,7 +129,8 @@ impl Duplicates {
             heads: vec![NONE; 64],
             entries: Vec::new(),
             free: NONE,
-            newest: NONE,
+            newest: [NONE; NEWEST],
+            turn: 0,
             len: 0,
             wheel: Wheel::new(),
             replies: Octets::new(),
@@ -226,10 +231,11 @@ impl Duplicates {
     }
 
     fn find_same(&self, key: &RequestKey) -> Option<u32> {
-        if let Some(newest) = self.entries.get(self.newest as usize)
-            && newest.key == *key
-        {
-            return Some(self.newest);
+        let (newer, older) = self.newest.split_at(self.turn);
+        let mut newest = older.iter().chain(newer).copied();
+        let is_same = |index: u32| self.entries.get(index as usize).is_some_and(|entry| entry.key == *key);
+        if let Some(index) = newest.find(|index| is_same(*index)) {
+            return Some(index);
         }
         let index = self.find(key, self.hash(key))?;
         (self.entries[index as usize].key.authenticator == key.authenticator).then_some(index)
@@ -255,7 +261,8 @@ impl Duplicates {
         let head = self.head_of(hash);
         self.entries[index as usize].next = std::mem::replace(&mut self.heads[head], index);
         self.wheel.enter(index, tick);
-        self.newest = index;
+        self.newest[self.turn] = index;
+        self.turn = (self.turn + 1) % NEWEST;
         self.len += 1;
     }
 
@@ -272,8 +279,8 @@ impl Duplicates {
             self.entries[before].next = next;
         }
         self.wheel.leave(index);
-        if self.newest == index {
-            self.newest = NONE;
+        if let Some(place) = self.newest.iter_mut().find(|newest| **newest == index) {
+            *place = NONE;
         }
         let entry = &mut self.entries[index as usize];
         if let Some(stored) = entry.reply.take() {

@@ -19,7 +19,7 @@ use self::departures::{Departure, Departures, Leaving, in_time};
 pub use self::drops::KernelDrops;
 pub use self::open::{RECEIVE_BUFFER, bind, bind_shared};
 pub use self::outbox::Outbox;
-pub use self::receive::{Arrival, receive, receive_on_this_thread};
+pub use self::receive::{Arrival, Taker, WayBack, receive, receive_on_this_thread};
 use super::radsec;
 
 /// A reply for which the system has no room is tried again after this,

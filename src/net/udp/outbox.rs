@@ -3,16 +3,15 @@
 //! their content, and waits for nothing: what is here leaves when whoever fills it has no more at hand.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 
-use super::{Arrival, LONGEST, SEGMENTS, UdpPort};
+use super::{LONGEST, SEGMENTS, UdpPort, WayBack};
 
 /// Replies of one socket that are about to leave.
 #[derive(Debug)]
 pub struct Outbox {
     octets: Vec<u8>,
     /// Where all of them go, and where from.
-    way: Option<(SocketAddr, Option<IpAddr>)>,
+    way: Option<WayBack>,
     /// Octets of each but the last, which may be shorter.
     each: usize,
     /// Told of every reply what became of it.
@@ -26,13 +25,12 @@ impl Outbox {
     }
 
     /// Has a reply leave, with those to the same peer that came before and come behind it.
-    pub fn reply(&mut self, arrival: &Arrival<'_>, reply: &[u8]) {
-        let (port, way) = (arrival.port, (arrival.peer, arrival.asked));
+    pub fn reply(&mut self, port: &UdpPort, way: WayBack, reply: &[u8]) {
         if !self.goes_with_the_others(way, reply) {
             self.flush(port);
         }
         if reply.is_empty() || reply.len() > LONGEST || port.state.max_gso_segments() == 1 {
-            return (self.settled)(reply, port.transmit(reply, way.0, way.1));
+            return (self.settled)(reply, port.transmit(reply, way.to, way.from));
         }
         if self.octets.is_empty() {
             (self.way, self.each) = (Some(way), reply.len());
@@ -40,7 +38,7 @@ impl Outbox {
         self.octets.extend_from_slice(reply);
     }
 
-    fn goes_with_the_others(&self, way: (SocketAddr, Option<IpAddr>), reply: &[u8]) -> bool {
+    fn goes_with_the_others(&self, way: WayBack, reply: &[u8]) -> bool {
         self.way == Some(way)
             && (1..=self.each).contains(&reply.len())
             // One that is shorter is the last.
@@ -50,7 +48,7 @@ impl Outbox {
 
     /// Sends what is here.
     pub(super) fn flush(&mut self, port: &UdpPort) {
-        let Some((to, from)) = self.way.take() else { return };
+        let Some(WayBack { to, from }) = self.way.take() else { return };
         let sent = match self.octets.len() > self.each {
             false => port.transmit(&self.octets, to, from),
             true => port.transmit_segments(&self.octets, self.each, to, from),
@@ -71,7 +69,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::net::{IpAddr, SocketAddr, UdpSocket};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -106,7 +104,7 @@ mod tests {
                 for (place, (client, length)) in order.iter().zip(&long).enumerate() {
                     let peer = clients[*client].local_addr().unwrap();
                     let asked = port.any_address.then_some(asked);
-                    outbox.reply(&Arrival { port: &port, peer, asked }, &vec![place as u8; *length]);
+                    outbox.reply(&port, WayBack { to: peer, from: asked }, &vec![place as u8; *length]);
                 }
                 outbox.flush(&port);
                 replies += long.len();

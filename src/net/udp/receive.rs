@@ -28,10 +28,28 @@ pub struct Arrival<'a> {
     pub(super) asked: Option<IpAddr>,
 }
 
-impl Arrival<'_> {
+/// Where the reply to a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WayBack {
+    pub(super) to: SocketAddr,
+    /// The address it leaves from, where there are several.
+    pub(super) from: Option<IpAddr>,
+}
+
+impl<'a> Arrival<'a> {
+    /// The port it came to.
+    pub fn port(&self) -> &'a UdpPort {
+        self.port
+    }
+
     /// Who sent it.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The way back, for the [`Outbox`].
+    pub fn way_back(&self) -> WayBack {
+        WayBack { to: self.peer, from: self.asked }
     }
 
     /// Sends a reply if that can be done without waiting. One of many is cheaper by the [`Outbox`].
@@ -66,9 +84,18 @@ pub async fn receive(port: Arc<UdpPort>, mut take: impl FnMut(&[u8], Arrival<'_>
     }
 }
 
+/// What a thread does that takes datagrams in.
+pub trait Taker {
+    /// Takes one.
+    fn take(&mut self, datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox);
+
+    /// All that came together have been taken: what still waits for more of them waits no longer.
+    fn taken(&mut self, port: &UdpPort, outbox: &mut Outbox);
+}
+
 /// As [`receive`], on this thread and without a runtime, until the other end of `stop` is closed or written to. For a thread that
 /// does nothing else: it sleeps in the system, and is woken by datagrams alone, not by the room that each reply leaves behind. What
-/// `take` puts into the outbox leaves before the next call for datagrams, and `settled` hears what became of it. Datagrams that come
+/// `taker` puts into the outbox leaves before the next call for datagrams, and `settled` hears what became of it. Datagrams that come
 /// sooner after the last ones than `lull` wait until it is over, and cost one wake together; zero keeps none waiting.
 ///
 /// # Errors
@@ -77,7 +104,7 @@ pub fn receive_on_this_thread(
     port: &Arc<UdpPort>,
     stop: &PipeReader,
     lull: Duration,
-    mut take: impl FnMut(&[u8], Arrival<'_>, &mut Outbox),
+    taker: &mut impl Taker,
     settled: fn(&[u8], io::Result<()>),
 ) -> io::Result<()> {
     let (mut batch, mut outbox) = (Batch::new(), Outbox::new(settled));
@@ -103,7 +130,8 @@ pub fn receive_on_this_thread(
         for _ in 0..FULL_AT_ONCE {
             match batch.fill(port) {
                 Ok(received) => {
-                    batch.hand_out(received, port, &mut |datagram, arrival| take(datagram, arrival, &mut outbox));
+                    batch.hand_out(received, port, &mut |datagram, arrival| taker.take(datagram, arrival, &mut outbox));
+                    taker.taken(port, &mut outbox);
                     outbox.flush(port);
                     if received < AT_ONCE {
                         break;
@@ -183,6 +211,23 @@ mod tests {
         }
     }
 
+    /// Answers with its number, one datagram at once and the next when all that came together have been taken.
+    struct Numbered(u8, Vec<WayBack>, bool);
+
+    impl Taker for Numbered {
+        fn take(&mut self, _: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox) {
+            self.2 = !self.2;
+            match self.2 {
+                true => self.1.push(arrival.way_back()),
+                false => outbox.reply(arrival.port, arrival.way_back(), &[self.0]),
+            }
+        }
+
+        fn taken(&mut self, port: &UdpPort, outbox: &mut Outbox) {
+            self.1.drain(..).for_each(|way| outbox.reply(port, way, &[self.0]));
+        }
+    }
+
     /// Sockets that share a port, each served by a thread: each sender always meets the same one, all of them are met, and replies
     /// leave from the address that was asked.
     #[test]
@@ -197,11 +242,8 @@ mod tests {
                 .map(|(number, port)| {
                     let (stop, keep) = io::pipe().unwrap();
                     let serve = move || {
-                        let take =
-                            |_: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox| outbox.reply(&arrival, &[number]);
-                        receive_on_this_thread(&Arc::new(port), &stop, Duration::from_millis(lull), take, |_, sent| {
-                            sent.unwrap()
-                        })
+                        let (mut taker, lull) = (Numbered(number, vec![], false), Duration::from_millis(lull));
+                        receive_on_this_thread(&Arc::new(port), &stop, lull, &mut taker, |_, sent| sent.unwrap())
                     };
                     (std::thread::spawn(serve), keep)
                 })

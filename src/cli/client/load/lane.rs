@@ -14,7 +14,7 @@ use super::life::{Draw, Life, Step, What, Writer};
 use super::tally::Tally;
 use super::wire::{self, AT_ONCE, Receiver};
 use super::worker::{Draws, Task};
-use crate::radius::{Code, Packet, attribute};
+use crate::radius::{Checking, Code, Packet, TOGETHER, attribute};
 
 /// Identifiers of a source port.
 pub(super) const IDENTIFIERS: usize = 256;
@@ -69,6 +69,7 @@ pub(super) struct Tools<'a> {
     pub(super) task: &'a Task,
     pub(super) writer: &'a mut Writer,
     pub(super) draws: &'a mut Draws,
+    pub(super) checking: &'a mut Checking,
     pub(super) tally: &'a mut Tally,
 }
 
@@ -206,35 +207,57 @@ impl Lane {
     pub(super) fn receive(&mut self, tools: &mut Tools<'_>, receiver: &mut Receiver) {
         let count = receiver.receive(&self.socket);
         let now = Instant::now();
+        // Those at hand are checked together.
+        let mut answers = Vec::with_capacity(TOGETHER);
         for place in 0..count {
             let (datagram, from) = receiver.datagram(place);
-            self.take(tools, datagram, from, now);
+            match self.expected(tools, datagram, from) {
+                Some(packet) => answers.push(packet),
+                None => tools.tally.counts.unverified += 1,
+            }
+            if answers.len() == TOGETHER || place + 1 == count {
+                self.take_genuine(tools, &mut answers, now);
+            }
         }
     }
 
-    fn take(&mut self, tools: &mut Tools<'_>, datagram: &[u8], from: Option<SocketAddr>, now: Instant) {
-        let task = tools.task;
-        let verified = Packet::parse(datagram).ok().and_then(|packet| {
-            let place = usize::from(packet.identifier());
-            let slot = self.slots[place].as_ref()?;
-            let request = slot.request(&self.ahead, &self.requests[place]);
-            let authenticator = request[4..].first_chunk().expect("a packet has 20 octets or more");
-            let genuine = from == Some(task.address(slot.to))
-                && match task.plan.what {
-                    What::Echo => request == datagram,
-                    _ => {
-                        answers(slot.step, packet.code())
-                            && packet.verify_reply_by(&task.plan.secret, authenticator).is_ok()
-                    }
-                };
-            genuine.then_some(packet)
-        });
-        let Some(packet) = verified else {
-            tools.tally.counts.unverified += 1;
-            return;
+    /// The answer that a datagram is, if it is one to a request on its way; whether it is genuine is left to be checked.
+    fn expected<'a>(&self, tools: &mut Tools<'_>, datagram: &'a [u8], from: Option<SocketAddr>) -> Option<Packet<'a>> {
+        let plan = &tools.task.plan;
+        let packet = Packet::parse(datagram).ok()?;
+        let place = usize::from(packet.identifier());
+        let slot = self.slots[place].as_ref().filter(|slot| from == Some(tools.task.address(slot.to)))?;
+        let request = slot.request(&self.ahead, &self.requests[place]);
+        if plan.what == What::Echo {
+            return (request == datagram).then_some(packet);
+        }
+        let authenticator = request[4..].first_chunk().expect("a packet has 20 octets or more");
+        answers(slot.step, packet.code()).then(|| {
+            tools.checking.add(&packet, &plan.secret, authenticator);
+            packet
+        })
+    }
+
+    /// Takes those of the expected answers that are genuine.
+    fn take_genuine(&mut self, tools: &mut Tools<'_>, answers: &mut Vec<Packet<'_>>, now: Instant) {
+        let echoes = tools.task.plan.what == What::Echo;
+        let checked: [bool; TOGETHER] = {
+            let mut checked = tools.checking.check().map(|checked| checked.is_ok());
+            std::array::from_fn(|_| echoes || checked.next() == Some(true))
         };
-        let slot = self.slots[usize::from(packet.identifier())].take();
-        let Slot { mut life, step, since, first_sent, .. } = slot.expect("it was there a moment ago");
+        for (packet, genuine) in answers.drain(..).zip(checked) {
+            // Of two answers to one request the second is none.
+            let slot = self.slots[usize::from(packet.identifier())].take_if(|_| genuine);
+            match slot {
+                Some(slot) => self.take(tools, &packet, slot, now),
+                None => tools.tally.counts.unverified += 1,
+            }
+        }
+    }
+
+    fn take(&mut self, tools: &mut Tools<'_>, packet: &Packet<'_>, slot: Slot, now: Instant) {
+        let task = tools.task;
+        let Slot { mut life, step, since, first_sent, .. } = slot;
         self.on_their_way -= 1;
         self.forget_timers();
         if step == Step::Login && !matches!(packet.code(), Code::AccessAccept | Code::AccessRequest) {

@@ -17,6 +17,7 @@ use super::life::{Plan, Writer, shuffle};
 use super::tally::Tally;
 use super::wire::Receiver;
 use crate::app::chance;
+use crate::radius::Checking;
 
 /// Ports with answers that one wait tells of.
 const EVENTS: usize = 64;
@@ -131,7 +132,9 @@ impl Worker<'_> {
     fn run(mut self) -> io::Result<Tally> {
         let task = self.task;
         let (mut writer, mut draws, mut tally) = (Writer::new(), Draws::new(), Tally::new());
-        let mut tools = Tools { task, writer: &mut writer, draws: &mut draws, tally: &mut tally };
+        let mut checking = Checking::default();
+        let mut tools =
+            Tools { task, writer: &mut writer, draws: &mut draws, checking: &mut checking, tally: &mut tally };
         let mut receiver = Receiver::new();
         let mut events = Vec::with_capacity(EVENTS);
         let mut every: Vec<usize> = (0..self.lanes.len()).collect();

@@ -1,0 +1,288 @@
+//! The authenticators of several replies, made or checked side by side, for less than half of what they take one after the other.
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::side_by_side::{self, Message, State};
+use super::{LENGTH, PreparedSecret, ReplyVerified, ZERO, find_message_authenticator};
+use crate::radius::error::{AuthenticatorError, MessageAuthenticatorError};
+use crate::radius::packet::{MIN_PACKET, Packet};
+
+/// Where a packet has its authenticator.
+const AUTHENTICATOR: usize = MIN_PACKET - LENGTH;
+
+/// Replies signed, or checked, together.
+pub const TOGETHER: usize = side_by_side::LANES;
+
+/// A reply, with the Request Authenticator of the request it answers in its Authenticator field and zeroes for a Message-Authenticator.
+#[derive(Default)]
+struct Blank {
+    /// Its secret behind it, as the Response Authenticator is made (RFC 2865 §3).
+    octets: Zeroizing<Vec<u8>>,
+    /// Of the reply alone.
+    length: usize,
+    hmac: Zeroizing<[State; 2]>,
+}
+
+impl Blank {
+    fn write(&mut self, reply: &[u8], secret: &PreparedSecret) {
+        self.octets.clear();
+        self.octets.extend_from_slice(reply);
+        self.octets.extend_from_slice(secret.expose());
+        self.length = reply.len();
+        self.hmac.clone_from(&secret.hmac);
+    }
+
+    fn reply(&self) -> &[u8] {
+        &self.octets[..self.length]
+    }
+
+    fn put(&mut self, offset: usize, octets: &[u8; LENGTH]) {
+        self.octets[offset..offset + LENGTH].copy_from_slice(octets);
+    }
+}
+
+/// The digest of a message of each blank; behind them nobody's.
+fn digests<'a>(blanks: &'a [Blank], message: impl Fn(usize, &'a Blank) -> Message<'a>) -> [[u8; LENGTH]; TOGETHER] {
+    if let [alone] = blanks {
+        return [side_by_side::octets(side_by_side::digest(message(0, alone))); TOGETHER];
+    }
+    let messages = std::array::from_fn(|place| match blanks.get(place) {
+        Some(blank) => message(place, blank),
+        None => Message::whole(&[]),
+    });
+    side_by_side::digests(messages).map(side_by_side::octets)
+}
+
+/// HMAC-MD5 of each reply as it is (RFC 2104 §2).
+fn message_authenticators(blanks: &[Blank]) -> [[u8; LENGTH]; TOGETHER] {
+    let inner = digests(blanks, |_, blank| Message::behind(blank.hmac[0], blank.reply()));
+    digests(blanks, |place, blank| Message::behind(blank.hmac[1], &inner[place]))
+}
+
+/// The Response Authenticator of each as it is (RFC 2865 §3).
+fn response_authenticators(blanks: &[Blank]) -> [[u8; LENGTH]; TOGETHER] {
+    digests(blanks, |_, blank| Message::whole(&blank.octets))
+}
+
+/// Replies that wait for each other to be signed. Its memory stays for the next ones.
+#[derive(Default)]
+pub struct Signing {
+    blanks: [Blank; TOGETHER],
+    /// Where its Message-Authenticator is, of each that has one.
+    offsets: [Option<usize>; TOGETHER],
+    count: usize,
+}
+
+impl Signing {
+    /// Whether there is no room for another one.
+    pub fn is_full(&self) -> bool {
+        self.count == TOGETHER
+    }
+
+    /// Takes in a reply as it is before it is signed.
+    ///
+    /// # Panics
+    /// When full.
+    pub(in crate::radius) fn add(
+        &mut self,
+        reply: &[u8],
+        message_authenticator: Option<usize>,
+        secret: &PreparedSecret,
+    ) {
+        self.blanks[self.count].write(reply, secret);
+        self.offsets[self.count] = message_authenticator;
+        self.count += 1;
+    }
+
+    /// Signs each, and gives them in the order they came in. There is none here then.
+    pub fn sign(&mut self) -> impl Iterator<Item = &[u8]> {
+        let blanks = &mut self.blanks[..std::mem::take(&mut self.count)];
+        let values = message_authenticators(blanks);
+        for ((blank, offset), value) in blanks.iter_mut().zip(self.offsets).zip(values) {
+            if let Some(offset) = offset {
+                blank.put(offset, &value);
+            }
+        }
+        let values = response_authenticators(blanks);
+        blanks.iter_mut().zip(values).for_each(|(blank, value)| blank.put(AUTHENTICATOR, &value));
+        blanks.iter().map(Blank::reply)
+    }
+}
+
+impl std::fmt::Debug for Signing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signing").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// Replies that wait for each other to be checked. Its memory stays for the next ones.
+#[derive(Default)]
+pub struct Checking {
+    blanks: [Blank; TOGETHER],
+    claims: [Option<Claim>; TOGETHER],
+    count: usize,
+}
+
+/// What a reply says of itself.
+struct Claim {
+    authenticator: [u8; LENGTH],
+    /// Where, and what.
+    message_authenticator: Result<(usize, [u8; LENGTH]), MessageAuthenticatorError>,
+}
+
+impl Checking {
+    /// Whether there is no room for another one.
+    pub fn is_full(&self) -> bool {
+        self.count == TOGETHER
+    }
+
+    /// Takes in a reply to a request with that authenticator.
+    ///
+    /// # Panics
+    /// When full.
+    pub fn add(&mut self, reply: &Packet<'_>, secret: &PreparedSecret, request_authenticator: &[u8; LENGTH]) {
+        let blank = &mut self.blanks[self.count];
+        blank.write(reply.as_bytes(), secret);
+        blank.put(AUTHENTICATOR, request_authenticator);
+        let message_authenticator = find_message_authenticator(reply).map(|(offset, value)| (offset, *value));
+        self.claims[self.count] = Some(Claim { authenticator: *reply.authenticator(), message_authenticator });
+        self.count += 1;
+    }
+
+    /// Checks each, and says of each in the order they came in what [`Packet::verify_reply`] says. There is none here then.
+    pub fn check(&mut self) -> impl Iterator<Item = Result<ReplyVerified, AuthenticatorError>> {
+        let Self { blanks, claims, count } = self;
+        let blanks = &mut blanks[..std::mem::take(count)];
+        let responses = response_authenticators(blanks);
+        for (blank, claim) in blanks.iter_mut().zip(claims.iter()) {
+            if let Some(Claim { message_authenticator: Ok((offset, _)), .. }) = claim {
+                blank.put(*offset, &ZERO);
+            }
+        }
+        let macs = message_authenticators(blanks);
+        let claims = claims.iter_mut().filter_map(Option::take);
+        claims.zip(responses).zip(macs).map(|((claim, response), mac)| claim.hold(&response, &mac))
+    }
+}
+
+impl Claim {
+    /// Whether it is so, when these are the right values.
+    fn hold(&self, response: &[u8; LENGTH], mac: &[u8; LENGTH]) -> Result<ReplyVerified, AuthenticatorError> {
+        if !bool::from(response.ct_eq(&self.authenticator)) {
+            return Err(AuthenticatorError::ResponseMismatch);
+        }
+        match self.message_authenticator {
+            Ok((_, value)) if bool::from(mac.ct_eq(&value)) => Ok(ReplyVerified { message_authenticator: true }),
+            Ok(_) => Err(MessageAuthenticatorError::Mismatch.into()),
+            Err(MessageAuthenticatorError::Absent) => Ok(ReplyVerified { message_authenticator: false }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Checking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checking").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::radius::attribute::{CLASS, MESSAGE_AUTHENTICATOR, PROXY_STATE, USER_NAME};
+    use crate::radius::{Code, PacketBuilder};
+
+    fn request(code: Code, number: u8, message_authenticator: bool) -> Vec<u8> {
+        let mut request = PacketBuilder::request(code, number, [number; LENGTH]);
+        request.text(USER_NAME, "nemo").unwrap().with_message_authenticator(message_authenticator);
+        request.sign_request(b"x").unwrap().to_vec()
+    }
+
+    /// A reply with so many octets of attributes.
+    fn reply(request: &[u8], octets: usize) -> PacketBuilder {
+        let mut reply = PacketBuilder::reply(&Packet::parse(request).unwrap(), Code::AccessAccept);
+        let octets: Vec<u8> = (0..octets).map(|octet| octet as u8).collect();
+        for octets in octets.chunks(200) {
+            reply.attribute(CLASS, octets).unwrap();
+        }
+        reply
+    }
+
+    proptest! {
+        /// However many there are, of whatever lengths, secrets and requests: each is signed as it is alone, and so it is checked.
+        #[test]
+        fn each_is_what_it_is_alone(
+            replies in prop::collection::vec((0_usize..600, "[a-z]{1,100}", any::<bool>(), any::<bool>()), 1..=TOGETHER),
+        ) {
+            let (mut signing, mut checking, mut alone, mut requests) = (Signing::default(), Checking::default(), vec![], vec![]);
+            for (number, (octets, secret, login, message_authenticator)) in (0..).zip(&replies) {
+                let code = if *login { Code::AccessRequest } else { Code::AccountingRequest };
+                let request = request(code, number, *message_authenticator);
+                let secret = PreparedSecret::new(secret.as_bytes());
+                let mut reply = reply(&request, *octets);
+                prop_assert!(!signing.is_full());
+                reply.sign_reply_together(&secret, &mut signing).unwrap();
+                alone.push(reply.sign_reply_by(&secret).unwrap().to_vec());
+                requests.push((request, secret));
+            }
+            let together: Vec<Vec<u8>> = signing.sign().map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(&together, &alone);
+            prop_assert_eq!(signing.sign().count(), 0);
+            for (reply, (request, secret)) in together.iter().zip(&requests) {
+                let authenticator = request[4..].first_chunk().unwrap();
+                checking.add(&Packet::parse(reply).unwrap(), secret, authenticator);
+            }
+            for (checked, (reply, (request, secret))) in checking.check().zip(together.iter().zip(&requests)) {
+                let authenticator = request[4..].first_chunk().unwrap();
+                let alone = Packet::parse(reply).unwrap().verify_reply_by(secret, authenticator).unwrap();
+                prop_assert_eq!(checked.unwrap().message_authenticator(), alone.message_authenticator());
+            }
+            prop_assert_eq!(checking.check().count(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_is_its_own() {
+        let secret = PreparedSecret::new(b"xyzzy5461");
+        let request = request(Code::AccessRequest, 7, true);
+        let authenticator = request[4..].first_chunk().unwrap();
+        let good = reply(&request, 40).sign_reply_by(&secret).unwrap().to_vec();
+        let forged = |change: fn(&mut Vec<u8>)| {
+            let mut forged = good.clone();
+            change(&mut forged);
+            let [high, low] = u16::try_from(forged.len()).unwrap().to_be_bytes();
+            forged[2..4].copy_from_slice(&[high, low]);
+            let response = super::super::checksum(&forged, authenticator, secret.expose());
+            forged[4..20].copy_from_slice(&response);
+            forged
+        };
+        let replies = [
+            good.clone(),
+            forged(|reply| reply[30] ^= 1),
+            forged(|reply| reply.extend([MESSAGE_AUTHENTICATOR, 3, 0])),
+            forged(|reply| reply[20] = PROXY_STATE),
+            [&good[..4], &[0; 16], &good[20..]].concat(),
+        ];
+        let alone = replies.each_ref().map(|reply| {
+            let checked = Packet::parse(reply).unwrap().verify_reply_by(&secret, authenticator);
+            checked.map(|verified| verified.message_authenticator()).map_err(|error| error.reason())
+        });
+        let wrong =
+            ["message-authenticator-mismatch", "message-authenticator-repeated", "response-authenticator-mismatch"];
+        assert_eq!(alone, [Ok(true), Err(wrong[0]), Err(wrong[1]), Ok(false), Err(wrong[2])]);
+        for turn in 0..replies.len() {
+            let mut checking = Checking::default();
+            let places = (0..TOGETHER).map(|place| (place + turn) % replies.len());
+            for place in places.clone() {
+                checking.add(&Packet::parse(&replies[place]).unwrap(), &secret, authenticator);
+            }
+            let checked = checking.check().map(|checked| {
+                checked.map(|verified| verified.message_authenticator()).map_err(|error| error.reason())
+            });
+            assert!(checked.eq(places.map(|place| alone[place])), "from {turn}");
+        }
+    }
+}
