@@ -79,7 +79,11 @@ fn hmac_states(key: &[u8]) -> [side_by_side::State; 2] {
     let mut block = [0; side_by_side::BLOCK];
     match block.get_mut(..key.len()) {
         Some(place) => place.copy_from_slice(key),
-        None => block[..LENGTH].copy_from_slice(&Md5::digest(key)),
+        None => {
+            let mut digest = Md5::digest(key);
+            block[..LENGTH].copy_from_slice(&digest);
+            digest.zeroize();
+        }
     }
     let states = [0x36, 0x5c].map(|pad| {
         let mut padded = block.map(|octet| octet ^ pad);

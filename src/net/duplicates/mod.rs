@@ -18,7 +18,7 @@ use self::wheel::{Link, SLOTS, Wheel};
 use crate::model::Timestamp;
 
 const NONE: u32 = u32::MAX;
-/// Requests that are answered together, at most, as a rule.
+/// Those that came last are found without looking through the rest: as many as are answered together (`radius::TOGETHER`).
 const NEWEST: usize = 8;
 
 /// What makes a request the same one (RFC 5080 §2.2.2).

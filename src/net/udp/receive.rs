@@ -211,7 +211,7 @@ mod tests {
         }
     }
 
-    /// Answers with its number, one datagram at once and the next when all that came together have been taken.
+    /// Answers with its number, every other datagram at once and the rest when all that came together have been taken.
     struct Numbered(u8, Vec<WayBack>, bool);
 
     impl Taker for Numbered {

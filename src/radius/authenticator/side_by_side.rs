@@ -1,5 +1,5 @@
 //! MD5 (RFC 1321) of several messages side by side. Each step of MD5 waits for the one before, so that a core is mostly idle in it; eight
-//! messages take little longer together than two do one after the other. What is never one of several is left to the crate.
+//! messages together take little longer than two one after the other. What is never one of several is left to the crate.
 
 use std::num::Wrapping;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Not};
@@ -7,7 +7,7 @@ use std::ops::{Add, BitAnd, BitOr, BitXor, Not};
 use wide::u32x8;
 
 /// Messages side by side, at most.
-pub(super) const LANES: usize = 8;
+pub(super) const WIDTH: usize = 8;
 
 /// Octets of a block.
 pub(super) const BLOCK: usize = 64;
@@ -151,10 +151,10 @@ pub(super) fn digest(message: Message<'_>) -> State {
 }
 
 /// The digest of each.
-pub(super) fn digests(messages: [Message<'_>; LANES]) -> [State; LANES] {
+pub(super) fn digests(messages: [Message<'_>; WIDTH]) -> [State; WIDTH] {
     let mut states = across(messages.map(|message| message.before));
     let blocks = messages.map(|message| message.blocks());
-    let mut digests = [START; LANES];
+    let mut digests = [START; WIDTH];
     for number in 0..blocks.into_iter().max().unwrap_or_default() {
         // Of one that has ended nothing is wanted any more.
         compress(&mut states, &across(messages.map(|message| words(&message.block(number)))));
@@ -179,7 +179,7 @@ fn words(block: &[u8; BLOCK]) -> [u32; 16] {
 }
 
 /// The same word of each together.
-fn across<const WORDS: usize>(messages: [[u32; WORDS]; LANES]) -> [u32x8; WORDS] {
+fn across<const WORDS: usize>(messages: [[u32; WORDS]; WIDTH]) -> [u32x8; WORDS] {
     std::array::from_fn(|word| u32x8::new(messages.each_ref().map(|message| message[word])))
 }
 
@@ -253,7 +253,7 @@ mod tests {
 
     fn one(octets: &[u8]) -> [u8; 16] {
         let alone = digest(Message::whole(octets));
-        assert_eq!(digests([Message::whole(octets); LANES]), [alone; LANES]);
+        assert_eq!(digests([Message::whole(octets); WIDTH]), [alone; WIDTH]);
         self::octets(alone)
     }
 

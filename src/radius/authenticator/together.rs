@@ -1,7 +1,7 @@
-//! The authenticators of several replies, made or checked side by side, for less than half of what they take one after the other.
+//! The authenticators of several replies, made or checked side by side: a third of MD5's time, where there are eight.
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::side_by_side::{self, Message, State};
 use super::{LENGTH, PreparedSecret, ReplyVerified, ZERO, find_message_authenticator};
@@ -12,7 +12,7 @@ use crate::radius::packet::{MIN_PACKET, Packet};
 const AUTHENTICATOR: usize = MIN_PACKET - LENGTH;
 
 /// Replies signed, or checked, together.
-pub const TOGETHER: usize = side_by_side::LANES;
+pub const TOGETHER: usize = side_by_side::WIDTH;
 
 /// A reply, with the Request Authenticator of the request it answers in its Authenticator field and zeroes for a Message-Authenticator.
 #[derive(Default)]
@@ -27,6 +27,8 @@ struct Blank {
 impl Blank {
     fn write(&mut self, reply: &[u8], secret: &PreparedSecret) {
         self.octets.clear();
+        // Nothing is moved, and left where it was, with the secret in it.
+        self.octets.reserve(reply.len() + secret.expose().len());
         self.octets.extend_from_slice(reply);
         self.octets.extend_from_slice(secret.expose());
         self.length = reply.len();
@@ -37,6 +39,12 @@ impl Blank {
         &self.octets[..self.length]
     }
 
+    /// Only the reply itself stays.
+    fn forget_secret(&mut self) {
+        self.octets[self.length..].zeroize();
+        self.hmac.zeroize();
+    }
+
     fn put(&mut self, offset: usize, octets: &[u8; LENGTH]) {
         self.octets[offset..offset + LENGTH].copy_from_slice(octets);
     }
@@ -44,14 +52,17 @@ impl Blank {
 
 /// The digest of a message of each blank; behind them nobody's.
 fn digests<'a>(blanks: &'a [Blank], message: impl Fn(usize, &'a Blank) -> Message<'a>) -> [[u8; LENGTH]; TOGETHER] {
-    if let [alone] = blanks {
-        return [side_by_side::octets(side_by_side::digest(message(0, alone))); TOGETHER];
+    match blanks {
+        [] => [ZERO; TOGETHER],
+        [alone] => [side_by_side::octets(side_by_side::digest(message(0, alone))); TOGETHER],
+        _ => {
+            let messages = std::array::from_fn(|place| match blanks.get(place) {
+                Some(blank) => message(place, blank),
+                None => Message::whole(&[]),
+            });
+            side_by_side::digests(messages).map(side_by_side::octets)
+        }
     }
-    let messages = std::array::from_fn(|place| match blanks.get(place) {
-        Some(blank) => message(place, blank),
-        None => Message::whole(&[]),
-    });
-    side_by_side::digests(messages).map(side_by_side::octets)
 }
 
 /// HMAC-MD5 of each reply as it is (RFC 2104 §2).
@@ -105,7 +116,10 @@ impl Signing {
             }
         }
         let values = response_authenticators(blanks);
-        blanks.iter_mut().zip(values).for_each(|(blank, value)| blank.put(AUTHENTICATOR, &value));
+        for (blank, value) in blanks.iter_mut().zip(values) {
+            blank.put(AUTHENTICATOR, &value);
+            blank.forget_secret();
+        }
         blanks.iter().map(Blank::reply)
     }
 }
@@ -161,14 +175,15 @@ impl Checking {
             }
         }
         let macs = message_authenticators(blanks);
-        let claims = claims.iter_mut().filter_map(Option::take);
-        claims.zip(responses).zip(macs).map(|((claim, response), mac)| claim.hold(&response, &mac))
+        blanks.iter_mut().for_each(Blank::forget_secret);
+        let claims = claims[..blanks.len()].iter().flatten();
+        claims.zip(responses).zip(macs).map(|((claim, response), mac)| claim.holds(&response, &mac))
     }
 }
 
 impl Claim {
     /// Whether it is so, when these are the right values.
-    fn hold(&self, response: &[u8; LENGTH], mac: &[u8; LENGTH]) -> Result<ReplyVerified, AuthenticatorError> {
+    fn holds(&self, response: &[u8; LENGTH], mac: &[u8; LENGTH]) -> Result<ReplyVerified, AuthenticatorError> {
         if !bool::from(response.ct_eq(&self.authenticator)) {
             return Err(AuthenticatorError::ResponseMismatch);
         }
@@ -241,6 +256,40 @@ mod tests {
                 prop_assert_eq!(checked.unwrap().message_authenticator(), alone.message_authenticator());
             }
             prop_assert_eq!(checking.check().count(), 0);
+        }
+    }
+
+    /// A key of HMAC is one block, or hashed to be none longer (RFC 2104 §2).
+    #[test]
+    fn secrets_of_about_a_block_and_replies_as_long_as_they_may_be() {
+        let request = request(Code::AccessRequest, 7, true);
+        let authenticator = request[4..].first_chunk().unwrap();
+        let (mut signing, mut checking) = (Signing::default(), Checking::default());
+        for octets in [1, 63, 64, 65, 200] {
+            let secret = PreparedSecret::new(&vec![b'x'; octets]);
+            let mut longest = PacketBuilder::reply(&Packet::parse(&request).unwrap(), Code::AccessAccept);
+            while longest.attribute(CLASS, &[7; 12]).is_ok() {}
+            for reply in [&mut reply(&request, 0), &mut longest] {
+                reply.sign_reply_together(&secret, &mut signing).unwrap();
+                let alone = reply.sign_reply_by(&secret).unwrap();
+                assert!(signing.sign().eq([alone]), "{octets}");
+                checking.add(&Packet::parse(alone).unwrap(), &secret, authenticator);
+                assert!(checking.check().all(|checked| checked.unwrap().message_authenticator()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_is_kept_no_longer_than_it_is_needed() {
+        let request = request(Code::AccessRequest, 7, true);
+        let secret = PreparedSecret::new(b"xyzzy5461");
+        let (mut signing, mut checking) = (Signing::default(), Checking::default());
+        reply(&request, 40).sign_reply_together(&secret, &mut signing).unwrap();
+        let signed = signing.sign().next().unwrap().to_vec();
+        checking.add(&Packet::parse(&signed).unwrap(), &secret, request[4..].first_chunk().unwrap());
+        assert_eq!(checking.check().count(), 1);
+        for blank in [&signing.blanks[0], &checking.blanks[0]] {
+            assert_eq!((&blank.octets[blank.length..], *blank.hmac), (&[0; 9][..], [[0; 4]; 2]));
         }
     }
 

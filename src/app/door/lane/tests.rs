@@ -11,7 +11,7 @@ use super::super::Behind;
 use super::*;
 use crate::app::access::scene::{PASSWORD, SECRET, Scene, clear, slow};
 use crate::app::ledger::{Asker, Job, Jobs};
-use crate::radius::{Packet, attribute};
+use crate::radius::{Packet, attribute, hiding};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The Identifier of Status-Server.
@@ -226,6 +226,79 @@ async fn with_too_many_passwords_to_check_new_logins_are_dropped_and_remembered_
         nas.send(request);
         assert_eq!(nas.next(), (Code::AccessAccept, identifier(request)));
     }
+}
+
+/// Many logins of two NASes wait when the lane begins, so that they are signed together: each gets a reply of its own, by its own secret. A
+/// repeat of one that waits to be signed gets none more, and an Identifier that comes again with another authenticator is another request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_at_once_is_answered_one_by_one() {
+    const OTHER: &[u8] = b"a secret that is longer than a block of MD5, which is to say 64 octets or more";
+    const LOGINS: u8 = 11;
+    let other = format!("[nas.other]\naddress = \"127.0.0.2\"\nsecret = \"{}\"\n", String::from_utf8_lossy(OTHER));
+    let mut scene = Scene::with_alice(&other).await;
+    scene.meet("alice").await;
+    let (socket, (stop, _keep)) = (net::bind("127.0.0.1:0".parse().unwrap()).unwrap(), io::pipe().unwrap());
+    let nases = [("127.0.0.1:0", SECRET), ("127.0.0.2:0", OTHER)].map(|(from, secret)| {
+        let port = UdpSocket::bind(from).unwrap();
+        port.connect(socket.local_addr().unwrap()).unwrap();
+        port.set_read_timeout(Some(PATIENCE)).unwrap();
+        (NasPort(port), secret)
+    });
+    let login = |secret: &[u8], identifier: u8, authenticator: [u8; 16]| {
+        let mut request = PacketBuilder::request(Code::AccessRequest, identifier, authenticator);
+        let hidden = hiding::hide_user_password(PASSWORD, secret, &authenticator).unwrap();
+        request.text(attribute::USER_NAME, "alice").unwrap().attribute(attribute::USER_PASSWORD, &hidden).unwrap();
+        request.sign_request(secret).unwrap().to_vec()
+    };
+    let mut asked = Vec::new();
+    for number in 0..LOGINS {
+        for (place, (nas, secret)) in nases.iter().enumerate() {
+            let authenticators = [[number; 16], [number + 100; 16]];
+            for authenticator in &authenticators[..1 + usize::from(number == 5)] {
+                let request = login(secret, number, *authenticator);
+                nas.send(&request);
+                // Neither is the eighth, with which they are signed.
+                if number == 2 {
+                    nas.send(&request);
+                }
+                asked.push((place, number, *authenticator));
+            }
+        }
+    }
+    let quick = Quick::new(Arc::clone(&scene.access), Arc::clone(&scene.recorder.cores()[0]), 1);
+    let places = [0, 1].map(|_| Arc::new(Semaphore::new(0)));
+    drop(lane(&scene, Port::Access, Some(quick), &places).serve("lane".into(), socket, stop).unwrap());
+    for (place, (nas, secret)) in nases.iter().enumerate() {
+        let next = || {
+            let mut octets = [0; 4096];
+            let length = nas.0.recv(&mut octets).unwrap();
+            octets[..length].to_vec()
+        };
+        for _ in 0..=LOGINS {
+            let reply = next();
+            let reply = Packet::parse(&reply).unwrap();
+            assert_eq!(reply.code(), Code::AccessAccept);
+            let answers = |(at, identifier, authenticator): &(usize, u8, [u8; 16])| {
+                (*at, *identifier) == (place, reply.identifier())
+                    && reply.verify_reply(secret, authenticator).is_ok_and(|it| it.message_authenticator())
+            };
+            asked.swap_remove(asked.iter().position(answers).expect("it is nobody's, or not the first"));
+        }
+        // Answered by now, a repeat gets the same reply again, and of the two that had one Identifier the later does.
+        for (number, authenticator) in [(2, [2; 16]), (5, [105; 16])] {
+            let request = login(secret, number, authenticator);
+            let [first, again] = [(); 2].map(|()| {
+                nas.send(&request);
+                next()
+            });
+            assert!(first == again && Packet::parse(&first).unwrap().verify_reply(secret, &authenticator).is_ok());
+        }
+    }
+    assert_eq!(asked, []);
+    // One offer for each session that was given: repeats made none.
+    scene.recorder.finish(PATIENCE).await;
+    let offers = std::iter::from_fn(|| scene.jobs.next()).filter(|job| matches!(job, Job::Offer(_))).count();
+    assert_eq!(offers, 1 + 2 * (usize::from(LOGINS) + 1));
 }
 
 /// There a Status-Server is worked on as a request is: it asks whether the server is up, which it is.

@@ -208,15 +208,15 @@ impl Lane {
         let count = receiver.receive(&self.socket);
         let now = Instant::now();
         // Those at hand are checked together.
-        let mut answers = Vec::with_capacity(TOGETHER);
+        let mut expected = Vec::with_capacity(TOGETHER);
         for place in 0..count {
             let (datagram, from) = receiver.datagram(place);
             match self.expected(tools, datagram, from) {
-                Some(packet) => answers.push(packet),
+                Some(packet) => expected.push(packet),
                 None => tools.tally.counts.unverified += 1,
             }
-            if answers.len() == TOGETHER || place + 1 == count {
-                self.take_genuine(tools, &mut answers, now);
+            if expected.len() == TOGETHER || place + 1 == count {
+                self.take_genuine(tools, &mut expected, now);
             }
         }
     }
@@ -239,13 +239,11 @@ impl Lane {
     }
 
     /// Takes those of the expected answers that are genuine.
-    fn take_genuine(&mut self, tools: &mut Tools<'_>, answers: &mut Vec<Packet<'_>>, now: Instant) {
+    fn take_genuine(&mut self, tools: &mut Tools<'_>, expected: &mut Vec<Packet<'_>>, now: Instant) {
         let echoes = tools.task.plan.what == What::Echo;
-        let checked: [bool; TOGETHER] = {
-            let mut checked = tools.checking.check().map(|checked| checked.is_ok());
-            std::array::from_fn(|_| echoes || checked.next() == Some(true))
-        };
-        for (packet, genuine) in answers.drain(..).zip(checked) {
+        let mut genuine = [echoes; TOGETHER];
+        genuine.iter_mut().zip(tools.checking.check()).for_each(|(genuine, checked)| *genuine = checked.is_ok());
+        for (packet, genuine) in expected.drain(..).zip(genuine) {
             // Of two answers to one request the second is none.
             let slot = self.slots[usize::from(packet.identifier())].take_if(|_| genuine);
             match slot {
