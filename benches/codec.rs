@@ -6,7 +6,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use radhold::radius::{Code, Packet, PacketBuilder};
+use radhold::radius::{Checking, Code, Packet, PacketBuilder, PreparedSecret, Signing, TOGETHER, attribute};
 use radius::core::avp::AVP;
 use radius::core::code::Code as TheirCode;
 use radius::core::packet::Packet as TheirPacket;
@@ -121,6 +121,47 @@ fn encode(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// As many Access-Accepts as a lane signs together, by a secret that is ready; and the same checked, as the load generator does.
+fn together(criterion: &mut Criterion) {
+    let (request, accept) = (pppd("Access-Request"), pppd("Access-Accept"));
+    let (packet, reply) = (Packet::parse(&request).unwrap(), Packet::parse(&accept).unwrap());
+    let secret = PreparedSecret::new(SECRET);
+    let mut builder = PacketBuilder::reply(&packet, Code::AccessAccept);
+    for attribute in reply.attributes().filter(|attribute| attribute.kind != attribute::MESSAGE_AUTHENTICATOR) {
+        builder.attribute(attribute.kind, attribute.value).unwrap();
+    }
+    let signed = builder.sign_reply_by(&secret).unwrap().to_vec();
+
+    let mut group = criterion.benchmark_group("sign eight Access-Accepts");
+    group.throughput(Throughput::Elements(TOGETHER as u64));
+    group.bench_function("one by one", |bencher| {
+        bencher.iter(|| (0..TOGETHER).map(|_| builder.sign_reply_by(black_box(&secret)).unwrap().len()).sum::<usize>());
+    });
+    let mut signing = Signing::default();
+    group.bench_function("together", |bencher| {
+        bencher.iter(|| {
+            (0..TOGETHER).for_each(|_| builder.sign_reply_together(black_box(&secret), &mut signing).unwrap());
+            signing.sign().map(<[u8]>::len).sum::<usize>()
+        });
+    });
+    group.finish();
+
+    let (reply, authenticator) = (Packet::parse(&signed).unwrap(), packet.authenticator());
+    let mut group = criterion.benchmark_group("check eight Access-Accepts");
+    group.throughput(Throughput::Elements(TOGETHER as u64));
+    group.bench_function("one by one", |bencher| {
+        bencher.iter(|| (0..TOGETHER).all(|_| reply.verify_reply_by(black_box(&secret), authenticator).is_ok()));
+    });
+    let mut checking = Checking::default();
+    group.bench_function("together", |bencher| {
+        bencher.iter(|| {
+            (0..TOGETHER).for_each(|_| checking.add(&reply, black_box(&secret), authenticator));
+            checking.check().all(|checked| checked.is_ok())
+        });
+    });
+    group.finish();
+}
+
 fn authenticators(criterion: &mut Criterion) {
     let (request, accept) = (pppd("Access-Request"), pppd("Access-Accept"));
     let accounting = pppd("Accounting-Request Start");
@@ -156,5 +197,5 @@ fn authenticators(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(codec, parse, encode, authenticators);
+criterion_group!(codec, parse, encode, together, authenticators);
 criterion_main!(codec);

@@ -44,7 +44,16 @@ impl Proxy {
         Self::start(|at, files| {
             let log = fs::File::create(files.join("log")).unwrap();
             let mut command = Command::new("microsocks");
-            command.args(["-i", "127.0.0.1", "-p", &at.port().to_string(), "-u", "radhold", "-P", PROXY_PASSWORD]);
+            command.args([
+                "-i",
+                &at.ip().to_string(),
+                "-p",
+                &at.port().to_string(),
+                "-u",
+                "radhold",
+                "-P",
+                PROXY_PASSWORD,
+            ]);
             command.stderr(log);
             command
         })
@@ -57,9 +66,10 @@ impl Proxy {
             fs::write(
                 &file,
                 format!(
-                    "Port {}\nListen 127.0.0.1\nTimeout 60\nMaxClients 50\nLogFile \"{}\"\nLogLevel Connect\n\
+                    "Port {}\nListen {}\nTimeout 60\nMaxClients 50\nLogFile \"{}\"\nLogLevel Connect\n\
                      BasicAuth radhold {PROXY_PASSWORD}\n",
                     at.port(),
+                    at.ip(),
                     log.display()
                 ),
             )
