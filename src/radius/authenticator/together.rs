@@ -146,11 +146,6 @@ struct Claim {
 }
 
 impl Checking {
-    /// Whether there is no room for another one.
-    pub fn is_full(&self) -> bool {
-        self.count == TOGETHER
-    }
-
     /// Takes in a reply to a request with that authenticator.
     ///
     /// # Panics
