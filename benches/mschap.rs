@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use radhold::auth::{ClearPassword, Credential, Method, NtHash, Verdict, verify};
+use radhold::auth::{ClearPassword, Credential, Method, NtHash, PreparedNtHash, Verdict, verify, verify_ms_chap_v2};
 
 fn octets(text: &str) -> Vec<u8> {
     hex::decode(text).expect("a vector is hexadecimal")
@@ -28,6 +28,12 @@ fn checks(c: &mut Criterion) {
     c.bench_function("MS-CHAPv2, NT hash", |b| {
         let stored = nt("clientPass");
         b.iter(|| accept(&stored, b"User", &v2));
+    });
+    c.bench_function("MS-CHAPv2, NT hash of somebody remembered", |b| {
+        let stored = PreparedNtHash::new(&NtHash::of_password(b"clientPass").expect("UTF-8"));
+        let Method::MsChapV2 { challenge, response } = &v2 else { unreachable!("it was made of MS-CHAPv2's values") };
+        let check = || verify_ms_chap_v2(black_box(&stored), black_box(b"User"), challenge, black_box(response));
+        b.iter(|| assert!(matches!(check(), Verdict::Accepted(_))));
     });
     c.bench_function("MS-CHAPv2, clear", |b| {
         let stored = clear("clientPass");

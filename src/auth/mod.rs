@@ -9,7 +9,7 @@
 //!
 //! The order of work for a caller: build a [`Method`] from the attributes; ask [`needs_slow_hash`] whether the check
 //! must leave the network threads; [`verify`]; for a user that does not exist, [`Decoy::refuse`] instead, so that the
-//! refusal costs the same. An Access-Accept needs the [`Proof`], which only [`verify`] can mint, or [`RememberKey::recognise`] for what it has proven before.
+//! refusal costs the same. An Access-Accept needs the [`Proof`], which only [`verify`] and [`verify_ms_chap_v2`] can mint, or [`RememberKey::recognise`] for what it has proven before.
 
 mod argon;
 pub mod challenge;
@@ -34,7 +34,7 @@ pub use credential::{ClearPassword, Credential, CredentialError, CredentialForm,
 pub use decoy::Decoy;
 pub use method::{Method, MethodError, MethodKind, MsChap2Response, MsChapResponse};
 pub use mppe::MppeKeys;
-pub use mschap::{MsChapErrorCode, ms_chap_error, ms_chap_v1_error};
+pub use mschap::{MsChapErrorCode, PreparedNtHash, ms_chap_error, ms_chap_v1_error};
 pub use remembered::{RememberKey, Remembered};
 pub use sealed::{SealingKey, StoredCredential};
 pub use verdict::{Proof, Verdict, Why};
@@ -55,10 +55,17 @@ use subtle::ConstantTimeEq;
 /// # Ok::<(), radhold::auth::CredentialError>(())
 /// ```
 pub fn verify(credential: &Credential, user_name: &[u8], method: &Method<'_>) -> Verdict {
-    match check(credential, user_name, method) {
-        Ok(proof) => Verdict::Accepted(proof),
-        Err(why) => Verdict::Refused(why),
-    }
+    check(credential, user_name, method).into()
+}
+
+/// The same where the peer offered MS-CHAPv2 ([`Method::MsChapV2`]), and what is made of the stored hash at each login has been made already.
+pub fn verify_ms_chap_v2(
+    prepared: &PreparedNtHash,
+    user_name: &[u8],
+    challenge: &[u8; 16],
+    response: &MsChap2Response,
+) -> Verdict {
+    ms_chap_v2(prepared, user_name, challenge, response).into()
 }
 
 /// Whether [`verify`] with these two would run argon2id: tens of milliseconds and tens of MiB, to be spent on a
@@ -87,18 +94,25 @@ fn check(credential: &Credential, user_name: &[u8], method: &Method<'_>) -> Resu
             if response.flags != 1 {
                 return Err(Why::LmResponse);
             }
-            matched(mschap::challenge_response(challenge, &nt).ct_eq(&response.nt_response))?;
+            matched(PreparedNtHash::new(&nt).challenge_response(challenge).ct_eq(&response.nt_response))?;
             Ok(Proof::ms_chap_v1(MppeKeys::for_v1(credential, &nt)))
         }
         Method::MsChapV2 { challenge, response } => {
-            let nt = nt_hash(credential, cannot)?;
-            let hashed = mschap::challenge_hash(&response.peer_challenge, challenge, user_name);
-            matched(mschap::challenge_response(&hashed, &nt).ct_eq(&response.nt_response))?;
-            let success = mschap::authenticator_response(&nt, &response.nt_response, &hashed);
-            let keys = MppeKeys::for_v2(&nt, &response.nt_response);
-            Ok(Proof::ms_chap_v2(response.ident, &success, keys))
+            ms_chap_v2(&PreparedNtHash::new(&nt_hash(credential, cannot)?), user_name, challenge, response)
         }
     }
+}
+
+fn ms_chap_v2(
+    nt: &PreparedNtHash,
+    user_name: &[u8],
+    challenge: &[u8; 16],
+    response: &MsChap2Response,
+) -> Result<Proof, Why> {
+    let hashed = mschap::challenge_hash(&response.peer_challenge, challenge, user_name);
+    matched(nt.challenge_response(&hashed).ct_eq(&response.nt_response))?;
+    let success = mschap::authenticator_response(nt, &response.nt_response, &hashed);
+    Ok(Proof::ms_chap_v2(response.ident, &success, MppeKeys::for_v2(nt, &response.nt_response)))
 }
 
 fn pap(credential: &Credential, password: &[u8]) -> Result<(), Why> {

@@ -7,7 +7,7 @@ use sha1::{Digest as _, Sha1};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::mschap::des_encrypt;
-use super::{Credential, NtHash};
+use super::{Credential, NtHash, PreparedNtHash};
 
 /// What an Access-Accept gives the NAS to encrypt the link with. Prints nothing, is wiped on drop.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -47,8 +47,8 @@ impl MppeKeys {
 
     /// RFC 3079 §3.3. The NAS is the server side of the derivation, so its sending key is the one for `IsSend`,
     /// `IsServer`.
-    pub(super) fn for_v2(nt: &NtHash, nt_response: &[u8; 24]) -> Self {
-        let master = Zeroizing::new(master_key(&nt.hash(), nt_response));
+    pub(super) fn for_v2(nt: &PreparedNtHash, nt_response: &[u8; 24]) -> Self {
+        let master = Zeroizing::new(master_key(nt.hash(), nt_response));
         Self::V2 { send_key: start_key(&master, SERVER_SENDS), recv_key: start_key(&master, SERVER_RECEIVES) }
     }
 }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn rfc3079_section_3_5_3_send_start_key_128() {
-        let keys = MppeKeys::for_v2(&client_pass(), &array(NT_RESPONSE));
+        let keys = MppeKeys::for_v2(&PreparedNtHash::new(&client_pass()), &array(NT_RESPONSE));
         let MppeKeys::V2 { send_key, recv_key } = &keys else { panic!("{keys:?}") };
         assert_eq!(send_key, &array("8B 7C DC 14 9B 99 3A 1B A1 18 CB 15 3F 56 DC CB"));
         assert_ne!(send_key, recv_key);
@@ -130,7 +130,7 @@ mod tests {
     /// 16 and the NAS cuts (RFC 2548 §2.4.2, implementation notes).
     #[test]
     fn rfc3079_sections_3_5_1_and_3_5_2_shorter_start_keys_are_prefixes() {
-        let keys = MppeKeys::for_v2(&client_pass(), &array(NT_RESPONSE));
+        let keys = MppeKeys::for_v2(&PreparedNtHash::new(&client_pass()), &array(NT_RESPONSE));
         let MppeKeys::V2 { send_key, .. } = &keys else { panic!("{keys:?}") };
         assert_eq!(send_key[..8], array::<8>("8B 7C DC 14 9B 99 3A 1B"));
     }

@@ -1,13 +1,50 @@
 //! The arithmetic both MS-CHAP versions share (RFC 2433, RFC 2759) and the text of a refusal. Knows no credential's
 //! stored form and no keys: those are MPPE's.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use des::Des;
 use des::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use sha1::{Digest as _, Sha1};
+use zeroize::Zeroizing;
 
 use super::NtHash;
+
+/// An NT hash with what MS-CHAP makes of it at each login: its hash, and the schedules of the three DES keys cut from it. Prints nothing, is
+/// wiped on drop.
+pub struct PreparedNtHash {
+    hash: Zeroizing<[u8; 16]>,
+    keys: [Des; 3],
+}
+
+impl PreparedNtHash {
+    /// Of a password's hash.
+    pub fn new(hash: &NtHash) -> Self {
+        let mut keys = Zeroizing::new([0_u8; 21]);
+        keys[..16].copy_from_slice(hash.expose());
+        Self { hash: Zeroizing::new(hash.hash()), keys: std::array::from_fn(|nth| des_key(&keys[7 * nth..][..7])) }
+    }
+
+    /// ChallengeResponse (RFC 2759 §8.5, RFC 2433 §A.5): the challenge under the three keys.
+    pub(super) fn challenge_response(&self, challenge: &[u8; 8]) -> [u8; 24] {
+        let mut response = [0; 24];
+        for (key, out) in self.keys.iter().zip(response.chunks_exact_mut(8)) {
+            out.copy_from_slice(&encrypt(challenge, key));
+        }
+        response
+    }
+
+    /// NtPasswordHashHash (RFC 2759 §8.4): what the mutual proof and the MPPE keys are made from.
+    pub(super) fn hash(&self) -> &[u8; 16] {
+        &self.hash
+    }
+}
+
+impl fmt::Debug for PreparedNtHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PreparedNtHash(…)")
+    }
+}
 
 /// ChallengeHash (RFC 2759 §8.2): what the peer really answers in version 2.
 pub(super) fn challenge_hash(peer: &[u8; 16], authenticator: &[u8; 16], user_name: &[u8]) -> [u8; 8] {
@@ -24,32 +61,29 @@ fn without_domain(user_name: &[u8]) -> &[u8] {
     user_name.rsplit(|&octet| octet == b'\\').next().unwrap_or(user_name)
 }
 
-/// ChallengeResponse (RFC 2759 §8.5, RFC 2433 §A.5): the challenge under three DES keys cut from the NT hash.
-pub(super) fn challenge_response(challenge: &[u8; 8], hash: &NtHash) -> [u8; 24] {
-    let mut keys = [0_u8; 21];
-    keys[..16].copy_from_slice(hash.expose());
-    let mut response = [0; 24];
-    for (key, out) in keys.chunks_exact(7).zip(response.chunks_exact_mut(8)) {
-        out.copy_from_slice(&des_encrypt(challenge, key));
-    }
-    zeroize::Zeroize::zeroize(&mut keys);
-    response
+/// DesEncrypt (RFC 2759 §8.6).
+pub(super) fn des_encrypt(clear: &[u8; 8], key: &[u8]) -> [u8; 8] {
+    encrypt(clear, &des_key(key))
 }
 
-/// DesEncrypt (RFC 2759 §8.6) with the key's first 7 octets spread over 8; the cipher ignores the parity bits.
-pub(super) fn des_encrypt(clear: &[u8; 8], key: &[u8]) -> [u8; 8] {
+/// The key's first 7 octets spread over 8; the cipher ignores the parity bits.
+fn des_key(key: &[u8]) -> Des {
     let mut raw = [0_u8; 8];
     raw[1..].copy_from_slice(&key[..7]);
     let bits = u64::from_be_bytes(raw);
     let spread: [u8; 8] = std::array::from_fn(|i| ((bits >> (49 - 7 * i)) as u8) << 1);
+    Des::new(&spread.into())
+}
+
+fn encrypt(clear: &[u8; 8], key: &Des) -> [u8; 8] {
     let mut block = (*clear).into();
-    Des::new(&spread.into()).encrypt_block(&mut block);
+    key.encrypt_block(&mut block);
     block.into()
 }
 
 /// GenerateAuthenticatorResponse (RFC 2759 §8.7): `S=` and 40 upper-case digits, our proof to the peer that we know the
 /// password too. `challenge` is the output of [`challenge_hash`].
-pub(super) fn authenticator_response(hash: &NtHash, nt_response: &[u8; 24], challenge: &[u8; 8]) -> [u8; 42] {
+pub(super) fn authenticator_response(hash: &PreparedNtHash, nt_response: &[u8; 24], challenge: &[u8; 8]) -> [u8; 42] {
     const MAGIC_1: &[u8] = b"Magic server to client signing constant";
     const MAGIC_2: &[u8] = b"Pad to make it do more than one iteration";
     let inner = Sha1::new().chain_update(hash.hash()).chain_update(nt_response).chain_update(MAGIC_1).finalize();
@@ -132,6 +166,10 @@ mod tests {
     const PEER_CHALLENGE: &str = "21 40 23 24 25 5E 26 2A 28 29 5F 2B 3A 33 7C 7E";
     const NT_RESPONSE: &str = "82 30 9E CD 8D 70 8B 5E A0 8F AA 39 81 CD 83 54 42 33 11 4A 3D 85 D6 DF";
 
+    fn prepared(password: &str) -> PreparedNtHash {
+        PreparedNtHash::new(&NtHash::of_password(password.as_bytes()).unwrap())
+    }
+
     #[test]
     fn rfc2759_section_9_2_challenge() {
         let challenge = challenge_hash(&array(PEER_CHALLENGE), &array(AUTHENTICATOR_CHALLENGE), b"User");
@@ -142,19 +180,21 @@ mod tests {
     fn rfc2759_section_9_2_password_hash_and_hash_hash() {
         let hash = NtHash::of_password(b"clientPass").unwrap();
         assert_eq!(hash.expose(), &array("44 EB BA 8D 53 12 B8 D6 11 47 44 11 F5 69 89 AE"));
-        assert_eq!(hash.hash(), array("41 C0 0C 58 4B D2 D9 1C 40 17 A2 A1 2F A5 9F 3F"));
+        let hash_hash = array("41 C0 0C 58 4B D2 D9 1C 40 17 A2 A1 2F A5 9F 3F");
+        assert_eq!(hash.hash(), hash_hash);
+        assert_eq!(prepared("clientPass").hash(), &hash_hash);
+        assert_eq!(format!("{:?}", prepared("clientPass")), "PreparedNtHash(…)");
     }
 
     #[test]
     fn rfc2759_section_9_2_nt_response() {
-        let hash = NtHash::of_password(b"clientPass").unwrap();
-        assert_eq!(challenge_response(&array("D0 2E 43 86 BC E9 12 26"), &hash), array(NT_RESPONSE));
+        assert_eq!(prepared("clientPass").challenge_response(&array("D0 2E 43 86 BC E9 12 26")), array(NT_RESPONSE));
     }
 
     #[test]
     fn rfc2759_section_9_2_authenticator_response() {
-        let hash = NtHash::of_password(b"clientPass").unwrap();
-        let response = authenticator_response(&hash, &array(NT_RESPONSE), &array("D0 2E 43 86 BC E9 12 26"));
+        let response =
+            authenticator_response(&prepared("clientPass"), &array(NT_RESPONSE), &array("D0 2E 43 86 BC E9 12 26"));
         assert_eq!(&response, b"S=407A5589115FD0D6209F510FE9C04566932CDA56");
     }
 
@@ -163,7 +203,7 @@ mod tests {
         let hash = NtHash::of_password(b"MyPw").unwrap();
         assert_eq!(hash.expose(), &array("FC 15 6A F7 ED CD 6C 0E DD E3 33 7D 42 7F 4E AC"));
         assert_eq!(
-            challenge_response(&array("10 2D B5 DF 08 5D 30 41"), &hash),
+            prepared("MyPw").challenge_response(&array("10 2D B5 DF 08 5D 30 41")),
             array("4E 9D 3C 8F 9C FD 38 5D 5B F4 D3 24 67 91 95 6C A4 C3 51 AB 40 9A 3D 61")
         );
     }

@@ -1,8 +1,8 @@
 //! The peer's half: from a password and a challenge to the response a client would give. For those who log in, as
 //! `radhold client` does; the server never calls it.
 
-use super::mschap::{challenge_hash, challenge_response};
-use super::{NtHash, chap as server_chap};
+use super::mschap::challenge_hash;
+use super::{NtHash, PreparedNtHash, chap as server_chap};
 
 /// The response of CHAP (RFC 1994 §4.1).
 pub fn chap(ident: u8, password: &[u8], challenge: &[u8]) -> [u8; 16] {
@@ -11,12 +11,12 @@ pub fn chap(ident: u8, password: &[u8], challenge: &[u8]) -> [u8; 16] {
 
 /// NtChallengeResponse of MS-CHAPv1 (RFC 2433 §A.1).
 pub fn ms_chap_v1(hash: &NtHash, challenge: &[u8; 8]) -> [u8; 24] {
-    challenge_response(challenge, hash)
+    PreparedNtHash::new(hash).challenge_response(challenge)
 }
 
 /// GenerateNTResponse of MS-CHAPv2 (RFC 2759 §8.1). The name's domain is not hashed (§4).
 pub fn ms_chap_v2(hash: &NtHash, authenticator: &[u8; 16], peer: &[u8; 16], user_name: &[u8]) -> [u8; 24] {
-    challenge_response(&challenge_hash(peer, authenticator, user_name), hash)
+    PreparedNtHash::new(hash).challenge_response(&challenge_hash(peer, authenticator, user_name))
 }
 
 #[cfg(test)]

@@ -173,8 +173,8 @@ fn honest<'a>(secret: &'a str, user: &str, challenge: &'a [u8; 16]) -> Vec<Metho
     let v1_challenge = *challenge.first_chunk().unwrap();
     let peer_challenge = challenge.map(|octet| octet.wrapping_mul(7));
     let hashed = mschap::challenge_hash(&peer_challenge, challenge, user.as_bytes());
-    let v1_response = mschap::challenge_response(&v1_challenge, &hash);
-    let v2_response = mschap::challenge_response(&hashed, &hash);
+    let v1_response = PreparedNtHash::new(&hash).challenge_response(&v1_challenge);
+    let v2_response = PreparedNtHash::new(&hash).challenge_response(&hashed);
     vec![
         Method::Pap { password: secret.as_bytes() },
         Method::Chap { id: 5, challenge, response: chap::response(5, secret.as_bytes(), challenge) },

@@ -13,7 +13,16 @@ pub enum Verdict {
     Refused(Why),
 }
 
-/// Evidence that a peer proved knowledge of a password. Only [`verify`](super::verify) can make one, and it cannot be
+impl From<Result<Proof, Why>> for Verdict {
+    fn from(checked: Result<Proof, Why>) -> Self {
+        match checked {
+            Ok(proof) => Self::Accepted(proof),
+            Err(why) => Self::Refused(why),
+        }
+    }
+}
+
+/// Evidence that a peer proved knowledge of a password. Only a check can make one ([`verify`](super::verify) and its like), and it cannot be
 /// copied, so what demands a `Proof` cannot be reached by a skipped check.
 #[derive(Debug)]
 pub struct Proof {

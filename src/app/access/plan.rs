@@ -2,11 +2,11 @@
 //! as it was. Only for logins that nobody is asked about.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::super::settings::Settings;
 use super::super::users::Users;
-use crate::auth::{Credential, NtHash, Remembered, SealingKey, StoredCredential};
+use crate::auth::{Credential, NtHash, PreparedNtHash, Remembered, SealingKey, StoredCredential};
 use crate::model::{Member, Nas, Timestamp};
 use crate::policy::{self, Grant, Terms};
 
@@ -18,8 +18,8 @@ pub(super) struct Plan {
     pub grant: Grant,
     /// Opened.
     pub credential: Credential,
-    /// The same as MS-CHAPv2 needs it, of a password in clear.
-    pub nt_hash: Option<Credential>,
+    /// The same as MS-CHAPv2 needs it, if that is possible; once somebody has logged in so.
+    prepared: OnceLock<Option<Box<PreparedNtHash>>>,
     /// The attributes of the Access-Accept that come of the grant, encoded.
     pub attributes: Vec<u8>,
 }
@@ -33,13 +33,22 @@ impl Plan {
         }
         let stored = std::str::from_utf8(member.credential.expose()).ok()?;
         let credential = StoredCredential::parse(stored).ok()?.open(key, member.name.as_str()).ok()?;
-        let nt_hash = match &credential {
-            Credential::Password(password) => NtHash::of_password(password.expose()).map(Credential::NtHash),
-            Credential::NtHash(_) | Credential::Argon2id(_) => None,
-        };
         let dialect = settings.dialects.get(&nas.dialect)?;
         let attributes = dialect.granted(&settings.dictionary, &member.name, &grant).ok()?.concat();
-        Some(Self { member, nas: Arc::clone(nas), grant, credential, nt_hash, attributes })
+        Some(Self { member, nas: Arc::clone(nas), grant, credential, prepared: OnceLock::new(), attributes })
+    }
+
+    /// What MS-CHAPv2 is checked against; `None` when the password is stored in a form of which that cannot be made.
+    pub(super) fn prepared_nt_hash(&self) -> Option<&PreparedNtHash> {
+        let prepare = || {
+            let hash = match &self.credential {
+                Credential::Argon2id(_) => None,
+                Credential::NtHash(hash) => Some(hash.clone()),
+                Credential::Password(password) => NtHash::of_password(password.expose()),
+            };
+            hash.map(|hash| Box::new(PreparedNtHash::new(&hash)))
+        };
+        self.prepared.get_or_init(prepare).as_deref()
     }
 }
 

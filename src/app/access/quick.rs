@@ -160,22 +160,22 @@ fn prove(
     now: Timestamp,
 ) -> Option<Proof> {
     let user = &plan.member.user;
-    let credential = match method {
-        // A password in clear is hashed for these once, and not at each login.
-        Method::MsChapV2 { .. } => plan.nt_hash.as_ref().unwrap_or(&plan.credential),
-        _ => &plan.credential,
-    };
-    match (credential, method) {
+    let name = user.name.as_str().as_bytes();
+    let verdict = match (&plan.credential, method) {
         (Credential::Argon2id(_), Method::Pap { password }) => {
             if planned.remembered.is_none_or(|remembered| !remembered.counts(now)) {
                 planned.remembered = access.remembered.of(&user.name, settings.remember_passwords);
             }
-            access.remembered.recognise(planned.remembered.as_ref()?, user, password, now)
+            return access.remembered.recognise(planned.remembered.as_ref()?, user, password, now);
         }
-        (credential, method) => match verify(credential, user.name.as_str().as_bytes(), method) {
-            Verdict::Accepted(proof) => Some(proof),
-            Verdict::Refused(_) => None,
-        },
+        (_, Method::MsChapV2 { challenge, response }) => {
+            verify_ms_chap_v2(plan.prepared_nt_hash()?, name, challenge, response)
+        }
+        (credential, method) => verify(credential, name, method),
+    };
+    match verdict {
+        Verdict::Accepted(proof) => Some(proof),
+        Verdict::Refused(_) => None,
     }
 }
 
