@@ -5,6 +5,9 @@
 //! longer than a moment ([`AT_ONCE`]), which ends whatever went in a circle. Then, and where a session is changed twice in one batch, all
 //! begins anew with locks taken in one order by every node: new sessions by id, then existing sessions by id, then orders by
 //! number; and versions are compared here, under those locks.
+//!
+//! Where there is nothing but new sessions, as of logins that nobody is asked about, the batch is one statement, and that its own transaction:
+//! of a small batch the round trips are the larger part.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -59,6 +62,10 @@ async fn attempt(
 ) -> Result<Kept, sqlx::Error> {
     if changes.is_empty() {
         return Ok(Kept::default());
+    }
+    if locks == Locks::AtOnce && act.is_none() && changes.iter().all(is_a_session_alone) {
+        // Nothing is waited for while anything else is held, but what else adds the very same sessions.
+        return Ok(Kept { committed: write_at_once(connection, changes).await?, claimed: Vec::new() });
     }
     let mut tx = connection.begin_with(if locks == Locks::AtOnce { AT_ONCE } else { IN_ORDER }).await?;
     let committed = match locks {
@@ -153,6 +160,21 @@ async fn keep_the_rest(
         outbox::strike_off(connection, &settled).await?;
     }
     Ok(claimed)
+}
+
+/// Whether it adds a session, and [`keep_the_rest`] has nothing to do for it.
+fn is_a_session_alone(change: &Change) -> bool {
+    let Change { session, from_version: None, extent: _, wake_at: _, orders, usage, settles: None, at } = change else {
+        return false;
+    };
+    orders.is_empty()
+        && usage.is_empty()
+        && session.decision.is_none()
+        && session.strike(*at).is_none()
+        && audit::votes_of(change).next().is_none()
+        && guards::prompt_of(change).is_none()
+        && guards::void_of(change).is_none()
+        && guards::trust_of(change).is_none()
 }
 
 /// Sessions that are changed and were there before, in order.

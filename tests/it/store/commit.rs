@@ -22,6 +22,7 @@ battery! {
         what_only_ends_is_kept_where_the_version_is_right,
         a_session_that_only_counts_is_woken_no_later,
         of_two_racing_nodes_one_wins,
+        new_sessions_are_added_once_each_by_racing_nodes,
         racing_batches_do_not_lock_each_other_out,
         a_hold_lives_through_the_store,
     }
@@ -321,6 +322,32 @@ async fn of_two_racing_nodes_one_wins(stage: &Stage) {
         both.sort_by_key(|kept| *kept == Committed::Conflict);
         assert_eq!(both, [Committed::Done, Committed::Conflict]);
     }
+}
+
+async fn new_sessions_are_added_once_each_by_racing_nodes(stage: &Stage) {
+    const SESSIONS: u128 = 40;
+    let mut nodes = tokio::task::JoinSet::new();
+    for turn in 0..4_usize {
+        let store = stage.another().await;
+        nodes.spawn(async move {
+            let mut won = 0;
+            for round in 0..10 {
+                let mut batch: Vec<Change> =
+                    (0..SESSIONS).map(|number| added(&offer(round * SESSIONS + number, NOON))).collect();
+                batch.rotate_left(turn * 11);
+                if turn % 2 == 1 {
+                    batch.reverse();
+                }
+                let kept = store.commit(&batch).await.unwrap();
+                assert_eq!(kept.len(), batch.len());
+                won += kept.iter().filter(|kept| **kept == Committed::Done).count();
+            }
+            won
+        });
+    }
+    let won: usize = nodes.join_all().await.into_iter().sum();
+    let all = stage.store.sessions(&SessionQuery::default()).await.unwrap();
+    assert_eq!((won, all.len()), (400, 400));
 }
 
 async fn racing_batches_do_not_lock_each_other_out(stage: &Stage) {

@@ -177,6 +177,36 @@ async fn postgres_deadlocks_are_tried_again() {
     assert_eq!(commit.await.unwrap(), [Committed::Done; 2]);
 }
 
+/// Sessions that come with nothing else are added by a statement without a transaction around it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_deadlocks_of_new_sessions_are_tried_again() {
+    let stage = Stage::postgres("").await.migrated().await;
+    let both = [added(&offer(1, NOON)), added(&offer(2, NOON))];
+    stage.store.commit(&both).await.unwrap();
+    let pool = sqlx::PgPool::connect(&stage.url).await.unwrap();
+    let mut other = pool.acquire().await.unwrap();
+    let _ = sqlx::query("SET deadlock_timeout = '60s'").execute(&mut *other).await;
+    for prepare in ["CREATE TEMP TABLE gone AS SELECT * FROM sessions", "DELETE FROM sessions", "BEGIN"] {
+        sqlx::query(prepare).execute(&mut *other).await.unwrap();
+    }
+    let add = |number| sqlx::query("INSERT INTO sessions SELECT * FROM gone WHERE id = $1").bind(id(number).0);
+    add(2).execute(&mut *other).await.unwrap();
+
+    let store = stage.another().await;
+    let commit = tokio::spawn(async move { store.commit(&both).await.unwrap() });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Either is what PostgreSQL ends: then the other adds one of them, or none.
+    let is_added = add(1).execute(&mut *other).await.is_ok();
+    let end = if is_added { "COMMIT" } else { "ROLLBACK" };
+    sqlx::query(end).execute(&mut *other).await.unwrap();
+    let kept = if is_added { Committed::Conflict } else { Committed::Done };
+    assert_eq!(commit.await.unwrap(), [kept; 2]);
+}
+
 #[tokio::test]
 async fn sqlite_keeps_its_file_to_itself() {
     let stage = Stage::sqlite("").await.migrated().await;
