@@ -4,7 +4,8 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
 use super::columns::time;
-use super::{failure, user};
+use super::failure;
+use super::user::{self, of_groups, read_columns};
 use crate::model::{Group, GroupName, Member, User, UserName};
 use crate::store::row::{self, Cells, Columns};
 use crate::store::{StoreError, records};
@@ -13,10 +14,14 @@ macro_rules! member {
     ($whose:literal) => {
         concat!(
             "SELECT ",
-            user::read_columns!(),
-            ", (SELECT coalesce(jsonb_agg(jsonb_build_object('name', g.name, 'settings', g.settings, \
-             'created_at', floor(extract(epoch FROM g.created_at) * 1000000)::bigint) ORDER BY place, group_name), '[]') \
-             FROM group_members JOIN user_groups g ON g.name = group_name WHERE user_name = users.name) AS member_of FROM users WHERE ",
+            read_columns!(),
+            ", ",
+            of_groups!(
+                "jsonb_agg(jsonb_build_object('name', g.name, 'settings', g.settings, \
+                 'created_at', floor(extract(epoch FROM g.created_at) * 1000000)::bigint) ORDER BY place, group_name)",
+                "group_members JOIN user_groups g ON g.name = group_name"
+            ),
+            " AS member_of FROM users WHERE ",
             $whose
         )
     };
