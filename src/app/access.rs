@@ -42,7 +42,7 @@ use crate::auth::totp::Accepted;
 use crate::auth::wire::{Offer, write_proof, write_refusal};
 use crate::auth::{
     Credential, CredentialForm, Decoy, Method, MethodKind, PasswordCost, Proof, SealingKey, StoredCredential, Verdict,
-    Why, needs_slow_hash, verify, verify_ms_chap_v2,
+    Why, needs_slow_hash, verify,
 };
 use crate::config::WhileAway;
 use crate::eap;

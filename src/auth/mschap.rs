@@ -68,11 +68,11 @@ pub(super) fn des_encrypt(clear: &[u8; 8], key: &[u8]) -> [u8; 8] {
 
 /// The key's first 7 octets spread over 8; the cipher ignores the parity bits.
 fn des_key(key: &[u8]) -> Des {
-    let mut raw = [0_u8; 8];
+    let mut raw = Zeroizing::new([0_u8; 8]);
     raw[1..].copy_from_slice(&key[..7]);
-    let bits = u64::from_be_bytes(raw);
-    let spread: [u8; 8] = std::array::from_fn(|i| ((bits >> (49 - 7 * i)) as u8) << 1);
-    Des::new(&spread.into())
+    let bits = u64::from_be_bytes(*raw);
+    let spread: Zeroizing<[u8; 8]> = Zeroizing::new(std::array::from_fn(|i| ((bits >> (49 - 7 * i)) as u8) << 1));
+    Des::new((&*spread).into())
 }
 
 fn encrypt(clear: &[u8; 8], key: &Des) -> [u8; 8] {

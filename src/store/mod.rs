@@ -205,7 +205,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn due(&self, until: Timestamp, after: Option<Wake>, limit: u32) -> Result<Due, StoreError>;
     /// Keeps changes, all in one transaction: each with its orders, usage and decision, or not at all. The
     /// answers stand in the order of the changes. `Err` means that nothing was kept, with one exception that no engine can
-    /// spare us: a connection that broke amid COMMIT leaves it open. To repeat the changes is safe either way; if they had
+    /// spare us: what was given up while it was being kept, or whose connection broke then, may be kept all the same. To repeat the changes is safe either way; if they had
     /// been kept, the repetition is a conflict.
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Committed>, StoreError> {
         Ok(self.commit_claiming(changes, None, &|| ()).await?.committed)

@@ -64,7 +64,7 @@ async fn attempt(
         return Ok(Kept::default());
     }
     if locks == Locks::AtOnce && act.is_none() && changes.iter().all(is_a_session_alone) {
-        // Nothing is waited for while anything else is held, but what else adds the very same sessions.
+        // While its rows are held, none but those who add the very same sessions can be waited for.
         return Ok(Kept { committed: write_at_once(connection, changes).await?, claimed: Vec::new() });
     }
     let mut tx = connection.begin_with(if locks == Locks::AtOnce { AT_ONCE } else { IN_ORDER }).await?;
@@ -138,7 +138,8 @@ async fn write_in_order(connection: &mut PgConnection, changes: &[Change]) -> Re
     Ok(committed)
 }
 
-/// Keeps what comes with changes that are kept, and gives the orders that are claimed with it.
+/// Keeps what comes with changes that are kept, and gives the orders that are claimed with it. What is kept here,
+/// [`is_a_session_alone`] must know of.
 async fn keep_the_rest(
     connection: &mut PgConnection,
     kept: &[&Change],
@@ -206,4 +207,68 @@ fn is_held(error: &sqlx::Error) -> bool {
 fn is_passing(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::model::{ApproverKind, Counters, Day, Identity, Nas, SecondFactor, Secret, Timestamp, User};
+    use crate::policy::{Defaults, HoldTerms, decide};
+    use crate::session::{Denial, Effect, Event, Session, Step, Timing, step};
+    use crate::store::{OrderId, Usage};
+
+    const NOON: Timestamp = Timestamp::from_secs(1_795_176_000);
+
+    fn offer(second_factor: SecondFactor) -> Session {
+        let who = User { second_factor, ..User::new("alice", Secret::new("x"), NOON) };
+        let nas = Nas::new("edge", "192.0.2.1/32".parse::<ipnet::IpNet>().unwrap(), Secret::new("s"));
+        let hold = HoldTerms::new(Duration::from_secs(120), Duration::from_secs(30), [ApproverKind::Telegram]);
+        let defaults = Defaults { sandbox_filter: "sandbox".into(), permit_filter: "permit".into(), hold };
+        let grant = decide(&who, &[], &nas, &defaults).unwrap();
+        let id = SessionId(uuid::Uuid::from_u128(1));
+        Session::offer(id, who.name, nas.name, IpAddr::from([192, 0, 2, 1]), Identity::default(), grant, NOON)
+    }
+
+    fn added(session: Session) -> Change {
+        Change {
+            session,
+            from_version: None,
+            extent: Extent::Whole,
+            wake_at: Some(NOON),
+            orders: Vec::new(),
+            usage: Vec::new(),
+            settles: None,
+            at: NOON,
+        }
+    }
+
+    #[test]
+    fn what_comes_with_anything_is_no_session_alone() {
+        let alone = || added(offer(SecondFactor::None));
+        assert!(is_a_session_alone(&alone()));
+        let held = offer(SecondFactor::Required);
+        let Step { session: denied, .. } =
+            step(&held, &Event::Denied(Denial::by_operator("no")), NOON, &Timing::default());
+        let usage = Usage {
+            session: held.id,
+            user: held.user.clone(),
+            nas: held.nas.clone(),
+            from: NOON,
+            to: NOON,
+            day: Day::since_1970(0),
+            added: Counters::default(),
+        };
+        for (with, change) in [
+            ("a prompt", added(held)),
+            ("a decision, and trust that ends", added(denied)),
+            ("an order", Change { orders: vec![Effect::SendCoa { attempt: 1 }], ..alone() }),
+            ("usage", Change { usage: vec![usage], ..alone() }),
+            ("an outcome", Change { settles: Some(OrderId(1)), ..alone() }),
+            ("a version before", Change { from_version: Some(0), ..alone() }),
+        ] {
+            assert!(!is_a_session_alone(&change), "{with}");
+        }
+    }
 }

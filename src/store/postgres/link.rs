@@ -30,6 +30,8 @@ const PROBE: Duration = Duration::from_secs(2);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Between looks whether commits still wait for a standby.
 const STUCK: Duration = Duration::from_millis(500);
+/// Before a commit that seems to wait for one is believed to.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How long whoever gave a call up waits to be told why.
 const WHY: Duration = Duration::from_secs(1);
 
@@ -393,6 +395,15 @@ async fn look_for_durability(connection: &mut PgConnection) -> Result<(), StoreE
 /// Whether a commit of ours, of this node or another, has been waiting for a standby for longer than commits take. One that is given up
 /// waits on: it hears neither that its client is gone nor `statement_timeout`, and to cancel it would show what no standby has.
 async fn are_stuck(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    if !seem_stuck(connection).await? {
+        return Ok(false);
+    }
+    // A statement without a transaction around it is seen to have begun long ago, and may have waited for something else until now.
+    tokio::time::sleep(AGAIN).await;
+    seem_stuck(connection).await
+}
+
+async fn seem_stuck(connection: &mut PgConnection) -> Result<bool, StoreError> {
     let found = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM pg_stat_activity
              WHERE usename = current_user AND datname = current_database() AND wait_event = 'SyncRep'

@@ -333,7 +333,7 @@ async fn new_sessions_are_added_once_each_by_racing_nodes(stage: &Stage) {
             let mut won = 0;
             for round in 0..10 {
                 let mut batch: Vec<Change> =
-                    (0..SESSIONS).map(|number| added(&offer(round * SESSIONS + number, NOON))).collect();
+                    (0..SESSIONS).map(|number| added(&waived(round * SESSIONS + number, NOON))).collect();
                 batch.rotate_left(turn * 11);
                 if turn % 2 == 1 {
                     batch.reverse();

@@ -15,7 +15,7 @@ use radhold::store::{self, Change, Committed, StoreError, Usage};
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::Stage;
-use super::fixtures::{NOON, added, change, id, keep, offer, read, rich_record, usage};
+use super::fixtures::{NOON, added, change, id, keep, offer, read, rich_record, usage, waived};
 use crate::port::own_address;
 use crate::postgres;
 
@@ -157,8 +157,6 @@ async fn postgres_deadlocks_are_tried_again() {
     }
     let pool = sqlx::PgPool::connect(&stage.url).await.unwrap();
     let mut other = pool.acquire().await.unwrap();
-    // The other does not look for deadlocks itself (where its role may say so), so that the commit is what is undone.
-    let _ = sqlx::query("SET deadlock_timeout = '60s'").execute(&mut *other).await;
     let lock = |number: u128| sqlx::query("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE").bind(id(number).0);
     sqlx::query("BEGIN").execute(&mut *other).await.unwrap();
     lock(2).execute(&mut *other).await.unwrap();
@@ -167,11 +165,8 @@ async fn postgres_deadlocks_are_tried_again() {
     let commit = tokio::spawn(async move {
         store.commit(&[change(&session(1, 1), Some(0)), change(&session(2, 1), Some(0))]).await.unwrap()
     });
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    assert_eq!(waiting(&pool, &commit).await, Some(false));
+    // Whichever of them PostgreSQL ends.
     let _ = lock(1).execute(&mut *other).await;
     sqlx::query("ROLLBACK").execute(&mut *other).await.unwrap();
     assert_eq!(commit.await.unwrap(), [Committed::Done; 2]);
@@ -181,11 +176,10 @@ async fn postgres_deadlocks_are_tried_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_deadlocks_of_new_sessions_are_tried_again() {
     let stage = Stage::postgres("").await.migrated().await;
-    let both = [added(&offer(1, NOON)), added(&offer(2, NOON))];
+    let both = [added(&waived(1, NOON)), added(&waived(2, NOON))];
     stage.store.commit(&both).await.unwrap();
     let pool = sqlx::PgPool::connect(&stage.url).await.unwrap();
     let mut other = pool.acquire().await.unwrap();
-    let _ = sqlx::query("SET deadlock_timeout = '60s'").execute(&mut *other).await;
     for prepare in ["CREATE TEMP TABLE gone AS SELECT * FROM sessions", "DELETE FROM sessions", "BEGIN"] {
         sqlx::query(prepare).execute(&mut *other).await.unwrap();
     }
@@ -194,17 +188,25 @@ async fn postgres_deadlocks_of_new_sessions_are_tried_again() {
 
     let store = stage.another().await;
     let commit = tokio::spawn(async move { store.commit(&both).await.unwrap() });
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    // Either is what PostgreSQL ends: then the other adds one of them, or none.
+    assert_eq!(waiting(&pool, &commit).await, Some(true));
+    // Whichever of them PostgreSQL ends: the other has added both, or none.
     let is_added = add(1).execute(&mut *other).await.is_ok();
-    let end = if is_added { "COMMIT" } else { "ROLLBACK" };
-    sqlx::query(end).execute(&mut *other).await.unwrap();
+    sqlx::query(if is_added { "COMMIT" } else { "ROLLBACK" }).execute(&mut *other).await.unwrap();
     let kept = if is_added { Committed::Conflict } else { Committed::Done };
     assert_eq!(commit.await.unwrap(), [kept; 2]);
+}
+
+/// Waits until somebody waits for a lock, and says whether their statement is a transaction of its own; `None` when `commit` has ended instead.
+async fn waiting<T>(pool: &sqlx::PgPool, commit: &tokio::task::JoinHandle<T>) -> Option<bool> {
+    let waiting = "SELECT xact_start = query_start FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while !commit.is_finished() {
+        if let Some(alone) = sqlx::query_scalar(waiting).fetch_optional(pool).await.unwrap() {
+            return Some(alone);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    None
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use radhold::model::{
     ApproverKind, Counters, Day, Identity, Medium, Nas, NasName, ReplyItem, SecondFactor, Secret, SessionId, Timestamp,
     User, UserName,
 };
-use radhold::policy::{Grant, HoldTerms, Terms};
+use radhold::policy::{Defaults, Grant, HoldTerms, Terms, decide};
 use radhold::session::{
     Ask, AskState, DecidedBy, Decision, Effect, End, EndCause, Event, Outcome, Record, Session, State, Step, Timing,
     Verdict, Vote, step,
@@ -52,19 +52,28 @@ pub(super) fn grant() -> Grant {
     Grant {
         sandbox_filter: "sandbox".into(),
         permit_filter: "permit".into(),
-        terms: Terms::Hold(HoldTerms::new(
-            Duration::from_secs(120),
-            Duration::from_secs(30),
-            [ApproverKind::Telegram, ApproverKind::Operator],
-        )),
+        terms: Terms::Hold(hold_terms()),
         session_timeout: None,
         reply: vec![],
     }
 }
 
+fn hold_terms() -> HoldTerms {
+    let approvers = [ApproverKind::Telegram, ApproverKind::Operator];
+    HoldTerms::new(Duration::from_secs(120), Duration::from_secs(30), approvers)
+}
+
 pub(super) fn offer(number: u128, at: Timestamp) -> Session {
     let address = IpAddr::from([192, 0, 2, 1]);
     Session::offer(id(number), "alice".into(), "edge".into(), address, Identity::default(), grant(), at)
+}
+
+/// What a login leaves that nobody is asked about: a session, and nothing that comes with it.
+pub(super) fn waived(number: u128, at: Timestamp) -> Session {
+    let (who, nas) = (User { second_factor: SecondFactor::None, ..user("alice") }, nas("edge", "192.0.2.1/32"));
+    let defaults = Defaults { sandbox_filter: "sandbox".into(), permit_filter: "permit".into(), hold: hold_terms() };
+    let grant = decide(&who, &[], &nas, &defaults).unwrap();
+    Session::offer(id(number), who.name, nas.name, [192, 0, 2, 1].into(), Identity::default(), grant, at)
 }
 
 /// A session with something other than the default in every field.
