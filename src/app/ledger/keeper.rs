@@ -40,9 +40,11 @@ const DEPTH: usize = 2;
 /// Where there is traffic, a batch that is not full is gathered until so long after the one before was sent off: each costs CPU time of its
 /// own, and the less there is to do, the more of them there would be.
 const APART: Duration = Duration::from_millis(4);
-/// Attempts are written so long after those before, or when they are so many.
+/// Attempts are written so long after those before, or when they are so many; and not beside a batch, unless they have waited for as long again,
+/// or are more than that: two statements at work leave a machine of two cores none for a login.
 const ATTEMPTS_APART: Duration = Duration::from_millis(100);
 const MANY_ATTEMPTS: usize = 256;
+const TOO_MANY_ATTEMPTS: usize = 1024;
 /// A batch of so many is traffic.
 const TRAFFIC: usize = 16;
 /// Batches of presses and deadlines beside them. They are small, and each waits for the disk; what comes meanwhile goes with the next.
@@ -209,6 +211,7 @@ impl Keeper {
             let drain_now = drains && Instant::now() >= self.drain.next_at();
             let in_turn = self.flights.is_empty() || self.spool.waiting() == 0;
             let (room, urgent_room) = if drain_now && !in_turn { (0, 0) } else { (self.room(), self.urgent_room()) };
+            let attempts_at = self.attempts_at().filter(|_| in_turn || !drain_now);
             tokio::select! {
                 biased;
                 _ = &mut stop, if !stopping => {
@@ -229,7 +232,7 @@ impl Keeper {
                 }
                 received = self.queue.recv_many(&mut jobs, room), if room > 0 && !closed => closed = received == 0,
                 () = sleep_until(self.drain.next_at()), if drains && !drain_now => (),
-                () = sleep_until(self.attempts_not_before), if (in_turn || !drain_now) && self.attempts_wait() => (),
+                () = sleep_until(attempts_at.unwrap_or(self.attempts_not_before)), if attempts_at.is_some() => (),
                 () = std::future::ready(()), if drain_now && in_turn => (),
             }
             if !urgent.is_empty() {
@@ -330,8 +333,12 @@ impl Keeper {
     /// Sends a batch off, if there is one to send. What may be about a session that is on its way waits, and so does what waits behind
     /// that. Whoever waits for a job that is not kept sees its channel close, or its asker dropped.
     fn send_off(&mut self, last: bool) {
-        self.send_attempts(last);
         self.send_urgent();
+        self.send_batch();
+        self.send_attempts(last);
+    }
+
+    fn send_batch(&mut self) {
         if self.waiting.is_empty() && self.offers.is_empty() || !self.may_send() {
             return;
         }
@@ -562,17 +569,30 @@ impl Keeper {
         }
     }
 
-    /// Whether attempts wait for their time, and for nothing else.
-    fn attempts_wait(&self) -> bool {
+    /// When attempts that wait are to be sent off; `None` while there is none, or nobody to send them to.
+    fn attempts_at(&self) -> Option<Instant> {
         let fly = self.flights.iter().any(|flight| matches!(flight.cargo, Cargo::Attempts(_)));
-        !self.attempts.is_empty() && !fly && self.away.is_none()
+        if self.attempts.is_empty() || fly || self.away.is_some() {
+            return None;
+        }
+        // No others are on their way, so that these are batches.
+        let beside = !self.flights.is_empty();
+        Some(match self.attempts.len() {
+            TOO_MANY_ATTEMPTS.. => Instant::now(),
+            _ if beside => self.attempts_not_before + ATTEMPTS_APART,
+            MANY_ATTEMPTS.. => Instant::now(),
+            _ => self.attempts_not_before,
+        })
     }
 
-    /// Sends attempts off, beside batches rather than in their way. Nobody waits for them, and each statement costs what many attempts do.
+    /// Sends attempts off. Nobody waits for them, and each statement costs what many attempts do.
     fn send_attempts(&mut self, last: bool) {
-        let is_time = self.attempts.len() >= MANY_ATTEMPTS || Instant::now() >= self.attempts_not_before;
-        if self.attempts.is_empty() || !(last || is_time && self.attempts_wait()) {
+        let is_time = self.attempts_at().is_some_and(|at| Instant::now() >= at);
+        if self.attempts.is_empty() || !(last || is_time) {
             return;
+        }
+        if self.attempts.len() >= TRAFFIC {
+            self.not_before = Instant::now() + APART;
         }
         self.attempts_not_before = Instant::now() + ATTEMPTS_APART;
         let attempts: Vec<AuthAttempt> = self.attempts.drain(..).collect();
@@ -974,6 +994,35 @@ mod tests {
         assert_eq!((send(1, false), send(1, false)), (1, 2));
         assert_eq!(send(MANY_ATTEMPTS - 2, false), 0, "they are many");
         assert_eq!((send(1, false), send(1, true)), (1, 0), "there will be no more");
+    }
+
+    #[tokio::test]
+    async fn attempts_and_batches_are_not_sent_beside_each_other_without_need() {
+        let Desk { mut keeper, nas, .. } = desk().await;
+        let take_in = |keeper: &mut Keeper, count: usize| {
+            (0..count).for_each(|_| keeper.take_in(attempt("alice"), false, &mut Vec::new()));
+        };
+        keeper.take_in(interim(&nas, Some("a")), false, &mut Vec::new());
+        take_in(&mut keeper, MANY_ATTEMPTS);
+        keeper.attempts_not_before = Instant::now();
+        keeper.send_off(false);
+        assert_eq!((keeper.flights.len(), keeper.attempts.len()), (1, MANY_ATTEMPTS), "a batch is on its way");
+        let began = keeper.not_before;
+        keeper.attempts_not_before = Instant::now() - ATTEMPTS_APART;
+        keeper.send_off(false);
+        assert_eq!((keeper.flights.len(), keeper.attempts.len()), (2, 0), "they have waited long enough");
+        assert!(keeper.not_before > began, "what is gathered now is not sent beside them");
+
+        keeper.flights.retain(|flight| matches!(flight.cargo, Cargo::Batch { .. }));
+        take_in(&mut keeper, TOO_MANY_ATTEMPTS);
+        keeper.send_off(false);
+        assert_eq!(keeper.attempts.len(), 0, "they are too many");
+
+        keeper.flights.clear();
+        take_in(&mut keeper, 1);
+        keeper.attempts_not_before = Instant::now();
+        keeper.send_off(false);
+        assert_eq!(keeper.attempts.len(), 0, "nothing else is on its way");
     }
 
     /// Also where nothing else comes that would wake the keeper.

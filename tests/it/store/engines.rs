@@ -165,7 +165,7 @@ async fn postgres_deadlocks_are_tried_again() {
     let commit = tokio::spawn(async move {
         store.commit(&[change(&session(1, 1), Some(0)), change(&session(2, 1), Some(0))]).await.unwrap()
     });
-    assert_eq!(waiting(&pool, &commit).await, Some(false));
+    waiting(&pool, &commit).await.expect("one of them is locked");
     // Whichever of them PostgreSQL ends.
     let _ = lock(1).execute(&mut *other).await;
     sqlx::query("ROLLBACK").execute(&mut *other).await.unwrap();
@@ -188,7 +188,10 @@ async fn postgres_deadlocks_of_new_sessions_are_tried_again() {
 
     let store = stage.another().await;
     let commit = tokio::spawn(async move { store.commit(&both).await.unwrap() });
-    assert_eq!(waiting(&pool, &commit).await, Some(true));
+    let since = waiting(&pool, &commit).await.expect("somebody else adds one of them");
+    // In a transaction nobody would be waited for as long, and all be begun anew.
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(waiting(&pool, &commit).await, Some(since));
     // Whichever of them PostgreSQL ends: the other has added both, or none.
     let is_added = add(1).execute(&mut *other).await.is_ok();
     sqlx::query(if is_added { "COMMIT" } else { "ROLLBACK" }).execute(&mut *other).await.unwrap();
@@ -196,13 +199,13 @@ async fn postgres_deadlocks_of_new_sessions_are_tried_again() {
     assert_eq!(commit.await.unwrap(), [kept; 2]);
 }
 
-/// Waits until somebody waits for a lock, and says whether their statement is a transaction of its own; `None` when `commit` has ended instead.
-async fn waiting<T>(pool: &sqlx::PgPool, commit: &tokio::task::JoinHandle<T>) -> Option<bool> {
-    let waiting = "SELECT xact_start = query_start FROM pg_stat_activity
+/// Waits until a statement waits for a lock, and says when it began; `None` when `commit` has ended instead.
+async fn waiting<T>(pool: &sqlx::PgPool, commit: &tokio::task::JoinHandle<T>) -> Option<String> {
+    let waiting = "SELECT query_start::text FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while !commit.is_finished() {
-        if let Some(alone) = sqlx::query_scalar(waiting).fetch_optional(pool).await.unwrap() {
-            return Some(alone);
+        if let Some(began) = sqlx::query_scalar(waiting).fetch_optional(pool).await.unwrap() {
+            return Some(began);
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
