@@ -141,6 +141,11 @@ class Postgres:
         return seconds(self.process.pid) + ended(self.process.pid) + sum(seconds(int(child)) for child in children)
 
 
+def nice(level):
+    """What a command is run under to have this niceness."""
+    return ["nice", "-n", str(level)] if level else []
+
+
 def libpq(url):
     database, home = url.removeprefix("postgres://bench@localhost/").split("?host=")
     return f"host={home} dbname={database} user=bench"
