@@ -70,8 +70,8 @@ pub(super) fn des_encrypt(clear: &[u8; 8], key: &[u8]) -> [u8; 8] {
 fn des_key(key: &[u8]) -> Des {
     let mut raw = Zeroizing::new([0_u8; 8]);
     raw[1..].copy_from_slice(&key[..7]);
-    let bits = u64::from_be_bytes(*raw);
-    let spread: Zeroizing<[u8; 8]> = Zeroizing::new(std::array::from_fn(|i| ((bits >> (49 - 7 * i)) as u8) << 1));
+    let bits = Zeroizing::new(u64::from_be_bytes(*raw));
+    let spread: Zeroizing<[u8; 8]> = Zeroizing::new(std::array::from_fn(|i| ((*bits >> (49 - 7 * i)) as u8) << 1));
     Des::new((&*spread).into())
 }
 

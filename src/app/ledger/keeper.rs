@@ -37,11 +37,11 @@ use crate::telemetry;
 /// Batches on their way to the store at a time: one is read and worked on while another is committed. What joins it only when the one
 /// before is nearly kept has waited for less, and is more in one transaction.
 const DEPTH: usize = 2;
-/// Where there is traffic, a batch that is not full is gathered until so long after the one before was sent off: each costs CPU time of its
-/// own, and the less there is to do, the more of them there would be.
+/// Where there is traffic, a batch that is not full is gathered until so long after the one before, or attempts, were sent off: each costs CPU
+/// time of its own, and the less there is to do, the more of them there would be.
 const APART: Duration = Duration::from_millis(4);
-/// Attempts are written so long after those before, or when they are so many; and not beside a batch, unless they have waited for as long again,
-/// or are more than that: two statements at work leave a machine of two cores none for a login.
+/// Attempts are written so long after those before, or when they are so many. Beside a batch they are written after twice that time, or when
+/// they are too many: two statements at work leave a machine of two cores none for a login.
 const ATTEMPTS_APART: Duration = Duration::from_millis(100);
 const MANY_ATTEMPTS: usize = 256;
 const TOO_MANY_ATTEMPTS: usize = 1024;
@@ -569,7 +569,7 @@ impl Keeper {
         }
     }
 
-    /// When attempts that wait are to be sent off; `None` while there is none, or nobody to send them to.
+    /// When attempts that wait are to be sent off; `None` while there is none, or nobody to send them to, or others are on their way.
     fn attempts_at(&self) -> Option<Instant> {
         let fly = self.flights.iter().any(|flight| matches!(flight.cargo, Cargo::Attempts(_)));
         if self.attempts.is_empty() || fly || self.away.is_some() {
@@ -1004,7 +1004,8 @@ mod tests {
         };
         keeper.take_in(interim(&nas, Some("a")), false, &mut Vec::new());
         take_in(&mut keeper, MANY_ATTEMPTS);
-        keeper.attempts_not_before = Instant::now();
+        // Alone they would be sent all the same, since they are many.
+        keeper.attempts_not_before = Instant::now() + PATIENCE;
         keeper.send_off(false);
         assert_eq!((keeper.flights.len(), keeper.attempts.len()), (1, MANY_ATTEMPTS), "a batch is on its way");
         let began = keeper.not_before;

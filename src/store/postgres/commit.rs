@@ -64,7 +64,7 @@ async fn attempt(
         return Ok(Kept::default());
     }
     if locks == Locks::AtOnce && act.is_none() && changes.iter().all(is_a_session_alone) {
-        // While its rows are held, none but those who add the very same sessions can be waited for.
+        // While its rows are held, none but those who write the very same sessions can be waited for.
         return Ok(Kept { committed: write_at_once(connection, changes).await?, claimed: Vec::new() });
     }
     let mut tx = connection.begin_with(if locks == Locks::AtOnce { AT_ONCE } else { IN_ORDER }).await?;

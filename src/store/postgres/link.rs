@@ -395,28 +395,30 @@ async fn look_for_durability(connection: &mut PgConnection) -> Result<(), StoreE
 /// Whether a commit of ours, of this node or another, has been waiting for a standby for longer than commits take. One that is given up
 /// waits on: it hears neither that its client is gone nor `statement_timeout`, and to cancel it would show what no standby has.
 async fn are_stuck(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    if !seem_stuck(connection).await? {
+    let waiting = waiting_commits(connection).await?;
+    if waiting.is_empty() {
         return Ok(false);
     }
     // A statement without a transaction around it is seen to have begun long ago, and may have waited for something else until now.
     tokio::time::sleep(AGAIN).await;
-    seem_stuck(connection).await
+    Ok(waiting_commits(connection).await?.iter().any(|commit| waiting.contains(commit)))
 }
 
-async fn seem_stuck(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    let found = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM pg_stat_activity
-             WHERE usename = current_user AND datname = current_database() AND wait_event = 'SyncRep'
-                 AND state_change < now() - interval '1 second')",
+/// Backends that wait for a standby and have begun what they are at a while ago, and since when they are at it, in microseconds.
+async fn waiting_commits(connection: &mut PgConnection) -> Result<Vec<(i32, i64)>, StoreError> {
+    let found = sqlx::query_as(
+        "SELECT pid, (extract(epoch FROM state_change) * 1000000)::bigint FROM pg_stat_activity
+         WHERE usename = current_user AND datname = current_database() AND wait_event = 'SyncRep'
+             AND state_change < now() - interval '1 second'",
     )
     .persistent(false)
-    .fetch_one(connection)
+    .fetch_all(connection)
     .await
     .map_err(failure);
     match found {
         Err(error @ StoreError::Away(_)) => Err(error),
         // What speaks PostgreSQL's protocol and does not know this has no such standbys.
-        found => Ok(found.unwrap_or(false)),
+        found => Ok(found.unwrap_or_default()),
     }
 }
 

@@ -165,8 +165,11 @@ async fn postgres_deadlocks_are_tried_again() {
     let commit = tokio::spawn(async move {
         store.commit(&[change(&session(1, 1), Some(0)), change(&session(2, 1), Some(0))]).await.unwrap()
     });
-    waiting(&pool, &commit).await.expect("one of them is locked");
-    // Whichever of them PostgreSQL ends.
+    // At first it waits for a moment only, and then with locks in order.
+    while waiting(&pool, &commit).await.is_some_and(|(_, query)| !query.contains("FOR NO KEY UPDATE")) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Now PostgreSQL ends one of the two.
     let _ = lock(1).execute(&mut *other).await;
     sqlx::query("ROLLBACK").execute(&mut *other).await.unwrap();
     assert_eq!(commit.await.unwrap(), [Committed::Done; 2]);
@@ -199,13 +202,14 @@ async fn postgres_deadlocks_of_new_sessions_are_tried_again() {
     assert_eq!(commit.await.unwrap(), [kept; 2]);
 }
 
-/// Waits until a statement waits for a lock, and says when it began; `None` when `commit` has ended instead.
-async fn waiting<T>(pool: &sqlx::PgPool, commit: &tokio::task::JoinHandle<T>) -> Option<String> {
-    let waiting = "SELECT query_start::text FROM pg_stat_activity
+/// Waits until a statement waits for a lock; when it began, and what it is. `None` when `commit` has ended instead.
+async fn waiting<T>(pool: &sqlx::PgPool, commit: &tokio::task::JoinHandle<T>) -> Option<(String, String)> {
+    let waiting = "SELECT query_start::text, query FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while !commit.is_finished() {
-        if let Some(began) = sqlx::query_scalar(waiting).fetch_optional(pool).await.unwrap() {
-            return Some(began);
+        let found = sqlx::query_as(waiting).fetch_optional(pool).await.unwrap();
+        if found.is_some() {
+            return found;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
