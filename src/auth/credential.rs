@@ -27,6 +27,15 @@ pub enum Credential {
 }
 
 impl Credential {
+    /// What both MS-CHAP versions start from; `None` of an argon2id hash, and of a password that is not UTF-8.
+    pub(super) fn nt_hash(&self) -> Option<NtHash> {
+        match self {
+            Self::Argon2id(_) => None,
+            Self::NtHash(hash) => Some(hash.clone()),
+            Self::Password(password) => NtHash::of_password(password.expose()),
+        }
+    }
+
     /// Which of the forms this is, for labels and for choosing a decoy.
     pub fn form(&self) -> CredentialForm {
         match self {

@@ -128,11 +128,8 @@ fn pap(credential: &Credential, password: &[u8]) -> Result<(), Why> {
 
 /// The NT hash both MS-CHAP versions start from, or the refusal when this credential cannot give one.
 fn nt_hash(credential: &Credential, cannot: Why) -> Result<NtHash, Why> {
-    match credential {
-        Credential::Argon2id(_) => Err(cannot),
-        Credential::NtHash(hash) => Ok(hash.clone()),
-        Credential::Password(password) => NtHash::of_password(password.expose()).ok_or(Why::NotUtf8),
-    }
+    let no = if credential.form() == CredentialForm::Password { Why::NotUtf8 } else { cannot };
+    credential.nt_hash().ok_or(no)
 }
 
 fn matched(equal: subtle::Choice) -> Result<(), Why> {

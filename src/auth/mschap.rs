@@ -8,7 +8,7 @@ use des::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use sha1::{Digest as _, Sha1};
 use zeroize::Zeroizing;
 
-use super::NtHash;
+use super::{Credential, NtHash};
 
 /// An NT hash with what MS-CHAP makes of it at each login: its hash, and the schedules of the three DES keys cut from it. Prints nothing, is
 /// wiped on drop.
@@ -23,6 +23,11 @@ impl PreparedNtHash {
         let mut keys = Zeroizing::new([0_u8; 21]);
         keys[..16].copy_from_slice(hash.expose());
         Self { hash: Zeroizing::new(hash.hash()), keys: std::array::from_fn(|nth| des_key(&keys[7 * nth..][..7])) }
+    }
+
+    /// Of what is stored of a password; `None` for a form of which there is no NT hash.
+    pub fn of(credential: &Credential) -> Option<Self> {
+        credential.nt_hash().map(|hash| Self::new(&hash))
     }
 
     /// ChallengeResponse (RFC 2759 §8.5, RFC 2433 §A.5): the challenge under the three keys.

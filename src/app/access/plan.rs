@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::super::settings::Settings;
 use super::super::users::Users;
-use crate::auth::{Credential, NtHash, PreparedNtHash, Remembered, SealingKey, StoredCredential};
+use crate::auth::{Credential, PreparedNtHash, Remembered, SealingKey, StoredCredential};
 use crate::model::{Member, Nas, Timestamp};
 use crate::policy::{self, Grant, Terms};
 
@@ -40,14 +40,7 @@ impl Plan {
 
     /// What MS-CHAPv2 is checked against; `None` when the password is stored in a form of which that cannot be made.
     pub(super) fn prepared_nt_hash(&self) -> Option<&PreparedNtHash> {
-        let prepare = || {
-            let hash = match &self.credential {
-                Credential::Argon2id(_) => None,
-                Credential::NtHash(hash) => Some(hash.clone()),
-                Credential::Password(password) => NtHash::of_password(password.expose()),
-            };
-            hash.map(|hash| Box::new(PreparedNtHash::new(&hash)))
-        };
+        let prepare = || PreparedNtHash::of(&self.credential).map(Box::new);
         self.prepared.get_or_init(prepare).as_deref()
     }
 }
