@@ -9,6 +9,8 @@ mod record;
 mod remembered;
 #[cfg(test)]
 pub(super) mod scene;
+#[cfg(test)]
+mod tests;
 
 pub(super) use quick::Quick;
 use record::Notes;
@@ -26,7 +28,7 @@ use zeroize::Zeroizing;
 use super::bans::Bans;
 use super::current::Current;
 use super::ledger::{Job, Ledger};
-use super::lockouts::{Checking, Lockouts};
+use super::lockouts::{Checking, KeptOut, Lockouts};
 use super::prompts::KnownPrompts;
 use super::refusal::No;
 use super::settings::{Settings, SettingsHandle};
@@ -70,6 +72,10 @@ const LONGEST_REJECT_DELAY: Duration = Duration::from_secs(60);
 /// A login that is locked out is answered no sooner than this, right password or wrong; and so is a wrong password that was looked at
 /// between two locks.
 const LOCKED_OUT_DELAY: Duration = Duration::from_secs(2);
+
+/// So long a login waits for others of its account that are being looked at: less than [`LOCKED_OUT_DELAY`], so that the clock does not tell
+/// whether it was looked at afterwards.
+const TURN_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// What becomes of an Access-Request.
 #[derive(Debug)]
@@ -229,26 +235,33 @@ impl Access {
         }
     }
 
-    /// Lets a password be checked, or says why somebody is refused before anything is.
-    fn let_in(&self, request: &Request<'_>, account: &str) -> Result<Checking, No> {
+    /// Says why somebody is refused whatever their password is.
+    fn shut_out(&self, request: &Request<'_>) -> Option<No> {
         let (standing, now) = (request.standing, request.received_at);
         if standing == Standing::Denied {
-            return Err(No::DeniedCaller);
+            return Some(No::DeniedCaller);
         }
         let ban = request.caller.as_ref().and_then(|caller| self.guards.bans.against_caller(caller, standing, now));
-        if let Some(Ban { until, .. }) = ban {
-            return Err(No::BannedCaller(until));
-        }
-        self.guards.lockouts.admits(account, &request.caller_key(), now).ok_or(No::LockedOut)
+        ban.map(|Ban { until, .. }| No::BannedCaller(until))
+    }
+
+    /// Lets a password be looked at, in its turn.
+    async fn admit(&self, request: &Request<'_>, account: &str) -> Result<Checking, KeptOut> {
+        let lockouts = &self.guards.lockouts;
+        lockouts.admit_in_turn(account, &request.caller_key(), request.received_at, TURN_PATIENCE).await
     }
 
     async fn check(&self, request: &Request<'_>, name: &[u8], method: &Method<'_>) -> Fate {
         let label = method_label(method.kind());
         let account = request.account().unwrap_or_default();
+        if let Some(no) = self.shut_out(request) {
+            return self.reject(request, Some(method), label, None, &no);
+        }
         // Kept until what came of the check is counted.
-        let _checking = match self.let_in(request, &account) {
+        let _checking = match self.admit(request, &account).await {
             Ok(checking) => checking,
-            Err(no) => return self.reject(request, Some(method), label, None, &no),
+            Err(KeptOut::LockedOut) => return self.reject(request, Some(method), label, None, &No::LockedOut),
+            Err(KeptOut::Full) => return Fate::Drop("access.volley"),
         };
         if !self.guards.bans.are_known() || !self.guards.lockouts.are_known() {
             let error = StoreError::Away("bans and lockouts have not been read since the start".to_owned());

@@ -381,6 +381,7 @@ fn too_much(label: &str) -> Option<&'static str> {
         }
         "access.overload" => "the store takes no more logins",
         "access.checks-overload" => "too many logins wait for the check of a password (server.password_checks)",
+        "access.volley" => "more logins of one account, or from one caller, come at once than may be wrong ([lockout])",
         "access.reject-overload" => "too many Access-Rejects wait for their time",
         "accounting.overload" => {
             "more than may be is in work beside logins (server.max_pending); its NAS sends it again"

@@ -3,15 +3,19 @@
 //! A login never waits for the store here. A node that dies takes with it what it counted in the last second.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::clock;
 use super::look_back::LookBack;
 use super::settings::SettingsHandle;
 use crate::model::Timestamp;
-use crate::policy::{FailureKey, Lockout};
+use crate::policy::{Admission, FailureKey, Lockout};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -34,6 +38,17 @@ pub(super) struct Lockouts {
     lockout: Mutex<Lockout>,
     read_at: Mutex<ReadAt>,
     suspects: Suspects,
+    /// A password has been looked at: those that waited for it may be next.
+    settled: Notify,
+}
+
+/// Why a login is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeptOut {
+    /// It is to be refused, whatever its password.
+    LockedOut,
+    /// As many are being looked at as may be wrong.
+    Full,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,7 +61,7 @@ impl Lockouts {
     /// Knows nothing yet; see [`Lockouts::exchange`] and [`Lockouts::run`].
     pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle) -> Self {
         let lockout = Mutex::new(Lockout::new(MOST as usize));
-        Self { store, settings, lockout, read_at: Mutex::default(), suspects: Suspects::all() }
+        Self { store, settings, lockout, read_at: Mutex::default(), suspects: Suspects::all(), settled: Notify::new() }
     }
 
     /// Whether what the store has was ever read: until then, who is locked out cannot be said.
@@ -66,15 +81,44 @@ impl Lockouts {
         self.suspects.add(account, caller);
     }
 
-    /// Whether a login is to be looked at, for as long as that is kept; when not, it is to be refused unchecked.
-    pub(super) fn admits(self: &Arc<Self>, account: &str, caller: &str, now: Timestamp) -> Option<Checking> {
+    /// Lets a login be looked at, for as long as what comes back is kept.
+    pub(super) fn admit(self: &Arc<Self>, account: &str, caller: &str, now: Timestamp) -> Result<Checking, KeptOut> {
         let limits = self.settings.current().lockout;
-        let admitted = self.lockout().admits(account, caller, &limits, now);
-        admitted.then(|| Checking {
-            lockouts: Arc::clone(self),
-            account: account.to_owned(),
-            caller: caller.to_owned(),
-        })
+        let admission = self.lockout().admits(account, caller, &limits, now);
+        match admission {
+            Admission::Admitted => {
+                Ok(Checking { lockouts: Arc::clone(self), account: account.to_owned(), caller: caller.to_owned() })
+            }
+            Admission::Full => Err(KeptOut::Full),
+            Admission::LockedOut => Err(KeptOut::LockedOut),
+        }
+    }
+
+    /// The same for one of many that may come at once with the right password, after an outage: while as many are being looked at as may
+    /// be wrong, it waits for these, but no longer than `patience`. Should they be wrong, it is locked out.
+    pub(super) async fn admit_in_turn(
+        self: &Arc<Self>,
+        account: &str,
+        caller: &str,
+        now: Timestamp,
+        patience: Duration,
+    ) -> Result<Checking, KeptOut> {
+        let admit = || self.admit(account, caller, now);
+        let wait = async {
+            loop {
+                // Before it is tried: of what is settled from here on, it hears.
+                let mut settled = pin!(self.settled.notified());
+                settled.as_mut().enable();
+                match admit() {
+                    Err(KeptOut::Full) => settled.await,
+                    decided => return decided,
+                }
+            }
+        };
+        match admit() {
+            Err(KeptOut::Full) => timeout(patience, wait).await.unwrap_or(Err(KeptOut::Full)),
+            decided => decided,
+        }
     }
 
     /// Whether a login of the account was confirmed from there not long ago.
@@ -95,6 +139,15 @@ impl Lockouts {
         let mut lockout = self.lockout();
         lockout.failed(account, caller, &limits, now);
         self.suspects.add(account, caller);
+    }
+
+    /// Wrong passwords of an account, wherever it was tried.
+    #[cfg(test)]
+    pub(super) fn failures_of(&self, account: &str) -> u32 {
+        let (counts, _) = self.lockout().take_untold();
+        let of_account =
+            |count: &&crate::policy::FailureCount| count.key.account == account && count.key.caller.is_empty();
+        counts.iter().find(of_account).map_or(0, |count| count.failures)
     }
 
     /// The right one was.
@@ -255,6 +308,7 @@ pub(super) struct Checking {
 impl Drop for Checking {
     fn drop(&mut self) {
         self.lockouts.lockout().settled(&self.account, &self.caller);
+        self.lockouts.settled.notify_waiters();
     }
 }
 

@@ -68,7 +68,8 @@ impl Codes {
         // as if they were an account with one caller, of names that no packet has. Nobody's password is locked by that.
         let key = format!("\u{1}code of {user}");
         let (account, caller) = (key.as_str(), key.as_str());
-        let Some(_checking) = self.lockouts.admits(account, caller, now) else {
+        // Nor need anybody have several looked at together.
+        let Ok(_checking) = self.lockouts.admit(account, caller, now) else {
             return Checked::Wrong("code-locked-out");
         };
         let checked = timeout(PATIENCE, self.look_at(user, code, origin, now)).await;

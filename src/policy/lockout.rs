@@ -77,6 +77,17 @@ pub struct FailureCount {
     pub last: Timestamp,
 }
 
+/// What becomes of a login before its password is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is looked at, and then to be [`Lockout::settled`].
+    Admitted,
+    /// As many are being looked at as may be wrong. It may come in when one of these is settled, or be locked out then.
+    Full,
+    /// It is to be refused, whatever its password.
+    LockedOut,
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
     /// What the store said.
@@ -110,22 +121,29 @@ impl Lockout {
         }
     }
 
-    /// Whether a login is to be refused, whatever its password.
-    pub fn locks(&self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> bool {
+    /// What becomes of a login, of which nothing is noted.
+    fn judge(&self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> Admission {
         if self.knows(account, caller, limits, now) {
-            return false;
+            return Admission::Admitted;
         }
-        keys(account, caller).iter().any(|key| {
-            let failed = self.failures.get(key).filter(|entry| now.since(entry.last) < limits.forget).copied();
+        let mut admission = Admission::Admitted;
+        for key in keys(account, caller) {
+            let failed = self.failures.get(&key).filter(|entry| now.since(entry.last) < limits.forget).copied();
             // Many people may be behind one caller, and all come at once after an outage: while none of them has failed, what
             // is being looked at says nothing.
             let counts = failed.is_some() || !key.account.is_empty();
-            let in_flight = self.in_flight.get(key).copied().filter(|_| counts).unwrap_or(0);
+            let in_flight = self.in_flight.get(&key).copied().filter(|_| counts).unwrap_or(0);
             let Entry { shared, untold, last } = failed.unwrap_or_default();
-            let last = if in_flight > 0 { last.max(now) } else { last };
-            let failures = shared.saturating_add(untold).saturating_add(in_flight);
-            limits.locked_until(key, failures, last).is_some_and(|until| now < until)
-        })
+            let failures = shared.saturating_add(untold);
+            let locks = |failures, last| limits.locked_until(&key, failures, last).is_some_and(|until| now < until);
+            if locks(failures, last) {
+                return Admission::LockedOut;
+            }
+            if in_flight > 0 && locks(failures.saturating_add(in_flight), last.max(now)) {
+                admission = Admission::Full;
+            }
+        }
+        admission
     }
 
     /// Whether the free failures are used up, so that a password that was looked at must be answered as slowly as one that was not:
@@ -141,14 +159,14 @@ impl Lockout {
 
     /// Whether a login is to be looked at, until it is [`Lockout::settled`]. Until then it counts as a failure, so that neither the
     /// free ones nor a delay that is over let a volley of passwords through.
-    pub fn admits(&mut self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> bool {
-        if self.locks(account, caller, limits, now) {
-            return false;
+    pub fn admits(&mut self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> Admission {
+        let admission = self.judge(account, caller, limits, now);
+        if admission == Admission::Admitted {
+            for key in keys(account, caller) {
+                *self.in_flight.entry(key).or_default() += 1;
+            }
         }
-        for key in keys(account, caller) {
-            *self.in_flight.entry(key).or_default() += 1;
-        }
-        true
+        admission
     }
 
     /// A login that was admitted has been looked at, and [`Lockout::failed`] or [`Lockout::succeeded`] or neither been told.
@@ -279,6 +297,7 @@ fn keys(account: &str, caller: &str) -> Vec<FailureKey> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::Admission::{Admitted, Full, LockedOut};
     use super::*;
 
     const LIMITS: LockoutLimits = LockoutLimits {
@@ -291,6 +310,12 @@ mod tests {
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_secs(100_000 + secs)
+    }
+
+    impl Lockout {
+        fn locks(&self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> bool {
+            self.judge(account, caller, limits, now) == LockedOut
+        }
     }
 
     fn pair(account: &str, caller: &str) -> FailureKey {
@@ -341,23 +366,52 @@ mod tests {
         for _ in 0..5 {
             lockout.failed("alice", "x", &LIMITS, at(0));
         }
-        assert!(!lockout.admits("alice", "x", &LIMITS, at(3)));
-        assert!(lockout.admits("alice", "x", &LIMITS, at(4)));
-        assert!(!lockout.admits("alice", "x", &LIMITS, at(4)), "one is being looked at");
+        assert_eq!(lockout.admits("alice", "x", &LIMITS, at(3)), LockedOut);
+        assert_eq!(lockout.admits("alice", "x", &LIMITS, at(4)), Admitted);
+        assert_eq!(lockout.admits("alice", "x", &LIMITS, at(4)), Full, "one is being looked at");
         lockout.succeeded("alice", "x");
         lockout.settled("alice", "x");
-        assert!(lockout.admits("alice", "x", &LIMITS, at(4)));
+        assert_eq!(lockout.admits("alice", "x", &LIMITS, at(4)), Admitted);
+        assert_eq!(
+            lockout.admits("alice", "x", &LIMITS, at(4)),
+            Admitted,
+            "all is forgiven, and the first ones are free"
+        );
+    }
+
+    #[test]
+    fn of_a_volley_the_rest_goes_the_way_of_the_first() {
+        let mut lockout = Lockout::new(100);
+        let volley = |lockout: &mut Lockout, from: usize| {
+            let answers = (from..100).map(|n| lockout.admits("alice", &format!("x{n}"), &LIMITS, at(0)));
+            answers.collect::<Vec<_>>()
+        };
+        let is = |answer: Admission| move |answers: &[Admission]| answers.iter().all(|one| *one == answer);
+        let first = volley(&mut lockout, 0);
+        assert!(is(Admitted)(&first[..12]) && is(Full)(&first[12..]), "{first:?}");
+        // Right ones make room for as many; wrong ones lock out all the rest.
+        for n in 0..6 {
+            lockout.settled("alice", &format!("x{n}"));
+        }
+        let second = volley(&mut lockout, 12);
+        assert!(is(Admitted)(&second[..6]) && is(Full)(&second[6..]), "{second:?}");
+        for n in 6..18 {
+            lockout.failed("alice", &format!("x{n}"), &LIMITS, at(0));
+            lockout.settled("alice", &format!("x{n}"));
+        }
+        assert!(is(LockedOut)(&volley(&mut lockout, 18)));
     }
 
     #[test]
     fn a_volley_counts_before_it_is_checked() {
         let mut lockout = Lockout::new(100);
-        let admitted = (0..100).filter(|_| lockout.admits("alice", "x", &LIMITS, at(0))).count();
+        let mut admits = |account: &str, caller: &str| lockout.admits(account, caller, &LIMITS, at(0)) == Admitted;
+        let admitted = (0..100).filter(|_| admits("alice", "x")).count();
         assert_eq!(admitted, 3, "as many as are free");
-        let admitted = (0..100).filter(|n| lockout.admits("alice", &format!("y{n}"), &LIMITS, at(0))).count();
+        let admitted = (0..100).filter(|n| admits("alice", &format!("y{n}"))).count();
         assert_eq!(admitted, 9, "with those before, as many as are free to the account");
         let users = |lockout: &mut Lockout, caller: &str| {
-            (0..100).filter(|n| lockout.admits(&format!("u{n}"), caller, &LIMITS, at(0))).count()
+            (0..100).filter(|n| lockout.admits(&format!("u{n}"), caller, &LIMITS, at(0)) == Admitted).count()
         };
         assert_eq!(users(&mut lockout, "office"), 100, "people behind one address who all come back at once");
         lockout.failed("u1", "evil", &LIMITS, at(0));
