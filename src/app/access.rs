@@ -1,6 +1,7 @@
 //! Access-Request to Access-Accept or Access-Reject: reads the offer, has it checked, and offers a session.
 //!
-//! Waits for nobody but the store (bounded) and, for argon2id, for a place among the password checks. Never for a person.
+//! Waits for nobody but the store (bounded), for a place among the password checks where they are argon2id's, and for logins of the same
+//! account (bounded). Never for a person.
 
 mod code;
 mod plan;
@@ -28,7 +29,7 @@ use zeroize::Zeroizing;
 use super::bans::Bans;
 use super::current::Current;
 use super::ledger::{Job, Ledger};
-use super::lockouts::{Checking, KeptOut, Lockouts};
+use super::lockouts::Lockouts;
 use super::prompts::KnownPrompts;
 use super::refusal::No;
 use super::settings::{Settings, SettingsHandle};
@@ -50,7 +51,7 @@ use crate::config::WhileAway;
 use crate::eap;
 use crate::messages::{Messages, Value};
 use crate::model::{Language, Member, Nas, NasName, SecondFactor, SessionId, Timestamp, User, UserName};
-use crate::policy::{self, Ban, Caller, Fatigue, Standing, Terms};
+use crate::policy::{self, Ban, Caller, Fatigue, KeptOut, Standing, Terms};
 use crate::radius::hiding::Salt;
 use crate::radius::{Code, EncodeError, Packet, PacketBuilder, attribute};
 use crate::session::{Approval, ButtonKey, Class, Event, Session, Voices};
@@ -72,10 +73,6 @@ const LONGEST_REJECT_DELAY: Duration = Duration::from_secs(60);
 /// A login that is locked out is answered no sooner than this, right password or wrong; and so is a wrong password that was looked at
 /// between two locks.
 const LOCKED_OUT_DELAY: Duration = Duration::from_secs(2);
-
-/// So long a login waits for others of its account that are being looked at: less than [`LOCKED_OUT_DELAY`], so that the clock does not tell
-/// whether it was looked at afterwards.
-const TURN_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// What becomes of an Access-Request.
 #[derive(Debug)]
@@ -235,9 +232,9 @@ impl Access {
         }
     }
 
-    /// Says why somebody is refused whatever their password is.
-    fn shut_out(&self, request: &Request<'_>) -> Option<No> {
-        let (standing, now) = (request.standing, request.received_at);
+    /// Why somebody is refused whatever their password is.
+    fn shut_out(&self, request: &Request<'_>, now: Timestamp) -> Option<No> {
+        let standing = request.standing;
         if standing == Standing::Denied {
             return Some(No::DeniedCaller);
         }
@@ -245,20 +242,14 @@ impl Access {
         ban.map(|Ban { until, .. }| No::BannedCaller(until))
     }
 
-    /// Lets a password be looked at, in its turn.
-    async fn admit(&self, request: &Request<'_>, account: &str) -> Result<Checking, KeptOut> {
-        let lockouts = &self.guards.lockouts;
-        lockouts.admit_in_turn(account, &request.caller_key(), request.received_at, TURN_PATIENCE).await
-    }
-
     async fn check(&self, request: &Request<'_>, name: &[u8], method: &Method<'_>) -> Fate {
         let label = method_label(method.kind());
         let account = request.account().unwrap_or_default();
-        if let Some(no) = self.shut_out(request) {
+        if let Some(no) = self.shut_out(request, request.received_at) {
             return self.reject(request, Some(method), label, None, &no);
         }
         // Kept until what came of the check is counted.
-        let _checking = match self.admit(request, &account).await {
+        let _checking = match self.guards.lockouts.admit(&account, &request.caller_key(), request.received_at).await {
             Ok(checking) => checking,
             Err(KeptOut::LockedOut) => return self.reject(request, Some(method), label, None, &No::LockedOut),
             Err(KeptOut::Full) => return Fate::Drop("access.volley"),
@@ -266,6 +257,10 @@ impl Access {
         if !self.guards.bans.are_known() || !self.guards.lockouts.are_known() {
             let error = StoreError::Away("bans and lockouts have not been read since the start".to_owned());
             return self.without_store(request, method, label, &error);
+        }
+        // They may have been banned while this one waited.
+        if let Some(no) = self.shut_out(request, clock::now()) {
+            return self.reject(request, Some(method), label, None, &no);
         }
         if method.kind() == MethodKind::MsChapV1 && !request.nas.allow_ms_chap_v1 {
             let no = No::Unusable("ms-chap-v1-not-allowed");

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use super::clock;
 use super::look_back::LookBack;
 use super::settings::SettingsHandle;
 use crate::model::Timestamp;
-use crate::policy::{Admission, FailureKey, Lockout};
+use crate::policy::{FailureKey, KeptOut, Lockout};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -29,6 +29,10 @@ const PLACES_PERIOD: Duration = Duration::from_secs(5);
 const PLACES_SLACK: Duration = Duration::from_secs(300);
 /// Keys and places remembered, at most.
 const MOST: u32 = 100_000;
+/// So long a login waits for others that are being looked at,
+pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
+/// and so many do: each holds a place that another could have.
+const WAITING: usize = 256;
 
 /// What a node knows of wrong passwords.
 #[derive(Debug)]
@@ -38,17 +42,12 @@ pub(super) struct Lockouts {
     lockout: Mutex<Lockout>,
     read_at: Mutex<ReadAt>,
     suspects: Suspects,
-    /// A password has been looked at: those that waited for it may be next.
+    /// A password has been looked at: those that wait for it may be next.
     settled: Notify,
-}
-
-/// Why a login is not looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeptOut {
-    /// It is to be refused, whatever its password.
-    LockedOut,
-    /// As many are being looked at as may be wrong.
-    Full,
+    /// Places to wait for that,
+    waiting: Semaphore,
+    /// and how long.
+    patience: Duration,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,10 +57,19 @@ struct ReadAt {
 }
 
 impl Lockouts {
-    /// Knows nothing yet; see [`Lockouts::exchange`] and [`Lockouts::run`].
-    pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle) -> Self {
+    /// Knows nothing yet, and has a login wait so long for others; see [`Lockouts::exchange`] and [`Lockouts::run`].
+    pub(super) fn new(store: Arc<dyn Store>, settings: SettingsHandle, patience: Duration) -> Self {
         let lockout = Mutex::new(Lockout::new(MOST as usize));
-        Self { store, settings, lockout, read_at: Mutex::default(), suspects: Suspects::all(), settled: Notify::new() }
+        Self {
+            store,
+            settings,
+            lockout,
+            read_at: Mutex::default(),
+            suspects: Suspects::all(),
+            settled: Notify::new(),
+            waiting: Semaphore::new(WAITING),
+            patience,
+        }
     }
 
     /// Whether what the store has was ever read: until then, who is locked out cannot be said.
@@ -81,29 +89,20 @@ impl Lockouts {
         self.suspects.add(account, caller);
     }
 
-    /// Lets a login be looked at, for as long as what comes back is kept.
-    pub(super) fn admit(self: &Arc<Self>, account: &str, caller: &str, now: Timestamp) -> Result<Checking, KeptOut> {
-        let limits = self.settings.current().lockout;
-        let admission = self.lockout().admits(account, caller, &limits, now);
-        match admission {
-            Admission::Admitted => {
-                Ok(Checking { lockouts: Arc::clone(self), account: account.to_owned(), caller: caller.to_owned() })
-            }
-            Admission::Full => Err(KeptOut::Full),
-            Admission::LockedOut => Err(KeptOut::LockedOut),
-        }
-    }
-
-    /// The same for one of many that may come at once with the right password, after an outage: while as many are being looked at as may
-    /// be wrong, it waits for these, but no longer than `patience`. Should they be wrong, it is locked out.
-    pub(super) async fn admit_in_turn(
+    /// Lets a login be looked at, for as long as what comes back is kept. Many may come at once with the right password, after an outage: while
+    /// as many are being looked at as may be wrong, it waits a while for these, in no order. Should they be wrong, it is locked out.
+    pub(super) async fn admit(
         self: &Arc<Self>,
         account: &str,
         caller: &str,
         now: Timestamp,
-        patience: Duration,
     ) -> Result<Checking, KeptOut> {
-        let admit = || self.admit(account, caller, now);
+        let admit = || self.admit_at_once(account, caller, now);
+        match admit() {
+            Err(KeptOut::Full) => (),
+            decided => return decided,
+        }
+        let Ok(_place) = self.waiting.try_acquire() else { return Err(KeptOut::Full) };
         let wait = async {
             loop {
                 // Before it is tried: of what is settled from here on, it hears.
@@ -115,10 +114,13 @@ impl Lockouts {
                 }
             }
         };
-        match admit() {
-            Err(KeptOut::Full) => timeout(patience, wait).await.unwrap_or(Err(KeptOut::Full)),
-            decided => decided,
-        }
+        timeout(self.patience, wait).await.unwrap_or(Err(KeptOut::Full))
+    }
+
+    fn admit_at_once(self: &Arc<Self>, account: &str, caller: &str, now: Timestamp) -> Result<Checking, KeptOut> {
+        let limits = self.settings.current().lockout;
+        self.lockout().admit(account, caller, &limits, now)?;
+        Ok(Checking { lockouts: Arc::clone(self), account: account.to_owned(), caller: caller.to_owned() })
     }
 
     /// Whether a login of the account was confirmed from there not long ago.
@@ -139,15 +141,6 @@ impl Lockouts {
         let mut lockout = self.lockout();
         lockout.failed(account, caller, &limits, now);
         self.suspects.add(account, caller);
-    }
-
-    /// Wrong passwords of an account, wherever it was tried.
-    #[cfg(test)]
-    pub(super) fn failures_of(&self, account: &str) -> u32 {
-        let (counts, _) = self.lockout().take_untold();
-        let of_account =
-            |count: &&crate::policy::FailureCount| count.key.account == account && count.key.caller.is_empty();
-        counts.iter().find(of_account).map_or(0, |count| count.failures)
     }
 
     /// The right one was.

@@ -25,7 +25,7 @@ use super::door::{Behind, Door, Port};
 use super::kernel_drops::DropWatch;
 use super::keys;
 use super::ledger::{self, Ledger};
-use super::lockouts::Lockouts;
+use super::lockouts::{self, Lockouts};
 use super::look_back::LookBack;
 use super::nas_queue::NasQueues;
 use super::news::{self, Hearers, Share};
@@ -184,7 +184,7 @@ impl Server {
         if away.is_none() {
             bans.refresh().await?;
         }
-        let lockouts = Arc::new(Lockouts::new(Arc::clone(&store), settings.clone()));
+        let lockouts = Arc::new(Lockouts::new(Arc::clone(&store), settings.clone(), lockouts::PATIENCE));
         if away.is_none() {
             lockouts.exchange().await?;
         }

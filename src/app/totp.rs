@@ -15,7 +15,7 @@ use super::settings::SettingsHandle;
 use crate::auth::SealingKey;
 use crate::auth::totp::{Accepted, Code, TotpCode, TotpKey};
 use crate::model::{ApproverKind, Timestamp, UserName};
-use crate::policy::Terms;
+use crate::policy::{KeptOut, Terms};
 use crate::session::{Approval, AskState, Event, Outcome, Session, State, Told};
 use crate::store::{AuditEntry, SessionQuery, Store, StoreError};
 use crate::telemetry;
@@ -68,9 +68,10 @@ impl Codes {
         // as if they were an account with one caller, of names that no packet has. Nobody's password is locked by that.
         let key = format!("\u{1}code of {user}");
         let (account, caller) = (key.as_str(), key.as_str());
-        // Nor need anybody have several looked at together.
-        let Ok(_checking) = self.lockouts.admit(account, caller, now) else {
-            return Checked::Wrong("code-locked-out");
+        let _checking = match self.lockouts.admit(account, caller, now).await {
+            Ok(checking) => checking,
+            Err(KeptOut::LockedOut) => return Checked::Wrong("code-locked-out"),
+            Err(KeptOut::Full) => return Checked::Away,
         };
         let checked = timeout(PATIENCE, self.look_at(user, code, origin, now)).await;
         match checked.unwrap_or_else(|_| Err(StoreError::Away(format!("no answer within {PATIENCE:?}")))) {

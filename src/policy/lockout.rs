@@ -77,15 +77,13 @@ pub struct FailureCount {
     pub last: Timestamp,
 }
 
-/// What becomes of a login before its password is looked at.
+/// Why a password is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// It is looked at, and then to be [`Lockout::settled`].
-    Admitted,
-    /// As many are being looked at as may be wrong. It may come in when one of these is settled, or be locked out then.
-    Full,
-    /// It is to be refused, whatever its password.
+pub enum KeptOut {
+    /// Too many were wrong: the login is to be refused, whatever its password.
     LockedOut,
+    /// As many are being looked at as may be wrong. When one of these is settled, it may come in, or be locked out.
+    Full,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -121,12 +119,11 @@ impl Lockout {
         }
     }
 
-    /// What becomes of a login, of which nothing is noted.
-    fn judge(&self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> Admission {
+    fn judge(&self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> Result<(), KeptOut> {
         if self.knows(account, caller, limits, now) {
-            return Admission::Admitted;
+            return Ok(());
         }
-        let mut admission = Admission::Admitted;
+        let mut admission = Ok(());
         for key in keys(account, caller) {
             let failed = self.failures.get(&key).filter(|entry| now.since(entry.last) < limits.forget).copied();
             // Many people may be behind one caller, and all come at once after an outage: while none of them has failed, what
@@ -137,10 +134,10 @@ impl Lockout {
             let failures = shared.saturating_add(untold);
             let locks = |failures, last| limits.locked_until(&key, failures, last).is_some_and(|until| now < until);
             if locks(failures, last) {
-                return Admission::LockedOut;
+                return Err(KeptOut::LockedOut);
             }
             if in_flight > 0 && locks(failures.saturating_add(in_flight), last.max(now)) {
-                admission = Admission::Full;
+                admission = Err(KeptOut::Full);
             }
         }
         admission
@@ -157,16 +154,20 @@ impl Lockout {
             })
     }
 
-    /// Whether a login is to be looked at, until it is [`Lockout::settled`]. Until then it counts as a failure, so that neither the
-    /// free ones nor a delay that is over let a volley of passwords through.
-    pub fn admits(&mut self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> Admission {
-        let admission = self.judge(account, caller, limits, now);
-        if admission == Admission::Admitted {
-            for key in keys(account, caller) {
-                *self.in_flight.entry(key).or_default() += 1;
-            }
+    /// Lets a login be looked at, until it is [`Lockout::settled`]. Until then it counts as a failure, so that neither the free ones nor a
+    /// delay that is over let a volley of passwords through.
+    pub fn admit(
+        &mut self,
+        account: &str,
+        caller: &str,
+        limits: &LockoutLimits,
+        now: Timestamp,
+    ) -> Result<(), KeptOut> {
+        self.judge(account, caller, limits, now)?;
+        for key in keys(account, caller) {
+            *self.in_flight.entry(key).or_default() += 1;
         }
-        admission
+        Ok(())
     }
 
     /// A login that was admitted has been looked at, and [`Lockout::failed`] or [`Lockout::succeeded`] or neither been told.
@@ -297,7 +298,7 @@ fn keys(account: &str, caller: &str) -> Vec<FailureKey> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::Admission::{Admitted, Full, LockedOut};
+    use super::KeptOut::{Full, LockedOut};
     use super::*;
 
     const LIMITS: LockoutLimits = LockoutLimits {
@@ -314,7 +315,7 @@ mod tests {
 
     impl Lockout {
         fn locks(&self, account: &str, caller: &str, limits: &LockoutLimits, now: Timestamp) -> bool {
-            self.judge(account, caller, limits, now) == LockedOut
+            self.judge(account, caller, limits, now) == Err(LockedOut)
         }
     }
 
@@ -366,52 +367,48 @@ mod tests {
         for _ in 0..5 {
             lockout.failed("alice", "x", &LIMITS, at(0));
         }
-        assert_eq!(lockout.admits("alice", "x", &LIMITS, at(3)), LockedOut);
-        assert_eq!(lockout.admits("alice", "x", &LIMITS, at(4)), Admitted);
-        assert_eq!(lockout.admits("alice", "x", &LIMITS, at(4)), Full, "one is being looked at");
+        assert_eq!(lockout.admit("alice", "x", &LIMITS, at(3)), Err(LockedOut));
+        assert_eq!(lockout.admit("alice", "x", &LIMITS, at(4)), Ok(()));
+        assert_eq!(lockout.admit("alice", "x", &LIMITS, at(4)), Err(Full), "one is being looked at");
         lockout.succeeded("alice", "x");
         lockout.settled("alice", "x");
-        assert_eq!(lockout.admits("alice", "x", &LIMITS, at(4)), Admitted);
-        assert_eq!(
-            lockout.admits("alice", "x", &LIMITS, at(4)),
-            Admitted,
-            "all is forgiven, and the first ones are free"
-        );
+        assert_eq!(lockout.admit("alice", "x", &LIMITS, at(4)), Ok(()));
+        assert_eq!(lockout.admit("alice", "x", &LIMITS, at(4)), Ok(()), "all is forgiven, and the first ones are free");
     }
 
     #[test]
     fn of_a_volley_the_rest_goes_the_way_of_the_first() {
         let mut lockout = Lockout::new(100);
         let volley = |lockout: &mut Lockout, from: usize| {
-            let answers = (from..100).map(|n| lockout.admits("alice", &format!("x{n}"), &LIMITS, at(0)));
+            let answers = (from..100).map(|n| lockout.admit("alice", &format!("x{n}"), &LIMITS, at(0)));
             answers.collect::<Vec<_>>()
         };
-        let is = |answer: Admission| move |answers: &[Admission]| answers.iter().all(|one| *one == answer);
+        let is = |answer| move |answers: &[Result<(), KeptOut>]| answers.iter().all(|one| *one == answer);
         let first = volley(&mut lockout, 0);
-        assert!(is(Admitted)(&first[..12]) && is(Full)(&first[12..]), "{first:?}");
+        assert!(is(Ok(()))(&first[..12]) && is(Err(Full))(&first[12..]), "{first:?}");
         // Right ones make room for as many; wrong ones lock out all the rest.
         for n in 0..6 {
             lockout.settled("alice", &format!("x{n}"));
         }
         let second = volley(&mut lockout, 12);
-        assert!(is(Admitted)(&second[..6]) && is(Full)(&second[6..]), "{second:?}");
+        assert!(is(Ok(()))(&second[..6]) && is(Err(Full))(&second[6..]), "{second:?}");
         for n in 6..18 {
             lockout.failed("alice", &format!("x{n}"), &LIMITS, at(0));
             lockout.settled("alice", &format!("x{n}"));
         }
-        assert!(is(LockedOut)(&volley(&mut lockout, 18)));
+        assert!(is(Err(LockedOut))(&volley(&mut lockout, 18)));
     }
 
     #[test]
     fn a_volley_counts_before_it_is_checked() {
         let mut lockout = Lockout::new(100);
-        let mut admits = |account: &str, caller: &str| lockout.admits(account, caller, &LIMITS, at(0)) == Admitted;
+        let mut admits = |account: &str, caller: &str| lockout.admit(account, caller, &LIMITS, at(0)) == Ok(());
         let admitted = (0..100).filter(|_| admits("alice", "x")).count();
         assert_eq!(admitted, 3, "as many as are free");
         let admitted = (0..100).filter(|n| admits("alice", &format!("y{n}"))).count();
         assert_eq!(admitted, 9, "with those before, as many as are free to the account");
         let users = |lockout: &mut Lockout, caller: &str| {
-            (0..100).filter(|n| lockout.admits(&format!("u{n}"), caller, &LIMITS, at(0)) == Admitted).count()
+            (0..100).filter(|n| lockout.admit(&format!("u{n}"), caller, &LIMITS, at(0)) == Ok(())).count()
         };
         assert_eq!(users(&mut lockout, "office"), 100, "people behind one address who all come back at once");
         lockout.failed("u1", "evil", &LIMITS, at(0));

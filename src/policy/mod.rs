@@ -25,7 +25,7 @@ use crate::model::{
 pub use bans::{Ban, BanList, BanReason, BanTarget};
 pub use callers::{Caller, Standing, network_text, standing};
 pub use guards::{Guards, HOUR};
-pub use lockout::{Admission, FailureCount, FailureKey, Lockout, LockoutLimits};
+pub use lockout::{FailureCount, FailureKey, KeptOut, Lockout, LockoutLimits};
 pub use prompts::{Fatigue, Prompt, PromptEnd, PromptFate, Prompts};
 pub use strikes::{BY_ITSELF, Strike, StrikeLimits, StrikeReason, due};
 pub use trust::{Trust, TrustBook, TrustPlace, TrustVoid, Trusted, with_trust};

@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::super::ledger::Jobs;
 use super::*;
 use crate::app::alarms::Alarms;
+use crate::app::lockouts;
 use crate::auth::peer;
 use crate::auth::{ClearPassword, NtHash, hash_password};
 use crate::config::{Config, Flags};
@@ -39,6 +40,11 @@ pub(in crate::app) struct Scene {
 
 impl Scene {
     pub(in crate::app) async fn new(more: &str) -> Self {
+        Self::with_patience(more, lockouts::PATIENCE).await
+    }
+
+    /// Of many logins of one account, those that must wait do so for so long.
+    pub(super) async fn with_patience(more: &str, patience: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file: PathBuf = dir.path().join("radhold.toml");
         let nas = format!("[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{}\"\n", String::from_utf8_lossy(SECRET));
@@ -53,7 +59,7 @@ impl Scene {
         let (ledger, jobs) = Ledger::without_keeper();
         let bans = Arc::new(Bans::new(Arc::clone(&store), settings.clone()));
         bans.refresh().await.unwrap();
-        let lockouts = Arc::new(Lockouts::new(Arc::clone(&store), settings.clone()));
+        let lockouts = Arc::new(Lockouts::new(Arc::clone(&store), settings.clone(), patience));
         lockouts.exchange().await.unwrap();
         let (alarms, _) = Alarms::new(config.node.clone());
         let guards = Guards {
