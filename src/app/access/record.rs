@@ -25,8 +25,9 @@ const SAID: Duration = Duration::from_secs(60);
 /// Access-Requests that were not accepted, of those of each NAS that are written down: so many a second, and as many at once. Not to be
 /// reached by people.
 const REFUSALS: u32 = 200;
-/// Written at a time: one transaction costs less than many, but a large one keeps a core busy, and logins at that moment waiting.
-const AT_ONCE: u32 = 32;
+/// Written at a time: one transaction costs less than many, but a large one keeps a core busy, and logins at that moment waiting. At 2,000
+/// logins a second 96 take a fifth less CPU time than 32, of both radhold and PostgreSQL, and fewer logins come upon a core that is busy.
+const AT_ONCE: u32 = 96;
 
 /// A login that waits to be written down.
 #[derive(Debug)]
