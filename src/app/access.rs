@@ -258,7 +258,7 @@ impl Access {
             let error = StoreError::Away("bans and lockouts have not been read since the start".to_owned());
             return self.without_store(request, method, label, &error);
         }
-        // They may have been banned while this one waited.
+        // The caller may have been banned while this login waited.
         if let Some(no) = self.shut_out(request, clock::now()) {
             return self.reject(request, Some(method), label, None, &no);
         }

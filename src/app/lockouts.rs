@@ -117,7 +117,13 @@ impl Lockouts {
         timeout(self.patience, wait).await.unwrap_or(Err(KeptOut::Full))
     }
 
-    fn admit_at_once(self: &Arc<Self>, account: &str, caller: &str, now: Timestamp) -> Result<Checking, KeptOut> {
+    /// The same without waiting.
+    pub(super) fn admit_at_once(
+        self: &Arc<Self>,
+        account: &str,
+        caller: &str,
+        now: Timestamp,
+    ) -> Result<Checking, KeptOut> {
         let limits = self.settings.current().lockout;
         self.lockout().admit(account, caller, &limits, now)?;
         Ok(Checking { lockouts: Arc::clone(self), account: account.to_owned(), caller: caller.to_owned() })

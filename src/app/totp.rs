@@ -68,9 +68,10 @@ impl Codes {
         // as if they were an account with one caller, of names that no packet has. Nobody's password is locked by that.
         let key = format!("\u{1}code of {user}");
         let (account, caller) = (key.as_str(), key.as_str());
-        let _checking = match self.lockouts.admit(account, caller, now).await {
+        let _checking = match self.lockouts.admit_at_once(account, caller, now) {
             Ok(checking) => checking,
             Err(KeptOut::LockedOut) => return Checked::Wrong("code-locked-out"),
+            // One person does not give so many together, but one that is not looked at is not called wrong.
             Err(KeptOut::Full) => return Checked::Away,
         };
         let checked = timeout(PATIENCE, self.look_at(user, code, origin, now)).await;

@@ -26,7 +26,7 @@ const SAID: Duration = Duration::from_secs(60);
 /// reached by people.
 const REFUSALS: u32 = 200;
 /// Written at a time: one transaction costs less than many, but a large one keeps a core busy, and logins at that moment waiting. At 2,000
-/// logins a second 96 take a fifth less CPU time than 32, of both radhold and PostgreSQL, and fewer logins come upon a core that is busy.
+/// logins a second 96 take a quarter less CPU time than 32, of both radhold and PostgreSQL.
 const AT_ONCE: u32 = 96;
 
 /// A login that waits to be written down.
