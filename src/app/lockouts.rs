@@ -1,6 +1,6 @@
 //! Wrong passwords, counted in memory at each login and shared with the other nodes through the store, in batches.
 //!
-//! A login never waits for the store here. A node that dies takes with it what it counted in the last second.
+//! A login never asks the store here; it may wait a moment for others of its account. A node that dies takes with it what it counted in the last second.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::pin;
