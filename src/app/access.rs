@@ -13,11 +13,11 @@ pub(super) mod scene;
 #[cfg(test)]
 mod tests;
 
-pub(super) use quick::Quick;
+pub(super) use quick::{LongWay, Quick};
 use record::Notes;
 pub(super) use record::Recorder;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -210,8 +210,23 @@ impl Access {
         }
     }
 
-    /// Answers an Access-Request whose authenticity has been settled.
-    pub(super) async fn answer(&self, datagram: &[u8], nas: &Nas, source: IpAddr, received_at: Timestamp) -> Fate {
+    /// Asks for the users of these names, so that they are remembered; gives the names that nobody has.
+    pub(super) async fn meet(
+        &self,
+        names: impl IntoIterator<Item = UserName>,
+        now: Timestamp,
+    ) -> Result<HashSet<UserName>, StoreError> {
+        self.users.meet(names, now).await
+    }
+
+    /// Answers an Access-Request whose authenticity has been settled, and of which it may be known already that nobody is called that.
+    pub(super) async fn answer(
+        &self,
+        datagram: &[u8],
+        nas: &Nas,
+        (source, received_at): (IpAddr, Timestamp),
+        is_nobody: bool,
+    ) -> Fate {
         let Ok(packet) = Packet::parse(datagram) else { return Fate::Drop("access.malformed") };
         let settings = self.settings.current();
         let caller = packet.first(attribute::CALLING_STATION_ID);
@@ -226,7 +241,7 @@ impl Access {
             Offer::Eap(octets) => self.refuse_eap(&request, &octets),
             Offer::Nothing => self.reject(&request, None, "none", None, &No::Unusable("no-password")),
             Offer::Password(offer) => match offer.method() {
-                Ok(method) => self.check(&request, name, &method).await,
+                Ok(method) => self.check(&request, name, &method, is_nobody).await,
                 Err(_) => self.reject(&request, None, "none", None, &No::Unusable("malformed-credentials")),
             },
         }
@@ -242,7 +257,7 @@ impl Access {
         ban.map(|Ban { until, .. }| No::BannedCaller(until))
     }
 
-    async fn check(&self, request: &Request<'_>, name: &[u8], method: &Method<'_>) -> Fate {
+    async fn check(&self, request: &Request<'_>, name: &[u8], method: &Method<'_>, is_nobody: bool) -> Fate {
         let label = method_label(method.kind());
         let account = request.account().unwrap_or_default();
         if let Some(no) = self.shut_out(request, request.received_at) {
@@ -268,6 +283,7 @@ impl Access {
         }
         // Not UTF-8, so not a name of ours; checked against the decoy like any unknown one.
         let known = match std::str::from_utf8(name) {
+            _ if is_nobody => Ok(None),
             Ok(name) => self.users.get(&UserName::from(name), request.received_at).await,
             Err(_) => Ok(None),
         };

@@ -2,6 +2,7 @@
 //! here, counted, and a stranger cannot fill the log.
 
 mod lane;
+mod newcomers;
 mod records;
 mod unwanted;
 mod whose;
@@ -14,19 +15,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(super) use self::lane::Lane;
+use self::newcomers::{Newcomer, Newcomers};
 use self::records::Answerable;
 use self::whose::{Distrust, Proof, prove, whose};
 use super::access::{Access, Fate};
 use super::clock;
 use super::ledger::Ledger;
 use super::settings::{Known, Settings, SettingsHandle};
-use crate::model::{Nas, NasName, Timestamp};
+use crate::model::{Nas, NasName, Timestamp, UserName};
 use crate::net::radsec::{End, Link};
 use crate::net::{Admission, Duplicates, Flood, Replier, RequestKey};
-use crate::radius::{Code, EncodeError, Packet, PacketBuilder, PreparedSecret};
+use crate::radius::{Code, EncodeError, Packet, PacketBuilder, PreparedSecret, attribute};
 use crate::telemetry::{self, OncePerWindow};
 
 /// How long replies are kept for repeats: longer than any NAS goes on asking.
@@ -72,11 +74,25 @@ pub(super) struct Door {
     /// Those of logins, which are the first to be dropped, and those of everything else.
     places: [Arc<Semaphore>; 2],
     held_back: Semaphore,
+    /// Logins of users who are not remembered, of all doors.
+    newcomers: Arc<Newcomers>,
     /// Accounting-Requests that are kept.
     answerable: Answerable,
     /// What was said through this door; and through any, looked at only when it was not through this one.
     complaints: Complaints,
     said: Arc<Complaints>,
+}
+
+/// A request in work.
+#[derive(Debug)]
+struct Work {
+    datagram: Vec<u8>,
+    nas: Arc<Nas>,
+    key: RequestKey,
+    replier: Replier,
+    received_at: Timestamp,
+    /// Until it is answered.
+    place: OwnedSemaphorePermit,
 }
 
 /// Peers, what is wrong with their packets, and when it was said.
@@ -87,6 +103,7 @@ pub(super) type Complaints = OncePerWindow<(IpAddr, Port, &'static str)>;
 pub(super) struct Behind {
     settings: SettingsHandle,
     access: Arc<Access>,
+    newcomers: Arc<Newcomers>,
     ledger: Ledger,
     places: [Arc<Semaphore>; 2],
     said: Arc<Complaints>,
@@ -100,7 +117,8 @@ impl Behind {
         ledger: Ledger,
         places: [Arc<Semaphore>; 2],
     ) -> Self {
-        Self { settings, access, ledger, places, said: Arc::new(complaints()) }
+        let newcomers = Arc::new(Newcomers::new(Arc::clone(&access)));
+        Self { settings, access, newcomers, ledger, places, said: Arc::new(complaints()) }
     }
 }
 
@@ -111,7 +129,7 @@ fn complaints() -> Complaints {
 impl Door {
     /// A door, which is one of so many lanes of its port. What it hands on is worked on in the runtime this is called in.
     pub(super) fn new(port: Port, lanes: usize, behind: Behind) -> Self {
-        let Behind { settings, access, ledger, places, said } = behind;
+        let Behind { settings, access, newcomers, ledger, places, said } = behind;
         Self {
             port,
             settings,
@@ -121,6 +139,7 @@ impl Door {
             duplicates: Mutex::new(Duplicates::new(REPEATS, (MOST_REPEATS / lanes).max(LEAST_REPEATS))),
             places,
             held_back: Semaphore::new(MOST_HELD_BACK),
+            newcomers,
             answerable: Answerable::default(),
             complaints: complaints(),
             said,
@@ -274,26 +293,61 @@ impl Door {
         replier: Replier,
         (settings, received_at): (&Settings, Timestamp),
     ) -> Result<(), &'static str> {
-        // A flood of logins keeps nothing else out.
-        let is_login = packet.code() == Code::AccessRequest;
-        let places = &self.places[usize::from(!is_login)];
-        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-            self.duplicates().forget(&key);
-            let label = if is_login { "packet.overload" } else { "accounting.overload" };
-            self.say_overload(key.source.ip(), label, received_at);
-            return Err(label);
-        };
+        let place = self.place(packet.code(), &key, received_at)?;
         if packet.code() == Code::AccountingRequest {
             return self.record(packet, nas, key, (replier, place), (settings, received_at)).inspect_err(|label| {
                 self.duplicates().forget(&key);
                 self.say_overload(key.source.ip(), label, received_at);
             });
         }
-        let (door, nas, datagram) = (Arc::clone(self), Arc::clone(nas), packet.as_bytes().to_vec());
+        let (nas, datagram) = (Arc::clone(nas), packet.as_bytes().to_vec());
+        self.work_alone(Work { datagram, nas, key, replier, received_at, place }, false);
+        Ok(())
+    }
+
+    /// The same with a login of a user who is not remembered.
+    fn begin_with_others(
+        self: &Arc<Self>,
+        packet: &Packet<'_>,
+        nas: &Arc<Nas>,
+        key: RequestKey,
+        replier: Replier,
+        received_at: Timestamp,
+    ) -> Result<(), &'static str> {
+        let place = self.place(packet.code(), &key, received_at)?;
+        let name = UserName::from(packet.text(attribute::USER_NAME).unwrap_or_default());
+        let (nas, datagram) = (Arc::clone(nas), packet.as_bytes().to_vec());
+        let work = Work { datagram, nas, key, replier, received_at, place };
+        self.newcomers.add(Newcomer { door: Arc::clone(self), name, work });
+        Ok(())
+    }
+
+    /// A place for a request in work, unless there is too much to do. A flood of logins keeps nothing else out.
+    fn place(
+        &self,
+        code: Code,
+        key: &RequestKey,
+        received_at: Timestamp,
+    ) -> Result<OwnedSemaphorePermit, &'static str> {
+        let is_login = code == Code::AccessRequest;
+        let places = Arc::clone(&self.places[usize::from(!is_login)]);
+        places.try_acquire_owned().map_err(|_| {
+            self.duplicates().forget(key);
+            let label = if is_login { "packet.overload" } else { "accounting.overload" };
+            self.say_overload(key.source.ip(), label, received_at);
+            label
+        })
+    }
+
+    /// Works on a request in a task of its own; of a login it may be known that nobody is called that.
+    fn work_alone(self: &Arc<Self>, work: Work, is_nobody: bool) {
+        let door = Arc::clone(self);
         self.runtime.spawn(async move {
+            let Work { datagram, nas, key, replier, received_at, place } = work;
+            let is_login = datagram.first() == Some(&u8::from(Code::AccessRequest));
             let room = !is_login || door.ledger.room().await.is_ok();
             let fate = if room {
-                door.work(&datagram, &nas, &replier, received_at).await
+                door.work(&datagram, &nas, &replier, (received_at, is_nobody)).await
             } else {
                 Fate::Drop("packet.overload")
             };
@@ -310,7 +364,6 @@ impl Door {
                 }
             }
         });
-        Ok(())
     }
 
     /// Keeps a refusal back until its time. Of these there are at most so many; a flood of wrong passwords beyond that gets no
@@ -335,11 +388,17 @@ impl Door {
         replier.send_with_others(reply, settled).await;
     }
 
-    async fn work(&self, datagram: &[u8], nas: &Arc<Nas>, replier: &Replier, received_at: Timestamp) -> Fate {
+    async fn work(
+        &self,
+        datagram: &[u8],
+        nas: &Arc<Nas>,
+        replier: &Replier,
+        (received_at, is_nobody): (Timestamp, bool),
+    ) -> Fate {
         let Ok(packet) = Packet::parse(datagram) else { return Fate::Drop("packet.malformed") };
         let source = replier.peer().ip().to_canonical();
         match packet.code() {
-            Code::AccessRequest => self.access.answer(datagram, nas, source, received_at).await,
+            Code::AccessRequest => self.access.answer(datagram, nas, (source, received_at), is_nobody).await,
             Code::StatusServer => {
                 let mut builder = PacketBuilder::reply(&packet, Code::AccessAccept);
                 let secret = PreparedSecret::new(nas.secret.expose());

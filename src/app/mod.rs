@@ -17,6 +17,7 @@ mod deadlines;
 mod desk;
 mod door;
 pub mod enrolment;
+mod gathering;
 mod kernel_drops;
 pub mod keys;
 mod ledger;

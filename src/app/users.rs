@@ -6,6 +6,7 @@
 
 mod asker;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -63,6 +64,14 @@ enum Known {
     Old,
 }
 
+/// What was known of changes when the store was asked.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    at: Timestamp,
+    hearing: bool,
+    changes: u64,
+}
+
 impl Users {
     pub(super) fn new(store: Arc<dyn Store>, stale: Duration) -> Self {
         Self {
@@ -84,28 +93,18 @@ impl Users {
         {
             return Ok(Some(Arc::clone(&met.user)));
         }
-        let changes = self.changes.load(Ordering::Acquire);
-        let hearing = self.hearing.load(Ordering::Acquire);
+        let asking = self.asking(now);
         let patience = if met.is_some() { MOMENT } else { PATIENCE };
         let asked = timeout(patience, self.asker.member(name)).await;
         let found = asked.unwrap_or_else(|_| Err(StoreError::Away(format!("no answer within {patience:?}"))));
-        if let Err(StoreError::Away(_)) = &found {
-            self.away_until.fetch_max((now + MOMENT).as_micros(), Ordering::AcqRel);
-        }
+        self.note_absence(&found, now);
         match found {
             Ok(user) => {
                 let user = user.map(Arc::new);
-                let take_in = || match &user {
-                    Some(user) => self.remember(name, user, now, hearing, changes),
+                self.found(asking, || match &user {
+                    Some(user) => self.remember(name, user, asking),
                     None => drop(self.met.remove(name)),
-                };
-                // While nothing is heard this is how changes are known.
-                let is_heard = hearing && self.changes.load(Ordering::Acquire) == changes;
-                if is_heard {
-                    take_in()
-                } else {
-                    self.changed(take_in)
-                }
+                });
                 Ok(user)
             }
             Err(error) => match met {
@@ -115,6 +114,48 @@ impl Users {
                 }
                 _ => Err(error),
             },
+        }
+    }
+
+    /// Asks for all of these in one statement, and remembers those that there are; gives the names that nobody has.
+    pub(super) async fn meet(
+        &self,
+        names: impl IntoIterator<Item = UserName>,
+        now: Timestamp,
+    ) -> Result<HashSet<UserName>, StoreError> {
+        let names: Vec<UserName> = names.into_iter().collect();
+        let asking = self.asking(now);
+        let found = self.asker.members(&names).await;
+        self.note_absence(&found, now);
+        let found: Vec<Arc<Member>> = found?.into_iter().map(Arc::new).collect();
+        let mut nobody: HashSet<UserName> = names.into_iter().collect();
+        for member in &found {
+            nobody.remove(&member.user.name);
+        }
+        self.found(asking, || {
+            found.iter().for_each(|member| self.remember(&member.user.name, member, asking));
+            nobody.iter().for_each(|name| drop(self.met.remove(name)));
+        });
+        Ok(nobody)
+    }
+
+    /// What is known of changes when the store is asked.
+    fn asking(&self, at: Timestamp) -> Asking {
+        let changes = self.changes.load(Ordering::Acquire);
+        Asking { at, hearing: self.hearing.load(Ordering::Acquire), changes }
+    }
+
+    /// Takes in what the store said.
+    fn found(&self, asking: Asking, take_in: impl FnOnce()) {
+        // While nothing is heard this is how changes are known.
+        let is_heard = asking.hearing && self.changes.load(Ordering::Acquire) == asking.changes;
+        if is_heard { take_in() } else { self.changed(take_in) }
+    }
+
+    /// Those at hand go on while the store is away, which it was a moment ago.
+    fn note_absence<T>(&self, answer: &Result<T, StoreError>, now: Timestamp) {
+        if let Err(StoreError::Away(_)) = answer {
+            self.away_until.fetch_max((now + MOMENT).as_micros(), Ordering::AcqRel);
         }
     }
 
@@ -177,15 +218,15 @@ impl Users {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn remember(&self, name: &UserName, user: &Arc<Member>, now: Timestamp, hearing: bool, changes: u64) {
+    fn remember(&self, name: &UserName, user: &Arc<Member>, asking: Asking) {
         if self.met.len() >= MOST {
             self.evict_oldest_quarter();
         }
         // With the place in hand: a change heard from here on waits for it, and then finds what was put there.
         let place = self.met.entry(name.clone());
-        let is_current = hearing && self.changes.load(Ordering::Acquire) == changes;
+        let is_current = asking.hearing && self.changes.load(Ordering::Acquire) == asking.changes;
         let known = if is_current { Known::Current } else { Known::Old };
-        place.insert(Met { user: Arc::clone(user), since: now, known });
+        place.insert(Met { user: Arc::clone(user), since: asking.at, known });
     }
 
     /// Forgets those who were asked for longest ago.
@@ -302,7 +343,7 @@ mod tests {
         let read = Arc::new(Member { user: alice("old"), groups: vec![] });
         let before = users.changes.load(Ordering::Acquire);
         users.forget(&"alice".into());
-        users.remember(&"alice".into(), &read, at(10), true, before);
+        users.remember(&"alice".into(), &read, Asking { at: at(10), hearing: true, changes: before });
         assert_eq!(filter(&users, 20).await, "new");
     }
 
@@ -343,7 +384,7 @@ mod tests {
                 let (read, before) =
                     (Arc::new(Member { user: alice("old"), groups: vec![] }), users.change(at(1000)).unwrap());
                 users.forget(&"alice".into());
-                users.remember(&"alice".into(), &read, at(1001), true, before);
+                users.remember(&"alice".into(), &read, Asking { at: at(1001), hearing: true, changes: before });
             } else {
                 users.forget_all();
             }
@@ -362,9 +403,7 @@ mod tests {
             users.remember(
                 &format!("u{number}").as_str().into(),
                 &Arc::new(Member { user: alice("x"), groups: vec![] }),
-                at(number / 2),
-                true,
-                1,
+                Asking { at: at(number / 2), hearing: true, changes: 1 },
             );
         }
         users.evict_oldest_quarter();

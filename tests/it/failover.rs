@@ -219,6 +219,31 @@ async fn while_postgresql_is_down_who_is_known_goes_on_and_the_others_are_not_an
     radhold.until_state("held");
 }
 
+/// A table that somebody has locked, as ALTER TABLE does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_users_are_locked_who_is_known_goes_on_and_the_others_wait_for_the_lock() {
+    let engine = Engine::start().await;
+    let (radhold, fleet) = scene(&engine.address("postgres"), "").await;
+    block_in_place(|| radhold.add_user("carol", PASSWORD, &["--store-as", "clear"]));
+    logins(&fleet, 1, 3).await;
+    let mut lock = PgConnection::connect(&engine.address("postgres")).await.unwrap();
+    lock.execute("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let known = async {
+        // Those who are not known have been given up together, and wait each by themselves.
+        sleep(Duration::from_secs(1)).await;
+        let slowest = logins(&fleet, 10, 20).await;
+        lock.close().await.unwrap();
+        slowest
+    };
+    let other = |nth, user| fleet.try_login(nth, user, PASSWORD, 0, QUICK);
+    let (slowest, carol, bob, late) = tokio::join!(known, other(7, "carol"), other(8, "bob"), async {
+        sleep(Duration::from_millis(250)).await;
+        other(9, "bob").await
+    });
+    assert_eq!((carol, bob, late), (Some(Code::AccessAccept), Some(Code::AccessReject), Some(Code::AccessReject)));
+    assert!(slowest < QUICK / 2, "{slowest:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_setting_rejects_those_who_are_not_known_and_bounds_those_who_are() {
     let mut engine = Engine::start().await;

@@ -21,6 +21,18 @@ use crate::radius::{PreparedSecret, Signing};
 /// has logged in so: 105 MB in all.
 const MOST: usize = 131_072;
 
+/// Users of whom the same is remembered where those are answered who had to be asked for: next they come to the core itself.
+const MOST_NEW: usize = 64;
+
+/// Why a request is left to [`Access::answer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::app) enum LongWay {
+    /// All that is missing is the user, who is not remembered: once asked for, this may be answered at once.
+    NotRemembered,
+    /// For whatever else.
+    Other,
+}
+
 /// The short cut of one core.
 #[derive(Debug)]
 pub(in crate::app) struct Quick {
@@ -39,23 +51,61 @@ pub(in crate::app) struct Quick {
 impl Quick {
     /// One of so many.
     pub(in crate::app) fn new(access: Arc<Access>, notes: Arc<Notes>, cores: usize) -> Self {
+        Self::remembering(MOST / cores.max(1), access, notes)
+    }
+
+    /// Of no core: for those who had to be asked for.
+    pub(in crate::app) fn for_those_met(access: Arc<Access>) -> Self {
+        let notes = Arc::clone(&access.notes);
+        Self::remembering(MOST_NEW, access, notes)
+    }
+
+    fn remembering(most: usize, access: Arc<Access>, notes: Arc<Notes>) -> Self {
         let (settings, bans) = (access.settings.reader(), access.guards.bans.reader());
         let without_class = access.without_class.reader();
         // Any code: each reply begins anew.
         let reply = PacketBuilder::request(Code::AccessRequest, 0, [0; 16]);
-        let (plans, chance) = (Plans::new(MOST / cores.max(1)), Supply::new());
+        let (plans, chance) = (Plans::new(most), Supply::new());
         Self { access, settings, bans, without_class, plans, chance, notes, reply, caller: String::new() }
     }
 
-    /// Leaves the Access-Accept for an Access-Request, whose authenticity has been settled by this secret, to be signed; `None` leaves the
-    /// request to [`Access::answer`].
+    /// Leaves the Access-Accept for an Access-Request, whose authenticity has been settled by this secret, to be signed; or says why it is left
+    /// to [`Access::answer`].
     pub(in crate::app) fn answer(
         &mut self,
         packet: &Packet<'_>,
         (nas, secret): (&Arc<Nas>, &PreparedSecret),
         (source, received_at): (IpAddr, Timestamp),
         signing: &mut Signing,
-    ) -> Option<()> {
+    ) -> Result<(), LongWay> {
+        let name = self.is_plain(packet, nas, received_at).ok_or(LongWay::Other)?;
+        let Self { access, settings, plans, .. } = self;
+        let (settings, version) = settings.get();
+        let (users, key) = ((&*access.users, received_at), &access.sealing_key);
+        let Some(planned) = plans.get(name, nas, (settings, version), users, key) else {
+            let is_heard_of = access.users.change(received_at).is_some();
+            return Err(if is_heard_of { LongWay::NotRemembered } else { LongWay::Other });
+        };
+        let Some(plan) = planned.plan.clone() else { return Err(LongWay::Other) };
+        let offer = Offer::read(packet, secret.expose());
+        let Offer::Password(offer) = &offer else { return Err(LongWay::Other) };
+        let method = offer.method().map_err(|_| LongWay::Other)?;
+        if method.kind() == MethodKind::MsChapV1 && !nas.allow_ms_chap_v1 {
+            return Err(LongWay::Other);
+        }
+        let Some(proof) = prove(access, settings, planned, &plan, &method, received_at) else {
+            // Whatever else comes now is looked at closely, from this moment on.
+            access.guards.lockouts.suspect(name, &self.caller);
+            return Err(LongWay::Other);
+        };
+        if method.kind() == MethodKind::Pap {
+            settings.nases.revealed_by(nas, source, received_at);
+        }
+        self.accept(packet, plan, &proof, secret, (source, received_at), signing).ok_or(LongWay::Other)
+    }
+
+    /// The User-Name of a request of which a plan says all, if nothing stands against it.
+    fn is_plain<'p>(&mut self, packet: &Packet<'p>, nas: &Nas, received_at: Timestamp) -> Option<&'p str> {
         // Its Start looks for the offer, which therefore must be kept first.
         if self.without_class.get().0.contains(&nas.name) {
             return None;
@@ -65,28 +115,10 @@ impl Quick {
             return None;
         }
         let name = packet.text(attribute::USER_NAME)?;
-        if name.is_empty() || name.chars().any(char::is_control) {
+        if name.is_empty() || name.len() > LONGEST_USER_NAME || name.chars().any(char::is_control) {
             return None;
         }
-        self.may_come(packet, nas, name, received_at)?;
-        let Self { access, settings, plans, .. } = self;
-        let (settings, version) = settings.get();
-        let planned = plans.get(name, nas, (settings, version), (&access.users, received_at), &access.sealing_key)?;
-        let plan = Arc::clone(planned.plan.as_ref()?);
-        let Offer::Password(offer) = Offer::read(packet, secret.expose()) else { return None };
-        let method = offer.method().ok()?;
-        if method.kind() == MethodKind::MsChapV1 && !nas.allow_ms_chap_v1 {
-            return None;
-        }
-        let Some(proof) = prove(access, settings, planned, &plan, &method, received_at) else {
-            // Whatever else comes now is looked at closely, from this moment on.
-            access.guards.lockouts.suspect(name, &self.caller);
-            return None;
-        };
-        if method.kind() == MethodKind::Pap {
-            settings.nases.revealed_by(nas, source, received_at);
-        }
-        self.accept(packet, plan, &proof, secret, (source, received_at), signing)
+        self.may_come(packet, nas, name, received_at).map(|()| name)
     }
 
     /// Whether nothing stands against this account and caller.

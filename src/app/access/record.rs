@@ -102,25 +102,28 @@ impl fmt::Debug for Note {
 #[derive(Debug)]
 pub(in crate::app) struct Notes {
     queue: ArrayQueue<Left>,
+    /// Whether any number of tasks leave theirs here; else one core does.
+    of_many: bool,
     /// Not written down, since they found no place.
     lost: AtomicU64,
     left: Arc<Notify>,
 }
 
 impl Notes {
-    /// Leaves what is to be written, if there is room. Any number of tasks may.
+    /// Leaves what is to be written, if there is room.
     pub(super) fn leave_read(&self, offer: Session, attempt: AuthAttempt) -> bool {
-        let left = self.queue.push(Left::Read(Box::new((offer, attempt)))).is_ok();
-        // Which of several is the first cannot be told.
-        self.left.notify_one();
-        left
+        self.push(Left::Read(Box::new((offer, attempt))))
     }
 
-    /// Leaves a note if there is room. For the one lane whose queue this is.
+    /// Leaves a note if there is room.
     pub(super) fn leave(&self, note: Note) -> bool {
-        let left = self.queue.push(Left::Unread(note)).is_ok();
-        // Of several in a row, the first wakes whoever takes them all.
-        if left && self.queue.len() == 1 {
+        self.push(Left::Unread(note))
+    }
+
+    fn push(&self, left: Left) -> bool {
+        let left = self.queue.push(left).is_ok();
+        // Of several that one leaves in a row, the first wakes whoever takes them all. Which of several that many leave is the first cannot be told.
+        if left && (self.of_many || self.queue.len() == 1) {
             self.left.notify_one();
         }
         left
@@ -158,12 +161,15 @@ impl Recorder {
     /// One for so many cores.
     pub(in crate::app) fn new(cores: usize, ledger: Ledger, settings: SettingsHandle) -> Self {
         let left = Arc::<Notify>::default();
-        let notes = || Notes { queue: ArrayQueue::new(MOST_WAITING), lost: AtomicU64::new(0), left: Arc::clone(&left) };
+        let notes = |of_many| {
+            let (queue, lost, left) = (ArrayQueue::new(MOST_WAITING), AtomicU64::new(0), Arc::clone(&left));
+            Arc::new(Notes { queue, of_many, lost, left })
+        };
         Self {
             ledger,
             settings,
-            cores: (0..cores).map(|_| Arc::new(notes())).collect(),
-            others: Arc::new(notes()),
+            cores: (0..cores).map(|_| notes(false)).collect(),
+            others: notes(true),
             left,
             next: AtomicUsize::new(0),
         }

@@ -119,15 +119,20 @@ impl Scene {
     }
 
     pub(in crate::app) fn quickly(&mut self, request: &[u8]) -> Option<Vec<u8>> {
+        self.try_quickly(request).ok()
+    }
+
+    /// The same, or why it is left to the long way.
+    pub(super) fn try_quickly(&mut self, request: &[u8]) -> Result<Vec<u8>, LongWay> {
         let packet = Packet::parse(request).unwrap();
         let (secret, mut signing) = (PreparedSecret::new(SECRET), Signing::default());
         self.quick.answer(&packet, (&self.nas, &secret), (HERE, clock::now()), &mut signing)?;
-        signing.sign().next().map(<[u8]>::to_vec)
+        Ok(signing.sign().next().unwrap().to_vec())
     }
 
     /// The code of the answer that takes its time.
     pub(in crate::app) async fn slowly(&self, request: &[u8]) -> Option<Vec<u8>> {
-        match self.access.answer(request, &self.nas, HERE, clock::now()).await {
+        match self.access.answer(request, &self.nas, (HERE, clock::now()), false).await {
             Fate::Reply(reply) | Fate::ReplyLater(reply, _) => Some(reply),
             Fate::Drop(_) => None,
         }

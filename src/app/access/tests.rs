@@ -20,7 +20,7 @@ async fn volley(scene: &mut Scene, password: &[u8]) -> (JoinSet<Fate>, OwnedSema
     for n in 0..VOLLEY {
         let request = scene.pap_from("guest", password, &format!("192.0.2.{n}"));
         let (access, nas) = (Arc::clone(&scene.access), Arc::clone(&scene.nas));
-        logins.spawn(async move { access.answer(&request, &nas, HERE, clock::now()).await });
+        logins.spawn(async move { access.answer(&request, &nas, (HERE, clock::now()), false).await });
     }
     for _ in 0..2 * VOLLEY {
         tokio::task::yield_now().await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Door, Guard, Port, sent_label, status_code, unwritable};
-use crate::app::access::Quick;
+use crate::app::access::{LongWay, Quick};
 use crate::app::clock;
 use crate::app::current::Reader;
 use crate::app::settings::Settings;
@@ -109,7 +109,13 @@ impl Lane {
                 })?;
                 true
             }
-            (Code::AccessRequest, Some(quick)) => quick.answer(&packet, (nas, secret), from, signing).is_some(),
+            (Code::AccessRequest, Some(quick)) => match quick.answer(&packet, (nas, secret), from, signing) {
+                Ok(()) => true,
+                Err(LongWay::NotRemembered) => {
+                    return door.begin_with_others(&packet, nas, key, arrival.replier(), received_at);
+                }
+                Err(LongWay::Other) => false,
+            },
             _ => false,
         };
         if !at_once {

@@ -2,10 +2,11 @@
 //! one each. Nobody waits for others to come: who asks while nothing is under way is asked for alone. Remembers nobody.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::app::gathering::{Gathering, Turns};
 use crate::model::{Member, UserName};
 use crate::store::{Store, StoreError};
 
@@ -15,65 +16,53 @@ const BATCH: usize = 64;
 const AT_ONCE: usize = 2;
 
 type Answer = Result<Option<Member>, StoreError>;
+type Asking = (UserName, oneshot::Sender<Answer>);
 
 /// Asks.
 #[derive(Debug)]
 pub(super) struct Asker {
     store: Arc<dyn Store>,
-    queue: Mutex<Queue>,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: Vec<(UserName, oneshot::Sender<Answer>)>,
-    under_way: usize,
+    asking: Arc<Gathering<Asking>>,
 }
 
 impl Asker {
     pub(super) fn new(store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { store, queue: Mutex::default() })
+        Arc::new(Self { store, asking: Gathering::new(BATCH, AT_ONCE) })
     }
 
     /// The user of that name with their groups, as they are in the store at some moment after this call.
     pub(super) async fn member(self: &Arc<Self>, name: &UserName) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let begin = {
-            let mut queue = self.queue();
-            queue.waiting.push((name.clone(), answer));
-            let begin = queue.under_way < AT_ONCE;
-            queue.under_way += usize::from(begin);
-            begin
-        };
-        if begin {
+        if let Some(turns) = self.asking.add((name.clone(), answer)) {
             // Of its own, since whoever asked first may not wait to the end.
-            tokio::spawn(Arc::clone(self).work());
+            tokio::spawn(Arc::clone(self).work(turns));
         }
         answered.await.unwrap_or_else(|_| Err(StoreError::Away("whoever asked for users ended".to_owned())))
     }
 
-    async fn work(self: Arc<Self>) {
-        let _place = Place(&self);
+    /// Those of these names that there are, likewise, in one statement of their own.
+    pub(super) async fn members(&self, names: &[UserName]) -> Result<Vec<Member>, StoreError> {
+        self.store.members_named(names).await
+    }
+
+    async fn work(self: Arc<Self>, mut turns: Turns<Asking>) {
         loop {
-            let mut some = {
-                let mut queue = self.queue();
-                let most = queue.waiting.len().min(BATCH);
-                queue.waiting.drain(..most).collect::<Vec<_>>()
-            };
-            // Who waits no more is not asked for.
-            some.retain(|(_, answer)| !answer.is_closed());
-            if some.is_empty() && self.queue().waiting.is_empty() {
+            let mut some = turns.next();
+            if some.is_empty() {
                 return;
             }
+            // Who waits no more is not asked for.
+            some.retain(|(_, answer)| !answer.is_closed());
             self.ask(some).await;
         }
     }
 
-    async fn ask(&self, some: Vec<(UserName, oneshot::Sender<Answer>)>) {
+    async fn ask(&self, some: Vec<Asking>) {
         let names: Vec<UserName> = some.iter().map(|(name, _)| name.clone()).collect();
         match &*names {
             [] => return,
             [_] => (),
-            _ => match self.store.members_named(&names).await {
+            _ => match self.members(&names).await {
                 Ok(found) => {
                     let found: HashMap<UserName, Member> =
                         found.into_iter().map(|member| (member.user.name.clone(), member)).collect();
@@ -94,27 +83,6 @@ impl Asker {
         }
         for (name, answer) in some {
             let _ = answer.send(self.store.member(&name).await);
-        }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A place among those under way; given back also by one that panics. Whoever came too late to be seen by it begins anew.
-struct Place<'a>(&'a Arc<Asker>);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut queue = self.0.queue();
-        queue.under_way -= 1;
-        if queue.under_way == 0 && !queue.waiting.is_empty() {
-            queue.under_way = 1;
-            drop(queue);
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(Arc::clone(self.0).work());
-            }
         }
     }
 }
@@ -146,10 +114,6 @@ mod tests {
             }
             asking.join_all().await;
         }
-        // The last one's place is given back by a task of its own.
-        while asker.queue().under_way > 0 {
-            tokio::task::yield_now().await;
-        }
-        assert!(asker.queue().waiting.is_empty());
+        assert!(asker.asking.disperse().is_empty());
     }
 }

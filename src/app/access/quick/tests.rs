@@ -39,6 +39,35 @@ async fn it_says_what_the_long_way_says() {
     assert_ne!(quick, scene.quickly(&request).unwrap(), "each is a session of its own");
 }
 
+/// To ask for users costs the store: nobody makes it who would be refused without.
+#[tokio::test]
+async fn only_for_want_of_the_user_it_says_so() {
+    let mut scene = Scene::with_alice("[callers]\ndeny = [\"198.51.100.0/24\"]\n").await;
+    scene.add("bob", clear(), |user| user.second_factor = SecondFactor::Required).await;
+    let [alice, denied, guess] = [("192.0.2.7", PASSWORD), ("198.51.100.9", PASSWORD), ("192.0.2.7", b"a guess")]
+        .map(|(caller, password)| scene.pap_from("alice", password, caller));
+    let nobody = scene.pap("nobody", PASSWORD);
+    let suspect = scene.pap_from("suspect", PASSWORD, "192.0.2.8");
+    scene.access.guards.lockouts.suspect("suspect", "192.0.2.8");
+    let answered = |scene: &mut Scene, request: &[u8]| scene.try_quickly(request).map(drop);
+    for request in [&alice, &guess, &nobody] {
+        assert_eq!(answered(&mut scene, request), Err(LongWay::NotRemembered));
+    }
+    for request in [&denied, &suspect] {
+        assert_eq!(answered(&mut scene, request), Err(LongWay::Other));
+    }
+    let names = ["alice", "bob", "nobody", "alice"].map(UserName::from);
+    let nobodies = scene.access.meet(names, clock::now()).await.unwrap();
+    assert_eq!(nobodies, HashSet::from(["nobody".into()]));
+    assert_eq!(answered(&mut scene, &alice), Ok(()));
+    for request in [scene.pap("bob", PASSWORD), guess] {
+        assert_eq!(answered(&mut scene, &request), Err(LongWay::Other));
+    }
+    // While nothing is heard of changes nobody is remembered for long.
+    scene.access.users.deafen();
+    assert_eq!(answered(&mut scene, &nobody), Err(LongWay::Other));
+}
+
 #[tokio::test]
 async fn what_it_leaves_behind_is_what_the_long_way_leaves_behind() {
     let mut scene = Scene::with_alice("").await;

@@ -1,6 +1,6 @@
 //! Lanes from socket to socket: what a login takes of the heap there, and who gets no answer when there is too much to do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::PipeWriter;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc;
@@ -11,6 +11,7 @@ use super::super::Behind;
 use super::*;
 use crate::app::access::scene::{PASSWORD, SECRET, Scene, clear, slow};
 use crate::app::ledger::{Asker, Job, Jobs};
+use crate::model::{SecondFactor, User};
 use crate::radius::{Packet, attribute, hiding};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -299,6 +300,67 @@ async fn what_comes_at_once_is_answered_one_by_one() {
     scene.recorder.finish(PATIENCE).await;
     let offers = std::iter::from_fn(|| scene.jobs.next()).filter(|job| matches!(job, Job::Offer(_))).count();
     assert_eq!(offers, 1 + 2 * (usize::from(LOGINS) + 1));
+}
+
+/// More of them than are asked for at once, and of each kind: whoever is answered together with others gets what they would get alone, and once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_who_are_not_remembered_each_get_their_own_answer() {
+    const CROWD: u8 = 200;
+    let mut scene = Scene::new("[server]\nreject_delay = \"0s\"\n").await;
+    for number in 0..CROWD {
+        let change = |user: &mut User| match number % 10 {
+            1 => user.second_factor = SecondFactor::Required,
+            2 => user.disabled = true,
+            _ => (),
+        };
+        let credential = if number % 10 == 3 { slow() } else { clear() };
+        if number % 10 != 4 {
+            scene.add(&format!("user{number}"), credential, change).await;
+        }
+    }
+    let server = Server::start(&scene, [1000, 2]);
+    let nas = NasPort::open(server.access);
+    let request = |scene: &mut Scene, number: u8| {
+        let password = if number % 10 == 5 { b"a guess" } else { PASSWORD };
+        scene.pap_from(&format!("user{number}"), password, &format!("198.51.100.{number}"))
+    };
+    let requests: Vec<_> = (0..CROWD).map(|number| request(&mut scene, number)).collect();
+    let due = |number: u8| match number % 10 {
+        2 | 4 | 5 => Code::AccessReject,
+        _ => Code::AccessAccept,
+    };
+    // In slices, since the system keeps no more than so many for a socket.
+    let mut replies = BTreeMap::new();
+    for slice in requests.chunks(100) {
+        slice.iter().for_each(|request| nas.send(request));
+        for _ in slice {
+            let mut octets = [0; 4096];
+            let length = nas.0.recv(&mut octets).unwrap();
+            assert_eq!(replies.insert(octets[1], octets[..length].to_vec()), None, "once");
+        }
+    }
+    for (number, request) in (0..).zip(&requests) {
+        let reply = Packet::parse(&replies[&identifier(request)]).unwrap();
+        assert_eq!(reply.code(), due(number), "{number}");
+        assert!(reply.verify_reply(SECRET, request[4..].first_chunk().unwrap()).unwrap().message_authenticator());
+        // The repeat gets the same.
+        nas.send(request);
+        let mut octets = [0; 4096];
+        let length = nas.0.recv(&mut octets).unwrap();
+        assert_eq!(octets[..length], replies[&identifier(request)][..], "{number}");
+    }
+    until(|| server.free()[0] == 1000).await;
+    assert!(nas.until_read().is_empty());
+    // Of each that was let in and is not asked about there is an offer, and an attempt; and from now on they wait for nobody.
+    scene.recorder.finish(PATIENCE).await;
+    let offers = std::iter::from_fn(|| scene.jobs.next()).filter(|job| matches!(job, Job::Offer(_))).count();
+    assert_eq!(offers, usize::from(CROWD) * 7 / 10);
+    let _all = Arc::clone(&server.places[0]).acquire_many_owned(1000).await.unwrap();
+    for number in (0..CROWD).filter(|number| [0, 6, 7, 8, 9].contains(&(number % 10))) {
+        let request = request(&mut scene, number);
+        nas.send(&request);
+        assert_eq!(nas.next(), (Code::AccessAccept, identifier(&request)));
+    }
 }
 
 /// There a Status-Server is worked on as a request is: it asks whether the server is up, which it is.
