@@ -7,7 +7,7 @@ mod records;
 mod unwanted;
 mod whose;
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::hash::RandomState;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -84,7 +84,6 @@ pub(super) struct Door {
 }
 
 /// A request in work.
-#[derive(Debug)]
 struct Work {
     datagram: Vec<u8>,
     nas: Arc<Nas>,
@@ -93,6 +92,13 @@ struct Work {
     received_at: Timestamp,
     /// Until it is answered.
     place: OwnedSemaphorePermit,
+}
+
+impl fmt::Debug for Work {
+    /// Without the datagram, which holds what proves the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 /// Peers, what is wrong with their packets, and when it was said.
@@ -318,7 +324,7 @@ impl Door {
         let name = UserName::from(packet.text(attribute::USER_NAME).unwrap_or_default());
         let (nas, datagram) = (Arc::clone(nas), packet.as_bytes().to_vec());
         let work = Work { datagram, nas, key, replier, received_at, place };
-        self.newcomers.add(Newcomer { door: Arc::clone(self), name, work });
+        self.newcomers.add(Newcomer::new(Arc::clone(self), name, work));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What is done for many at once: whoever comes while it is done for others waits, and is taken in by the next turn with all who came
 //! meanwhile. Nobody waits for others to come.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Those who wait, and how many are at work for them.
@@ -15,20 +16,20 @@ pub(super) struct Gathering<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    waiting: Vec<T>,
+    waiting: VecDeque<T>,
     at_work: usize,
 }
 
 impl<T> Gathering<T> {
     /// One with so many in a turn at most, and so many workers.
     pub(super) fn new(most: usize, at_once: usize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { waiting: Vec::new(), at_work: 0 }), most, at_once })
+        Arc::new(Self { state: Mutex::new(State { waiting: VecDeque::new(), at_work: 0 }), most, at_once })
     }
 
     /// Adds one. What comes back is for one more worker; `None` when there are enough.
     pub(super) fn add(self: &Arc<Self>, one: T) -> Option<Turns<T>> {
         let mut state = self.state();
-        state.waiting.push(one);
+        state.waiting.push_back(one);
         if state.at_work >= self.at_once {
             return None;
         }
@@ -38,7 +39,7 @@ impl<T> Gathering<T> {
 
     /// All who wait: nothing can be done for many at once.
     pub(super) fn disperse(&self) -> Vec<T> {
-        std::mem::take(&mut self.state().waiting)
+        std::mem::take(&mut self.state().waiting).into()
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {

@@ -117,6 +117,11 @@ impl Users {
         }
     }
 
+    /// Whether somebody of that name is not remembered at all, but would be at hand once they were asked for.
+    pub(super) fn would_be_met(&self, name: &str) -> bool {
+        self.hearing.load(Ordering::Acquire) && !self.met.contains_key(name)
+    }
+
     /// Asks for all of these in one statement, and remembers those that there are; gives the names that nobody has.
     pub(super) async fn meet(
         &self,
@@ -145,10 +150,9 @@ impl Users {
         Asking { at, hearing: self.hearing.load(Ordering::Acquire), changes }
     }
 
-    /// Takes in what the store said.
+    /// Takes in what the store said. While nothing is heard this is how changes are known; else whatever changed since it was asked was heard.
     fn found(&self, asking: Asking, take_in: impl FnOnce()) {
-        // While nothing is heard this is how changes are known.
-        let is_heard = asking.hearing && self.changes.load(Ordering::Acquire) == asking.changes;
+        let is_heard = asking.hearing && self.hearing.load(Ordering::Acquire);
         if is_heard { take_in() } else { self.changed(take_in) }
     }
 

@@ -219,29 +219,44 @@ async fn while_postgresql_is_down_who_is_known_goes_on_and_the_others_are_not_an
     radhold.until_state("held");
 }
 
-/// A table that somebody has locked, as ALTER TABLE does.
+/// A table that somebody has locked, as ALTER TABLE does: who is known goes on, and so does everything else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_users_are_locked_who_is_known_goes_on_and_the_others_wait_for_the_lock() {
+async fn while_users_are_locked_only_those_wait_who_are_not_known() {
+    const OTHERS: u32 = 30;
     let engine = Engine::start().await;
-    let (radhold, fleet) = scene(&engine.address("postgres"), "").await;
+    // Statements that hang leave some.
+    let (radhold, fleet) = scene(&engine.address("postgres"), "store.connections = 6\n").await;
     block_in_place(|| radhold.add_user("carol", PASSWORD, &["--store-as", "clear"]));
     logins(&fleet, 1, 3).await;
     let mut lock = PgConnection::connect(&engine.address("postgres")).await.unwrap();
     lock.execute("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let known = async {
-        // Those who are not known have been given up together, and wait each by themselves.
-        sleep(Duration::from_secs(1)).await;
+        // While others come and come.
+        sleep(Duration::from_millis(1500)).await;
         let slowest = logins(&fleet, 10, 20).await;
+        fleet.login(31, "alice", PASSWORD, 0).await;
+        fleet.account(31, 1, 0, 0).await;
         lock.close().await.unwrap();
         slowest
     };
-    let other = |nth, user| fleet.try_login(nth, user, PASSWORD, 0, QUICK);
-    let (slowest, carol, bob, late) = tokio::join!(known, other(7, "carol"), other(8, "bob"), async {
-        sleep(Duration::from_millis(250)).await;
-        other(9, "bob").await
-    });
-    assert_eq!((carol, bob, late), (Some(Code::AccessAccept), Some(Code::AccessReject), Some(Code::AccessReject)));
+    let others = async {
+        let mut others = JoinSet::new();
+        for nth in 0..OTHERS {
+            let (fleet, user) = (fleet.clone(), if nth == 0 { "carol".to_owned() } else { format!("nobody{nth}") });
+            others.spawn(async move { (nth, fleet.try_login(100 + nth, &user, PASSWORD, 0, QUICK).await) });
+            sleep(Duration::from_millis(50)).await;
+        }
+        others.join_all().await
+    };
+    let (slowest, others) = tokio::join!(known, others);
+    for (nth, code) in others {
+        assert_eq!(code, Some(if nth == 0 { Code::AccessAccept } else { Code::AccessReject }), "{nth}");
+    }
     assert!(slowest < QUICK / 2, "{slowest:?}");
+    let counters = radhold.counters();
+    assert!(counters["access.slow-look"] >= 1, "each was asked for alone: {counters:#?}");
+    let away = ["spool.kept", "store.breaker-opened", "access.store-away"];
+    assert!(away.iter().all(|label| !counters.contains_key(*label)), "{counters:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! Logins that nobody is asked about, of users who are remembered and do nothing wrong: answered on the spot, on the core whose socket
-//! they came to, without a lock that cores share and without a piece of memory that is not there already.
+//! they came to, without a lock that cores share and without a piece of memory that is not there already. Of users who are not remembered,
+//! the same beside the cores as soon as they are (`app/door/newcomers.rs`).
 //!
 //! Lets nobody in whom [`Access::answer`] would refuse: it takes the short cut only where everything it leaves out comes to nothing. All
 //! else, and every refusal, is left to that.
@@ -21,19 +22,19 @@ use crate::radius::{PreparedSecret, Signing};
 /// has logged in so: 105 MB in all.
 const MOST: usize = 131_072;
 
-/// Users of whom the same is remembered where those are answered who had to be asked for: next they come to the core itself.
+/// Users of whom the same is remembered beside the cores: where they log in next, they come to a core.
 const MOST_NEW: usize = 64;
 
 /// Why a request is left to [`Access::answer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::app) enum LongWay {
-    /// All that is missing is the user, who is not remembered: once asked for, this may be answered at once.
+    /// The user is not remembered. Once they were asked for this may be answered at once.
     NotRemembered,
     /// For whatever else.
     Other,
 }
 
-/// The short cut of one core.
+/// The short cut of one core, or of one who answers beside them.
 #[derive(Debug)]
 pub(in crate::app) struct Quick {
     access: Arc<Access>,
@@ -79,20 +80,19 @@ impl Quick {
         signing: &mut Signing,
     ) -> Result<(), LongWay> {
         let name = self.is_plain(packet, nas, received_at).ok_or(LongWay::Other)?;
-        let Self { access, settings, plans, .. } = self;
-        let (settings, version) = settings.get();
-        let (users, key) = ((&*access.users, received_at), &access.sealing_key);
-        let Some(planned) = plans.get(name, nas, (settings, version), users, key) else {
-            let is_heard_of = access.users.change(received_at).is_some();
-            return Err(if is_heard_of { LongWay::NotRemembered } else { LongWay::Other });
-        };
-        let Some(plan) = planned.plan.clone() else { return Err(LongWay::Other) };
         let offer = Offer::read(packet, secret.expose());
         let Offer::Password(offer) = &offer else { return Err(LongWay::Other) };
         let method = offer.method().map_err(|_| LongWay::Other)?;
         if method.kind() == MethodKind::MsChapV1 && !nas.allow_ms_chap_v1 {
             return Err(LongWay::Other);
         }
+        let Self { access, settings, plans, .. } = self;
+        let (settings, version) = settings.get();
+        let (users, key) = ((&*access.users, received_at), &access.sealing_key);
+        let Some(planned) = plans.get(name, nas, (settings, version), users, key) else {
+            return Err(if access.users.would_be_met(name) { LongWay::NotRemembered } else { LongWay::Other });
+        };
+        let Some(plan) = planned.plan.clone() else { return Err(LongWay::Other) };
         let Some(proof) = prove(access, settings, planned, &plan, &method, received_at) else {
             // Whatever else comes now is looked at closely, from this moment on.
             access.guards.lockouts.suspect(name, &self.caller);

@@ -18,7 +18,7 @@ use super::plan::Plan;
 use super::*;
 use crate::net::{Bucket, Measure};
 
-/// Logins of one core, or of all that went the long way, that may wait to be written down.
+/// Logins of one core, or of all that were answered beside the cores, that may wait to be written down.
 const MOST_WAITING: usize = 16_384;
 /// How often it is said that some were not recorded.
 const SAID: Duration = Duration::from_secs(60);
@@ -98,7 +98,7 @@ impl fmt::Debug for Note {
     }
 }
 
-/// The logins of one core, or of all that went the long way, that wait to be written down.
+/// The logins of one core, or of all that were answered beside the cores, that wait to be written down.
 #[derive(Debug)]
 pub(in crate::app) struct Notes {
     queue: ArrayQueue<Left>,
@@ -180,7 +180,7 @@ impl Recorder {
         &self.cores
     }
 
-    /// Where those are left that went the long way.
+    /// Where those are left that were answered beside the cores.
     pub(in crate::app) fn others(&self) -> &Arc<Notes> {
         &self.others
     }

@@ -145,6 +145,11 @@ impl Scene {
         assert_eq!(Packet::parse(&reply).unwrap().code(), Code::AccessAccept);
     }
 
+    /// Whether a user is remembered, and as in the store.
+    pub(in crate::app) fn is_at_hand(&self, user: &str) -> bool {
+        self.access.users.at_hand(user, clock::now()).is_some()
+    }
+
     /// Requests made so far.
     pub(in crate::app) fn made(&self) -> u64 {
         self.made

@@ -1,5 +1,5 @@
 //! A lane: one socket of a port, and the thread that serves it, with all it needs of its own, so that lanes wait for each other
-//! nowhere. What can be answered at once is; records go to the ledger, the rest to the tasks of the server.
+//! nowhere, but for the moment in which one adds to the logins of users who are not remembered. What can be answered at once is; records go to the ledger, the rest to the tasks of the server.
 
 use std::hash::RandomState;
 use std::io::{self, PipeReader};

@@ -1,7 +1,9 @@
-//! Logins of users who are not remembered: asked for together, as many as came meanwhile, and then answered as everybody is who is remembered,
+//! Logins of users who are not remembered: asked for together, as many as came meanwhile, and then answered by the short cut of those who are,
 //! without a task for each. Whoever cannot be answered so goes on alone.
 
 use std::collections::HashSet;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,36 +15,57 @@ use crate::app::access::{Access, Quick};
 use crate::app::clock;
 use crate::app::gathering::{Gathering, Turns};
 use crate::model::{Nas, UserName};
-use crate::net::{PATIENCE, Replier};
+use crate::net::Replier;
 use crate::radius::{Packet, PreparedSecret, Signing};
+use crate::store::StoreError;
+use crate::telemetry;
 
 /// Users in one statement, at most.
-const TOGETHER: usize = 64;
-/// Statements under way: one is read while PostgreSQL looks for another's. More would be smaller ones.
+const BATCH: usize = 64;
+/// Statements under way, besides those of logins that go alone: one is read while PostgreSQL looks for another's.
 const AT_ONCE: usize = 2;
-/// So long they are waited for together; then each is asked for again, and waits alone. With that, less than a NAS waits for its answer.
-const MOMENT: Duration = Duration::from_millis(500);
+/// A statement that takes longer hangs: nobody waits for it any more. Somebody who then is asked for alone is still answered, or given up,
+/// before a NAS gives up.
+const HANGS_AFTER: Duration = Duration::from_millis(500);
 
 /// Logins that wait for their users.
 #[derive(Debug)]
 pub(super) struct Newcomers {
     access: Arc<Access>,
     waiting: Arc<Gathering<Newcomer>>,
+    /// Statements that hang. While one does, whoever waits for a turn would wait for it.
+    hanging: AtomicUsize,
     /// Of workers that have nothing to do.
     tools: Mutex<Vec<Tools>>,
 }
 
-/// A login of a user who is not remembered.
+/// A login of a user who is not remembered. Dropped without an answer, it is handled as new when it comes again.
 #[derive(Debug)]
 pub(super) struct Newcomer {
-    pub door: Arc<Door>,
-    pub name: UserName,
-    pub work: Work,
+    door: Arc<Door>,
+    name: UserName,
+    /// Until somebody else sees to it.
+    work: Option<Work>,
 }
 
 impl Newcomer {
-    fn goes_alone(self, is_nobody: bool) {
-        self.door.work_alone(self.work, is_nobody);
+    pub(super) fn new(door: Arc<Door>, name: UserName, work: Work) -> Self {
+        Self { door, name, work: Some(work) }
+    }
+
+    fn goes_alone(mut self, is_nobody: bool) {
+        if let Some(work) = self.work.take() {
+            self.door.work_alone(work, is_nobody);
+        }
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.door.duplicates().forget(&work.key);
+            telemetry::count("access.given-up");
+        }
     }
 }
 
@@ -55,14 +78,18 @@ struct Tools {
 
 impl Newcomers {
     pub(super) fn new(access: Arc<Access>) -> Self {
-        Self { access, waiting: Gathering::new(TOGETHER, AT_ONCE), tools: Mutex::default() }
+        let waiting = Gathering::new(BATCH, AT_ONCE);
+        Self { access, waiting, hanging: AtomicUsize::new(0), tools: Mutex::default() }
     }
 
     /// Takes one in.
     pub(super) fn add(self: &Arc<Self>, newcomer: Newcomer) {
         let runtime = newcomer.door.runtime.clone();
-        if let Some(turns) = self.waiting.add(newcomer) {
-            runtime.spawn(Arc::clone(self).work(turns));
+        match self.waiting.add(newcomer) {
+            Some(turns) => drop(runtime.spawn(Arc::clone(self).work(turns))),
+            // Looked at when it waits already: either this sees that one hangs, or whoever says so sees it wait.
+            None if self.hanging.load(Ordering::SeqCst) > 0 => self.disperse(Vec::new()),
+            None => (),
         }
     }
 
@@ -77,19 +104,35 @@ impl Newcomers {
             if newcomers.is_empty() {
                 break;
             }
-            let names = newcomers.iter().map(|newcomer| newcomer.name.clone());
-            let replies = match timeout(MOMENT, self.access.meet(names, clock::now())).await {
-                Ok(Ok(nobody)) => tools.answer(newcomers, &nobody),
-                // Who came after them would wait for as long before they are asked for.
-                Ok(Err(_)) | Err(_) => {
-                    let all = newcomers.into_iter().chain(self.waiting.disperse());
-                    all.for_each(|newcomer| newcomer.goes_alone(false));
-                    continue;
+            let names: Vec<UserName> = newcomers.iter().map(|newcomer| newcomer.name.clone()).collect();
+            let mut meeting = pin!(self.access.meet(names, clock::now()));
+            match timeout(HANGS_AFTER, &mut meeting).await {
+                Ok(Ok(nobody)) => {
+                    let Replies { ready, places } = tools.answer(newcomers, &nobody);
+                    // As from a lane: where the system has no room, the NAS asks again.
+                    Replier::send_all(ready, Instant::now(), settled).await;
+                    drop(places);
                 }
-            };
-            Replier::send_all(replies.ready, Instant::now() + PATIENCE, settled).await;
+                Ok(Err(StoreError::Away(_))) => self.disperse(newcomers),
+                // One of them it cannot read.
+                Ok(Err(_)) => newcomers.into_iter().for_each(|newcomer| newcomer.goes_alone(false)),
+                Err(_) => {
+                    self.hanging.fetch_add(1, Ordering::SeqCst);
+                    let _hanging = Hanging(&self.hanging);
+                    telemetry::add("access.slow-look", newcomers.len() as u64);
+                    self.disperse(newcomers);
+                    // Given up, it would go on at PostgreSQL, and another one would be begun beside it. What it says is remembered.
+                    let _ = meeting.await;
+                }
+            }
         }
         self.tools().push(tools);
+    }
+
+    /// These, and all who wait, go on alone.
+    fn disperse(&self, newcomers: Vec<Newcomer>) {
+        let all = newcomers.into_iter().chain(self.waiting.disperse());
+        all.for_each(|newcomer| newcomer.goes_alone(false));
     }
 
     fn tools(&self) -> MutexGuard<'_, Vec<Tools>> {
@@ -97,30 +140,37 @@ impl Newcomers {
     }
 }
 
+/// While a statement hangs.
+struct Hanging<'a>(&'a AtomicUsize);
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Replies about to leave.
 #[derive(Default)]
 struct Replies {
     ready: Vec<(Replier, Vec<u8>)>,
-    /// Until they have left.
-    _places: Vec<OwnedSemaphorePermit>,
+    /// Kept until they have left.
+    places: Vec<OwnedSemaphorePermit>,
 }
 
 impl Tools {
     /// Answers those whom nobody is asked about and who do nothing wrong; the others go on alone.
     fn answer(&mut self, newcomers: Vec<Newcomer>, nobody: &HashSet<UserName>) -> Replies {
         let mut replies = Replies::default();
-        let mut prepared: Option<(Arc<Nas>, PreparedSecret)> = None;
         let mut asked = Vec::new();
+        let mut prepared: Option<(Arc<Nas>, PreparedSecret)> = None;
         for newcomer in newcomers {
-            let Newcomer { name, work, .. } = &newcomer;
-            if nobody.contains(name) {
+            let Some(work) = newcomer.work.as_ref().filter(|_| !nobody.contains(&newcomer.name)) else {
                 newcomer.goes_alone(true);
                 continue;
-            }
+            };
             let of_this_nas = prepared.take().filter(|(nas, _)| Arc::ptr_eq(nas, &work.nas));
-            let (nas, secret) = prepared.insert(
-                of_this_nas.unwrap_or_else(|| (Arc::clone(&work.nas), PreparedSecret::new(work.nas.secret.expose()))),
-            );
+            let prepare = || (Arc::clone(&work.nas), PreparedSecret::new(work.nas.secret.expose()));
+            let (nas, secret) = prepared.insert(of_this_nas.unwrap_or_else(prepare));
             let from = (work.replier.peer().ip().to_canonical(), work.received_at);
             let answered = Packet::parse(&work.datagram)
                 .is_ok_and(|packet| self.quick.answer(&packet, (nas, secret), from, &mut self.signing).is_ok());
@@ -139,10 +189,11 @@ impl Tools {
 
     /// Signs what waits for it. Repeats get it from now on.
     fn sign(&mut self, asked: &mut Vec<Newcomer>, replies: &mut Replies) {
-        for (Newcomer { door, work, .. }, reply) in asked.drain(..).zip(self.signing.sign()) {
-            door.duplicates().answered(&work.key, reply);
+        for (mut newcomer, reply) in asked.drain(..).zip(self.signing.sign()) {
+            let Some(work) = newcomer.work.take() else { continue };
+            newcomer.door.duplicates().answered(&work.key, reply);
             replies.ready.push((work.replier, reply.to_vec()));
-            replies._places.push(work.place);
+            replies.places.push(work.place);
         }
     }
 }

@@ -39,7 +39,7 @@ async fn it_says_what_the_long_way_says() {
     assert_ne!(quick, scene.quickly(&request).unwrap(), "each is a session of its own");
 }
 
-/// To ask for users costs the store: nobody makes it who would be refused without.
+/// To ask for users costs the store: nobody makes it do so here who may not come, or has no password.
 #[tokio::test]
 async fn only_for_want_of_the_user_it_says_so() {
     let mut scene = Scene::with_alice("[callers]\ndeny = [\"198.51.100.0/24\"]\n").await;
@@ -47,13 +47,16 @@ async fn only_for_want_of_the_user_it_says_so() {
     let [alice, denied, guess] = [("192.0.2.7", PASSWORD), ("198.51.100.9", PASSWORD), ("192.0.2.7", b"a guess")]
         .map(|(caller, password)| scene.pap_from("alice", password, caller));
     let nobody = scene.pap("nobody", PASSWORD);
+    let without_password = scene.request(|request, _| {
+        request.text(attribute::USER_NAME, "nobody").unwrap();
+    });
     let suspect = scene.pap_from("suspect", PASSWORD, "192.0.2.8");
     scene.access.guards.lockouts.suspect("suspect", "192.0.2.8");
     let answered = |scene: &mut Scene, request: &[u8]| scene.try_quickly(request).map(drop);
     for request in [&alice, &guess, &nobody] {
         assert_eq!(answered(&mut scene, request), Err(LongWay::NotRemembered));
     }
-    for request in [&denied, &suspect] {
+    for request in [&denied, &suspect, &without_password] {
         assert_eq!(answered(&mut scene, request), Err(LongWay::Other));
     }
     let names = ["alice", "bob", "nobody", "alice"].map(UserName::from);
@@ -63,6 +66,10 @@ async fn only_for_want_of_the_user_it_says_so() {
     for request in [scene.pap("bob", PASSWORD), guess] {
         assert_eq!(answered(&mut scene, &request), Err(LongWay::Other));
     }
+    // Who may have changed is remembered still, and is not kept waiting for others.
+    let again = scene.pap_from("alice", PASSWORD, "192.0.2.9");
+    scene.access.users.forget_all();
+    assert_eq!(answered(&mut scene, &again), Err(LongWay::Other));
     // While nothing is heard of changes nobody is remembered for long.
     scene.access.users.deafen();
     assert_eq!(answered(&mut scene, &nobody), Err(LongWay::Other));
