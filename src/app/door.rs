@@ -445,6 +445,7 @@ fn too_much(label: &str) -> Option<&'static str> {
             "more logins are in work than may be (server.max_pending), or the store takes no more of them"
         }
         "access.overload" => "the store takes no more logins",
+        "access.given-up" => "the store takes so long to find users that logins have waited for three seconds",
         "access.checks-overload" => "too many logins wait for the check of a password (server.password_checks)",
         "access.volley" => "more logins of one account, or from one caller, come at once than may be wrong ([lockout])",
         "access.reject-overload" => "too many Access-Rejects wait for their time",
@@ -485,13 +486,15 @@ fn fate(reply: Result<&[u8], &'static str>) -> Fate {
 
 /// What became of a reply.
 fn settled(peer: SocketAddr, reply: &[u8], sent: io::Result<()>) {
-    match sent {
-        Ok(()) => telemetry::count(sent_label(reply)),
-        Err(error) => {
-            telemetry::count("packet.unsent");
-            tracing::warn!(%peer, %error, "a reply could not be sent");
-        }
+    count_sent(reply, &sent);
+    if let Err(error) = sent {
+        tracing::warn!(%peer, %error, "a reply could not be sent");
     }
+}
+
+/// The same, of so many that none is worth a line.
+fn count_sent(reply: &[u8], sent: &io::Result<()>) {
+    telemetry::count(if sent.is_ok() { sent_label(reply) } else { "packet.unsent" });
 }
 
 /// The label a reply that was sent is counted by.

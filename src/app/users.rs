@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use tokio::time::timeout;
 
 use self::asker::Asker;
@@ -101,10 +101,7 @@ impl Users {
         match found {
             Ok(user) => {
                 let user = user.map(Arc::new);
-                self.found(asking, || match &user {
-                    Some(user) => self.remember(name, user, asking),
-                    None => drop(self.met.remove(name)),
-                });
+                self.found(asking, || self.take_in(name, user.as_ref(), asking));
                 Ok(user)
             }
             Err(error) => match met {
@@ -138,8 +135,8 @@ impl Users {
             nobody.remove(&member.user.name);
         }
         self.found(asking, || {
-            found.iter().for_each(|member| self.remember(&member.user.name, member, asking));
-            nobody.iter().for_each(|name| drop(self.met.remove(name)));
+            found.iter().for_each(|member| self.take_in(&member.user.name, Some(member), asking));
+            nobody.iter().for_each(|name| self.take_in(name, None, asking));
         });
         Ok(nobody)
     }
@@ -150,7 +147,7 @@ impl Users {
         Asking { at, hearing: self.hearing.load(Ordering::Acquire), changes }
     }
 
-    /// Takes in what the store said. While nothing is heard this is how changes are known; else whatever changed since it was asked was heard.
+    /// Has what the store said taken in. While nothing is heard this is how changes are known; else they are heard.
     fn found(&self, asking: Asking, take_in: impl FnOnce()) {
         let is_heard = asking.hearing && self.hearing.load(Ordering::Acquire);
         if is_heard { take_in() } else { self.changed(take_in) }
@@ -222,15 +219,25 @@ impl Users {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn remember(&self, name: &UserName, user: &Arc<Member>, asking: Asking) {
+    /// Remembers who was found, and forgets whom nobody is. Not what a change has overtaken, or a later answer.
+    fn take_in(&self, name: &UserName, user: Option<&Arc<Member>>, asking: Asking) {
         if self.met.len() >= MOST {
             self.evict_oldest_quarter();
         }
         // With the place in hand: a change heard from here on waits for it, and then finds what was put there.
         let place = self.met.entry(name.clone());
-        let is_current = asking.hearing && self.changes.load(Ordering::Acquire) == asking.changes;
-        let known = if is_current { Known::Current } else { Known::Old };
-        place.insert(Met { user: Arc::clone(user), since: asking.at, known });
+        if asking.hearing && self.changes.load(Ordering::Acquire) != asking.changes {
+            return;
+        }
+        match (place, user) {
+            (Entry::Occupied(met), _) if met.get().since > asking.at => (),
+            (Entry::Occupied(met), None) => drop(met.remove()),
+            (Entry::Vacant(_), None) => (),
+            (place, Some(user)) => {
+                let known = if asking.hearing { Known::Current } else { Known::Old };
+                place.insert(Met { user: Arc::clone(user), since: asking.at, known });
+            }
+        }
     }
 
     /// Forgets those who were asked for longest ago.
@@ -347,8 +354,30 @@ mod tests {
         let read = Arc::new(Member { user: alice("old"), groups: vec![] });
         let before = users.changes.load(Ordering::Acquire);
         users.forget(&"alice".into());
-        users.remember(&"alice".into(), &read, Asking { at: at(10), hearing: true, changes: before });
+        users.take_in(&"alice".into(), Some(&read), Asking { at: at(10), hearing: true, changes: before });
         assert_eq!(filter(&users, 20).await, "new");
+    }
+
+    /// An answer that took long says nothing of who is known better by now.
+    #[tokio::test]
+    async fn what_was_read_before_a_change_or_before_a_later_answer_takes_nothing_away() {
+        let (_store, users) = scene().await;
+        let (late, read) = (users.asking(at(5)), Arc::new(Member { user: alice("old"), groups: vec![] }));
+        users.forget(&"alice".into());
+        users.take_in(&"alice".into(), Some(&read), late);
+        assert!(users.met.is_empty(), "what she is now is not known: should the store go away, she does not go on");
+        assert_eq!(filter(&users, 10).await, "new");
+        for said in [Some(&read), None] {
+            users.take_in(&"alice".into(), said, late);
+            assert_eq!(filter(&users, 3600).await, "new");
+        }
+        users.deafen();
+        let late = users.asking(at(3600));
+        assert_eq!(filter(&users, 3610).await, "new");
+        for said in [Some(&read), None] {
+            users.take_in(&"alice".into(), said, late);
+            assert_eq!(filter(&users, 3611).await, "new");
+        }
     }
 
     #[tokio::test]
@@ -388,7 +417,7 @@ mod tests {
                 let (read, before) =
                     (Arc::new(Member { user: alice("old"), groups: vec![] }), users.change(at(1000)).unwrap());
                 users.forget(&"alice".into());
-                users.remember(&"alice".into(), &read, Asking { at: at(1001), hearing: true, changes: before });
+                users.take_in(&"alice".into(), Some(&read), Asking { at: at(1001), hearing: true, changes: before });
             } else {
                 users.forget_all();
             }
@@ -404,10 +433,10 @@ mod tests {
         let (_store, users) = scene().await;
         users.met.clear();
         for number in 0..8 {
-            users.remember(
+            users.take_in(
                 &format!("u{number}").as_str().into(),
-                &Arc::new(Member { user: alice("x"), groups: vec![] }),
-                Asking { at: at(number / 2), hearing: true, changes: 1 },
+                Some(&Arc::new(Member { user: alice("x"), groups: vec![] })),
+                users.asking(at(number / 2)),
             );
         }
         users.evict_oldest_quarter();

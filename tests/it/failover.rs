@@ -224,9 +224,14 @@ async fn while_postgresql_is_down_who_is_known_goes_on_and_the_others_are_not_an
 async fn while_users_are_locked_only_those_wait_who_are_not_known() {
     const OTHERS: u32 = 30;
     let engine = Engine::start().await;
-    // Statements that hang leave some.
-    let (radhold, fleet) = scene(&engine.address("postgres"), "store.connections = 6\n").await;
-    block_in_place(|| radhold.add_user("carol", PASSWORD, &["--store-as", "clear"]));
+    // Statements that hang leave some. A sync that takes long is not what is looked for.
+    let settings = "store.connections = 6\nspool.after = \"3s\"\n";
+    let (radhold, fleet) = scene(&engine.address("postgres"), settings).await;
+    block_in_place(|| {
+        radhold.add_user("carol", PASSWORD, &["--store-as", "clear"]);
+        let begun = Instant::now();
+        while radhold.counters()["news.user"] < 2 && begun.elapsed() < QUICK {}
+    });
     logins(&fleet, 1, 3).await;
     let mut lock = PgConnection::connect(&engine.address("postgres")).await.unwrap();
     lock.execute("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE").await.unwrap();

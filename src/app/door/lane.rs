@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Door, Guard, Port, sent_label, status_code, unwritable};
+use super::{Door, Guard, Port, count_sent, status_code, unwritable};
 use crate::app::access::{LongWay, Quick};
 use crate::app::clock;
 use crate::app::current::Reader;
@@ -69,9 +69,7 @@ impl Lane {
     /// Serves a socket on this thread until the other end of `stop` is closed.
     fn run(&mut self, port: &Arc<UdpPort>, stop: &PipeReader) -> io::Result<()> {
         let lull = if self.door.port == Port::Accounting { LULL } else { Duration::ZERO };
-        let settled =
-            |reply: &[u8], sent: io::Result<()>| telemetry::count(sent.map_or("packet.unsent", |()| sent_label(reply)));
-        net::receive_on_this_thread(port, stop, lull, self, settled)
+        net::receive_on_this_thread(port, stop, lull, self, |reply, sent| count_sent(reply, &sent))
     }
 
     /// Signs what waits for it, and has it leave.

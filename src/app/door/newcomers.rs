@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
-use super::{Door, Work, settled};
+use super::{Door, Work, count_sent};
 use crate::app::access::{Access, Quick};
 use crate::app::clock;
 use crate::app::gathering::{Gathering, Turns};
-use crate::model::{Nas, UserName};
+use crate::model::{Nas, Timestamp, UserName};
 use crate::net::Replier;
 use crate::radius::{Packet, PreparedSecret, Signing};
 use crate::store::StoreError;
@@ -24,22 +24,23 @@ use crate::telemetry;
 const BATCH: usize = 64;
 /// Statements under way, besides those of logins that go alone: one is read while PostgreSQL looks for another's.
 const AT_ONCE: usize = 2;
-/// A statement that takes longer hangs: nobody waits for it any more. Somebody who then is asked for alone is still answered, or given up,
-/// before a NAS gives up.
+/// A statement that takes longer hangs: nobody waits for it any more.
 const HANGS_AFTER: Duration = Duration::from_millis(500);
+/// Who has waited longer for a turn is given up: no NAS still waits.
+const MOST_IN_LINE: Duration = Duration::from_secs(3);
 
 /// Logins that wait for their users.
 #[derive(Debug)]
 pub(super) struct Newcomers {
     access: Arc<Access>,
     waiting: Arc<Gathering<Newcomer>>,
-    /// Statements that hang. While one does, whoever waits for a turn would wait for it.
+    /// Statements that hang. While one does, all who come go alone.
     hanging: AtomicUsize,
     /// Of workers that have nothing to do.
     tools: Mutex<Vec<Tools>>,
 }
 
-/// A login of a user who is not remembered. Dropped without an answer, it is handled as new when it comes again.
+/// A login of a user who is not remembered. Dropped before somebody sees to it, it is handled as new when it comes again.
 #[derive(Debug)]
 pub(super) struct Newcomer {
     door: Arc<Door>,
@@ -53,6 +54,11 @@ impl Newcomer {
         Self { door, name, work: Some(work) }
     }
 
+    /// When it came.
+    fn since(&self) -> Option<Timestamp> {
+        self.work.as_ref().map(|work| work.received_at)
+    }
+
     fn goes_alone(mut self, is_nobody: bool) {
         if let Some(work) = self.work.take() {
             self.door.work_alone(work, is_nobody);
@@ -64,6 +70,7 @@ impl Drop for Newcomer {
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
             self.door.duplicates().forget(&work.key);
+            self.door.say_overload(work.key.source.ip(), "access.given-up", clock::now());
             telemetry::count("access.given-up");
         }
     }
@@ -100,17 +107,19 @@ impl Newcomers {
             Tools { quick, signing: Signing::default() }
         });
         loop {
-            let newcomers = turns.next();
+            let mut newcomers = turns.next();
             if newcomers.is_empty() {
                 break;
             }
+            let now = clock::now();
+            newcomers.retain(|newcomer| newcomer.since().is_none_or(|since| now.since(since) < MOST_IN_LINE));
             let names: Vec<UserName> = newcomers.iter().map(|newcomer| newcomer.name.clone()).collect();
-            let mut meeting = pin!(self.access.meet(names, clock::now()));
+            let mut meeting = pin!(self.access.meet(names, now));
             match timeout(HANGS_AFTER, &mut meeting).await {
                 Ok(Ok(nobody)) => {
                     let Replies { ready, places } = tools.answer(newcomers, &nobody);
                     // As from a lane: where the system has no room, the NAS asks again.
-                    Replier::send_all(ready, Instant::now(), settled).await;
+                    Replier::send_all(ready, Instant::now(), |_, reply, sent| count_sent(reply, &sent)).await;
                     drop(places);
                 }
                 Ok(Err(StoreError::Away(_))) => self.disperse(newcomers),
@@ -121,7 +130,7 @@ impl Newcomers {
                     let _hanging = Hanging(&self.hanging);
                     telemetry::add("access.slow-look", newcomers.len() as u64);
                     self.disperse(newcomers);
-                    // Given up, it would go on at PostgreSQL, and another one would be begun beside it. What it says is remembered.
+                    // Given up, it would go on at PostgreSQL, and the next would be begun beside it. What it says is remembered.
                     let _ = meeting.await;
                 }
             }

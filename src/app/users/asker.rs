@@ -12,7 +12,7 @@ use crate::store::{Store, StoreError};
 
 /// Users in one statement, at most.
 const BATCH: usize = 64;
-/// Statements under way, besides those of [`Asker::members`]: one is read while PostgreSQL looks for another's.
+/// Statements under way, besides those of whole crowds (`app/door/newcomers.rs`): one is read while PostgreSQL looks for another's.
 const AT_ONCE: usize = 2;
 
 type Answer = Result<Option<Member>, StoreError>;

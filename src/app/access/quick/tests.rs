@@ -63,16 +63,21 @@ async fn only_for_want_of_the_user_it_says_so() {
     let nobodies = scene.access.meet(names, clock::now()).await.unwrap();
     assert_eq!(nobodies, HashSet::from(["nobody".into()]));
     assert_eq!(answered(&mut scene, &alice), Ok(()));
-    for request in [scene.pap("bob", PASSWORD), guess] {
-        assert_eq!(answered(&mut scene, &request), Err(LongWay::Other));
-    }
+    let bob = scene.pap("bob", PASSWORD);
+    assert_eq!(answered(&mut scene, &bob), Err(LongWay::Other));
     // Who may have changed is remembered still, and is not kept waiting for others.
-    let again = scene.pap_from("alice", PASSWORD, "192.0.2.9");
     scene.access.users.forget_all();
-    assert_eq!(answered(&mut scene, &again), Err(LongWay::Other));
+    assert_eq!(answered(&mut scene, &alice), Err(LongWay::Other));
+    scene.access.meet(["alice".into()], clock::now()).await.unwrap();
+    assert_eq!(answered(&mut scene, &alice), Ok(()));
     // While nothing is heard of changes nobody is remembered for long.
+    assert_eq!(answered(&mut scene, &nobody), Err(LongWay::NotRemembered));
     scene.access.users.deafen();
     assert_eq!(answered(&mut scene, &nobody), Err(LongWay::Other));
+    scene.access.users.hear(clock::now());
+    assert_eq!(answered(&mut scene, &nobody), Err(LongWay::NotRemembered));
+    scene.access.meet(["alice".into()], clock::now()).await.unwrap();
+    assert_eq!(answered(&mut scene, &guess), Err(LongWay::Other));
 }
 
 #[tokio::test]
