@@ -13,10 +13,10 @@ use super::failure::Failure;
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct PasswordArgs {
-    /// Read the password from standard input, up to its end; one newline at the end is cut.
+    /// Read the password from standard input: one line.
     #[arg(long)]
     password_stdin: bool,
-    /// Read the password from this file; one newline at the end is cut.
+    /// Read the password from this file: one line.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 }
@@ -25,10 +25,10 @@ pub(super) struct PasswordArgs {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct SecretArgs {
-    /// Read the secret from standard input, up to its end; one newline at the end is cut.
+    /// Read the secret from standard input: one line, or octets that are no text.
     #[arg(long)]
     secret_stdin: bool,
-    /// Read the secret from this file; one newline at the end is cut.
+    /// Read the secret from this file: one line, or octets that are no text.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Make a secret and print it, once.
@@ -64,6 +64,12 @@ fn read(what: &str, stdin: bool, file: Option<&PathBuf>) -> Result<Zeroizing<Vec
     } else {
         return prompt(what);
     }
+    without_newline(what, octets).map_err(Failure::failed)
+}
+
+/// What was read without one newline at the end; or what is wrong with it, when it is empty or several lines. That is what `pass show` gives of an
+/// entry with notes: nobody could type it where it is asked for.
+pub(super) fn without_newline(what: &str, mut octets: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, String> {
     if octets.last() == Some(&b'\n') {
         octets.pop();
         if octets.last() == Some(&b'\r') {
@@ -71,7 +77,14 @@ fn read(what: &str, stdin: bool, file: Option<&PathBuf>) -> Result<Zeroizing<Vec
         }
     }
     if octets.is_empty() {
-        return Err(Failure::failed(format!("the {what} is empty")));
+        return Err(format!("the {what} is empty"));
+    }
+    // A secret may be octets drawn at random, which are no text.
+    let is_text = what != "secret" || std::str::from_utf8(&octets).is_ok();
+    if is_text && octets.contains(&b'\n') {
+        return Err(format!(
+            "the {what} was given as several lines, or with empty ones behind it; give one, as `head -n 1` does"
+        ));
     }
     Ok(octets)
 }
@@ -92,4 +105,33 @@ fn prompt(what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
         return Err(Failure::failed(format!("the {what} is empty")));
     }
     Ok(Zeroizing::new(first.as_bytes().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_one_line() {
+        let read = |octets: &[u8]| without_newline("password", Zeroizing::new(octets.to_vec()));
+        for (given, wanted) in [
+            ("pass word", "pass word"),
+            ("täglich\n", "täglich"),
+            ("pass\r\n", "pass"),
+            ("\t\n", "\t"),
+            (" a ", " a "),
+            ("a\r", "a\r"),
+        ] {
+            assert_eq!(read(given.as_bytes()).unwrap()[..], *wanted.as_bytes(), "{given:?}");
+        }
+        for given in ["", "\n", "\r\n"] {
+            assert_eq!(read(given.as_bytes()).unwrap_err(), "the password is empty");
+        }
+        for given in ["pass\nuser: alice", "pass\nuser: alice\n", "pass\n\n", "\npass", "pass\r\nuser: alice"] {
+            assert!(read(given.as_bytes()).unwrap_err().contains("several lines"), "{given:?}");
+        }
+        let octets = b"\xff\n\xfe\r\x00";
+        assert!(read(octets).is_err());
+        assert_eq!(without_newline("secret", Zeroizing::new(octets.to_vec())).unwrap()[..], octets[..]);
+    }
 }

@@ -28,6 +28,7 @@ use crate::radius::Code;
 use crate::radius::dictionary::{Dictionary, quote};
 
 use super::failure::{Exit, Failure};
+use super::secret_input::without_newline;
 use lines::Line;
 use print::Printer;
 use request::{Login, LoginMethod, Recipe};
@@ -125,10 +126,10 @@ pub(super) struct AuthArgs {
     /// Add this User-Name, and a password: from --password-file, --password-stdin, or the terminal.
     #[arg(long, value_name = "NAME", help_heading = "Login")]
     user: Option<String>,
-    /// Read the password from this file; one newline at the end is cut.
+    /// Read the password from this file: one line.
     #[arg(long, value_name = "FILE", requires = "user", help_heading = "Login")]
     password_file: Option<PathBuf>,
-    /// Read the password from standard input; one newline at the end is cut.
+    /// Read the password from standard input: one line.
     #[arg(long, requires = "user", conflicts_with_all = ["password_file", "secret_stdin"], help_heading = "Login")]
     password_stdin: bool,
     /// How the password is proven.
@@ -183,10 +184,10 @@ pub(super) struct PacketArgs {
 /// Where the secret comes from.
 #[derive(Debug, Args)]
 pub(super) struct Keys {
-    /// Read the secret from this file; one newline at the end is cut.
+    /// Read the secret from this file: one line, or octets that are no text.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// Read the secret from standard input; one newline at the end is cut.
+    /// Read the secret from standard input: one line, or octets that are no text.
     #[arg(long, conflicts_with = "secret_file")]
     secret_stdin: bool,
 }
@@ -402,16 +403,8 @@ fn from_terminal(what: &str, instead: &str) -> Result<Zeroizing<Vec<u8>>, Failur
     checked(what, typed.into_bytes())
 }
 
-/// Without one newline at the end, and not empty.
 fn checked(what: &str, octets: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut octets = Zeroizing::new(octets);
-    if octets.last() == Some(&b'\n') {
-        octets.pop();
-        if octets.last() == Some(&b'\r') {
-            octets.pop();
-        }
-    }
-    if octets.is_empty() { Err(Failure::usage(format!("the {what} is empty"))) } else { Ok(octets) }
+    without_newline(what, Zeroizing::new(octets)).map_err(Failure::usage)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
@@ -436,13 +429,5 @@ mod tests {
         for wrong in ["192.0.2.1:", "192.0.2.1:radius", "[2001:db8::1]:"] {
             assert_eq!(resolve(wrong, 1812).await.unwrap_err().exit, Exit::Usage, "{wrong}");
         }
-    }
-
-    #[test]
-    fn one_newline_at_the_end_is_not_part_of_a_secret() {
-        for (octets, wanted) in [("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a "), ("a\r", "a\r")] {
-            assert_eq!(*checked("secret", octets.into()).unwrap(), wanted.as_bytes());
-        }
-        assert!(checked("secret", b"\n".to_vec()).is_err());
     }
 }

@@ -32,7 +32,7 @@ const NAME_MOST: usize = 253;
 /// alone.
 #[derive(Debug, Args)]
 #[command(after_long_help = manual!(
-    "  radhold user add alice\n  pass show vpn/bob | radhold user add bob --password-stdin --store-as argon2id\n  radhold user add backup --password-file ./secret --no-second-factor --session-timeout 8h\n  radhold user add carol --reply 'Framed-IP-Address = 10.0.0.7' --reply 'Idle-Timeout = 600'"
+    "  radhold user add alice\n  pass show vpn/bob | head -n 1 | radhold user add bob --password-stdin --store-as argon2id\n  radhold user add backup --password-file ./secret --no-second-factor --session-timeout 8h\n  radhold user add carol --reply 'Framed-IP-Address = 10.0.0.7' --reply 'Idle-Timeout = 600'"
 ))]
 pub(in crate::cli) struct AddArgs {
     /// The User-Name they log in with, exactly as their NAS sends it.

@@ -100,7 +100,7 @@ pub(in crate::cli) struct LoadArgs {
     /// Draw users by chance; otherwise they come one after the other, everybody once before anybody twice.
     #[arg(long)]
     shuffle: bool,
-    /// Read the password of all of them from this file; one newline at the end is cut.
+    /// Read the password of all of them from this file: one line.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Wait so many seconds before a request is sent again.
