@@ -6,7 +6,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use radhold::radius::{Checking, Code, Packet, PacketBuilder, PreparedSecret, Signing, TOGETHER, attribute};
+use radhold::radius::{
+    Checking, Code, Packet, PacketBuilder, PreparedSecret, RequestChecking, Signing, TOGETHER, attribute,
+};
 use radius::core::avp::AVP;
 use radius::core::code::Code as TheirCode;
 use radius::core::packet::Packet as TheirPacket;
@@ -157,6 +159,34 @@ fn together(criterion: &mut Criterion) {
         bencher.iter(|| {
             (0..TOGETHER).for_each(|_| checking.add(&reply, black_box(&secret), authenticator));
             checking.check().all(|checked| checked.is_ok())
+        });
+    });
+    group.finish();
+
+    let mut builder = PacketBuilder::request(Code::AccessRequest, 1, *packet.authenticator());
+    for attribute in packet.attributes().filter(|attribute| attribute.kind != attribute::MESSAGE_AUTHENTICATOR) {
+        builder.attribute(attribute.kind, attribute.value).unwrap();
+    }
+    let signed = builder.sign_request(SECRET).unwrap().to_vec();
+    let packet = Packet::parse(&signed).unwrap();
+    let requests = [Some((&packet, &secret)); TOGETHER];
+    let mut group = criterion.benchmark_group("check eight Access-Requests");
+    group.throughput(Throughput::Elements(TOGETHER as u64));
+    group.bench_function("one by one", |bencher| {
+        bencher.iter(|| {
+            let mut verdicts = black_box(requests).into_iter().flatten();
+            verdicts.all(|(packet, secret)| packet.verify_message_authenticator_by(secret).is_ok())
+        });
+    });
+    let mut checking = RequestChecking::default();
+    group.bench_function("together", |bencher| {
+        bencher.iter(|| {
+            let checked = checking.check(black_box(requests));
+            let verdicts = checked.iter().zip(&requests).filter_map(|(checked, request)| {
+                let (packet, secret) = request.as_ref()?;
+                checked.as_ref()?.verdict(packet, secret)
+            });
+            verdicts.filter(Result::is_ok).count() == TOGETHER
         });
     });
     group.finish();

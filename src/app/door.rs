@@ -27,8 +27,8 @@ use super::ledger::Ledger;
 use super::settings::{Known, Settings, SettingsHandle};
 use crate::model::{Nas, NasName, Timestamp, UserName};
 use crate::net::radsec::{End, Link};
-use crate::net::{Admission, Duplicates, Flood, Replier, RequestKey};
-use crate::radius::{Code, EncodeError, Packet, PacketBuilder, PreparedSecret, attribute};
+use crate::net::{Admission, Duplicates, Flood, Replier, RequestKey, Visitor};
+use crate::radius::{CheckedRequest, Code, EncodeError, Packet, PacketBuilder, PreparedSecret, attribute};
 use crate::telemetry::{self, OncePerWindow};
 
 /// How long replies are kept for repeats: longer than any NAS goes on asking.
@@ -44,8 +44,15 @@ const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Peers and complaints told apart, at most.
 const MOST_COMPLAINTS: usize = 1024;
 
-/// Whose a packet is, by which secret, and what makes it so.
-type Whose<'s> = (&'s Arc<Nas>, &'s PreparedSecret, Proof);
+/// What is seen of a datagram at a glance, before it is its turn to be judged: nothing is counted or charged for it.
+#[derive(Debug)]
+struct Glance<'d, 's> {
+    /// The NASes of its address.
+    there: &'s [Arc<Known>],
+    visitor: Visitor,
+    /// What it is, if that is worth a look.
+    packet: Option<Packet<'d>>,
+}
 
 /// What a lane knows of who sends bad packets.
 type Guard = Flood<RandomState>;
@@ -152,25 +159,47 @@ impl Door {
         }
     }
 
-    /// What a datagram is and whose, or the label of its end. What comes from where too much was bad is not looked at.
-    fn know<'d, 's>(
+    /// Looks at a datagram, unless it comes from where too much was bad.
+    fn glance<'d, 's>(
         &self,
         guard: &mut Guard,
         datagram: &'d [u8],
         peer: SocketAddr,
         settings: &'s Settings,
         received_at: Timestamp,
+    ) -> Glance<'d, 's> {
+        let (there, visitor) = (settings.nases.at(peer.ip()), guard.visitor(peer));
+        let worth_it = !there.is_empty() && guard.hears(visitor, received_at);
+        Glance { there, visitor, packet: worth_it.then(|| Packet::parse(datagram).ok()).flatten() }
+    }
+
+    /// What a datagram is and whose, and by which secret, or the label of its end. What comes from where too much was bad is not looked at, and
+    /// what was checked beforehand is not checked again.
+    fn know<'d, 's>(
+        &self,
+        guard: &mut Guard,
+        (datagram, peer): (&'d [u8], SocketAddr),
+        Glance { there, visitor, packet }: Glance<'d, 's>,
+        checked: Option<&CheckedRequest<'_>>,
+        received_at: Timestamp,
     ) -> Result<(Packet<'d>, &'s Arc<Nas>, &'s PreparedSecret), &'static str> {
-        let there = settings.nases.at(peer.ip());
+        let address = peer.ip();
         if there.is_empty() {
-            self.complain(peer.ip(), "packet.unknown-nas", received_at, &"not a NAS of ours (radhold nas add)");
+            self.complain(address, "packet.unknown-nas", received_at, &"not a NAS of ours (radhold nas add)");
             return Err("packet.unknown-nas");
         }
-        let Some(visitor) = guard.admit(peer, received_at) else {
-            self.complain(peer.ip(), "packet.flood", received_at, &"too many bad packets from one port");
+        if !guard.hears(visitor, received_at) {
+            self.complain(address, "packet.flood", received_at, &"too many bad packets from one port");
             return Err("packet.flood");
-        };
-        match self.judge(datagram, peer.ip(), there, received_at) {
+        }
+        let judged = packet.map_or_else(|| self.parse(datagram, address, received_at), Ok).and_then(|packet| {
+            let whose = whose(self.port, &packet, (there, address), checked, received_at).map_err(|error| {
+                self.complain(address, error.label(), received_at, &error);
+                error.label()
+            })?;
+            Ok((packet, whose))
+        });
+        match judged {
             Ok((packet, (nas, secret, proof))) => {
                 if proof == Proof::Secret {
                     guard.proved(visitor, received_at);
@@ -187,23 +216,11 @@ impl Door {
         }
     }
 
-    /// What a datagram from these NASes' address is, whose, and by what.
-    fn judge<'d, 's>(
-        &self,
-        datagram: &'d [u8],
-        peer: IpAddr,
-        there: &'s [Arc<Known>],
-        received_at: Timestamp,
-    ) -> Result<(Packet<'d>, Whose<'s>), &'static str> {
-        let packet = Packet::parse(datagram).map_err(|error| {
+    fn parse<'d>(&self, datagram: &'d [u8], peer: IpAddr, received_at: Timestamp) -> Result<Packet<'d>, &'static str> {
+        Packet::parse(datagram).map_err(|error| {
             self.complain(peer, error.reason(), received_at, &error);
             error.reason()
-        })?;
-        let whose = whose(self.port, &packet, (there, peer), received_at).map_err(|error| {
-            self.complain(peer, error.label(), received_at, &error);
-            error.label()
-        })?;
-        Ok((packet, whose))
+        })
     }
 
     /// Takes a request in that came over TLS, from the NAS the certificate is bound to.
@@ -225,7 +242,7 @@ impl Door {
         let Some(known) = known else { return Err(End::Unbound("its certificate is no NAS's any more")) };
         let (nas, secret) = known.over_tls();
         let peer = replier.peer();
-        match prove(self.port, packet, nas, secret) {
+        match prove(self.port, packet, nas, secret, None) {
             Ok(_) => {
                 let key = RequestKey {
                     source: peer,

@@ -53,7 +53,7 @@ impl Default for Bounds {
 
 /// A source as the guard knows it; for one packet.
 #[derive(Debug, Clone, Copy)]
-#[must_use = "what came of the packet is to be said"]
+#[must_use = "whether they are heard, and what came of the packet, is to be said"]
 pub struct Visitor(u64);
 
 /// The guard of one lane.
@@ -74,10 +74,14 @@ impl<S: BuildHasher> Flood<S> {
         Self { bounds, hasher, bad, crowd: i64::MIN, proven }
     }
 
-    /// Whether a packet of this source is to be looked at; then say [`Flood::failed`] or [`Flood::proved`] of it, or nothing when it was
-    /// neither (an Access-Request that proves nothing and need not).
-    pub fn admit(&mut self, source: SocketAddr, now: Timestamp) -> Option<Visitor> {
-        let visitor = Visitor(self.hasher.hash_one(source));
+    /// Who comes from there.
+    pub fn visitor(&self, source: SocketAddr) -> Visitor {
+        Visitor(self.hasher.hash_one(source))
+    }
+
+    /// Whether a packet of theirs is to be looked at, which changes nothing; then say [`Flood::failed`] or [`Flood::proved`] of it, or nothing
+    /// when it was neither (an Access-Request that proves nothing and need not).
+    pub fn hears(&mut self, visitor: Visitor, now: Timestamp) -> bool {
         let micros = now.as_micros();
         let admitted = match self.bad.find(visitor, micros) {
             Place::Taken(place) => {
@@ -87,7 +91,7 @@ impl<S: BuildHasher> Flood<S> {
             Place::Free(_) => true,
             Place::None => self.bounds.crowd.has(self.crowd, now),
         };
-        (admitted || self.proven.holds(visitor, micros)).then_some(visitor)
+        admitted || self.proven.holds(visitor, micros)
     }
 
     /// It was bad: malformed, out of place, or made with another secret.
@@ -195,9 +199,15 @@ mod tests {
         ([127, 0, 0, 1], port).into()
     }
 
+    /// Who comes from there, if they are heard.
+    fn admit(guard: &mut Guard, from: SocketAddr, now: Timestamp) -> Option<Visitor> {
+        let visitor = guard.visitor(from);
+        guard.hears(visitor, now).then_some(visitor)
+    }
+
     /// Sends a bad packet; whether it was looked at.
     fn bad(guard: &mut Guard, from: SocketAddr, now: i64) -> bool {
-        let visitor = guard.admit(from, at(now));
+        let visitor = admit(guard, from, at(now));
         visitor.inspect(|visitor| guard.failed(*visitor, at(now))).is_some()
     }
 
@@ -206,7 +216,7 @@ mod tests {
         let mut guard = guard(64);
         let read = |guard: &mut Guard, now| (0..1000).filter(|_| bad(guard, source(1), now)).count();
         assert_eq!(read(&mut guard, 0), 3);
-        assert!(guard.admit(source(2), at(0)).is_some());
+        assert!(admit(&mut guard, source(2), at(0)).is_some());
         assert_eq!(read(&mut guard, 999_999), 0);
         assert_eq!(read(&mut guard, 1_000_000), 1);
         assert_eq!(read(&mut guard, 100_000_000), 3);
@@ -219,27 +229,27 @@ mod tests {
         for _ in 0..1000 {
             bad(&mut guard, source(1), 0);
         }
-        assert!(guard.admit(source(1), at(500_000)).is_none());
-        let visitor = guard.admit(source(1), at(1_000_000)).unwrap();
+        assert!(admit(&mut guard, source(1), at(500_000)).is_none());
+        let visitor = admit(&mut guard, source(1), at(1_000_000)).unwrap();
         guard.proved(visitor, at(1_000_000));
         for _ in 0..1000 {
             bad(&mut guard, source(1), 1_000_001);
         }
-        assert!(guard.admit(source(1), at(1_000_002)).is_some(), "a forger cannot silence it");
-        assert!(guard.admit(source(1), at(61_000_000)).is_some(), "its bucket is full by then");
+        assert!(admit(&mut guard, source(1), at(1_000_002)).is_some(), "a forger cannot silence it");
+        assert!(admit(&mut guard, source(1), at(61_000_000)).is_some(), "its bucket is full by then");
     }
 
     #[test]
     fn a_forger_silences_none_that_has_proven_itself_before() {
         let mut guard = guard(64);
-        let visitor = guard.admit(source(1), at(0)).unwrap();
+        let visitor = admit(&mut guard, source(1), at(0)).unwrap();
         guard.proved(visitor, at(0));
         assert!((0..1000).all(|_| bad(&mut guard, source(1), 1)));
-        assert!(guard.admit(source(1), at(59_999_999)).is_some());
+        assert!(admit(&mut guard, source(1), at(59_999_999)).is_some());
         for _ in 0..1000 {
             bad(&mut guard, source(1), 60_000_000);
         }
-        assert!(guard.admit(source(1), at(60_000_000)).is_none(), "a proof is not for ever");
+        assert!(admit(&mut guard, source(1), at(60_000_000)).is_none(), "a proof is not for ever");
     }
 
     /// As many as there are places keep theirs; the others share the crowd's bucket, and come into no place that says something.
@@ -252,9 +262,9 @@ mod tests {
         }
         let crowd = (1000..60_000).filter(|port| bad(&mut guard, source(*port), 0)).count();
         assert_eq!(crowd, 5);
-        assert!(sources.iter().all(|source| guard.admit(*source, at(0)).is_none()));
-        assert!(guard.admit(source(999), at(0)).is_none(), "the bound holds for newcomers, too");
-        assert!(guard.admit(source(999), at(1_000_000)).is_some());
+        assert!(sources.iter().all(|source| admit(&mut guard, *source, at(0)).is_none()));
+        assert!(admit(&mut guard, source(999), at(0)).is_none(), "the bound holds for newcomers, too");
+        assert!(admit(&mut guard, source(999), at(1_000_000)).is_some());
     }
 
     #[test]
@@ -264,7 +274,7 @@ mod tests {
             bad(&mut guard, source(1), 3_600_000_000);
         }
         assert!(!bad(&mut guard, source(1), 0));
-        let heard = (1..=4).find(|second| guard.admit(source(1), at(second * 1_000_000)).is_some());
+        let heard = (1..=4).find(|second| admit(&mut guard, source(1), at(second * 1_000_000)).is_some());
         assert_eq!(heard, Some(1));
     }
 
@@ -304,12 +314,12 @@ mod tests {
         fn who_proves_itself_is_heard(packets in prop::collection::vec((0..64_u16, 0..50_000_i64), 1..500)) {
             let mut guard = guard(8);
             let mut now = 0;
-            let visitor = guard.admit(source(7), at(now)).unwrap();
+            let visitor = admit(&mut guard, source(7), at(now)).unwrap();
             guard.proved(visitor, at(now));
             for (port, step) in packets {
                 now += step;
                 bad(&mut guard, source(port), now);
-                prop_assert!(guard.admit(source(7), at(now)).is_some());
+                prop_assert!(admit(&mut guard, source(7), at(now)).is_some());
             }
         }
     }

@@ -14,7 +14,7 @@ use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-pub use self::together::{Checking, Signing, TOGETHER};
+pub use self::together::{CheckedRequest, Checking, RequestChecking, Signing, TOGETHER};
 use super::attribute::{Attribute, MESSAGE_AUTHENTICATOR};
 use super::code::RequestKind;
 use super::error::{AuthenticatorError, MessageAuthenticatorError};
@@ -129,11 +129,7 @@ impl Packet<'_> {
         &self,
         secret: &PreparedSecret,
     ) -> Result<MessageAuthenticatorVerified, MessageAuthenticatorError> {
-        let authenticator = match self.code().request_kind() {
-            Some(RequestKind::Checksum) => &ZERO,
-            Some(RequestKind::Nonce) | None => self.authenticator(),
-        };
-        check_message_authenticator(self, secret, authenticator).map(MessageAuthenticatorVerified)
+        check_message_authenticator(self, secret, authenticator_covered(self)).map(MessageAuthenticatorVerified)
     }
 
     /// Checks the Request Authenticator of an Accounting-Request (RFC 2866 §3), CoA-Request or Disconnect-Request
@@ -228,6 +224,14 @@ pub(super) fn message_authenticator_in_place(packet: &[u8], secret: &PreparedSec
 /// [`checksum`] of a packet that has the authenticator already.
 pub(super) fn checksum_in_place(packet: &[u8], secret: &[u8]) -> [u8; LENGTH] {
     Md5::new().chain_update(packet).chain_update(secret).finalize().into()
+}
+
+/// What a request's Message-Authenticator covers in place of the Authenticator field.
+fn authenticator_covered<'a>(request: &Packet<'a>) -> &'a [u8; LENGTH] {
+    match request.code().request_kind() {
+        Some(RequestKind::Checksum) => &ZERO,
+        Some(RequestKind::Nonce) | None => request.authenticator(),
+    }
 }
 
 fn check_message_authenticator(

@@ -29,8 +29,8 @@ mod vectors;
 
 pub use attribute::{Attribute, Attributes};
 pub use authenticator::{
-    Checking, MessageAuthenticatorVerified, PreparedSecret, ReplyVerified, RequestAuthenticatorVerified, Signing,
-    TOGETHER,
+    CheckedRequest, Checking, MessageAuthenticatorVerified, PreparedSecret, ReplyVerified,
+    RequestAuthenticatorVerified, RequestChecking, Signing, TOGETHER,
 };
 pub use builder::PacketBuilder;
 pub use code::Code;

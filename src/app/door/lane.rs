@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::whose::first_asked;
 use super::{Door, Guard, Port, count_sent, status_code, unwritable};
 use crate::app::access::{LongWay, Quick};
 use crate::app::clock;
 use crate::app::current::Reader;
 use crate::app::settings::Settings;
+use crate::model::{Nas, Timestamp};
 use crate::net::{self, Arrival, Bounds, Flood, Outbox, RequestKey, Taker, UdpPort, WayBack};
-use crate::radius::{Code, PacketBuilder, Signing, TOGETHER};
+use crate::radius::{Code, Packet, PacketBuilder, PreparedSecret, RequestChecking, Signing, TOGETHER};
 use crate::telemetry;
 
 /// Accounting-Requests in numbers wait so long for each other, as they do in the ledger: a wake of the thread costs more than taking one.
@@ -26,11 +28,19 @@ pub(in crate::app) struct Lane {
     door: Arc<Door>,
     settings: Reader<Settings>,
     guard: Guard,
-    /// Answers most logins at once; of a port that takes them.
+    /// Requests that came together are checked together, where that takes less than one by one.
+    checking: RequestChecking,
+    replies: Replies,
+}
+
+/// What is answered at once.
+#[derive(Debug)]
+struct Replies {
+    /// Answers most logins; of a port that takes them.
     quick: Option<Quick>,
     /// What else is answered at once is written here.
     builder: PacketBuilder,
-    /// Replies that are signed together, for less than it takes one by one,
+    /// Replies that are signed together, for the same reason,
     signing: Signing,
     /// and what each answers, and where it goes.
     asked: Vec<(RequestKey, WayBack)>,
@@ -42,7 +52,8 @@ impl Lane {
         let (settings, guard) = (door.settings.reader(), Flood::new(Bounds::default(), RandomState::new()));
         let builder = PacketBuilder::request(Code::StatusServer, 0, [0; 16]);
         let (signing, asked) = (Signing::default(), Vec::with_capacity(TOGETHER));
-        Self { door, settings, guard, quick, builder, signing, asked }
+        let replies = Replies { quick, builder, signing, asked };
+        Self { door, settings, guard, checking: RequestChecking::default(), replies }
     }
 
     /// Serves a socket on a thread of its own until the other end of `stop` is closed. The receiver finds its sender gone when the
@@ -72,21 +83,47 @@ impl Lane {
         net::receive_on_this_thread(port, stop, lull, self, |reply, sent| count_sent(reply, &sent))
     }
 
-    /// Signs what waits for it, and has it leave.
-    fn sign(&mut self, port: &UdpPort, outbox: &mut Outbox) {
-        let Self { door, signing, asked, .. } = self;
-        for ((key, way_back), reply) in asked.drain(..).zip(signing.sign()) {
-            door.duplicates().answered(&key, reply);
-            outbox.reply(port, way_back, reply);
+    /// Takes what came together, each in its turn.
+    fn take_together<'d>(&mut self, datagrams: [Option<(&'d [u8], Arrival<'d>)>; TOGETHER], outbox: &mut Outbox) {
+        let Self { door, settings, guard, checking, replies } = self;
+        let (received_at, settings) = (clock::now(), settings.get().0);
+        let glances = datagrams.map(|datagram| {
+            let (datagram, arrival) = datagram?;
+            Some(door.glance(guard, datagram, arrival.peer(), settings, received_at))
+        });
+        let asked = std::array::from_fn(|place| {
+            let ((_, arrival), glance) = (datagrams[place]?, glances[place].as_ref()?);
+            let packet = glance.packet.as_ref()?;
+            Some((packet, first_asked(door.port, packet, (glance.there, arrival.peer().ip()), received_at)?))
+        });
+        let checked = checking.check(asked);
+        for ((datagram, glance), checked) in datagrams.into_iter().zip(glances).zip(&checked) {
+            let (Some((datagram, arrival)), Some(glance)) = (datagram, glance) else { continue };
+            let known = door.know(guard, (datagram, arrival.peer()), glance, checked.as_ref(), received_at);
+            let taken = known.and_then(|(packet, nas, secret)| {
+                replies.take(door, (&packet, nas, secret), arrival, (settings, received_at))
+            });
+            if let Err(label) = taken {
+                telemetry::count(label);
+            }
+            if replies.signing.is_full() {
+                replies.sign(door, arrival.port(), outbox);
+            }
         }
     }
+}
 
-    /// Answers a datagram or hands it on to be worked on; else gives the label of its end.
-    fn handle(&mut self, datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox) -> Result<(), &'static str> {
-        let Self { door, settings, guard, quick, builder, signing, asked } = self;
-        let (peer, received_at) = (arrival.peer(), clock::now());
-        let settings = settings.get().0;
-        let (packet, nas, secret) = door.know(guard, datagram, peer, settings, received_at)?;
+impl Replies {
+    /// Answers a request or hands it on to be worked on; else gives the label of its end.
+    fn take(
+        &mut self,
+        door: &Arc<Door>,
+        (packet, nas, secret): (&Packet<'_>, &Arc<Nas>, &PreparedSecret),
+        arrival: Arrival<'_>,
+        (settings, received_at): (&Settings, Timestamp),
+    ) -> Result<(), &'static str> {
+        let Self { quick, builder, signing, asked } = self;
+        let peer = arrival.peer();
         let key = RequestKey {
             source: peer,
             connection: 0,
@@ -94,12 +131,12 @@ impl Lane {
             authenticator: *packet.authenticator(),
         };
         door.must_be_new(&key, received_at, |reply| arrival.reply(reply))?;
-        door.must_be_within_bounds(&packet, nas, settings, &key, received_at)?;
+        door.must_be_within_bounds(packet, nas, settings, &key, received_at)?;
         let from = (peer.ip().to_canonical(), received_at);
         let at_once = match (packet.code(), quick) {
             (Code::StatusServer, _) => {
-                builder.restart_reply(&packet, status_code(door.port));
-                let reply = builder.proxy_states_of(&packet);
+                builder.restart_reply(packet, status_code(door.port));
+                let reply = builder.proxy_states_of(packet);
                 let left = reply.and_then(|reply| reply.sign_reply_together(secret, signing));
                 left.map_err(|error| {
                     door.duplicates().forget(&key);
@@ -107,35 +144,44 @@ impl Lane {
                 })?;
                 true
             }
-            (Code::AccessRequest, Some(quick)) => match quick.answer(&packet, (nas, secret), from, signing) {
+            (Code::AccessRequest, Some(quick)) => match quick.answer(packet, (nas, secret), from, signing) {
                 Ok(()) => true,
                 Err(LongWay::NotRemembered) => {
-                    return door.begin_with_others(&packet, nas, key, arrival.replier(), received_at);
+                    return door.begin_with_others(packet, nas, key, arrival.replier(), received_at);
                 }
                 Err(LongWay::Other) => false,
             },
             _ => false,
         };
         if !at_once {
-            return door.begin(&packet, nas, key, arrival.replier(), (settings, received_at));
+            return door.begin(packet, nas, key, arrival.replier(), (settings, received_at));
         }
         asked.push((key, arrival.way_back()));
-        if signing.is_full() {
-            self.sign(arrival.port(), outbox);
-        }
         Ok(())
+    }
+
+    /// Signs what waits for it, and has it leave.
+    fn sign(&mut self, door: &Door, port: &UdpPort, outbox: &mut Outbox) {
+        for ((key, way_back), reply) in self.asked.drain(..).zip(self.signing.sign()) {
+            door.duplicates().answered(&key, reply);
+            outbox.reply(port, way_back, reply);
+        }
     }
 }
 
 impl Taker for Lane {
-    fn take(&mut self, datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox) {
-        if let Err(label) = self.handle(datagram, arrival, outbox) {
-            telemetry::count(label);
+    fn take<'d>(&mut self, datagrams: impl Iterator<Item = (&'d [u8], Arrival<'d>)>, outbox: &mut Outbox) {
+        let (mut datagrams, mut port) = (datagrams.fuse(), None);
+        while let Some(first) = datagrams.next() {
+            let mut together = [const { None }; TOGETHER];
+            port = Some(first.1.port());
+            together[0] = Some(first);
+            together[1..].fill_with(|| datagrams.next());
+            self.take_together(together, outbox);
         }
-    }
-
-    fn taken(&mut self, port: &UdpPort, outbox: &mut Outbox) {
-        self.sign(port, outbox);
+        if let Some(port) = port {
+            self.replies.sign(&self.door, port, outbox);
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use super::Port;
 use crate::app::settings::Known;
 use crate::model::{Nas, Timestamp};
 use crate::radius::hiding;
-use crate::radius::{AuthenticatorError, Code, MessageAuthenticatorError, Packet, PreparedSecret, attribute};
+use crate::radius::{
+    AuthenticatorError, CheckedRequest, Code, MessageAuthenticatorError, Packet, PreparedSecret, attribute,
+};
 
 /// What makes a packet its NAS's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,20 +60,19 @@ impl Distrust {
 
 /// Of the NASes at an address, the one whose packet this is, by the secret it was made with. At most two are asked, with two
 /// secrets each: the one that goes by the packet's NAS-Identifier, and the one that goes by none. And what makes it that NAS's.
+/// What was checked beforehand is not checked again.
 pub(super) fn whose<'a>(
     port: Port,
     packet: &Packet<'_>,
     (there, source): (&'a [Arc<Known>], IpAddr),
+    checked: Option<&CheckedRequest<'_>>,
     now: Timestamp,
 ) -> Result<(&'a Arc<Nas>, &'a PreparedSecret, Proof), Distrust> {
-    let identifier = packet.first(attribute::NAS_IDENTIFIER);
-    let meant =
-        |known: &&Arc<Known>| known.nas.nas_identifier.as_ref().is_none_or(|name| identifier == Some(name.as_bytes()));
     let mut wrong = None;
-    for known in there.iter().filter(meant) {
+    for known in meant(packet, there) {
         let mut by_secret = known.by_secret(source, now);
         while let Some((nas, secret, previous)) = by_secret.next() {
-            match prove(port, packet, nas, secret) {
+            match prove(port, packet, nas, secret, checked) {
                 // Anybody can write a NAS-Identifier.
                 Ok(Proof::None) if there.len() > 1 => return Err(Distrust::UnsignedAmongSeveral),
                 Ok(Proof::None) => {
@@ -89,9 +90,30 @@ pub(super) fn whose<'a>(
         }
     }
     Err(wrong.unwrap_or_else(|| {
+        let identifier = packet.first(attribute::NAS_IDENTIFIER);
         let identifier = identifier.map_or("none".into(), String::from_utf8_lossy);
         Distrust::UnknownNasIdentifier(identifier.into_owned())
     }))
+}
+
+/// By which secret [`whose`] checks a Message-Authenticator first, of a login and of Status-Server.
+pub(super) fn first_asked<'a>(
+    port: Port,
+    packet: &Packet<'_>,
+    (there, source): (&'a [Arc<Known>], IpAddr),
+    now: Timestamp,
+) -> Option<&'a PreparedSecret> {
+    let signs = matches!((port, packet.code()), (Port::Access, Code::AccessRequest) | (_, Code::StatusServer));
+    let known = signs.then(|| meant(packet, there).next())??;
+    known.by_secret(source, now).next().map(|(_, secret, _)| secret)
+}
+
+/// Those that go by the packet's NAS-Identifier or by none.
+fn meant<'a>(packet: &Packet<'_>, there: &'a [Arc<Known>]) -> impl Iterator<Item = &'a Arc<Known>> {
+    let identifier = packet.first(attribute::NAS_IDENTIFIER);
+    there
+        .iter()
+        .filter(move |known| known.nas.nas_identifier.as_ref().is_none_or(|name| identifier == Some(name.as_bytes())))
 }
 
 /// Whether this secret makes text of the packet's User-Password; another makes noise of it. That is no proof: noise is text once in
@@ -104,11 +126,20 @@ fn reads(packet: &Packet<'_>, secret: &PreparedSecret) -> bool {
 }
 
 /// Whether the packet belongs on this port and is the NAS's own.
-pub(super) fn prove(port: Port, packet: &Packet<'_>, nas: &Nas, secret: &PreparedSecret) -> Result<Proof, Distrust> {
-    let message_authenticator = || match packet.verify_message_authenticator_by(secret) {
-        Ok(_) => Ok(true),
-        Err(MessageAuthenticatorError::Absent) => Ok(false),
-        Err(error) => Err(Distrust::MessageAuthenticator(error)),
+pub(super) fn prove(
+    port: Port,
+    packet: &Packet<'_>,
+    nas: &Nas,
+    secret: &PreparedSecret,
+    checked: Option<&CheckedRequest<'_>>,
+) -> Result<Proof, Distrust> {
+    let message_authenticator = || {
+        let verdict = checked.and_then(|checked| checked.verdict(packet, secret));
+        match verdict.unwrap_or_else(|| packet.verify_message_authenticator_by(secret)) {
+            Ok(_) => Ok(true),
+            Err(MessageAuthenticatorError::Absent) => Ok(false),
+            Err(error) => Err(Distrust::MessageAuthenticator(error)),
+        }
     };
     match (port, packet.code()) {
         (Port::Access | Port::Tls, Code::AccessRequest) => {
@@ -142,7 +173,7 @@ mod tests {
     use super::*;
     use crate::app::settings::NasTable;
     use crate::model::{PreviousSecret, Secret};
-    use crate::radius::PacketBuilder;
+    use crate::radius::{PacketBuilder, RequestChecking, TOGETHER};
 
     const SECRET: &[u8] = b"the secret of the tests";
     const PREVIOUS: &[u8] = b"the secret before that";
@@ -184,7 +215,7 @@ mod tests {
         let table = NasTable::new(nases);
         let packet = Packet::parse(datagram).unwrap();
         let source = [192, 0, 2, 1].into();
-        let (nas, _, proof) = whose(port, &packet, (table.at(source), source), Timestamp::from_secs(0))?;
+        let (nas, _, proof) = whose(port, &packet, (table.at(source), source), None, Timestamp::from_secs(0))?;
         Ok((nas.name.to_string(), proof))
     }
 
@@ -300,7 +331,7 @@ mod tests {
         }
         let datagram = request.with_message_authenticator(false).sign_request(SECRET).unwrap();
         let (packet, source) = (Packet::parse(datagram).unwrap(), [192, 0, 2, 1].into());
-        let whose = whose(Port::Access, &packet, (table.at(source), source), Timestamp::from_secs(0));
+        let whose = whose(Port::Access, &packet, (table.at(source), source), None, Timestamp::from_secs(0));
         let (nas, secret, proof) = whose.unwrap();
         assert_eq!((nas.secret.expose(), proof), (secret.expose(), Proof::None));
         secret.expose().to_vec()
@@ -327,7 +358,7 @@ mod tests {
             assert_eq!(pap(b"s3cret-pass", OTHER), heard);
             assert_eq!(taken(&table, &[(attribute::CHAP_PASSWORD, &[1; 17])]), heard);
             let packet = Packet::parse(&signed).unwrap();
-            whose(Port::Access, &packet, (table.at(source), source), Timestamp::from_secs(0)).unwrap();
+            whose(Port::Access, &packet, (table.at(source), source), None, Timestamp::from_secs(0)).unwrap();
         }
     }
 
@@ -342,5 +373,50 @@ mod tests {
         }
         let error = proof(Port::Access, &login(Some(PREVIOUS), &[]), until(0)).unwrap_err();
         assert!(matches!(error, Distrust::MessageAuthenticator(_)), "{error:?}");
+    }
+
+    /// Of another packet, and of another secret, it says nothing, right or wrong.
+    #[test]
+    fn what_was_checked_beforehand_counts_for_that_packet_and_that_secret() {
+        let previous = PreviousSecret { secret: Secret::new(PREVIOUS), until: None };
+        let table = NasTable::new([Nas { previous_secret: Some(previous), ..nas() }]);
+        let (source, now) = ([192, 0, 2, 1].into(), Timestamp::from_secs(0));
+        let place = (table.at(source), source);
+        let [signed, forged] = [SECRET, OTHER].map(|secret| login(Some(secret), &[]));
+        let [signed, forged] = [&signed, &forged].map(|octets| Packet::parse(octets).unwrap());
+        let again = signed.as_bytes().to_vec();
+        let again = Packet::parse(&again).unwrap();
+        let by = |packet: &Packet<'_>, checked: Option<&CheckedRequest<'_>>| {
+            let whose = whose(Port::Access, packet, place, checked, now);
+            whose.map(|(_, secret, proof)| (secret.expose().to_vec(), proof)).map_err(|error| error.label())
+        };
+        let (believed, refused) = (Ok((SECRET.to_vec(), Proof::Secret)), Err("message-authenticator-mismatch"));
+        let mut checking = RequestChecking::default();
+        // By the old secret, then, when somebody has used the new one, by that.
+        for secret in [PREVIOUS, SECRET] {
+            let first = first_asked(Port::Access, &signed, place, now).unwrap();
+            assert_eq!(first.expose(), secret);
+            let mut asked = [None; TOGETHER];
+            asked[..2].copy_from_slice(&[Some((&signed, first)), Some((&forged, first))]);
+            let checked = checking.check(asked);
+            let holds = checked[0].as_ref().unwrap().verdict(&signed, first).unwrap().is_ok();
+            assert_eq!(holds, secret == SECRET);
+            for checked in [checked[0].as_ref(), None, checked[1].as_ref()] {
+                assert_eq!(by(&signed, checked), believed);
+                assert_eq!(by(&again, checked), believed);
+                assert_eq!(by(&forged, checked), refused);
+            }
+        }
+        for (port, code, asked) in [
+            (Port::Access, Code::AccessRequest, true),
+            (Port::Accounting, Code::AccessRequest, false),
+            (Port::Access, Code::StatusServer, true),
+            (Port::Accounting, Code::StatusServer, true),
+            (Port::Accounting, Code::AccountingRequest, false),
+        ] {
+            let request = request(code, Some(SECRET), &[]);
+            let packet = Packet::parse(&request).unwrap();
+            assert_eq!(first_asked(port, &packet, place, now).is_some(), asked, "{port:?} {code}");
+        }
     }
 }

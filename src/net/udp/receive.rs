@@ -78,7 +78,7 @@ pub async fn receive(port: Arc<UdpPort>, mut take: impl FnMut(&[u8], Arrival<'_>
     loop {
         // An ICMP error of an earlier reply shows up here; it says nothing about the next datagram.
         match waiting.async_io(Interest::READABLE, || batch.fill(&port)).await {
-            Ok(received) => batch.hand_out(received, &port, &mut take),
+            Ok(received) => batch.datagrams(received, &port).for_each(|(datagram, arrival)| take(datagram, arrival)),
             Err(_) => tokio::task::yield_now().await,
         }
     }
@@ -86,11 +86,8 @@ pub async fn receive(port: Arc<UdpPort>, mut take: impl FnMut(&[u8], Arrival<'_>
 
 /// What a thread does that takes datagrams in.
 pub trait Taker {
-    /// Takes one.
-    fn take(&mut self, datagram: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox);
-
-    /// All that came together have been taken: what still waits for more of them waits no longer.
-    fn taken(&mut self, port: &UdpPort, outbox: &mut Outbox);
+    /// Takes all that came together.
+    fn take<'d>(&mut self, datagrams: impl Iterator<Item = (&'d [u8], Arrival<'d>)>, outbox: &mut Outbox);
 }
 
 /// As [`receive`], on this thread and without a runtime, until the other end of `stop` is closed or written to. For a thread that
@@ -130,8 +127,7 @@ pub fn receive_on_this_thread(
         for _ in 0..FULL_AT_ONCE {
             match batch.fill(port) {
                 Ok(received) => {
-                    batch.hand_out(received, port, &mut |datagram, arrival| taker.take(datagram, arrival, &mut outbox));
-                    taker.taken(port, &mut outbox);
+                    taker.take(batch.datagrams(received, port), &mut outbox);
                     outbox.flush(port);
                     if received < AT_ONCE {
                         break;
@@ -163,14 +159,16 @@ impl Batch {
         port.state.recv(UdpSockRef::from(&port.socket), &mut buffers, &mut self.metas)
     }
 
-    fn hand_out(&self, filled: usize, port: &Arc<UdpPort>, take: &mut impl FnMut(&[u8], Arrival<'_>)) {
-        for (meta, octets) in self.metas[..filled].iter().zip(self.memory.chunks(BUFFER)) {
+    /// What is in the places that were filled.
+    fn datagrams<'b>(&'b self, filled: usize, port: &'b Arc<UdpPort>) -> impl Iterator<Item = (&'b [u8], Arrival<'b>)> {
+        self.metas[..filled].iter().zip(self.memory.chunks(BUFFER)).flat_map(move |(meta, octets)| {
             let arrival = Arrival { port, peer: meta.addr, asked: meta.dst_ip.filter(|_| port.any_address) };
-            match meta.stride {
-                0 => take(&[], arrival),
-                stride => octets[..meta.len].chunks(stride).for_each(|datagram| take(datagram, arrival)),
-            }
-        }
+            let (empty, datagrams) = match meta.stride {
+                0 => (Some(&[][..]), [].chunks(1)),
+                stride => (None, octets[..meta.len].chunks(stride)),
+            };
+            empty.into_iter().chain(datagrams).map(move |datagram| (datagram, arrival))
+        })
     }
 }
 
@@ -211,20 +209,20 @@ mod tests {
         }
     }
 
-    /// Answers with its number, every other datagram at once and the rest when all that came together have been taken.
-    struct Numbered(u8, Vec<WayBack>, bool);
+    /// Answers with its number, every other datagram at once and the rest when it has seen all that came together.
+    struct Numbered(u8, bool);
 
     impl Taker for Numbered {
-        fn take(&mut self, _: &[u8], arrival: Arrival<'_>, outbox: &mut Outbox) {
-            self.2 = !self.2;
-            match self.2 {
-                true => self.1.push(arrival.way_back()),
-                false => outbox.reply(arrival.port, arrival.way_back(), &[self.0]),
+        fn take<'d>(&mut self, datagrams: impl Iterator<Item = (&'d [u8], Arrival<'d>)>, outbox: &mut Outbox) {
+            let mut later = Vec::new();
+            for (_, arrival) in datagrams {
+                self.1 = !self.1;
+                match self.1 {
+                    true => later.push(arrival),
+                    false => outbox.reply(arrival.port, arrival.way_back(), &[self.0]),
+                }
             }
-        }
-
-        fn taken(&mut self, port: &UdpPort, outbox: &mut Outbox) {
-            self.1.drain(..).for_each(|way| outbox.reply(port, way, &[self.0]));
+            later.iter().for_each(|arrival| outbox.reply(arrival.port, arrival.way_back(), &[self.0]));
         }
     }
 
@@ -242,7 +240,7 @@ mod tests {
                 .map(|(number, port)| {
                     let (stop, keep) = io::pipe().unwrap();
                     let serve = move || {
-                        let (mut taker, lull) = (Numbered(number, vec![], false), Duration::from_millis(lull));
+                        let (mut taker, lull) = (Numbered(number, false), Duration::from_millis(lull));
                         receive_on_this_thread(&Arc::new(port), &stop, lull, &mut taker, |_, sent| sent.unwrap())
                     };
                     (std::thread::spawn(serve), keep)

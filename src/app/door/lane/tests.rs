@@ -239,12 +239,8 @@ async fn what_comes_at_once_is_answered_one_by_one() {
     let mut scene = Scene::with_alice(&other).await;
     scene.meet("alice").await;
     let (socket, (stop, _keep)) = (net::bind("127.0.0.1:0".parse().unwrap()).unwrap(), io::pipe().unwrap());
-    let nases = [("127.0.0.1:0", SECRET), ("127.0.0.2:0", OTHER)].map(|(from, secret)| {
-        let port = UdpSocket::bind(from).unwrap();
-        port.connect(socket.local_addr().unwrap()).unwrap();
-        port.set_read_timeout(Some(PATIENCE)).unwrap();
-        (NasPort(port), secret)
-    });
+    let [edge, elsewhere] = ports(&socket, ["127.0.0.1", "127.0.0.2"]);
+    let nases = [(edge, SECRET), (elsewhere, OTHER)];
     let login = |secret: &[u8], identifier: u8, authenticator: [u8; 16]| {
         let mut request = PacketBuilder::request(Code::AccessRequest, identifier, authenticator);
         let hidden = hiding::hide_user_password(PASSWORD, secret, &authenticator).unwrap();
@@ -300,6 +296,141 @@ async fn what_comes_at_once_is_answered_one_by_one() {
     scene.recorder.finish(PATIENCE).await;
     let offers = std::iter::from_fn(|| scene.jobs.next()).filter(|job| matches!(job, Job::Offer(_))).count();
     assert_eq!(offers, 1 + 2 * (usize::from(LOGINS) + 1));
+}
+
+/// Ports of a NAS's host, of a socket that nobody serves yet.
+fn ports<const N: usize>(socket: &UdpPort, from: [&str; N]) -> [NasPort; N] {
+    from.map(|from| {
+        let port = UdpSocket::bind((from, 0)).unwrap();
+        port.connect(socket.local_addr().unwrap()).unwrap();
+        port.set_read_timeout(Some(PATIENCE)).unwrap();
+        NasPort(port)
+    })
+}
+
+/// Alice's login, her password hidden by one secret and the whole signed by another, or by none.
+fn login(identifier: u8, hidden_by: &[u8], signed_by: Option<&[u8]>, more: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut request = PacketBuilder::request(Code::AccessRequest, identifier, [identifier; 16]);
+    let hidden = hiding::hide_user_password(PASSWORD, hidden_by, &[identifier; 16]).unwrap();
+    request.text(attribute::USER_NAME, "alice").unwrap().attribute(attribute::USER_PASSWORD, &hidden).unwrap();
+    more.iter().for_each(|(kind, value)| request.attribute(*kind, value).map(drop).unwrap());
+    request
+        .with_message_authenticator(signed_by.is_some())
+        .sign_request(signed_by.unwrap_or(hidden_by))
+        .unwrap()
+        .to_vec()
+}
+
+/// Right and wrong ones of three NASes, one of which changes its secret, wait when the lane begins, so that they are checked together: whom
+/// each stands beside makes no difference.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_at_once_is_judged_one_by_one() {
+    const OLD: &[u8] = b"the secret that is changed";
+    const NEW: &[u8] = b"the secret that comes after it";
+    const BRANCH: &[u8] = b"of one that goes by its name";
+    const WRONG: &[u8] = b"nobody's";
+    /// Of one that is checked alone.
+    const LONG: &[(u8, &[u8])] = &[(attribute::PROXY_STATE, &[7; 250]), (attribute::PROXY_STATE, &[8; 250])];
+    const NAME: &[(u8, &[u8])] = &[(attribute::NAS_IDENTIFIER, b"branch")];
+    let text = String::from_utf8_lossy;
+    let more = format!(
+        "[server]\nreject_delay = \"0s\"\n[lockout]\nfree = 0\n\
+         [nas.changing]\naddress = \"127.0.0.2\"\nsecret = \"{}\"\nprevious_secret = \"{}\"\n\
+         [nas.branch]\naddress = \"127.0.0.1\"\nnas_identifier = \"branch\"\nsecret = \"{}\"\n",
+        text(NEW),
+        text(OLD),
+        text(BRANCH)
+    );
+    let mut scene = Scene::with_alice(&more).await;
+    scene.meet("alice").await;
+    let (socket, (stop, _keep)) = (net::bind("127.0.0.1:0".parse().unwrap()).unwrap(), io::pipe().unwrap());
+    let ports = ports(&socket, ["127.0.0.1", "127.0.0.2"]);
+    // Which port it comes from, by what it is signed, what else it says, and by which secret it is answered. Whoever believed one that is not
+    // could read its password.
+    type Kind = (usize, Option<&'static [u8]>, &'static [(u8, &'static [u8])], Option<&'static [u8]>);
+    let kinds: [Kind; 13] = [
+        (0, Some(SECRET), &[], Some(SECRET)),
+        (0, Some(WRONG), &[], None),
+        (0, Some(BRANCH), NAME, Some(BRANCH)),
+        (0, Some(SECRET), NAME, Some(SECRET)),
+        (0, Some(BRANCH), &[], None),
+        (0, None, &[], None),
+        (0, Some(SECRET), LONG, Some(SECRET)),
+        (0, Some(WRONG), LONG, None),
+        (1, Some(OLD), &[], Some(OLD)),
+        (1, Some(NEW), &[], Some(NEW)),
+        (1, Some(SECRET), &[], None),
+        (1, Some(WRONG), &[], None),
+        (1, Some(OLD), LONG, Some(OLD)),
+    ];
+    let mut due = BTreeMap::new();
+    for turn in 0..kinds.len() / 2 {
+        for place in 0..kinds.len() {
+            // In each turn others stand beside each other: their number is prime.
+            let (port, signed_by, more, answered_by) = kinds[place * (turn + 1) % kinds.len()];
+            let identifier = (turn * kinds.len() + place) as u8;
+            let hidden_by = answered_by.unwrap_or([SECRET, NEW][port]);
+            ports[port].send(&login(identifier, hidden_by, signed_by, more));
+            if let Some(secret) = answered_by {
+                due.insert((port, identifier), secret);
+            }
+        }
+        ports[turn % 2].send([&b"no packet"[..], b""][turn / 2 % 2]);
+    }
+    let quick = Quick::new(Arc::clone(&scene.access), Arc::clone(&scene.recorder.cores()[0]), 1);
+    // The long ones are answered by others.
+    let places = [1000, 0].map(|number: usize| Arc::new(Semaphore::new(number)));
+    drop(lane(&scene, Port::Access, Some(quick), &places).serve("lane".into(), socket, stop).unwrap());
+    while let Some((at, _)) = due.keys().next().copied() {
+        let mut octets = [0; 4096];
+        let length = ports[at].0.recv(&mut octets).unwrap();
+        let reply = Packet::parse(&octets[..length]).unwrap();
+        let secret = due.remove(&(at, reply.identifier())).expect("nothing is due for it, or not twice");
+        assert_eq!(reply.code(), Code::AccessAccept);
+        assert!(reply.verify_reply(secret, &[reply.identifier(); 16]).unwrap().message_authenticator());
+    }
+    // What else came has been read by now, and got nothing.
+    let mut status = PacketBuilder::request(Code::StatusServer, STATUS, [7; 16]);
+    for (port, secret) in ports.iter().zip([SECRET, NEW]) {
+        port.send(status.sign_request(secret).unwrap());
+        assert_eq!(port.next(), (Code::AccessAccept, STATUS));
+    }
+}
+
+/// The same port's bad ones and good ones wait together when the lane begins: each is charged in its turn, before the next one is heard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_at_once_is_charged_one_by_one() {
+    /// Bad ones that are read of a port (`net::Bounds`).
+    const BURST: u8 = 20;
+    const GOOD: u8 = 100;
+    let mut scene = Scene::with_alice("").await;
+    scene.meet("alice").await;
+    let (socket, (stop, _keep)) = (net::bind("127.0.0.1:0".parse().unwrap()).unwrap(), io::pipe().unwrap());
+    let [flooding, forged, quiet] = ports(&socket, ["127.0.0.1"; 3]);
+    let good = |identifier| login(identifier, SECRET, Some(SECRET), &[]);
+    let bad = |identifier| login(identifier, SECRET, Some(b"nobody's"), &[]);
+    // Twenty-four, of which the last eight are taken together: four of these are one too many, and what comes behind them goes unread.
+    (0..BURST + 3).for_each(|number| flooding.send(&bad(number)));
+    flooding.send(&good(GOOD));
+    // Twenty-four more, and one bad one that is still heard: what comes before it is proof that what comes behind it is heard.
+    (0..BURST - 1).for_each(|number| forged.send(&bad(number)));
+    (0..5).for_each(|number| quiet.send(&good(number)));
+    forged.send(&good(GOOD));
+    forged.send(b"no packet");
+    forged.send(&good(GOOD + 1));
+    let quick = Quick::new(Arc::clone(&scene.access), Arc::clone(&scene.recorder.cores()[0]), 1);
+    let places = [0, 0].map(|number: usize| Arc::new(Semaphore::new(number)));
+    drop(lane(&scene, Port::Access, Some(quick), &places).serve("lane".into(), socket, stop).unwrap());
+    for identifier in 0..5 {
+        assert_eq!(quiet.next(), (Code::AccessAccept, identifier));
+    }
+    assert_eq!([forged.next(), forged.next()], [GOOD, GOOD + 1].map(|number| (Code::AccessAccept, number)));
+    flooding.0.set_nonblocking(true).unwrap();
+    assert_eq!(
+        flooding.0.recv(&mut [0; 4096]).unwrap_err().kind(),
+        io::ErrorKind::WouldBlock,
+        "before those it was read"
+    );
 }
 
 /// More of them than are asked for at once, and of each kind: whoever is answered together with others gets what they would get alone, and once.
