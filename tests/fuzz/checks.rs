@@ -16,7 +16,9 @@ use radhold::policy::Caller;
 use radhold::radius::attribute::MESSAGE_AUTHENTICATOR;
 use radhold::radius::dictionary::Dictionary;
 use radhold::radius::value::{DataType, Value};
-use radhold::radius::{Code, Packet, PacketBuilder, ValueError, hiding, tag, tlv, vendor};
+use radhold::radius::{
+    Code, Packet, PacketBuilder, PreparedSecret, RequestChecking, TOGETHER, ValueError, hiding, tag, tlv, vendor,
+};
 use radhold::session::{ButtonKey, ClassKey, Place};
 
 /// A check of any octets.
@@ -38,7 +40,7 @@ pub(crate) const ALL: [(&str, Check); 9] = [
 const SECRET: &[u8] = b"secret";
 const AUTHENTICATOR: [u8; 16] = *b"0123456789abcdef";
 
-/// Any datagram: parse, read everything, verify everything, build it again and parse that.
+/// Any datagram: parse, read everything, verify everything, build it again and parse that; and verified beside others it is what it is alone.
 pub(crate) fn packet(datagram: &[u8]) {
     let Ok(packet) = Packet::parse(datagram) else { return };
     for attribute in packet.attributes() {
@@ -70,6 +72,25 @@ pub(crate) fn packet(datagram: &[u8]) {
     let again = builder.sign_request(SECRET).expect("no larger than it came");
     let again = Packet::parse(again).expect("what we build, we read");
     assert!(again.attributes().eq(wanted));
+    checked_together(&packet);
+}
+
+/// A request of anybody's beside a genuine one.
+fn checked_together(packet: &Packet<'_>) {
+    let secret = PreparedSecret::new(SECRET);
+    let mut builder = PacketBuilder::request(Code::AccessRequest, 1, AUTHENTICATOR);
+    let genuine = Packet::parse(builder.sign_request(SECRET).expect("it is short")).expect("what we build, we read");
+    let mut checking = RequestChecking::default();
+    for genuine_ones in [0x00_u8, 0x01, 0x80, 0x55, 0xfe] {
+        let beside: [_; TOGETHER] =
+            std::array::from_fn(|place| if genuine_ones & 1 << place == 0 { packet } else { &genuine });
+        for (request, checked) in beside.iter().zip(checking.check(beside.map(|request| Some((request, &secret))))) {
+            let verdict = checked.map(|checked| checked.verdict(request, &secret).expect("of this very one").is_ok());
+            let alone = request.verify_message_authenticator_by(&secret).is_ok();
+            assert!(verdict.is_none_or(|verdict| verdict == alone));
+            assert!(!std::ptr::eq(*request, &genuine) || verdict == Some(true));
+        }
+    }
 }
 
 /// Any value as any type: what decodes must encode to something that decodes to the same. Also everything that looks inside a value:
