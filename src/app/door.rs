@@ -159,20 +159,6 @@ impl Door {
         }
     }
 
-    /// Looks at a datagram, unless it comes from where too much was bad.
-    fn glance<'d, 's>(
-        &self,
-        guard: &mut Guard,
-        datagram: &'d [u8],
-        peer: SocketAddr,
-        settings: &'s Settings,
-        received_at: Timestamp,
-    ) -> Glance<'d, 's> {
-        let (there, visitor) = (settings.nases.at(peer.ip()), guard.visitor(peer));
-        let worth_it = !there.is_empty() && guard.hears(visitor, received_at);
-        Glance { there, visitor, packet: worth_it.then(|| Packet::parse(datagram).ok()).flatten() }
-    }
-
     /// What a datagram is and whose, and by which secret, or the label of its end. What comes from where too much was bad is not looked at, and
     /// what was checked beforehand is not checked again.
     fn know<'d, 's>(
@@ -453,6 +439,18 @@ impl Door {
     fn duplicates(&self) -> MutexGuard<'_, Duplicates> {
         self.duplicates.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Looks at a datagram, unless it comes from where too much was bad.
+fn glance<'d, 's>(
+    guard: &mut Guard,
+    (datagram, peer): (&'d [u8], SocketAddr),
+    settings: &'s Settings,
+    received_at: Timestamp,
+) -> Glance<'d, 's> {
+    let (there, visitor) = (settings.nases.at(peer.ip()), guard.visitor(peer));
+    let is_worth_it = !there.is_empty() && guard.hears(visitor, received_at);
+    Glance { there, visitor, packet: is_worth_it.then(|| Packet::parse(datagram).ok()).flatten() }
 }
 
 /// What there is too much of when this is why.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::whose::first_asked;
-use super::{Door, Guard, Port, count_sent, status_code, unwritable};
+use super::{Door, Guard, Port, count_sent, glance, status_code, unwritable};
 use crate::app::access::{LongWay, Quick};
 use crate::app::clock;
 use crate::app::current::Reader;
@@ -89,7 +89,7 @@ impl Lane {
         let (received_at, settings) = (clock::now(), settings.get().0);
         let glances = datagrams.map(|datagram| {
             let (datagram, arrival) = datagram?;
-            Some(door.glance(guard, datagram, arrival.peer(), settings, received_at))
+            Some(glance(guard, (datagram, arrival.peer()), settings, received_at))
         });
         let asked = std::array::from_fn(|place| {
             let ((_, arrival), glance) = (datagrams[place]?, glances[place].as_ref()?);
