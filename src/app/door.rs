@@ -27,8 +27,8 @@ use super::ledger::Ledger;
 use super::settings::{Known, Settings, SettingsHandle};
 use crate::model::{Nas, NasName, Timestamp, UserName};
 use crate::net::radsec::{End, Link};
-use crate::net::{Admission, Duplicates, Flood, Replier, RequestKey, Visitor};
-use crate::radius::{CheckedRequest, Code, EncodeError, Packet, PacketBuilder, PreparedSecret, attribute};
+use crate::net::{Admission, Duplicates, Flood, Replier, RequestKey, Source};
+use crate::radius::{CheckedRequest, Code, EncodeError, Packet, PacketBuilder, ParseError, PreparedSecret, attribute};
 use crate::telemetry::{self, OncePerWindow};
 
 /// How long replies are kept for repeats: longer than any NAS goes on asking.
@@ -44,14 +44,16 @@ const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Peers and complaints told apart, at most.
 const MOST_COMPLAINTS: usize = 1024;
 
-/// What is seen of a datagram at a glance, before it is its turn to be judged: nothing is counted or charged for it.
+/// A datagram as it is seen at a glance, before it is its turn to be judged: nothing is counted or charged for it.
 #[derive(Debug)]
 struct Glance<'d, 's> {
+    datagram: &'d [u8],
+    peer: SocketAddr,
     /// The NASes of its address.
     there: &'s [Arc<Known>],
-    visitor: Visitor,
-    /// What it is, if that is worth a look.
-    packet: Option<Packet<'d>>,
+    source: Source,
+    /// What it is, where that is looked at already.
+    read: Option<Result<Packet<'d>, ParseError>>,
 }
 
 /// What a lane knows of who sends bad packets.
@@ -164,8 +166,7 @@ impl Door {
     fn know<'d, 's>(
         &self,
         guard: &mut Guard,
-        (datagram, peer): (&'d [u8], SocketAddr),
-        Glance { there, visitor, packet }: Glance<'d, 's>,
+        Glance { datagram, peer, there, source, read }: Glance<'d, 's>,
         checked: Option<&CheckedRequest<'_>>,
         received_at: Timestamp,
     ) -> Result<(Packet<'d>, &'s Arc<Nas>, &'s PreparedSecret), &'static str> {
@@ -174,16 +175,18 @@ impl Door {
             self.complain(address, "packet.unknown-nas", received_at, &"not a NAS of ours (radhold nas add)");
             return Err("packet.unknown-nas");
         }
-        if !guard.hears(visitor, received_at) {
+        let Some(visitor) = guard.admit(source, received_at) else {
             self.complain(address, "packet.flood", received_at, &"too many bad packets from one port");
             return Err("packet.flood");
-        }
-        let judged = packet.map_or_else(|| self.parse(datagram, address, received_at), Ok).and_then(|packet| {
-            let whose = whose(self.port, &packet, (there, address), checked, received_at).map_err(|error| {
-                self.complain(address, error.label(), received_at, &error);
-                error.label()
-            })?;
-            Ok((packet, whose))
+        };
+        let complain = |label: &'static str, error: &dyn Display| {
+            self.complain(address, label, received_at, error);
+            label
+        };
+        let packet = read.unwrap_or_else(|| Packet::parse(datagram)).map_err(|error| complain(error.reason(), &error));
+        let judged = packet.and_then(|packet| {
+            let whose = whose(self.port, &packet, (there, address), checked, received_at);
+            whose.map(|whose| (packet, whose)).map_err(|error| complain(error.label(), &error))
         });
         match judged {
             Ok((packet, (nas, secret, proof))) => {
@@ -200,13 +203,6 @@ impl Door {
                 Err(label)
             }
         }
-    }
-
-    fn parse<'d>(&self, datagram: &'d [u8], peer: IpAddr, received_at: Timestamp) -> Result<Packet<'d>, &'static str> {
-        Packet::parse(datagram).map_err(|error| {
-            self.complain(peer, error.reason(), received_at, &error);
-            error.reason()
-        })
     }
 
     /// Takes a request in that came over TLS, from the NAS the certificate is bound to.
@@ -441,16 +437,16 @@ impl Door {
     }
 }
 
-/// Looks at a datagram, unless it comes from where too much was bad.
+/// Looks at a datagram of a source that is heard whatever else comes: any other's is read in its turn, if at all.
 fn glance<'d, 's>(
-    guard: &mut Guard,
+    guard: &Guard,
     (datagram, peer): (&'d [u8], SocketAddr),
     settings: &'s Settings,
     received_at: Timestamp,
 ) -> Glance<'d, 's> {
-    let (there, visitor) = (settings.nases.at(peer.ip()), guard.visitor(peer));
-    let is_worth_it = !there.is_empty() && guard.hears(visitor, received_at);
-    Glance { there, visitor, packet: is_worth_it.then(|| Packet::parse(datagram).ok()).flatten() }
+    let (there, source) = (settings.nases.at(peer.ip()), guard.source(peer));
+    let is_heard = !there.is_empty() && guard.has_proven(source, received_at);
+    Glance { datagram, peer, there, source, read: is_heard.then(|| Packet::parse(datagram)) }
 }
 
 /// What there is too much of when this is why.

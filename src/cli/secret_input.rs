@@ -13,10 +13,10 @@ use super::failure::Failure;
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct PasswordArgs {
-    /// Read the password from standard input: one line.
+    /// Read the password from standard input: one line, with or without a newline at its end.
     #[arg(long)]
     password_stdin: bool,
-    /// Read the password from this file: one line.
+    /// Read the password from this file: one line, with or without a newline at its end.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 }
@@ -25,10 +25,10 @@ pub(super) struct PasswordArgs {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct SecretArgs {
-    /// Read the secret from standard input: one line, or octets that are no text.
+    /// Read the secret from standard input: one line, or octets that are no text; one newline at the end is cut.
     #[arg(long)]
     secret_stdin: bool,
-    /// Read the secret from this file: one line, or octets that are no text.
+    /// Read the secret from this file: one line, or octets that are no text; one newline at the end is cut.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Make a secret and print it, once.
@@ -132,6 +132,7 @@ mod tests {
         }
         let octets = b"\xff\n\xfe\r\x00";
         assert!(read(octets).is_err());
+        assert!(without_newline("secret", Zeroizing::new(b"a\n\n".to_vec())).is_err());
         assert_eq!(without_newline("secret", Zeroizing::new(octets.to_vec())).unwrap()[..], octets[..]);
     }
 }

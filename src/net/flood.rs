@@ -51,10 +51,14 @@ impl Default for Bounds {
     }
 }
 
-/// A source as the guard knows it; for one packet.
+/// A source as the guard knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source(u64);
+
+/// A source whose packet is looked at; for one packet. Only the guard makes one.
 #[derive(Debug, Clone, Copy)]
-#[must_use = "whether they are heard, and what came of the packet, is to be said"]
-pub struct Visitor(u64);
+#[must_use = "what came of the packet is to be said"]
+pub struct Visitor(Source);
 
 /// The guard of one lane.
 #[derive(Debug)]
@@ -75,15 +79,19 @@ impl<S: BuildHasher> Flood<S> {
     }
 
     /// Who comes from there.
-    pub fn visitor(&self, source: SocketAddr) -> Visitor {
-        Visitor(self.hasher.hash_one(source))
+    pub fn source(&self, address: SocketAddr) -> Source {
+        Source(self.hasher.hash_one(address))
     }
 
-    /// Whether a packet of theirs is to be looked at, which changes nothing; then say [`Flood::failed`] or [`Flood::proved`] of it, or nothing
-    /// when it was neither (an Access-Request that proves nothing and need not).
-    pub fn hears(&mut self, visitor: Visitor, now: Timestamp) -> bool {
-        let micros = now.as_micros();
-        let admitted = match self.bad.find(visitor, micros) {
+    /// Whether a source has proven a secret lately, so that it is heard whatever else came from it.
+    pub fn has_proven(&self, source: Source, now: Timestamp) -> bool {
+        self.proven.holds(source, now.as_micros())
+    }
+
+    /// Whether a packet of this source is to be looked at; then say [`Flood::failed`] or [`Flood::proved`] of it, or nothing when it was
+    /// neither (an Access-Request that proves nothing and need not).
+    pub fn admit(&mut self, source: Source, now: Timestamp) -> Option<Visitor> {
+        let admitted = match self.bad.find(source, now.as_micros()) {
             Place::Taken(place) => {
                 place.until = self.bounds.source.settled(place.until, now);
                 self.bounds.source.has(place.until, now)
@@ -91,27 +99,27 @@ impl<S: BuildHasher> Flood<S> {
             Place::Free(_) => true,
             Place::None => self.bounds.crowd.has(self.crowd, now),
         };
-        admitted || self.proven.holds(visitor, micros)
+        (admitted || self.has_proven(source, now)).then_some(Visitor(source))
     }
 
     /// It was bad: malformed, out of place, or made with another secret.
-    pub fn failed(&mut self, visitor: Visitor, now: Timestamp) {
+    pub fn failed(&mut self, Visitor(from): Visitor, now: Timestamp) {
         let Bounds { source, crowd, .. } = self.bounds;
-        match self.bad.find(visitor, now.as_micros()) {
+        match self.bad.find(from, now.as_micros()) {
             Place::Taken(place) => place.until = source.after(place.until, now),
-            Place::Free(place) => *place = Entry { source: visitor.0, until: source.after(i64::MIN, now) },
+            Place::Free(place) => *place = Entry { source: from.0, until: source.after(i64::MIN, now) },
             Place::None => self.crowd = crowd.after(self.crowd, now),
         }
     }
 
     /// It was made with the NAS's secret.
-    pub fn proved(&mut self, visitor: Visitor, now: Timestamp) {
+    pub fn proved(&mut self, Visitor(from): Visitor, now: Timestamp) {
         let until = (now + self.bounds.proof).as_micros();
-        match self.proven.find(visitor, now.as_micros()) {
+        match self.proven.find(from, now.as_micros()) {
             Place::Taken(place) => place.until = until,
-            Place::Free(place) => *place = Entry { source: visitor.0, until },
+            Place::Free(place) => *place = Entry { source: from.0, until },
             // Only who knows a secret gets here: the oldest makes room.
-            Place::None => *self.proven.oldest(visitor) = Entry { source: visitor.0, until },
+            Place::None => *self.proven.oldest(from) = Entry { source: from.0, until },
         }
     }
 }
@@ -141,31 +149,36 @@ impl Table {
         Self(vec![[Entry { source: 0, until: i64::MIN }; WAYS]; sets].into_boxed_slice())
     }
 
-    fn set(&mut self, Visitor(source): Visitor) -> &mut [Entry; WAYS] {
-        let last = self.0.len() - 1;
-        &mut self.0[source as usize & last]
+    /// Where a source's set is.
+    fn at(&self, Source(source): Source) -> usize {
+        source as usize & (self.0.len() - 1)
     }
 
-    fn holds(&mut self, visitor: Visitor, now: i64) -> bool {
-        self.set(visitor).iter().any(|entry| entry.source == visitor.0 && entry.until > now)
+    fn set(&mut self, source: Source) -> &mut [Entry; WAYS] {
+        let at = self.at(source);
+        &mut self.0[at]
+    }
+
+    fn holds(&self, source: Source, now: i64) -> bool {
+        self.0[self.at(source)].iter().any(|entry| entry.source == source.0 && entry.until > now)
     }
 
     /// The place of a source, or one nobody needs any more.
-    fn find(&mut self, visitor: Visitor, now: i64) -> Place<'_> {
-        let set = self.set(visitor);
+    fn find(&mut self, source: Source, now: i64) -> Place<'_> {
+        let set = self.set(source);
         let mut free = None;
         for (at, entry) in set.iter().enumerate() {
             if entry.until <= now {
                 free = free.or(Some(at));
-            } else if entry.source == visitor.0 {
+            } else if entry.source == source.0 {
                 return Place::Taken(&mut set[at]);
             }
         }
         free.map_or(Place::None, |at| Place::Free(&mut set[at]))
     }
 
-    fn oldest(&mut self, visitor: Visitor) -> &mut Entry {
-        self.set(visitor).iter_mut().min_by_key(|entry| entry.until).expect("a set has places")
+    fn oldest(&mut self, source: Source) -> &mut Entry {
+        self.set(source).iter_mut().min_by_key(|entry| entry.until).expect("a set has places")
     }
 }
 
@@ -199,10 +212,8 @@ mod tests {
         ([127, 0, 0, 1], port).into()
     }
 
-    /// Who comes from there, if they are heard.
     fn admit(guard: &mut Guard, from: SocketAddr, now: Timestamp) -> Option<Visitor> {
-        let visitor = guard.visitor(from);
-        guard.hears(visitor, now).then_some(visitor)
+        guard.admit(guard.source(from), now)
     }
 
     /// Sends a bad packet; whether it was looked at.

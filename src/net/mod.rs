@@ -12,7 +12,7 @@ mod udp;
 
 pub use bucket::{Bucket, Measure};
 pub use duplicates::{Admission, Duplicates, RequestKey};
-pub use flood::{Bounds, Flood, Visitor};
+pub use flood::{Bounds, Flood, Source};
 pub use udp::{
     Arrival, KernelDrops, Outbox, PATIENCE, RECEIVE_BUFFER, Replier, Taker, UdpPort, WayBack, bind, bind_shared,
     receive, receive_on_this_thread,

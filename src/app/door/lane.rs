@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::whose::first_asked;
-use super::{Door, Guard, Port, count_sent, glance, status_code, unwritable};
+use super::{Door, Glance, Guard, Port, count_sent, glance, status_code, unwritable};
 use crate::app::access::{LongWay, Quick};
 use crate::app::clock;
 use crate::app::current::Reader;
@@ -28,7 +28,7 @@ pub(in crate::app) struct Lane {
     door: Arc<Door>,
     settings: Reader<Settings>,
     guard: Guard,
-    /// Requests that came together are checked together, where that takes less than one by one.
+    /// Requests of sources that have proven the secret are checked together when they come so, where that takes less than one by one.
     checking: RequestChecking,
     replies: Replies,
 }
@@ -40,7 +40,7 @@ struct Replies {
     quick: Option<Quick>,
     /// What else is answered at once is written here.
     builder: PacketBuilder,
-    /// Replies that are signed together, for the same reason,
+    /// Replies that are signed together, where that takes less than one by one,
     signing: Signing,
     /// and what each answers, and where it goes.
     asked: Vec<(RequestKey, WayBack)>,
@@ -91,15 +91,14 @@ impl Lane {
             let (datagram, arrival) = datagram?;
             Some(glance(guard, (datagram, arrival.peer()), settings, received_at))
         });
-        let asked = std::array::from_fn(|place| {
-            let ((_, arrival), glance) = (datagrams[place]?, glances[place].as_ref()?);
-            let packet = glance.packet.as_ref()?;
-            Some((packet, first_asked(door.port, packet, (glance.there, arrival.peer().ip()), received_at)?))
+        let asked = glances.each_ref().map(|glance| {
+            let Glance { peer, there, read: Some(Ok(packet)), .. } = glance.as_ref()? else { return None };
+            Some((packet, first_asked(door.port, packet, (there, peer.ip()), received_at)?))
         });
         let checked = checking.check(asked);
         for ((datagram, glance), checked) in datagrams.into_iter().zip(glances).zip(&checked) {
-            let (Some((datagram, arrival)), Some(glance)) = (datagram, glance) else { continue };
-            let known = door.know(guard, (datagram, arrival.peer()), glance, checked.as_ref(), received_at);
+            let (Some((_, arrival)), Some(glance)) = (datagram, glance) else { continue };
+            let known = door.know(guard, glance, checked.as_ref(), received_at);
             let taken = known.and_then(|(packet, nas, secret)| {
                 replies.take(door, (&packet, nas, secret), arrival, (settings, received_at))
             });
