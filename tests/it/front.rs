@@ -223,7 +223,7 @@ async fn when_a_server_is_killed_the_next_one_answers_and_it_comes_back() {
     let (mut first, second) = (server(), server());
     let front = front(vec![server_of("1", &first), server_of("2", &second)]);
     assert_eq!(login_pap(&front).code, 0);
-    assert_eq!((first.sessions().len(), second.sessions().len()), (1, 0));
+    until_offered([&first, &second], [1, 0]).await;
 
     first.kill();
     // A closed port is noticed at once: a front that waited for its time would not be done before pppd has given up.
@@ -236,7 +236,7 @@ async fn when_a_server_is_killed_the_next_one_answers_and_it_comes_back() {
     let front = Front::start(&hasty, MACHINE, None).unwrap();
     let ran = login_pap(&front);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(second.sessions().len(), 1);
+    until_offered([&second], [1]).await;
     assert_eq!(front.servers().into_values().collect::<Vec<_>>(), [false, true]);
 
     first.restart();
@@ -246,14 +246,18 @@ async fn when_a_server_is_killed_the_next_one_answers_and_it_comes_back() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(login_pap(&front).code, 0);
-    // An offer is kept a moment after its Access-Accept.
-    while (first.sessions().len(), second.sessions().len()) != (2, 1) {
-        assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "{} and {}",
-            first.sessions().len(),
-            second.sessions().len()
-        );
+    until_offered([&first, &second], [2, 1]).await;
+}
+
+/// Waits until servers have kept so many sessions: an offer is kept a moment after its Access-Accept.
+async fn until_offered<const N: usize>(servers: [&Radhold; N], wanted: [usize; N]) {
+    let begun = Instant::now();
+    loop {
+        let kept = servers.map(|server| server.sessions().len());
+        if kept == wanted {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{kept:?} instead of {wanted:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
