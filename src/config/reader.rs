@@ -76,9 +76,12 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Notes what is allowed but hardly meant.
+    /// Notes what is allowed but hardly meant; once, however many keys name the same file.
     pub(super) fn warn(&self, warning: impl Into<String>) {
-        self.warnings.borrow_mut().push(warning.into());
+        let (warning, mut warnings) = (warning.into(), self.warnings.borrow_mut());
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
 
     /// Every key that was asked for.
@@ -323,6 +326,7 @@ impl<'a> Section<'a> {
                         octets.pop();
                     }
                 }
+                self.warn_if_several_lines(path, &octets);
                 Some(octets)
             }
             Err(error) => {
@@ -332,16 +336,23 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A secret may hold newlines, of octets drawn at random it often does; text of several lines is rather a file with a note or an
+    /// empty line in it, with which no NAS would agree.
+    fn warn_if_several_lines(&self, path: &Path, octets: &[u8]) {
+        if octets.contains(&b'\n') && std::str::from_utf8(octets).is_ok() {
+            let shown = path.display();
+            self.report.warn(format!(
+                "{shown}: is several lines, all of which are the secret; keep one, if that alone is meant"
+            ));
+        }
+    }
+
     fn warn_if_readable_by_all(&self, path: Option<&Path>, why: &str) {
         let Some(path) = path else { return };
         if fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
             let why = if why.is_empty() { String::new() } else { format!("{why} ") };
             let shown = path.display();
-            let warning = format!("{shown}: {why}can be read by everybody on this host; chmod o-r {shown}");
-            let mut warnings = self.report.warnings.borrow_mut();
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
+            self.report.warn(format!("{shown}: {why}can be read by everybody on this host; chmod o-r {shown}"));
         }
     }
 

@@ -52,7 +52,7 @@ impl Default for Bounds {
 }
 
 /// A source as the guard knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Source(u64);
 
 /// A source whose packet is looked at; for one packet. Only the guard makes one.

@@ -35,7 +35,7 @@ impl Bench {
         Self { dir, surroundings, settings: Vec::new() }
     }
 
-    fn file(self, name: &str, content: &str) -> Self {
+    fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         fs::write(self.path(name), content).unwrap();
         private(&self.path(name));
         self
@@ -402,6 +402,18 @@ fn secrets_everybody_can_read_are_warned_of() {
     fs::set_permissions(bench.path("s"), fs::Permissions::from_mode(0o644)).unwrap();
     let warnings = bench.load().unwrap().warnings;
     assert!(matches!(&warnings[..], [one] if one.contains("chmod o-r")), "{warnings:?}");
+}
+
+#[test]
+fn secrets_of_several_lines_are_warned_of_and_kept() {
+    let warnings = |content: &[u8]| {
+        let bench = Bench::new("[nas.edge]\naddress = \"127.0.0.1\"\nsecret_file = \"s\"\n").file("s", content);
+        assert_eq!(bench.config().nas[0].secret.expose(), content.strip_suffix(b"\n").unwrap());
+        bench.load().unwrap().warnings
+    };
+    let text = warnings(b"0123456789abcdef\nsince 2026\n");
+    assert!(matches!(&text[..], [one] if one.contains("several lines")), "{text:?}");
+    assert_eq!(warnings(b"0123456789abcdef\xff\n9876543210\n"), Vec::<String>::new());
 }
 
 #[test]
