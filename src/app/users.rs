@@ -53,6 +53,13 @@ struct Met {
     known: Known,
 }
 
+impl Met {
+    /// Whether they were asked for so lately that this counts although nothing is heard. Not when that was in time to come: the clock was set back.
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        self.since <= now && now.since(self.since) < FRESH
+    }
+}
+
 /// How a user's remembrance stands to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
@@ -89,7 +96,7 @@ impl Users {
     pub(super) async fn get(&self, name: &UserName, now: Timestamp) -> Result<Option<Arc<Member>>, StoreError> {
         let met = self.met.get(name).map(|entry| entry.clone());
         if let Some(met) = &met
-            && (met.known == Known::Current && self.hearing.load(Ordering::Acquire) || now.since(met.since) < FRESH)
+            && (met.known == Known::Current && self.hearing.load(Ordering::Acquire) || met.is_fresh(now))
         {
             return Ok(Some(Arc::clone(&met.user)));
         }
@@ -104,14 +111,20 @@ impl Users {
                 self.found(asking, || self.take_in(name, user.as_ref(), asking));
                 Ok(user)
             }
-            Err(error) => match met {
-                Some(met) if now.since(self.known_until(&met)) < self.stale => {
+            Err(error) => match met.filter(|met| self.goes_on(met, &error, now)) {
+                Some(met) => {
                     telemetry::count("user.stale");
                     Ok(Some(met.user))
                 }
-                _ => Err(error),
+                None => Err(error),
             },
         }
+    }
+
+    /// Whether somebody remembered goes on as they were, although the store does not say that they are still so. Not when it is there and has of
+    /// them what this node cannot read: more may be asked of them by now.
+    fn goes_on(&self, met: &Met, error: &StoreError, now: Timestamp) -> bool {
+        matches!(error, StoreError::Away(_)) && now.since(self.known_until(met)) < self.stale
     }
 
     /// Whether somebody of that name is not remembered at all, but would be at hand once they were asked for.
@@ -206,9 +219,9 @@ impl Users {
         self.changed(|| drop(self.met.remove(name)));
     }
 
-    /// Many users are not what they were.
+    /// Many users are not what they were, whoever they are.
     pub(super) fn forget_all(&self) {
-        self.changed(|| self.settle(Known::Old));
+        self.changed(|| self.met.clear());
     }
 
     /// Takes a change in. It has a number before, so that what was read before it is not remembered after it; and one afterwards, so
@@ -226,7 +239,12 @@ impl Users {
         }
         // With the place in hand: a change heard from here on waits for it, and then finds what was put there.
         let place = self.met.entry(name.clone());
-        if asking.hearing && self.changes.load(Ordering::Acquire) != asking.changes {
+        let is_overtaken = match asking.hearing {
+            true => self.changes.load(Ordering::Acquire) != asking.changes,
+            // What is heard since may have been of them.
+            false => self.hearing.load(Ordering::Acquire),
+        };
+        if is_overtaken {
             return;
         }
         match (place, user) {
@@ -302,6 +320,12 @@ mod tests {
         (store, users)
     }
 
+    /// The same, with a store that is away.
+    fn away(users: Users) -> Users {
+        let store = store::postgres::PostgresStore::open("postgres://127.0.0.1:1/x", store::Options::default());
+        Users { asker: Asker::new(Arc::new(store.unwrap())), ..users }
+    }
+
     async fn filter(users: &Users, secs: i64) -> String {
         users.get(&"alice".into(), at(secs)).await.unwrap().unwrap().permit_filter.clone().unwrap()
     }
@@ -332,6 +356,51 @@ mod tests {
         users.forget_all();
         let later = users.get(&"alice".into(), at(20)).await.unwrap().unwrap().groups.clone();
         assert_eq!(later, [staff]);
+    }
+
+    /// However lately they were as in the store, and whether it is there or not.
+    #[tokio::test]
+    async fn when_many_have_changed_nobody_is_who_they_were() {
+        let (_store, users) = scene().await;
+        users.heard(at(10));
+        users.forget_all();
+        assert_eq!(filter(&users, 10).await, "new");
+        users.heard(at(20));
+        users.forget_all();
+        let away = away(users);
+        assert!(matches!(away.get(&"alice".into(), at(20)).await, Err(StoreError::Away(_))));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_back_makes_nobody_current() {
+        let (store, users) = scene().await;
+        users.deafen();
+        assert_eq!(filter(&users, 3600).await, "new");
+        store.replace_user(&alice("newest")).await.unwrap();
+        assert_eq!(filter(&users, 100).await, "newest");
+    }
+
+    #[tokio::test]
+    async fn what_was_read_in_a_silence_is_not_remembered_when_it_is_over() {
+        let (_store, users) = scene().await;
+        users.deafen();
+        let (late, read) = (users.asking(at(5)), Arc::new(Member { user: alice("old"), groups: vec![] }));
+        users.hear(at(6));
+        users.forget(&"alice".into());
+        users.found(late, || users.take_in(&"alice".into(), Some(&read), late));
+        assert_eq!(filter(&users, 6).await, "new");
+    }
+
+    #[tokio::test]
+    async fn who_is_there_and_cannot_be_read_does_not_go_on_as_they_were() {
+        let (_store, users) = scene().await;
+        let met = users.met.get("alice").unwrap();
+        let reason = || "unknown field `second_factor`".to_owned();
+        assert!(users.goes_on(&met, &StoreError::Away(reason()), at(10)));
+        let bad_row = StoreError::BadRow { table: "user_groups", column: "settings", reason: reason() };
+        for error in [bad_row, StoreError::Refused(reason())] {
+            assert!(!users.goes_on(&met, &error, at(10)), "a group may ask more of her by now than this node knows of");
+        }
     }
 
     #[tokio::test]
@@ -443,7 +512,7 @@ mod tests {
         let mut left: Vec<_> = users.met.iter().map(|met| met.key().as_str().to_owned()).collect();
         left.sort();
         assert_eq!(left, ["u2", "u3", "u4", "u5", "u6", "u7"]);
-        users.forget_all();
+        users.hear(at(0));
         users.evict_oldest_quarter();
         assert_eq!(users.met.len(), 4, "of one age they are all the same");
     }
@@ -452,13 +521,7 @@ mod tests {
     async fn while_the_store_is_away_who_is_remembered_goes_on_for_a_bounded_time() {
         let (store, users) = scene().await;
         store.remove_user(&"alice".into()).await.unwrap();
-        let away = Users {
-            asker: Asker::new(Arc::new(
-                crate::store::postgres::PostgresStore::open("postgres://127.0.0.1:1/x", store::Options::default())
-                    .unwrap(),
-            )),
-            ..users
-        };
+        let away = away(users);
         away.heard(at(1000));
         away.deafen();
         // As often as it is tried to hear again, and in vain.

@@ -65,8 +65,12 @@ async fn only_for_want_of_the_user_it_says_so() {
     assert_eq!(answered(&mut scene, &alice), Ok(()));
     let bob = scene.pap("bob", PASSWORD);
     assert_eq!(answered(&mut scene, &bob), Err(LongWay::Other));
-    // Who may have changed is remembered still, and is not kept waiting for others.
     scene.access.users.forget_all();
+    assert_eq!(answered(&mut scene, &alice), Err(LongWay::NotRemembered));
+    scene.access.meet(["alice".into()], clock::now()).await.unwrap();
+    // Who was remembered before a silence is so still, and is not kept waiting for others.
+    scene.access.users.deafen();
+    scene.access.users.hear(clock::now());
     assert_eq!(answered(&mut scene, &alice), Err(LongWay::Other));
     scene.access.meet(["alice".into()], clock::now()).await.unwrap();
     assert_eq!(answered(&mut scene, &alice), Ok(()));
