@@ -19,6 +19,8 @@ pub struct RememberKey([u8; 32]);
 #[derive(Debug, Clone, Copy)]
 pub struct Remembered {
     mac: [u8; 32],
+    /// Of what the store had of it, alone.
+    stored: [u8; 32],
     until: Timestamp,
 }
 
@@ -30,13 +32,18 @@ impl RememberKey {
 
     /// Remembers the password of that proof, which was checked against `stored`, what the store has of it.
     pub fn remember(&self, _proof: &Proof, stored: &[u8], password: &[u8], until: Timestamp) -> Remembered {
-        Remembered { mac: self.mac(stored, password), until }
+        Remembered { mac: self.mac(stored, password), stored: self.mac(stored, b""), until }
     }
 
     /// The proof again, when it is the same password, the store has the same of it, and its time is not over.
     pub fn recognise(&self, remembered: &Remembered, stored: &[u8], password: &[u8], now: Timestamp) -> Option<Proof> {
         let same = bool::from(self.mac(stored, password).ct_eq(&remembered.mac));
         (same && remembered.counts(now)).then(|| Proof::plain(MethodKind::Pap))
+    }
+
+    /// Whether another password than this one is a wrong one: the store has the same of it, and its time is not over.
+    pub fn rules_out_others(&self, remembered: &Remembered, stored: &[u8], now: Timestamp) -> bool {
+        bool::from(self.mac(stored, b"").ct_eq(&remembered.stored)) && remembered.counts(now)
     }
 
     fn mac(&self, stored: &[u8], password: &[u8]) -> [u8; 32] {
@@ -74,6 +81,9 @@ mod tests {
         assert!(!knows(b"$argon2id$y", b"right", early), "the password was set anew");
         assert!(!knows(b"$argon2id$", b"xright", early), "the two do not run together");
         assert!(!knows(b"$argon2id$x", b"right", late));
+        assert!(key.rules_out_others(&remembered, b"$argon2id$x", early));
+        assert!(!key.rules_out_others(&remembered, b"$argon2id$y", early), "another may be right by now");
+        assert!(!key.rules_out_others(&remembered, b"$argon2id$x", late));
         assert!(RememberKey::new([8; 32]).recognise(&remembered, b"$argon2id$x", b"right", early).is_none());
     }
 }

@@ -56,4 +56,9 @@ impl RememberedPasswords {
     ) -> Option<Proof> {
         self.key.recognise(remembered, user.credential.expose(), password, now)
     }
+
+    /// Whether whatever else this user gives is wrong.
+    pub(super) fn rules_out_others(&self, remembered: &Remembered, user: &User, now: Timestamp) -> bool {
+        self.key.rules_out_others(remembered, user.credential.expose(), now)
+    }
 }
