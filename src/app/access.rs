@@ -64,11 +64,8 @@ const QUEUE_PER_CHECK: usize = 64;
 /// How often the log says that somebody could not log in because the store is away.
 const AWAY_SAID: Duration = Duration::from_secs(10);
 
-/// Longer User-Names than any NAS sends in good faith are not looked up.
-const LONGEST_USER_NAME: usize = 253;
-
 /// No NAS waits longer for its answer.
-const LONGEST_REJECT_DELAY: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_REJECT_DELAY: Duration = Duration::from_secs(60);
 
 /// A login that is locked out is answered no sooner than this, right password or wrong; and so is a wrong password that was looked at
 /// between two locks.
@@ -102,7 +99,8 @@ pub(super) struct Access {
     guards: Guards,
     /// Whether anybody met so far has an argon2id password: then a name nobody has must cost as much.
     slow_users: AtomicBool,
-    away_said: OncePerWindow<()>,
+    /// That the store is away, and that it is there and does not tell.
+    away_said: OncePerWindow<bool>,
     remembered: RememberedPasswords,
     /// NASes that have begun sessions without bringing Class.
     without_class: Current<BTreeSet<NasName>>,
@@ -183,7 +181,7 @@ impl Access {
         let checks = Arc::new(Semaphore::new(password_checks.max(1)));
         let queue = Semaphore::new(password_checks.max(1) * QUEUE_PER_CHECK);
         let slow_users = AtomicBool::new(false);
-        let away_said = OncePerWindow::new(AWAY_SAID, 1);
+        let away_said = OncePerWindow::new(AWAY_SAID, 2);
         let (remembered, without_class) = (RememberedPasswords::new(), Current::new(BTreeSet::new()));
         Self {
             settings,
@@ -234,7 +232,7 @@ impl Access {
         let standing = policy::standing(&nas.callers, &settings.callers, caller.as_ref());
         let request = Request { packet, nas, source, received_at, settings, caller, standing };
         let name = match packet.first(attribute::USER_NAME) {
-            Some(name) if !name.is_empty() && name.len() <= LONGEST_USER_NAME => name,
+            Some(name) if !name.is_empty() => name,
             _ => return self.reject(&request, None, "none", None, &No::Unusable("no-user-name")),
         };
         match Offer::read(&packet, nas.secret.expose()) {
@@ -327,7 +325,7 @@ impl Access {
         }
     }
 
-    /// The store is away and the user not remembered: nobody can say whether the password is right.
+    /// The store is away and the user not remembered, or it has of them what cannot be read: nobody can say whether the password is right.
     fn without_store(
         &self,
         request: &Request<'_>,
@@ -335,8 +333,10 @@ impl Access {
         label: &'static str,
         error: &StoreError,
     ) -> Fate {
-        if let Some(kept_back) = self.away_said.first((), request.received_at) {
-            tracing::warn!(%error, kept_back, "the store is away, and users who are not remembered cannot log in");
+        let is_away = matches!(error, StoreError::Away(_));
+        if let Some(kept_back) = self.away_said.first(is_away, request.received_at) {
+            let who = if is_away { "users who are not remembered" } else { "a user whom the store does not tell of" };
+            tracing::warn!(%error, kept_back, "{who} cannot log in");
         }
         match request.settings.while_away {
             WhileAway::Silent => Fate::Drop("access.store-away"),
@@ -384,8 +384,10 @@ impl Access {
                     return Some(Verdict::Accepted(proof));
                 }
                 let Some(verdict) = self.verify_slowly(credential, name, password).await else {
-                    // It was told that this is not the one remembered: a guess, though it is not known to be a wrong one.
-                    if remembered.is_some_and(|remembered| remembered.counts(request.received_at)) {
+                    // Not the one that is right: a guess. Where the password was set anew since, this one may be right.
+                    let is_wrong =
+                        |remembered| self.remembered.rules_out_others(&remembered, user, request.received_at);
+                    if remembered.is_some_and(is_wrong) {
                         let account = request.account().unwrap_or_default();
                         self.guards.lockouts.failed(&account, &request.caller_key(), request.received_at);
                     }
@@ -607,7 +609,8 @@ fn later_or_drop(reply: Result<Vec<u8>, EncodeError>, at: Timestamp) -> Fate {
     match reply {
         Ok(reply) => Fate::ReplyLater(reply, at),
         Err(error) => {
-            tracing::error!(%error, "an Access-Reject cannot be written");
+            // Whoever sends as many Proxy-States as fit into a packet has this said once a minute, by the door.
+            tracing::debug!(%error, "a reply cannot be written");
             Fate::Drop("access.unwritable")
         }
     }

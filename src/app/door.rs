@@ -11,7 +11,7 @@ use std::fmt::{self, Display};
 use std::hash::RandomState;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -21,7 +21,7 @@ pub(super) use self::lane::Lane;
 use self::newcomers::{Newcomer, Newcomers};
 use self::records::Answerable;
 use self::whose::{Distrust, Proof, prove, whose};
-use super::access::{Access, Fate};
+use super::access::{Access, Fate, LONGEST_REJECT_DELAY};
 use super::clock;
 use super::ledger::Ledger;
 use super::settings::{Known, Settings, SettingsHandle};
@@ -41,8 +41,12 @@ const LEAST_REPEATS: usize = 8 << 20;
 const MOST_HELD_BACK: usize = 16_384;
 /// The same complaint about the same peer is logged once in so long.
 const COMPLAINTS: Duration = Duration::from_secs(60);
-/// Peers and complaints told apart, at most.
+/// Peers and complaints told apart, at most; of NASes, and of strangers.
 const MOST_COMPLAINTS: usize = 1024;
+/// What is said of a stranger.
+const UNKNOWN_NAS: &str = "packet.unknown-nas";
+/// Why replies could not be sent, as far as that was said.
+static UNSENT: LazyLock<OncePerWindow<io::ErrorKind>> = LazyLock::new(|| OncePerWindow::new(COMPLAINTS, 64));
 
 /// A datagram as it is seen at a glance, before it is its turn to be judged: nothing is counted or charged for it.
 #[derive(Debug)]
@@ -110,8 +114,29 @@ impl fmt::Debug for Work {
     }
 }
 
-/// Peers, what is wrong with their packets, and when it was said.
-pub(super) type Complaints = OncePerWindow<(IpAddr, Port, &'static str)>;
+/// A peer, and what is wrong with its packets.
+type Complaint = (IpAddr, Port, &'static str);
+
+/// What was said, and when. Strangers, of whom anybody makes as many as they like, take the room of no NAS.
+#[derive(Debug)]
+struct Complaints {
+    of_nases: OncePerWindow<Complaint>,
+    of_strangers: OncePerWindow<Complaint>,
+}
+
+impl Complaints {
+    fn new() -> Self {
+        let [of_nases, of_strangers] = [(); 2].map(|()| OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS));
+        Self { of_nases, of_strangers }
+    }
+
+    /// `Some` when it is to be said now, with how often it was kept back.
+    fn first(&self, complaint: Complaint, now: Timestamp) -> Option<u64> {
+        let (_, _, label) = complaint;
+        let said = if label == UNKNOWN_NAS { &self.of_strangers } else { &self.of_nases };
+        said.first(complaint, now)
+    }
+}
 
 /// What a door leads to.
 #[derive(Debug, Clone)]
@@ -133,12 +158,8 @@ impl Behind {
         places: [Arc<Semaphore>; 2],
     ) -> Self {
         let newcomers = Arc::new(Newcomers::new(Arc::clone(&access)));
-        Self { settings, access, newcomers, ledger, places, said: Arc::new(complaints()) }
+        Self { settings, access, newcomers, ledger, places, said: Arc::new(Complaints::new()) }
     }
-}
-
-fn complaints() -> Complaints {
-    OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS)
 }
 
 impl Door {
@@ -156,7 +177,7 @@ impl Door {
             held_back: Semaphore::new(MOST_HELD_BACK),
             newcomers,
             answerable: Answerable::default(),
-            complaints: complaints(),
+            complaints: Complaints::new(),
             said,
         }
     }
@@ -172,8 +193,8 @@ impl Door {
     ) -> Result<(Packet<'d>, &'s Arc<Nas>, &'s PreparedSecret), &'static str> {
         let address = peer.ip();
         if there.is_empty() {
-            self.complain(address, "packet.unknown-nas", received_at, &"not a NAS of ours (radhold nas add)");
-            return Err("packet.unknown-nas");
+            self.complain(address, UNKNOWN_NAS, received_at, &"not a NAS of ours (radhold nas add)");
+            return Err(UNKNOWN_NAS);
         }
         let Some(visitor) = guard.admit(source, received_at) else {
             self.complain(address, "packet.flood", received_at, &"too many bad packets from one port");
@@ -375,7 +396,8 @@ impl Door {
     /// answer.
     async fn hold_back(&self, reply: Vec<u8>, at: Timestamp) -> Fate {
         let Ok(_parked) = self.held_back.try_acquire() else { return Fate::Drop("access.reject-overload") };
-        tokio::time::sleep(at.since(clock::now())).await;
+        // However far the clock was set back since.
+        tokio::time::sleep(at.since(clock::now()).min(LONGEST_REJECT_DELAY)).await;
         Fate::Reply(reply)
     }
 
@@ -459,6 +481,9 @@ fn too_much(label: &str) -> Option<&'static str> {
         "access.given-up" => "the store takes so long to find users that logins have waited for three seconds",
         "access.checks-overload" => "too many logins wait for the check of a password (server.password_checks)",
         "access.volley" => "more logins of one account, or from one caller, come at once than may be wrong ([lockout])",
+        "access.unwritable" | "packet.unwritable" => {
+            "its reply, with all the Proxy-States that came, is longer than a packet may be"
+        }
         "access.reject-overload" => "too many Access-Rejects wait for their time",
         "accounting.overload" => {
             "more than may be is in work beside logins (server.max_pending); its NAS sends it again"
@@ -485,9 +510,9 @@ fn write_reply<'b>(
     signed.map_err(|error| unwritable(nas, &error))
 }
 
-/// Says that there is no reply, and gives the label of that.
+/// The label of there being no reply.
 fn unwritable(nas: &Nas, error: &EncodeError) -> &'static str {
-    tracing::error!(nas = %nas.name, %error, "a reply cannot be written");
+    tracing::debug!(nas = %nas.name, %error, "a reply cannot be written");
     "packet.unwritable"
 }
 
@@ -498,8 +523,10 @@ fn fate(reply: Result<&[u8], &'static str>) -> Fate {
 /// What became of a reply.
 fn settled(peer: SocketAddr, reply: &[u8], sent: io::Result<()>) {
     count_sent(reply, &sent);
-    if let Err(error) = sent {
-        tracing::warn!(%peer, %error, "a reply could not be sent");
+    if let Err(error) = sent
+        && let Some(kept_back) = UNSENT.first(error.kind(), clock::now())
+    {
+        tracing::warn!(%peer, %error, kept_back, "a reply could not be sent");
     }
 }
 

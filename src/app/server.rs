@@ -340,7 +340,7 @@ impl Server {
             },
         ));
         let max_pending = config.server.max_pending.clamp(1, Semaphore::MAX_PERMITS);
-        // Each port has places of its own: a flood of logins keeps no accounting out.
+        // Logins have places of their own, whatever they came by: a flood of them keeps no accounting out.
         let places = [(); 2].map(|()| Arc::new(Semaphore::new(max_pending)));
         let quick =
             recorder.cores().iter().map(|notes| Quick::new(Arc::clone(&access), Arc::clone(notes), lanes_of_logins));

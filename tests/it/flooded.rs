@@ -178,6 +178,54 @@ fn strangers_are_told_of_once_and_answered_never() {
     assert_eq!((lines, counted(&radhold, "packet.flood")), (1, 0), "they cost a lookup, not a place");
 }
 
+/// Each of more strangers than are told apart sends one packet.
+#[test]
+fn strangers_keep_nothing_that_is_said_of_a_nas_out_of_the_log() {
+    let radhold = Radhold::start(&format!("[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\n"));
+    let mut nas = Port::open(radhold.auth);
+    let mut strangers = (1..=12).flat_map(|net| (1..=250).map(move |host| [127, 1, net, host])).cycle();
+    until_counted(&radhold, "packet.unknown-nas", 3000, || {
+        for address in strangers.by_ref().take(500) {
+            let stranger = UdpSocket::bind(SocketAddr::from((address, 0))).unwrap();
+            stranger.send_to(&nas.status(SECRET), radhold.auth).unwrap();
+        }
+    });
+    let lines = |reason: &str| radhold.log().iter().filter(|line| line["reason"] == reason).count();
+    until_counted(&radhold, "message-authenticator-mismatch", 1, || {
+        let bad = nas.status("another secret, not the NAS's");
+        nas.send(&bad);
+    });
+    assert_eq!(lines("message-authenticator-mismatch"), 1);
+    assert!(lines("packet.unknown-nas") <= 1024, "{}", lines("packet.unknown-nas"));
+}
+
+/// An Access-Request may carry so many Proxy-States that the Access-Reject, with its Reply-Message, has no room for them.
+#[test]
+fn a_reply_that_fits_into_no_packet_takes_one_line_of_the_log() {
+    let radhold = Radhold::start(&format!(
+        "[server]\nreject_delay = \"0s\"\n[nas.edge]\naddress = \"127.0.0.1\"\nsecret = \"{SECRET}\"\n"
+    ));
+    let port = Port::open(radhold.auth);
+    let mut sent = 0;
+    until_counted(&radhold, "access.unwritable", 5, || {
+        sent += 1;
+        let authenticator = [sent; 16];
+        let hidden = hiding::hide_user_password(PASSWORD.as_bytes(), SECRET.as_bytes(), &authenticator).unwrap();
+        let mut builder = PacketBuilder::request(Code::AccessRequest, sent, authenticator);
+        builder.text(attribute::USER_NAME, "x").unwrap().attribute(attribute::USER_PASSWORD, &hidden).unwrap();
+        for _ in 0..15 {
+            builder.attribute(attribute::PROXY_STATE, &[7; 253]).unwrap();
+        }
+        builder.attribute(attribute::PROXY_STATE, &[7; 190]).unwrap();
+        port.send(builder.sign_request(SECRET.as_bytes()).unwrap());
+    });
+    let log = radhold.log();
+    let is_said = |level: &serde_json::Value| level == "WARN" || level == "ERROR";
+    let said: Vec<_> =
+        log.iter().filter(|line| is_said(&line["level"]) && line["target"] != "radhold::app::server").collect();
+    assert!(matches!(&said[..], [one] if one["reason"] == "access.unwritable"), "{said:#?}");
+}
+
 #[test]
 fn a_nas_has_so_many_new_requests_a_second_and_everything_else_is_answered() {
     let toml = format!(

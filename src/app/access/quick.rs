@@ -115,7 +115,7 @@ impl Quick {
             return None;
         }
         let name = packet.text(attribute::USER_NAME)?;
-        if name.is_empty() || name.len() > LONGEST_USER_NAME || name.chars().any(char::is_control) {
+        if name.is_empty() || name.chars().any(char::is_control) {
             return None;
         }
         self.may_come(packet, nas, name, received_at).map(|()| name)

@@ -139,7 +139,9 @@ impl Replies {
                 let left = reply.and_then(|reply| reply.sign_reply_together(secret, signing));
                 left.map_err(|error| {
                     door.duplicates().forget(&key);
-                    unwritable(nas, &error)
+                    let label = unwritable(nas, &error);
+                    door.say_overload(peer.ip(), label, received_at);
+                    label
                 })?;
                 true
             }

@@ -34,7 +34,7 @@ const MOST_IN_LINE: Duration = Duration::from_secs(3);
 pub(super) struct Newcomers {
     access: Arc<Access>,
     waiting: Arc<Gathering<Newcomer>>,
-    /// Statements that hang. While one does, all who come go alone.
+    /// Statements that hang. While one does, all who would wait for its end go alone.
     hanging: AtomicUsize,
     /// Of workers that have nothing to do.
     tools: Mutex<Vec<Tools>>,

@@ -58,7 +58,7 @@ impl Outbox {
                 Ok(()) => Ok(()),
                 // There is no room for any.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
-                // Together it cannot be done on this way; the state has noted it if that is so for good.
+                // Together it cannot be done: the state has noted that, and has what follows leave one by one.
                 Err(_) => port.transmit(reply, to, from),
             };
             (self.settled)(reply, sent);

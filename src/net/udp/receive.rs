@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 
 use super::{Outbox, Replier, UdpPort};
+use crate::telemetry;
 
 /// Calls' worth of datagrams taken at once.
 const AT_ONCE: usize = BATCH_SIZE;
@@ -161,7 +162,8 @@ impl Batch {
 
     /// What is in the places that were filled.
     fn datagrams<'b>(&'b self, filled: usize, port: &'b Arc<UdpPort>) -> impl Iterator<Item = (&'b [u8], Arrival<'b>)> {
-        self.metas[..filled].iter().zip(self.memory.chunks(BUFFER)).flat_map(move |(meta, octets)| {
+        let filled = self.metas[..filled].iter().zip(self.memory.chunks(BUFFER));
+        filled.filter(|(meta, _)| is_answerable(meta)).flat_map(move |(meta, octets)| {
             let arrival = Arrival { port, peer: meta.addr, asked: meta.dst_ip.filter(|_| port.any_address) };
             let (empty, datagrams) = match meta.stride {
                 0 => (Some(&[][..]), [].chunks(1)),
@@ -172,12 +174,32 @@ impl Batch {
     }
 }
 
+/// Nothing can be sent to port 0, and who tries is told so in a way that looks like a socket that can send nothing together any more.
+fn is_answerable(meta: &RecvMeta) -> bool {
+    let has_port = meta.addr.port() != 0;
+    if !has_port {
+        telemetry::count("packet.port-zero");
+    }
+    has_port
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::net::UdpSocket;
 
     use super::super::{RECEIVE_BUFFER, bind, bind_shared};
     use super::*;
+
+    #[test]
+    fn what_comes_from_port_0_is_not_taken() {
+        let port = Arc::new(bind("127.0.0.1:0".parse().unwrap()).unwrap());
+        let mut batch = Batch::new();
+        for (meta, from) in batch.metas.iter_mut().zip([1812, 0, 1813]) {
+            *meta = RecvMeta { addr: SocketAddr::from(([127, 0, 0, 1], from)), len: 20, stride: 20, ..*meta };
+        }
+        let peers: Vec<u16> = batch.datagrams(3, &port).map(|(_, arrival)| arrival.peer().port()).collect();
+        assert_eq!(peers, [1812, 1813]);
+    }
 
     async fn answer(client: &UdpSocket) -> (Vec<u8>, SocketAddr) {
         let mut buffer = [0; 5000];
