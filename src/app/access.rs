@@ -61,8 +61,9 @@ use crate::telemetry::{self, OncePerWindow};
 /// Logins that may wait for each password check that runs: about the two seconds a NAS waits for its answer.
 const QUEUE_PER_CHECK: usize = 64;
 
-/// How often the log says that somebody could not log in because the store is away.
-const AWAY_SAID: Duration = Duration::from_secs(10);
+/// How often the log says the same of what keeps being so for login after login, and of how many NASes and users.
+const SAID_EVERY: Duration = Duration::from_secs(10);
+const MOST_SAID: usize = 256;
 
 /// No NAS waits longer for its answer.
 pub(super) const LONGEST_REJECT_DELAY: Duration = Duration::from_secs(60);
@@ -82,6 +83,19 @@ pub(super) enum Fate {
     Drop(&'static str),
 }
 
+/// What keeps logins from being answered as they should, one after the other.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Trouble {
+    StoreAway,
+    /// The store is there, and does not tell of somebody.
+    NotTold,
+    CodesAway,
+    /// The stored password of this user cannot be read.
+    Unreadable(UserName),
+    /// Access-Accepts for this NAS cannot be written.
+    Unwritable(NasName),
+}
+
 /// The part that answers Access-Requests.
 #[derive(Debug)]
 pub(super) struct Access {
@@ -99,8 +113,7 @@ pub(super) struct Access {
     guards: Guards,
     /// Whether anybody met so far has an argon2id password: then a name nobody has must cost as much.
     slow_users: AtomicBool,
-    /// That the store is away, and that it is there and does not tell.
-    away_said: OncePerWindow<bool>,
+    said: OncePerWindow<Trouble>,
     remembered: RememberedPasswords,
     /// NASes that have begun sessions without bringing Class.
     without_class: Current<BTreeSet<NasName>>,
@@ -181,7 +194,7 @@ impl Access {
         let checks = Arc::new(Semaphore::new(password_checks.max(1)));
         let queue = Semaphore::new(password_checks.max(1) * QUEUE_PER_CHECK);
         let slow_users = AtomicBool::new(false);
-        let away_said = OncePerWindow::new(AWAY_SAID, 2);
+        let said = OncePerWindow::new(SAID_EVERY, MOST_SAID);
         let (remembered, without_class) = (RememberedPasswords::new(), Current::new(BTreeSet::new()));
         Self {
             settings,
@@ -195,7 +208,7 @@ impl Access {
             queue,
             guards,
             slow_users,
-            away_said,
+            said,
             remembered,
             without_class,
         }
@@ -333,9 +346,11 @@ impl Access {
         label: &'static str,
         error: &StoreError,
     ) -> Fate {
-        let is_away = matches!(error, StoreError::Away(_));
-        if let Some(kept_back) = self.away_said.first(is_away, request.received_at) {
-            let who = if is_away { "users who are not remembered" } else { "a user whom the store does not tell of" };
+        let (trouble, who) = match error {
+            StoreError::Away(_) => (Trouble::StoreAway, "users who are not remembered"),
+            _ => (Trouble::NotTold, "a user whom the store does not tell of"),
+        };
+        if let Some(kept_back) = self.said.first(trouble, request.received_at) {
             tracing::warn!(%error, kept_back, "{who} cannot log in");
         }
         match request.settings.while_away {
@@ -371,7 +386,9 @@ impl Access {
             Ok(credential) => credential,
             Err(error) => {
                 telemetry::count("user.credential-unreadable");
-                tracing::error!(user = %user.name, %error, "the stored password cannot be read");
+                if let Some(kept_back) = self.said.first(Trouble::Unreadable(user.name.clone()), request.received_at) {
+                    tracing::error!(user = %user.name, %error, kept_back, "the stored password cannot be read");
+                }
                 return Some(Verdict::Refused(self.decoy.refuse(CredentialForm::NtHash, name, method)));
             }
         };
@@ -457,7 +474,11 @@ impl Access {
             Ok(reply) => reply,
             Err(error) => {
                 self.guards.prompts.withdraw(&user.name, id, &superseded);
-                tracing::error!(user = %user.name, nas = %request.nas.name, error, "the Access-Accept cannot be written");
+                let trouble = Trouble::Unwritable(request.nas.name.clone());
+                if let Some(kept_back) = self.said.first(trouble, request.received_at) {
+                    let (user, nas) = (&user.name, &request.nas.name);
+                    tracing::error!(%user, %nas, error, kept_back, "the Access-Accept cannot be written");
+                }
                 return self.reject(request, Some(method), method_label(method.kind()), Some(user), &No::Unwritable);
             }
         };

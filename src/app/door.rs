@@ -45,8 +45,9 @@ const COMPLAINTS: Duration = Duration::from_secs(60);
 const MOST_COMPLAINTS: usize = 1024;
 /// What is said of a stranger.
 const UNKNOWN_NAS: &str = "packet.unknown-nas";
-/// Why replies could not be sent, as far as that was said.
-static UNSENT: LazyLock<OncePerWindow<io::ErrorKind>> = LazyLock::new(|| OncePerWindow::new(COMPLAINTS, 64));
+/// To whom replies could not be sent, and why, as far as that was said: of all doors, since replies of several leave together.
+static UNSENT: LazyLock<OncePerWindow<(IpAddr, io::ErrorKind)>> =
+    LazyLock::new(|| OncePerWindow::new(COMPLAINTS, MOST_COMPLAINTS));
 
 /// A datagram as it is seen at a glance, before it is its turn to be judged: nothing is counted or charged for it.
 #[derive(Debug)]
@@ -323,7 +324,7 @@ impl Door {
         if packet.code() == Code::AccountingRequest {
             return self.record(packet, nas, key, (replier, place), (settings, received_at)).inspect_err(|label| {
                 self.duplicates().forget(&key);
-                self.say_overload(key.source.ip(), label, received_at);
+                self.say_unanswered(key.source.ip(), label, received_at);
             });
         }
         let (nas, datagram) = (Arc::clone(nas), packet.as_bytes().to_vec());
@@ -360,7 +361,7 @@ impl Door {
         places.try_acquire_owned().map_err(|_| {
             self.duplicates().forget(key);
             let label = if is_login { "packet.overload" } else { "accounting.overload" };
-            self.say_overload(key.source.ip(), label, received_at);
+            self.say_unanswered(key.source.ip(), label, received_at);
             label
         })
     }
@@ -406,7 +407,7 @@ impl Door {
             Fate::Reply(reply) | Fate::ReplyLater(reply, _) => reply,
             Fate::Drop(label) => {
                 self.duplicates().forget(key);
-                self.say_overload(key.source.ip(), label, clock::now());
+                self.say_unanswered(key.source.ip(), label, clock::now());
                 telemetry::count(label);
                 return;
             }
@@ -436,9 +437,9 @@ impl Door {
         }
     }
 
-    /// Says what there is too much of, where that is why a request gets no answer.
-    fn say_overload(&self, peer: IpAddr, label: &'static str, now: Timestamp) {
-        if let Some(what) = too_much(label) {
+    /// Says why a request gets no answer, where the log is to tell.
+    fn say_unanswered(&self, peer: IpAddr, label: &'static str, now: Timestamp) {
+        if let Some(what) = why_unanswered(label) {
             self.complain(peer, label, now, &what);
         }
     }
@@ -471,8 +472,8 @@ fn glance<'d, 's>(
     Glance { datagram, peer, there, source, read: is_heard.then(|| Packet::parse(datagram)) }
 }
 
-/// What there is too much of when this is why.
-fn too_much(label: &str) -> Option<&'static str> {
+/// What the log tells of a request that gets no answer for this.
+fn why_unanswered(label: &str) -> Option<&'static str> {
     Some(match label {
         "packet.overload" => {
             "more logins are in work than may be (server.max_pending), or the store takes no more of them"
@@ -524,7 +525,7 @@ fn fate(reply: Result<&[u8], &'static str>) -> Fate {
 fn settled(peer: SocketAddr, reply: &[u8], sent: io::Result<()>) {
     count_sent(reply, &sent);
     if let Err(error) = sent
-        && let Some(kept_back) = UNSENT.first(error.kind(), clock::now())
+        && let Some(kept_back) = UNSENT.first((peer.ip(), error.kind()), clock::now())
     {
         tracing::warn!(%peer, %error, kept_back, "a reply could not be sent");
     }

@@ -38,10 +38,14 @@ pub(super) struct Users {
     hearing: AtomicBool,
     /// Until when all changes have been heard, in microseconds since 1970.
     heard_at: AtomicI64,
-    /// Until when the store counts as away, since it was so a moment ago; likewise.
-    away_until: AtomicI64,
+    /// When the store was away last; likewise.
+    away_at: AtomicI64,
     /// Grows with every change heard, so that what was read before one is not remembered after it.
     changes: AtomicU64,
+    /// How often it was begun to hear changes.
+    begun: AtomicU64,
+    /// How often the store was asked.
+    asked: AtomicU64,
 }
 
 /// Somebody met.
@@ -50,14 +54,22 @@ struct Met {
     user: Arc<Member>,
     /// When they were asked for.
     since: Timestamp,
+    /// The number of that asking. Clocks are set back.
+    asking: u64,
     known: Known,
 }
 
 impl Met {
-    /// Whether they were asked for so lately that this counts although nothing is heard. Not when that was in time to come: the clock was set back.
+    /// Whether they were asked for so lately that this counts although nothing is heard.
     fn is_fresh(&self, now: Timestamp) -> bool {
-        self.since <= now && now.since(self.since) < FRESH
+        is_within(self.since, FRESH, now)
     }
+}
+
+/// Whether so long has not passed since then. Nobody knows how long it is where that was in time to come, since the clock was set back; but
+/// a request that has waited for others is of a time a little before.
+fn is_within(since: Timestamp, time: Duration, now: Timestamp) -> bool {
+    since.since(now) < PATIENCE && now.since(since) < time
 }
 
 /// How a user's remembrance stands to the store.
@@ -75,8 +87,10 @@ enum Known {
 #[derive(Debug, Clone, Copy)]
 struct Asking {
     at: Timestamp,
+    number: u64,
     hearing: bool,
     changes: u64,
+    begun: u64,
 }
 
 impl Users {
@@ -87,8 +101,10 @@ impl Users {
             stale,
             hearing: AtomicBool::new(false),
             heard_at: AtomicI64::new(i64::MIN),
-            away_until: AtomicI64::new(i64::MIN),
+            away_at: AtomicI64::new(i64::MIN),
             changes: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
         }
     }
 
@@ -111,20 +127,29 @@ impl Users {
                 self.found(asking, || self.take_in(name, user.as_ref(), asking));
                 Ok(user)
             }
-            Err(error) => match met.filter(|met| self.goes_on(met, &error, now)) {
-                Some(met) => {
-                    telemetry::count("user.stale");
-                    Ok(Some(met.user))
+            Err(error) => {
+                if let StoreError::BadRow { .. } = error
+                    && met.is_some()
+                {
+                    // Nor later, when the store does not say so again.
+                    self.forget(name);
                 }
-                None => Err(error),
-            },
+                // Not who was met before: a change may have been heard since.
+                match self.met.get(name).filter(|met| self.goes_on(met, &error, now)) {
+                    Some(met) => {
+                        telemetry::count("user.stale");
+                        Ok(Some(Arc::clone(&met.user)))
+                    }
+                    None => Err(error),
+                }
+            }
         }
     }
 
     /// Whether somebody remembered goes on as they were, although the store does not say that they are still so. Not when it is there and has of
     /// them what this node cannot read: more may be asked of them by now.
     fn goes_on(&self, met: &Met, error: &StoreError, now: Timestamp) -> bool {
-        matches!(error, StoreError::Away(_)) && now.since(self.known_until(met)) < self.stale
+        matches!(error, StoreError::Away(_)) && is_within(self.known_until(met), self.stale, now)
     }
 
     /// Whether somebody of that name is not remembered at all, but would be at hand once they were asked for.
@@ -156,8 +181,9 @@ impl Users {
 
     /// What is known of changes when the store is asked.
     fn asking(&self, at: Timestamp) -> Asking {
+        let (number, begun) = (self.asked.fetch_add(1, Ordering::AcqRel), self.begun.load(Ordering::Acquire));
         let changes = self.changes.load(Ordering::Acquire);
-        Asking { at, hearing: self.hearing.load(Ordering::Acquire), changes }
+        Asking { at, number, hearing: self.hearing.load(Ordering::Acquire), changes, begun }
     }
 
     /// Has what the store said taken in. While nothing is heard this is how changes are known; else they are heard.
@@ -169,7 +195,7 @@ impl Users {
     /// Those at hand go on while the store is away, which it was a moment ago.
     fn note_absence<T>(&self, answer: &Result<T, StoreError>, now: Timestamp) {
         if let Err(StoreError::Away(_)) = answer {
-            self.away_until.fetch_max((now + MOMENT).as_micros(), Ordering::AcqRel);
+            self.away_at.store(now.as_micros(), Ordering::Release);
         }
     }
 
@@ -187,15 +213,17 @@ impl Users {
     pub(super) fn change(&self, now: Timestamp) -> Option<u64> {
         let change = self.changes.load(Ordering::Acquire);
         let goes_on = || {
-            let heard_at = Timestamp::from_micros(self.heard_at.load(Ordering::Acquire));
-            now.as_micros() < self.away_until.load(Ordering::Acquire) && now.since(heard_at) < self.stale
+            let [away_at, heard_at] =
+                [&self.away_at, &self.heard_at].map(|at| Timestamp::from_micros(at.load(Ordering::Acquire)));
+            is_within(away_at, MOMENT, now) && is_within(heard_at, self.stale, now)
         };
         (self.hearing.load(Ordering::Acquire) || goes_on()).then_some(change)
     }
 
     /// From now on changes are heard. What was remembered before is asked for again.
     pub(super) fn hear(&self, now: Timestamp) {
-        self.away_until.store(i64::MIN, Ordering::Release);
+        self.begun.fetch_add(1, Ordering::AcqRel);
+        self.away_at.store(i64::MIN, Ordering::Release);
         self.changed(|| self.settle(Known::Old));
         self.heard(now);
         self.hearing.store(true, Ordering::Release);
@@ -241,19 +269,19 @@ impl Users {
         let place = self.met.entry(name.clone());
         let is_overtaken = match asking.hearing {
             true => self.changes.load(Ordering::Acquire) != asking.changes,
-            // What is heard since may have been of them.
-            false => self.hearing.load(Ordering::Acquire),
+            // What was heard since may have been of them, also where nothing is heard any more.
+            false => self.begun.load(Ordering::Acquire) != asking.begun,
         };
         if is_overtaken {
             return;
         }
         match (place, user) {
-            (Entry::Occupied(met), _) if met.get().since > asking.at => (),
+            (Entry::Occupied(met), _) if met.get().asking > asking.number => (),
             (Entry::Occupied(met), None) => drop(met.remove()),
             (Entry::Vacant(_), None) => (),
             (place, Some(user)) => {
                 let known = if asking.hearing { Known::Current } else { Known::Old };
-                place.insert(Met { user: Arc::clone(user), since: asking.at, known });
+                place.insert(Met { user: Arc::clone(user), since: asking.at, asking: asking.number, known });
             }
         }
     }
@@ -310,7 +338,11 @@ mod tests {
 
     /// A store with alice in it, and a server that remembers her since second 0.
     async fn scene() -> (Arc<dyn Store>, Users) {
-        let store = store::open("sqlite::memory:").await.unwrap();
+        scene_at("sqlite::memory:").await
+    }
+
+    async fn scene_at(address: &str) -> (Arc<dyn Store>, Users) {
+        let store = store::open(address).await.unwrap();
         store.migrate().await.unwrap();
         store.add_user(&alice("old")).await.unwrap();
         let users = Users::new(Arc::clone(&store), STALE);
@@ -371,6 +403,7 @@ mod tests {
         assert!(matches!(away.get(&"alice".into(), at(20)).await, Err(StoreError::Away(_))));
     }
 
+    /// Nor does anybody go on for longer than they may, or as they were before they were read last.
     #[tokio::test]
     async fn a_clock_that_was_set_back_makes_nobody_current() {
         let (store, users) = scene().await;
@@ -378,29 +411,41 @@ mod tests {
         assert_eq!(filter(&users, 3600).await, "new");
         store.replace_user(&alice("newest")).await.unwrap();
         assert_eq!(filter(&users, 100).await, "newest");
+        let users = away(users);
+        assert_eq!(filter(&users, 103).await, "newest");
+        assert!(users.get(&"alice".into(), at(50)).await.is_err(), "nobody knows how long she has gone on");
     }
 
     #[tokio::test]
     async fn what_was_read_in_a_silence_is_not_remembered_when_it_is_over() {
-        let (_store, users) = scene().await;
-        users.deafen();
-        let (late, read) = (users.asking(at(5)), Arc::new(Member { user: alice("old"), groups: vec![] }));
-        users.hear(at(6));
-        users.forget(&"alice".into());
-        users.found(late, || users.take_in(&"alice".into(), Some(&read), late));
-        assert_eq!(filter(&users, 6).await, "new");
+        for again in [false, true] {
+            let (_store, users) = scene().await;
+            users.deafen();
+            let (late, read) = (users.asking(at(5)), Arc::new(Member { user: alice("old"), groups: vec![] }));
+            users.hear(at(6));
+            users.forget(&"alice".into());
+            if again {
+                users.deafen();
+            }
+            users.found(late, || users.take_in(&"alice".into(), Some(&read), late));
+            assert_eq!(filter(&users, 6).await, "new");
+        }
     }
 
+    /// A group may ask more of her by now than this node knows of.
     #[tokio::test]
     async fn who_is_there_and_cannot_be_read_does_not_go_on_as_they_were() {
-        let (_store, users) = scene().await;
-        let met = users.met.get("alice").unwrap();
-        let reason = || "unknown field `second_factor`".to_owned();
-        assert!(users.goes_on(&met, &StoreError::Away(reason()), at(10)));
-        let bad_row = StoreError::BadRow { table: "user_groups", column: "settings", reason: reason() };
-        for error in [bad_row, StoreError::Refused(reason())] {
-            assert!(!users.goes_on(&met, &error, at(10)), "a group may ask more of her by now than this node knows of");
-        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("radhold.sqlite");
+        let (_store, users) = scene_at(&format!("sqlite://{}", path.display())).await;
+        users.deafen();
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        sqlx::query("UPDATE users SET second_factor = 'twice'").execute(&pool).await.unwrap();
+        let refused = users.get(&"alice".into(), at(10)).await;
+        assert!(matches!(refused, Err(StoreError::BadRow { .. })), "{refused:?}");
+        let users = away(users);
+        assert!(users.get(&"alice".into(), at(10)).await.is_err(), "nor when the store does not say so any more");
     }
 
     #[tokio::test]
@@ -423,7 +468,7 @@ mod tests {
         let read = Arc::new(Member { user: alice("old"), groups: vec![] });
         let before = users.changes.load(Ordering::Acquire);
         users.forget(&"alice".into());
-        users.take_in(&"alice".into(), Some(&read), Asking { at: at(10), hearing: true, changes: before });
+        users.take_in(&"alice".into(), Some(&read), Asking { changes: before, ..users.asking(at(10)) });
         assert_eq!(filter(&users, 20).await, "new");
     }
 
@@ -464,12 +509,15 @@ mod tests {
         let (store, users) = scene().await;
         users.heard(at(1000));
         users.deafen();
-        users.away_until.store(at(9999).as_micros(), Ordering::Release);
+        users.away_at.store(at(1001).as_micros(), Ordering::Release);
         let (member, before) = users.at_hand("alice", at(1001)).unwrap();
         assert_eq!(member.permit_filter.as_deref(), Some("old"));
         assert_eq!(filter(&users, 1003).await, "new");
+        let is_away = |secs| users.away_at.store(at(secs).as_micros(), Ordering::Release);
+        is_away(1003);
         assert!(users.change(at(1003)).unwrap() != before && users.at_hand("alice", at(1003)).is_none());
         store.remove_user(&"alice".into()).await.unwrap();
+        is_away(1010);
         let before = users.change(at(1010)).unwrap();
         assert!(users.get(&"alice".into(), at(1010)).await.unwrap().is_none());
         assert!(users.change(at(1010)).unwrap() != before && users.at_hand("alice", at(1010)).is_none());
@@ -486,13 +534,13 @@ mod tests {
                 let (read, before) =
                     (Arc::new(Member { user: alice("old"), groups: vec![] }), users.change(at(1000)).unwrap());
                 users.forget(&"alice".into());
-                users.take_in(&"alice".into(), Some(&read), Asking { at: at(1001), hearing: true, changes: before });
+                users.take_in(&"alice".into(), Some(&read), Asking { changes: before, ..users.asking(at(1001)) });
             } else {
                 users.forget_all();
             }
             assert!(users.at_hand("alice", at(1001)).is_none());
             users.deafen();
-            users.away_until.store(at(9999).as_micros(), Ordering::Release);
+            users.away_at.store(at(1001).as_micros(), Ordering::Release);
             assert!(users.at_hand("alice", at(1001)).is_none());
         }
     }
@@ -512,7 +560,8 @@ mod tests {
         let mut left: Vec<_> = users.met.iter().map(|met| met.key().as_str().to_owned()).collect();
         left.sort();
         assert_eq!(left, ["u2", "u3", "u4", "u5", "u6", "u7"]);
-        users.hear(at(0));
+        users.heard(at(9));
+        users.hear(at(9));
         users.evict_oldest_quarter();
         assert_eq!(users.met.len(), 4, "of one age they are all the same");
     }

@@ -92,7 +92,9 @@ impl Access {
             Ok(true) => (),
             Ok(false) => return reject(&No::State("state-used")),
             Err(error) => {
-                tracing::warn!(%error, "a challenge cannot be answered without the store");
+                if let Some(kept_back) = self.said.first(Trouble::CodesAway, request.received_at) {
+                    tracing::warn!(%error, kept_back, "a challenge cannot be answered without the store");
+                }
                 return reject(&No::CodesAway);
             }
         }
@@ -156,7 +158,11 @@ impl Access {
                 Ok(false) => (),
                 Err(_) if entry.or_reject => return reject(&No::CodesAway),
                 // Held, as without any code.
-                Err(error) => tracing::warn!(%error, "nobody can be asked for a code without the store"),
+                Err(error) => {
+                    if let Some(kept_back) = self.said.first(Trouble::CodesAway, request.received_at) {
+                        tracing::warn!(%error, kept_back, "nobody can be asked for a code without the store");
+                    }
+                }
             }
         }
         if entry.or_reject {

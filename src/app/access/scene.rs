@@ -83,11 +83,15 @@ impl Scene {
     }
 
     pub(in crate::app) async fn add(&self, name: &str, credential: Credential, change: impl FnOnce(&mut User)) {
-        let stored = StoredCredential::seal(&credential, &self.key, name, &[3; 24]).to_text();
-        let mut user = User::new(name, Secret::new(stored), clock::now());
+        let mut user = User::new(name, self.sealed(name, &credential), clock::now());
         user.second_factor = SecondFactor::None;
         change(&mut user);
         self.store.add_user(&user).await.unwrap();
+    }
+
+    /// What the store has of a password.
+    pub(super) fn sealed(&self, name: &str, credential: &Credential) -> Secret {
+        Secret::new(StoredCredential::seal(credential, &self.key, name, &[3; 24]).to_text())
     }
 
     /// Alice, who needs no second factor.
@@ -206,6 +210,11 @@ pub(in crate::app) fn clear() -> Credential {
 
 /// The password as one that is checked slowly, if cheaply here.
 pub(in crate::app) fn slow() -> Credential {
+    slow_of(PASSWORD)
+}
+
+/// The same of another password.
+pub(super) fn slow_of(password: &[u8]) -> Credential {
     let cost = PasswordCost::new(8, 1, 1).unwrap();
-    Credential::Argon2id(hash_password(PASSWORD, &[4; 16], cost).unwrap())
+    Credential::Argon2id(hash_password(password, &[4; 16], cost).unwrap())
 }

@@ -3,7 +3,7 @@
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
-use super::scene::{HERE, PASSWORD, Scene, slow};
+use super::scene::{HERE, PASSWORD, Scene, slow, slow_of};
 use super::*;
 
 /// More than may be wrong.
@@ -71,4 +71,28 @@ async fn who_waits_too_long_for_others_gets_no_answer_and_may_come_again() {
     let again = scene.pap_from("guest", PASSWORD, "192.0.2.59");
     let reply = scene.slowly(&again).await.unwrap();
     assert_eq!(Packet::parse(&reply).unwrap().code(), Code::AccessAccept);
+}
+
+/// Where there is no room for the check of a password: one that is not the remembered one counts as wrong, but for one that was set since.
+#[tokio::test]
+async fn a_new_password_that_cannot_be_checked_is_no_wrong_one() {
+    for is_new in [false, true] {
+        let mut scene = Scene::new("").await;
+        scene.add("guest", slow(), |_| ()).await;
+        scene.meet("guest").await;
+        if is_new {
+            let mut guest = scene.store.user(&"guest".into()).await.unwrap().unwrap();
+            guest.credential = scene.sealed("guest", &slow_of(b"set anew"));
+            scene.store.replace_user(&guest).await.unwrap();
+            scene.access.users.forget(&"guest".into());
+        }
+        let access = Arc::clone(&scene.access);
+        let all = access.queue.try_acquire_many(Scene::most_waiting() as u32).unwrap();
+        let login = scene.pap("guest", b"set anew");
+        assert_eq!(scene.slowly(&login).await, None);
+        drop(all);
+        scene.access.guards.lockouts.exchange().await.unwrap();
+        let failures = scene.store.failures(Timestamp::default()).await.unwrap();
+        assert_eq!(failures.iter().any(|count| count.key.account == "guest"), !is_new, "{failures:?}");
+    }
 }

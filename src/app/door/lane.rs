@@ -140,7 +140,7 @@ impl Replies {
                 left.map_err(|error| {
                     door.duplicates().forget(&key);
                     let label = unwritable(nas, &error);
-                    door.say_overload(peer.ip(), label, received_at);
+                    door.say_unanswered(peer.ip(), label, received_at);
                     label
                 })?;
                 true

@@ -70,7 +70,7 @@ impl Drop for Newcomer {
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
             self.door.duplicates().forget(&work.key);
-            self.door.say_overload(work.key.source.ip(), "access.given-up", clock::now());
+            self.door.say_unanswered(work.key.source.ip(), "access.given-up", clock::now());
             telemetry::count("access.given-up");
         }
     }

@@ -178,7 +178,7 @@ impl Batch {
 fn is_answerable(meta: &RecvMeta) -> bool {
     let has_port = meta.addr.port() != 0;
     if !has_port {
-        telemetry::count("packet.port-zero");
+        telemetry::add("packet.port-zero", meta.len.div_ceil(meta.stride.max(1)).max(1) as u64);
     }
     has_port
 }
