@@ -83,17 +83,13 @@ pub(super) enum Fate {
     Drop(&'static str),
 }
 
-/// What keeps logins from being answered as they should, one after the other.
+/// What keeps many logins from being answered as they should.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Trouble {
     StoreAway,
     /// The store is there, and does not tell of somebody.
     NotTold,
     CodesAway,
-    /// The stored password of this user cannot be read.
-    Unreadable(UserName),
-    /// Access-Accepts for this NAS cannot be written.
-    Unwritable(NasName),
 }
 
 /// The part that answers Access-Requests.
@@ -114,6 +110,9 @@ pub(super) struct Access {
     /// Whether anybody met so far has an argon2id password: then a name nobody has must cost as much.
     slow_users: AtomicBool,
     said: OncePerWindow<Trouble>,
+    /// That the stored passwords of these cannot be read, and Access-Accepts for these not be written.
+    said_of_users: OncePerWindow<UserName>,
+    said_of_nases: OncePerWindow<NasName>,
     remembered: RememberedPasswords,
     /// NASes that have begun sessions without bringing Class.
     without_class: Current<BTreeSet<NasName>>,
@@ -195,6 +194,8 @@ impl Access {
         let queue = Semaphore::new(password_checks.max(1) * QUEUE_PER_CHECK);
         let slow_users = AtomicBool::new(false);
         let said = OncePerWindow::new(SAID_EVERY, MOST_SAID);
+        let said_of_users = OncePerWindow::new(SAID_EVERY, MOST_SAID);
+        let said_of_nases = OncePerWindow::new(SAID_EVERY, MOST_SAID);
         let (remembered, without_class) = (RememberedPasswords::new(), Current::new(BTreeSet::new()));
         Self {
             settings,
@@ -209,6 +210,8 @@ impl Access {
             guards,
             slow_users,
             said,
+            said_of_users,
+            said_of_nases,
             remembered,
             without_class,
         }
@@ -386,7 +389,7 @@ impl Access {
             Ok(credential) => credential,
             Err(error) => {
                 telemetry::count("user.credential-unreadable");
-                if let Some(kept_back) = self.said.first(Trouble::Unreadable(user.name.clone()), request.received_at) {
+                if let Some(kept_back) = self.said_of_users.first(user.name.clone(), request.received_at) {
                     tracing::error!(user = %user.name, %error, kept_back, "the stored password cannot be read");
                 }
                 return Some(Verdict::Refused(self.decoy.refuse(CredentialForm::NtHash, name, method)));
@@ -474,8 +477,7 @@ impl Access {
             Ok(reply) => reply,
             Err(error) => {
                 self.guards.prompts.withdraw(&user.name, id, &superseded);
-                let trouble = Trouble::Unwritable(request.nas.name.clone());
-                if let Some(kept_back) = self.said.first(trouble, request.received_at) {
+                if let Some(kept_back) = self.said_of_nases.first(request.nas.name.clone(), request.received_at) {
                     let (user, nas) = (&user.name, &request.nas.name);
                     tracing::error!(%user, %nas, error, kept_back, "the Access-Accept cannot be written");
                 }

@@ -46,6 +46,8 @@ pub(super) struct Users {
     begun: AtomicU64,
     /// How often the store was asked.
     asked: AtomicU64,
+    /// The latest asking that found nobody, or nobody who can be read, while nothing was heard: what was asked before it is not remembered.
+    found_nobody: AtomicU64,
 }
 
 /// Somebody met.
@@ -105,6 +107,7 @@ impl Users {
             changes: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             asked: AtomicU64::new(0),
+            found_nobody: AtomicU64::new(0),
         }
     }
 
@@ -128,11 +131,12 @@ impl Users {
                 Ok(user)
             }
             Err(error) => {
-                if let StoreError::BadRow { .. } = error
-                    && met.is_some()
-                {
-                    // Nor later, when the store does not say so again.
-                    self.forget(name);
+                if let StoreError::BadRow { .. } = error {
+                    self.found_nobody.fetch_max(asking.number, Ordering::AcqRel);
+                    if self.met.contains_key(name) {
+                        // Nor later, when the store does not say so again.
+                        self.forget(name);
+                    }
                 }
                 // Not who was met before: a change may have been heard since.
                 match self.met.get(name).filter(|met| self.goes_on(met, &error, now)) {
@@ -195,7 +199,10 @@ impl Users {
     /// Those at hand go on while the store is away, which it was a moment ago.
     fn note_absence<T>(&self, answer: &Result<T, StoreError>, now: Timestamp) {
         if let Err(StoreError::Away(_)) = answer {
-            self.away_at.store(now.as_micros(), Ordering::Release);
+            let (now, ahead) = (now.as_micros(), (now + PATIENCE).as_micros());
+            // Whoever has waited says it of a time before; far ahead it is where the clock was set back.
+            let later = |noted| (noted < now || noted > ahead).then_some(now);
+            let _ = self.away_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
         }
     }
 
@@ -222,11 +229,12 @@ impl Users {
 
     /// From now on changes are heard. What was remembered before is asked for again.
     pub(super) fn hear(&self, now: Timestamp) {
-        self.begun.fetch_add(1, Ordering::AcqRel);
         self.away_at.store(i64::MIN, Ordering::Release);
         self.changed(|| self.settle(Known::Old));
         self.heard(now);
         self.hearing.store(true, Ordering::Release);
+        // After that: who sees this and that nothing is heard asks in a silence that comes later.
+        self.begun.fetch_add(1, Ordering::AcqRel);
     }
 
     /// All changes until now have been heard.
@@ -270,10 +278,16 @@ impl Users {
         let is_overtaken = match asking.hearing {
             true => self.changes.load(Ordering::Acquire) != asking.changes,
             // What was heard since may have been of them, also where nothing is heard any more.
-            false => self.begun.load(Ordering::Acquire) != asking.begun,
+            false => {
+                self.begun.load(Ordering::Acquire) != asking.begun
+                    || self.found_nobody.load(Ordering::Acquire) > asking.number
+            }
         };
         if is_overtaken {
             return;
+        }
+        if user.is_none() && !asking.hearing {
+            self.found_nobody.fetch_max(asking.number, Ordering::AcqRel);
         }
         match (place, user) {
             (Entry::Occupied(met), _) if met.get().asking > asking.number => (),
@@ -305,8 +319,10 @@ impl Users {
 
     /// Until when this one was known to be as in the store.
     fn known_until(&self, met: &Met) -> Timestamp {
-        let heard_at = Timestamp::from_micros(self.heard_at.load(Ordering::Acquire));
-        if met.known == Known::Current { met.since.max(heard_at) } else { met.since }
+        match met.known {
+            Known::Current => Timestamp::from_micros(self.heard_at.load(Ordering::Acquire)),
+            Known::UntilDeaf | Known::Old => met.since,
+        }
     }
 
     /// Nobody is current any more; each keeps until when they were. Whoever was not is old.
@@ -446,6 +462,42 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::BadRow { .. })), "{refused:?}");
         let users = away(users);
         assert!(users.get(&"alice".into(), at(10)).await.is_err(), "nor when the store does not say so any more");
+    }
+
+    #[tokio::test]
+    async fn whose_change_is_heard_while_the_store_is_asked_does_not_go_on() {
+        let (_store, users) = scene().await;
+        users.deafen();
+        let users = away(users);
+        let alice = UserName::from("alice");
+        let (got, ()) = tokio::join!(users.get(&alice, at(10)), async { users.forget(&alice) });
+        assert!(got.is_err(), "{got:?}");
+    }
+
+    #[tokio::test]
+    async fn while_nothing_is_heard_an_answer_from_before_brings_nobody_back() {
+        let (store, users) = scene().await;
+        users.deafen();
+        let (late, read) = (users.asking(at(5)), Arc::new(Member { user: alice("old"), groups: vec![] }));
+        store.remove_user(&"alice".into()).await.unwrap();
+        assert!(users.get(&"alice".into(), at(10)).await.unwrap().is_none());
+        users.found(late, || users.take_in(&"alice".into(), Some(&read), late));
+        assert!(users.met.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_goes_on_does_so_only_while_the_store_is_away_and_since_changes_were_heard_last() {
+        let (_store, users) = scene().await;
+        // The clock was ahead when she was met.
+        users.met.get_mut("alice").unwrap().since = at(99_999);
+        users.heard(at(10));
+        users.deafen();
+        let met = users.met.get("alice").unwrap();
+        let goes_on = |error: fn(String) -> StoreError, secs| users.goes_on(&met, &error(String::new()), at(secs));
+        assert!(goes_on(StoreError::Away, 8), "a request that has waited");
+        assert!(goes_on(StoreError::Away, 609) && !goes_on(StoreError::Away, 610));
+        assert!(!goes_on(StoreError::Away, 6), "nobody knows how long it has been");
+        assert!(!goes_on(StoreError::Refused, 11), "it is there");
     }
 
     #[tokio::test]
