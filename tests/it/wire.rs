@@ -281,7 +281,7 @@ fn tshark(file: &Path, datagrams: &[Datagram], ports: [SocketAddr; 3]) -> Vec<De
         command.arg("-d").arg(format!("udp.port=={},radius", port.port()));
     }
     command.args(["-o", &format!("radius.shared_secret:{SECRET}"), "-o", "radius.validate_authenticator:TRUE"]);
-    command.args(["-o", "ip.check_checksum:TRUE", "-T", "fields", "-E", "separator=|"]);
+    command.args(["-o", "ip.check_checksum:TRUE", "-T", "fields", "-E", "separator=|", "-E", "aggregator=;"]);
     for field in [
         "frame.protocols",
         "radius.code",
@@ -300,7 +300,9 @@ fn tshark(file: &Path, datagrams: &[Datagram], ports: [SocketAddr; 3]) -> Vec<De
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let decode = |line: &str| {
         let fields: Vec<&str> = line.split('|').collect();
-        let mut complaints = fields[6..8].concat();
+        // Ports are the system's choice, and some of these are traceroute's.
+        let said = fields[7].split(';').filter(|said| !said.starts_with("Possible traceroute"));
+        let mut complaints = [fields[6]].into_iter().chain(said).collect::<String>();
         if !fields[0].split(':').any(|protocol| protocol == "radius") {
             write!(complaints, "not RADIUS: {}", fields[0]).unwrap();
         }
